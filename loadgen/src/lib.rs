@@ -1,0 +1,1 @@
+//! Sluice, the load generator and judge.

@@ -1,0 +1,2 @@
+//! Sluice, the service.
+pub mod snapshot;

@@ -1,0 +1,1 @@
+//! Private Redis, mongod and service processes for runs, tests and benches.
