@@ -1,0 +1,43 @@
+# Everything a person runs. Each command does its own set-up; a second run works offline.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+SCENARIO ?= burst-500
+# Tests crash the service at its failpoints; release builds have none.
+TEST_FEATURES := --features service/failpoints
+
+.PHONY: help servers build bench run test lint micro peak clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+
+servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
+	@scripts/servers.sh
+
+build: ## the service and the load generator, optimised
+	cargo build --locked --release -p service -p loadgen
+
+bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
+	target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports
+
+run: servers ## the service on a private stack that keeps its data in .sluice/data
+	cargo build --locked --release -p service -p testbed
+	target/release/testbed run --data .sluice/data
+
+test: servers lint ## every check and every test, on real servers
+	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
+	cargo test --locked --workspace $(TEST_FEATURES)
+
+lint: ## formatting and clippy, warnings refused
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
+
+peak: servers build ## the highest admission and recording rates, against a bare hyper server
+	cargo build --locked --release -p benches
+	target/release/peak
+
+micro: ## the micro-benchmarks
+	cargo bench --locked -p benches
+
+clean: ## build output, fetched servers and kept data; reports stay
+	rm -rf target .sluice
