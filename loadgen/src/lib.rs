@@ -1,1 +1,3 @@
 //! Sluice, the load generator and judge.
+
+pub mod report;
