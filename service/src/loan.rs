@@ -1,0 +1,151 @@
+//! The loan and its parts, each with its invariant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A loan's id: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LoanId(Box<str>);
+
+impl LoanId {
+    /// The id, if it follows the rule.
+    pub fn new(text: &str) -> Option<Self> {
+        let good = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+        good.then(|| Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LoanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Stands for a loan's content, 128 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    pub(crate) fn new(digest: u128) -> Self {
+        Self(digest.to_be_bytes())
+    }
+
+    /// From the 16 bytes that stand in Redis.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 16 bytes that stand in Redis.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Money in hundredths of the currency's unit. Never a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cents(pub i64);
+
+/// A loan that has passed every rule. Only [`crate::validate::validate`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// More than 0, at most 10,000,000.00.
+    pub amount: Cents,
+    /// An ISO 4217 code, in use or historic.
+    pub currency: [u8; 3],
+    /// 1 to 480.
+    pub term_months: u32,
+    /// 1 to 64 characters.
+    pub purpose: String,
+    /// 300 to 900.
+    pub credit_score: u32,
+    /// Who asks.
+    pub applicant: Applicant,
+}
+
+impl Loan {
+    /// The currency's code.
+    pub fn currency(&self) -> &str {
+        std::str::from_utf8(&self.currency).expect("currency codes are ASCII")
+    }
+}
+
+/// Who asks for a loan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applicant {
+    /// 1 to 200 characters.
+    pub name: String,
+    /// A plausible address.
+    pub email: String,
+    /// A plausible number.
+    pub phone: Option<String>,
+    /// Not negative.
+    pub annual_income: Option<Cents>,
+    /// 18 to 130.
+    pub age_years: Option<u32>,
+}
+
+/// Why a loan failed. The order is the rank: the first of a loan's faults by rank names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// A required field is not there.
+    MissingField,
+    /// A field is of another JSON type.
+    WrongType,
+    /// A number breaks its rule.
+    OutOfRange,
+    /// A text breaks its rule.
+    InvalidFormat,
+    /// Delivered too often without a result.
+    Poison,
+}
+
+impl Category {
+    /// Every category.
+    pub const ALL: [Self; 5] = [
+        Self::MissingField,
+        Self::WrongType,
+        Self::OutOfRange,
+        Self::InvalidFormat,
+        Self::Poison,
+    ];
+
+    /// Its name in the API, in Redis and in MongoDB.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingField => "missing_field",
+            Self::WrongType => "wrong_type",
+            Self::OutOfRange => "out_of_range",
+            Self::InvalidFormat => "invalid_format",
+            Self::Poison => "poison",
+        }
+    }
+}
+
+/// One broken rule of one loan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which field, such as `applicant.email`.
+    pub field: &'static str,
+    /// The rule, in words.
+    pub rule: &'static str,
+    /// Of what kind.
+    pub category: Category,
+    /// The value that broke it, shortened; empty where there is none.
+    pub value: String,
+}

@@ -1,0 +1,394 @@
+//! HTTP body -> parsed document: one in-place simd-json pass, then the checks that admission needs.
+//!
+//! simd-json rewrites the buffer it parses (it unescapes strings in place), so the body is copied
+//! once into a reused scratch buffer and parsed there. The original bytes stay untouched for the
+//! queue. Strings are borrowed from the scratch, number literals from the original: money never
+//! passes through a float. There is no intermediate tree, only simd-json's flat tape.
+
+use std::cell::RefCell;
+
+use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, StaticNode, Tape};
+use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::limits::{BODY_LEN_MAX, JSON_DEPTH_MAX};
+use crate::loan::{Fingerprint, LoanId};
+
+/// Why a body is refused at the door. Nothing of it has been queued.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// Not UTF-8.
+    #[error("the body is not valid UTF-8")]
+    InvalidUtf8,
+    /// Not JSON.
+    #[error("the body is not valid JSON: {0}")]
+    Malformed(String),
+    /// JSON, but nested too deep.
+    #[error("the JSON is nested deeper than {JSON_DEPTH_MAX} levels")]
+    TooDeep,
+    /// JSON, but not an object.
+    #[error("the body must be a JSON object")]
+    NotAnObject,
+    /// The same key twice in one object.
+    #[error("the key {0:?} stands twice in one object")]
+    DuplicateKey(String),
+    /// `loanId` is missing or breaks its rule.
+    #[error("loanId must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -")]
+    InvalidLoanId,
+}
+
+/// One JSON value of a parsed body. Numbers keep their literal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// The key is not there.
+    Missing,
+    /// `null`.
+    Null,
+    /// A string, unescaped.
+    Text(&'a str),
+    /// A number, as it was written.
+    Number(&'a str),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// An array.
+    Array,
+    /// An object; its members are read through [`Document::member`].
+    Object(ObjectIndex),
+}
+
+/// Where an object starts on the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectIndex(usize);
+
+/// A parsed body, borrowed from the parser's scratch and from the body itself.
+#[derive(Debug)]
+pub struct Document<'a> {
+    nodes: &'a [Node<'a>],
+    /// For each node of the tape, where its value starts in `body`.
+    starts: &'a [u32],
+    body: &'a [u8],
+}
+
+/// What admission needs to know of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The loan's id, checked.
+    pub loan_id: LoanId,
+    /// Stands for the content: equal for the same content, whatever the order of keys, white space,
+    /// escapes or the spelling of numbers.
+    pub fingerprint: Fingerprint,
+}
+
+/// The parser and its reused buffers. One for each thread, see [`with_parser`].
+pub struct Parser {
+    scratch: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+    starts: Vec<u32>,
+    keys: Vec<(usize, usize)>,
+}
+
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            scratch: Vec::with_capacity(2048),
+            buffers: Buffers::with_max_depth(2048, JSON_DEPTH_MAX),
+            tape: Tape(Vec::with_capacity(64)),
+            starts: Vec::with_capacity(64),
+            keys: Vec::with_capacity(32),
+        }
+    }
+}
+
+thread_local! {
+    static PARSER: RefCell<Parser> = RefCell::new(Parser::default());
+}
+
+/// Runs `work` with this thread's parser.
+pub fn with_parser<T>(work: impl FnOnce(&mut Parser) -> T) -> T {
+    PARSER.with_borrow_mut(work)
+}
+
+/// Checks a request body for admission.
+///
+/// # Errors
+/// Every [`ParseError`]. The body is only read.
+pub fn envelope(body: &[u8]) -> Result<Envelope, ParseError> {
+    with_parser(|parser| {
+        parser.parse(body, |document, keys| {
+            let fingerprint = document.fingerprint(keys)?;
+            let loan_id = match document.member(document.root()?, "loanId") {
+                Field::Text(text) => LoanId::new(text).ok_or(ParseError::InvalidLoanId)?,
+                _ => return Err(ParseError::InvalidLoanId),
+            };
+            Ok(Envelope {
+                loan_id,
+                fingerprint,
+            })
+        })
+    })
+}
+
+impl Parser {
+    /// Parses `body` and hands the document to `read`, with a scratch list for keys.
+    ///
+    /// # Errors
+    /// `Malformed`, `InvalidUtf8` or `TooDeep`, else what `read` answers.
+    pub fn parse<T>(
+        &mut self,
+        body: &[u8],
+        read: impl FnOnce(&Document<'_>, &mut Vec<(usize, usize)>) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(body);
+        self.scratch.resize(body.len() + INPUT_PADDING, 0);
+
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let parsed = if body.iter().all(u8::is_ascii_whitespace) {
+            Err(ParseError::Malformed("it is empty".to_owned()))
+        } else {
+            simd_json::fill_tape_padded(&mut self.scratch, body.len(), &mut self.buffers, &mut tape)
+                .map_err(|error| refusal(&error, body))
+        };
+        let answer = parsed.and_then(|()| {
+            // A value starts at each structural character that is not punctuation after one.
+            self.starts.clear();
+            self.starts.extend(
+                self.buffers
+                    .structural_indexes()
+                    .iter()
+                    .copied()
+                    .filter(|&at| {
+                        !matches!(
+                            body.get(at as usize),
+                            None | Some(b':' | b',' | b'}' | b']')
+                        )
+                    })
+                    .take(tape.0.len()),
+            );
+            if self.starts.len() != tape.0.len() {
+                return Err(ParseError::Malformed(
+                    "its structure is ambiguous".to_owned(),
+                ));
+            }
+            let document = Document {
+                nodes: &tape.0,
+                starts: &self.starts,
+                body,
+            };
+            read(&document, &mut self.keys)
+        });
+        self.tape = tape.reset();
+        if self.scratch.capacity() > 4 * BODY_LEN_MAX {
+            *self = Self::default();
+        }
+        answer
+    }
+}
+
+fn refusal(error: &simd_json::Error, body: &[u8]) -> ParseError {
+    if std::str::from_utf8(body).is_err() {
+        return ParseError::InvalidUtf8;
+    }
+    match error.error() {
+        ErrorType::InvalidUtf8 => ParseError::InvalidUtf8,
+        ErrorType::DepthLimitExceeded => ParseError::TooDeep,
+        other => ParseError::Malformed(format!("{other:?} at byte {}", error.index())),
+    }
+}
+
+impl<'a> Document<'a> {
+    /// The top-level object.
+    ///
+    /// # Errors
+    /// `NotAnObject`.
+    pub fn root(&self) -> Result<ObjectIndex, ParseError> {
+        match self.nodes.first() {
+            Some(Node::Object { .. }) => Ok(ObjectIndex(0)),
+            _ => Err(ParseError::NotAnObject),
+        }
+    }
+
+    /// The member `key` of an object, [`Field::Missing`] if it has none.
+    pub fn member(&self, object: ObjectIndex, key: &str) -> Field<'a> {
+        let Some(Node::Object { len, .. }) = self.nodes.get(object.0) else {
+            return Field::Missing;
+        };
+        let mut at = object.0 + 1;
+        for _ in 0..*len {
+            let value = at + 1;
+            if matches!(self.nodes[at], Node::String(name) if name == key) {
+                return self.field(value);
+            }
+            at = self.after(value);
+        }
+        Field::Missing
+    }
+
+    fn field(&self, at: usize) -> Field<'a> {
+        match self.nodes[at] {
+            Node::String(text) => Field::Text(text),
+            Node::Object { .. } => Field::Object(ObjectIndex(at)),
+            Node::Array { .. } => Field::Array,
+            Node::Static(StaticNode::Null) => Field::Null,
+            Node::Static(StaticNode::Bool(value)) => Field::Boolean(value),
+            Node::Static(_) => Field::Number(self.literal(at)),
+        }
+    }
+
+    /// The number at node `at` as it was written.
+    fn literal(&self, at: usize) -> &'a str {
+        let rest = &self.body[self.starts[at] as usize..];
+        let len = rest
+            .iter()
+            .position(|byte| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+            .unwrap_or(rest.len());
+        std::str::from_utf8(&rest[..len]).expect("digits, signs, points and exponents are ASCII")
+    }
+
+    /// The index of the node after the whole value at `at`.
+    fn after(&self, at: usize) -> usize {
+        match self.nodes[at] {
+            Node::Object { count, .. } | Node::Array { count, .. } => at + 1 + count,
+            _ => at + 1,
+        }
+    }
+
+    /// Checks every object for duplicate keys and sums up the content in one pass: the members of
+    /// each object are taken in the order of their keys.
+    fn fingerprint(&self, keys: &mut Vec<(usize, usize)>) -> Result<Fingerprint, ParseError> {
+        self.root()?;
+        let mut hasher = Xxh3::new();
+        keys.clear();
+        self.digest(0, &mut hasher, keys)?;
+        Ok(Fingerprint::new(hasher.digest128()))
+    }
+
+    /// Recursion is bounded by `JSON_DEPTH_MAX`, which the parser has enforced.
+    fn digest(
+        &self,
+        at: usize,
+        hasher: &mut Xxh3,
+        keys: &mut Vec<(usize, usize)>,
+    ) -> Result<(), ParseError> {
+        match self.nodes[at] {
+            Node::String(text) => digest_text(hasher, text),
+            Node::Static(StaticNode::Null) => hasher.update(b"n"),
+            Node::Static(StaticNode::Bool(value)) => hasher.update(if value { b"t" } else { b"f" }),
+            Node::Static(_) => digest_number(hasher, self.literal(at)),
+            Node::Array { len, .. } => {
+                hasher.update(b"[");
+                let mut item = at + 1;
+                for _ in 0..len {
+                    self.digest(item, hasher, keys)?;
+                    item = self.after(item);
+                }
+                hasher.update(b"]");
+            }
+            Node::Object { len, .. } => {
+                hasher.update(b"{");
+                let mine = keys.len();
+                let mut key = at + 1;
+                for _ in 0..len {
+                    keys.push((key, key + 1));
+                    key = self.after(key + 1);
+                }
+                keys[mine..].sort_unstable_by_key(|&(key, _)| self.text(key));
+                for pair in keys[mine..].windows(2) {
+                    if self.text(pair[0].0) == self.text(pair[1].0) {
+                        return Err(ParseError::DuplicateKey(shortened(self.text(pair[0].0))));
+                    }
+                }
+                for member in mine..mine + len {
+                    let (key, value) = keys[member];
+                    digest_text(hasher, self.text(key));
+                    self.digest(value, hasher, keys)?;
+                }
+                keys.truncate(mine);
+                hasher.update(b"}");
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, at: usize) -> &'a str {
+        match self.nodes[at] {
+            Node::String(text) => text,
+            _ => "",
+        }
+    }
+}
+
+/// The first 64 characters of `text`.
+pub(crate) fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn digest_text(hasher: &mut Xxh3, text: &str) {
+    hasher.update(b"s");
+    hasher.update(&(text.len() as u32).to_le_bytes());
+    hasher.update(text.as_bytes());
+}
+
+/// Numbers of equal value are equal content: `1169`, `1169.00` and `1.169e3` digest alike.
+fn digest_number(hasher: &mut Xxh3, literal: &str) {
+    let (negative, unsigned) = match literal.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, literal),
+    };
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (
+            &unsigned[..at],
+            unsigned[at + 1..].parse::<i64>().unwrap_or(i64::MAX / 2),
+        ),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    // The value is `digits` x 10^`scale`, with neither leading nor trailing zeros in `digits`.
+    let (whole, fraction, zeros) = if fraction.is_empty() {
+        let trimmed = whole.trim_end_matches('0');
+        (
+            trimmed.trim_start_matches('0'),
+            "",
+            whole.len() - trimmed.len(),
+        )
+    } else {
+        let whole = whole.trim_start_matches('0');
+        (
+            whole,
+            if whole.is_empty() {
+                fraction.trim_start_matches('0')
+            } else {
+                fraction
+            },
+            0,
+        )
+    };
+    let fraction_len = mantissa
+        .split_once('.')
+        .map_or(0, |(_, digits)| digits.trim_end_matches('0').len());
+    let is_zero = whole.is_empty() && fraction.is_empty();
+    hasher.update(b"d");
+    if is_zero {
+        hasher.update(&[0]);
+        return;
+    }
+    let scale = exponent
+        .saturating_add(zeros as i64)
+        .saturating_sub(fraction_len as i64);
+    hasher.update(&[1 + u8::from(negative)]);
+    hasher.update(&scale.to_le_bytes());
+    hasher.update(&((whole.len() + fraction.len()) as u32).to_le_bytes());
+    hasher.update(whole.as_bytes());
+    hasher.update(fraction.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn fingerprint(text: &str) -> Fingerprint {
+    envelope(text.as_bytes())
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+        .fingerprint
+}
+
+#[track_caller]
+fn refused(body: impl AsRef<[u8]>) -> ParseError {
+    envelope(body.as_ref()).expect_err("must be refused")
+}
+
+#[test]
+fn same_content_has_one_fingerprint() {
+    let plain = r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada","tags":[1,2]}}"#;
+    for same in [
+        r#"{"amount":1169,"loanId":"A1","applicant":{"tags":[1,2],"name":"Ada"}}"#,
+        r#" { "loanId" : "A1", "amount": 1.169e3, "applicant": {"name": "\u0041da", "tags": [1.0, 2]} } "#,
+        r#"{"loanId":"A1","amount":11690E-1,"applicant":{"name":"Ada","tags":[0.1e1,2]}}"#,
+    ] {
+        assert_eq!(fingerprint(plain), fingerprint(same), "{same}");
+    }
+}
+
+#[test]
+fn other_content_has_another_fingerprint() {
+    let plain = r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada","tags":[1,2]}}"#;
+    for other in [
+        r#"{"loanId":"A1","amount":1169.01,"applicant":{"name":"Ada","tags":[1,2]}}"#,
+        r#"{"loanId":"A1","amount":-1169.00,"applicant":{"name":"Ada","tags":[1,2]}}"#,
+        r#"{"loanId":"A1","amount":"1169.00","applicant":{"name":"Ada","tags":[1,2]}}"#,
+        r#"{"loanId":"A1","amount":1169.0000000000000001,"applicant":{"name":"Ada","tags":[1,2]}}"#,
+        r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada","tags":[2,1]}}"#,
+        r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada","tags":[12]}}"#,
+        r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada"},"tags":[1,2]}"#,
+    ] {
+        assert_ne!(fingerprint(plain), fingerprint(other), "{other}");
+    }
+}
+
+#[test]
+fn each_fault_has_its_name() {
+    assert!(matches!(refused(""), ParseError::Malformed(_)));
+    assert!(matches!(refused("  \n"), ParseError::Malformed(_)));
+    assert!(matches!(refused("{"), ParseError::Malformed(_)));
+    assert!(matches!(
+        refused(r#"{"loanId":"A1",}"#),
+        ParseError::Malformed(_)
+    ));
+    assert!(matches!(
+        refused(r#"{"loanId":"A1"} x"#),
+        ParseError::Malformed(_)
+    ));
+    assert!(matches!(
+        refused(r#"{"loanId":"A1"}{"#),
+        ParseError::Malformed(_)
+    ));
+    assert_eq!(refused("[]"), ParseError::NotAnObject);
+    assert_eq!(refused("\"text\""), ParseError::NotAnObject);
+    assert_eq!(refused("17"), ParseError::NotAnObject);
+    assert_eq!(refused("null"), ParseError::NotAnObject);
+    assert_eq!(refused(b"{\"loanId\":\"\xff\"}"), ParseError::InvalidUtf8);
+    assert_eq!(refused(r#"{"amount":1}"#), ParseError::InvalidLoanId);
+    assert_eq!(refused(r#"{"loanId":7}"#), ParseError::InvalidLoanId);
+    assert_eq!(refused(r#"{"loanId":"a b"}"#), ParseError::InvalidLoanId);
+    assert_eq!(
+        refused(r#"{"loanId":"A1","a":1,"\u0061":2}"#),
+        ParseError::DuplicateKey("a".to_owned())
+    );
+    assert_eq!(
+        refused(r#"{"loanId":"A1","x":[{"b":1,"b":1}]}"#),
+        ParseError::DuplicateKey("b".to_owned())
+    );
+}
+
+#[test]
+fn depth_is_bounded() {
+    let nested = |depth: usize| {
+        format!(
+            r#"{{"loanId":"A1","x":{}{}}}"#,
+            "[".repeat(depth - 1),
+            "]".repeat(depth - 1)
+        )
+    };
+    assert!(envelope(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
+    assert_eq!(refused(nested(JSON_DEPTH_MAX + 1)), ParseError::TooDeep);
+    assert_eq!(refused(nested(30_000)), ParseError::TooDeep);
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e15..1e15f64).prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(".{0,6}", inner, 0..6)
+                .prop_map(|map| map.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+proptest! {
+    /// Members, strings and number literals come back as serde_json reads them.
+    #[test]
+    fn agrees_with_serde_json(extra in json(), pretty: bool) {
+        let document = serde_json::json!({"loanId": "A1", "extra": extra, "last": 12.5});
+        let body = if pretty {
+            serde_json::to_vec_pretty(&document).unwrap()
+        } else {
+            serde_json::to_vec(&document).unwrap()
+        };
+        let mut parser = Parser::default();
+        parser.parse(&body, |parsed, _| {
+            let root = parsed.root()?;
+            assert_eq!(parsed.member(root, "last"), Field::Number("12.5"));
+            match (parsed.member(root, "extra"), &document["extra"]) {
+                (Field::Null, serde_json::Value::Null)
+                | (Field::Array, serde_json::Value::Array(_))
+                | (Field::Object(_), serde_json::Value::Object(_)) => {}
+                (Field::Text(text), serde_json::Value::String(want)) => assert_eq!(text, want),
+                (Field::Boolean(value), serde_json::Value::Bool(want)) => assert_eq!(value, *want),
+                (Field::Number(literal), want) => assert_eq!(literal, want.to_string()),
+                other => panic!("{other:?}"),
+            }
+            Ok(())
+        }).unwrap();
+        prop_assert!(envelope(&body).is_ok());
+    }
+
+    /// Any bytes give the verdict that serde_json gives, and never a panic.
+    #[test]
+    fn never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = envelope(&body);
+    }
+}

@@ -1,0 +1,241 @@
+#!lua name=sluice1
+-- The transitions of a loan in Redis. Each call is atomic and touches one partition's hash slot.
+--
+-- The keys of partition p, all with the hash tag {l:p}:
+--   q              stream of queued loans, group w        i loanId, f fingerprint, t received_us, b body, a attempt
+--   done           stream of accepted loans, group m      i, t, d BSON document
+--   flog           stream of failures, group m            i, t, d BSON document
+--   failed:<cat>   streams of failed loans, for a retry   i, f, t, b, a
+--   id:<loanId>    fingerprint (16 bytes), state, entry   while the loan is in Redis
+--   seen:<n>       filters of the loans that MongoDB has recorded
+--   m              counters;  ctl  what an operator has set
+--
+-- The state in an id key is one letter: q queued or processing, a accepted, f failed, ? being
+-- looked up in MongoDB (then the entry is the look-up's token).
+--
+-- A recorded loan leaves Redis: its id key is freed and its three bits are set in a filter. An id
+-- whose bits are all set may have been recorded, so its client is answered from MongoDB. An id
+-- with a bit unset was certainly not. So Redis's memory follows the backlog, not the history.
+
+local FILTER_BITS = 8388608      -- of the first generation; each next one is twice as large
+local FILTER_LOANS = 800000      -- that the first generation takes: about 2 % false positives
+local FILTER_DOUBLINGS = 6       -- then generations stay at 64 MiB, 51 million loans
+local FILTERS_KEPT = 9           -- the oldest is dropped beyond this
+
+-- The three places of an id in a filter, from the 12 hash bytes that the caller computed.
+local function places(hash, generation)
+  local bits = FILTER_BITS * 2 ^ math.min(generation, FILTER_DOUBLINGS)
+  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(hash, 1, 12)
+  return (((a1 * 256 + a2) * 256 + a3) * 256 + a4) % bits,
+         (((b1 * 256 + b2) * 256 + b3) * 256 + b4) % bits,
+         (((c1 * 256 + c2) * 256 + c3) * 256 + c4) % bits
+end
+
+local function may_be_recorded(seen, first, last, hash)
+  for generation = last, first, -1 do
+    local a, b, c = places(hash, generation)
+    local bits = redis.call('BITFIELD', seen .. generation, 'GET', 'u1', a, 'GET', 'u1', b, 'GET', 'u1', c)
+    if bits[1] + bits[2] + bits[3] == 3 then return true end
+  end
+  return false
+end
+
+local function group(key, name)
+  local made = redis.pcall('XGROUP', 'CREATE', key, name, '0', 'MKSTREAM')
+  if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
+end
+
+-- KEYS q done flog m seen: ; makes what the other functions rely on. Safe to repeat.
+local function setup(keys, args)
+  group(keys[1], 'w'); group(keys[2], 'm'); group(keys[3], 'm')
+  if redis.call('HSETNX', keys[4], 'seen_last', 0) == 1 then
+    redis.call('HSET', keys[4], 'seen_first', 0)
+    redis.call('SETBIT', keys[5] .. '0', FILTER_BITS - 1, 0)
+  end
+  return redis.status_reply('OK')
+end
+
+-- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: fingerprint, hash, loanId, received_us, body, token.
+-- Answers {depth, token, outcome...}; an outcome is
+--   1 admitted   0 the same loan again   -1 the same id with other content
+--   2 may be recorded: look the id up in MongoDB, then call again with the token
+--  -2 paused    -3 backlog full
+local function admit(keys, args)
+  local q, m = keys[1], keys[2]
+  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last')
+  local first, last = tonumber(counters[1]), tonumber(counters[2])
+  local depth = redis.call('XLEN', q)
+  local paused = redis.call('HGET', keys[3], 'paused')
+  local room = tonumber(args[1]) - depth
+  local reply = {depth, ''}
+  local admitted, replayed = 0, 0
+  local at = 2
+  for n = 5, #keys do
+    local id, fingerprint, token = keys[n], args[at], args[at + 5]
+    local held = redis.call('GET', id)
+    local state = held and string.sub(held, 17, 17)
+    local outcome
+    if state and state ~= '?' then
+      if string.sub(held, 1, 16) == fingerprint then
+        outcome = 0
+        replayed = replayed + 1
+      else
+        outcome = -1
+      end
+    elseif paused then
+      outcome = -2
+    elseif room <= 0 then
+      outcome = -3
+    elseif state == '?' and token == string.sub(held, 18)
+        or not state and token == '' and not may_be_recorded(keys[4], first, last, args[at + 1]) then
+      local entry = redis.call('XADD', q, '*', 'i', args[at + 2], 'f', fingerprint, 't', args[at + 3], 'b', args[at + 4])
+      redis.call('SET', id, fingerprint .. 'q' .. entry)
+      admitted = admitted + 1
+      room = room - 1
+      outcome = 1
+    else
+      -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the
+      -- id up, admitted it and recorded it in between.
+      if reply[2] == '' then reply[2] = tostring(redis.call('HINCRBY', m, 'looked_up', 1)) end
+      redis.call('SET', id, fingerprint .. '?' .. reply[2], 'EX', 60)
+      outcome = 2
+    end
+    reply[#reply + 1] = outcome
+    at = at + 6
+  end
+  if admitted > 0 then redis.call('HINCRBY', m, 'admitted', admitted) end
+  if replayed > 0 then redis.call('HINCRBY', m, 'replayed', replayed) end
+  return reply
+end
+
+-- KEYS m id ; ARGV token, replayed (1 or 0). The look-up found the loan in MongoDB: drop its marker, count the answer.
+local function looked_up(keys, args)
+  local held = redis.call('GET', keys[2])
+  if held and string.sub(held, 17) == '?' .. args[1] then redis.call('DEL', keys[2]) end
+  if args[2] == '1' then redis.call('HINCRBY', keys[1], 'replayed', 1) end
+  return 1
+end
+
+-- KEYS q done flog m failed: id... ; ARGV for each loan: entry, fingerprint, loanId, received_us, category ('' accepted), document, body, attempt.
+-- Only the first commit of a delivered loan has an effect: XACK answers 1 to it alone.
+-- Answers 1 (committed) or 0 (another was first) for each.
+local function commit(keys, args)
+  local q, done, flog, m = keys[1], keys[2], keys[3], keys[4]
+  local reply, won, lost = {}, {}, 0
+  local at = 1
+  for n = 6, #keys do
+    local entry, fingerprint, loan_id, received, category = args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4]
+    if redis.call('XACK', q, 'w', entry) == 1 then
+      redis.call('XDEL', q, entry)
+      if category == '' then
+        local record = redis.call('XADD', done, '*', 'i', loan_id, 't', received, 'd', args[at + 5])
+        redis.call('SET', keys[n], fingerprint .. 'a' .. record)
+        won['accepted'] = (won['accepted'] or 0) + 1
+      else
+        redis.call('XADD', flog, '*', 'i', loan_id, 't', received, 'd', args[at + 5])
+        local kept = redis.call('XADD', keys[5] .. category, '*', 'i', loan_id, 'f', fingerprint, 't', received, 'b', args[at + 6], 'a', args[at + 7])
+        redis.call('SET', keys[n], fingerprint .. 'f' .. category .. ':' .. kept)
+        won['failed:' .. category] = (won['failed:' .. category] or 0) + 1
+      end
+      reply[#reply + 1] = 1
+    else
+      lost = lost + 1
+      reply[#reply + 1] = 0
+    end
+    at = at + 8
+  end
+  for counter, count in pairs(won) do redis.call('HINCRBY', m, counter, count) end
+  if lost > 0 then redis.call('HINCRBY', m, 'lost_commit_races', lost) end
+  return reply
+end
+
+-- KEYS done m seen: id... ; ARGV duplicates, then for each record: entry, hash. MongoDB has confirmed these loans.
+local function recorded(keys, args)
+  local done, m, seen = keys[1], keys[2], keys[3]
+  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans')
+  local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
+  local count = 0
+  for n = 4, #keys do
+    local at = 2 + (n - 4) * 2
+    -- Bits before the id is freed: there is no instant at which neither knows the loan.
+    local a, b, c = places(args[at + 1], last)
+    redis.call('BITFIELD', seen .. last, 'SET', 'u1', a, 1, 'SET', 'u1', b, 1, 'SET', 'u1', c, 1)
+    redis.call('DEL', keys[n])
+    if redis.call('XACK', done, 'm', args[at]) == 1 then
+      redis.call('XDEL', done, args[at])
+      count = count + 1
+    end
+  end
+  if count > 0 then redis.call('HINCRBY', m, 'recorded_loans', count) end
+  if args[1] ~= '0' then redis.call('HINCRBY', m, 'duplicate_keys', args[1]) end
+  loans = loans + count
+  if loans >= FILTER_LOANS * 2 ^ math.min(last, FILTER_DOUBLINGS) then
+    last = last + 1
+    loans = 0
+    redis.call('SETBIT', seen .. last, FILTER_BITS * 2 ^ math.min(last, FILTER_DOUBLINGS) - 1, 0)
+    redis.call('HSET', m, 'seen_last', last)
+    if last - first >= FILTERS_KEPT then
+      redis.call('UNLINK', seen .. first)
+      redis.call('HSET', m, 'seen_first', first + 1)
+    end
+  end
+  redis.call('HSET', m, 'seen_loans', loans)
+  return count
+end
+
+-- KEYS flog m ; ARGV duplicates, entry... . MongoDB has confirmed these failures.
+local function logged(keys, args)
+  local count = 0
+  for n = 2, #args do
+    if redis.call('XACK', keys[1], 'm', args[n]) == 1 then
+      redis.call('XDEL', keys[1], args[n])
+      count = count + 1
+    end
+  end
+  if count > 0 then redis.call('HINCRBY', keys[2], 'recorded_failures', count) end
+  if args[1] ~= '0' then redis.call('HINCRBY', keys[2], 'duplicate_keys', args[1]) end
+  return count
+end
+
+-- KEYS stream m ; ARGV group, consumer, idle_ms, count. Takes over what other consumers hold for too long.
+-- Answers {{entry, deliveries so far, fields}...}; an entry whose loan is gone is acknowledged and left out.
+local function reap(keys, args)
+  local stale = redis.call('XPENDING', keys[1], args[1], 'IDLE', args[3], '-', '+', args[4])
+  local reply = {}
+  for _, pending in ipairs(stale) do
+    local claimed = redis.call('XCLAIM', keys[1], args[1], args[2], args[3], pending[1])
+    if #claimed > 0 then
+      reply[#reply + 1] = {claimed[1][1], pending[4] + 1, claimed[1][2]}
+    elseif #redis.call('XRANGE', keys[1], pending[1], pending[1]) == 0 then
+      redis.call('XACK', keys[1], args[1], pending[1])
+    end
+  end
+  if #reply > 0 then redis.call('HINCRBY', keys[2], 'redelivered', #reply) end
+  return reply
+end
+
+-- KEYS stream ; ARGV group, idle_ms. Forgets consumers that are gone and hold nothing: deleting one that
+-- holds a loan would lose the loan.
+local function tidy(keys, args)
+  local dropped = 0
+  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', keys[1], args[1])) do
+    local fact = {}
+    for n = 1, #consumer, 2 do fact[consumer[n]] = consumer[n + 1] end
+    if fact.pending == 0 and fact.idle > tonumber(args[2]) then
+      redis.call('XGROUP', 'DELCONSUMER', keys[1], args[1], fact.name)
+      dropped = dropped + 1
+    end
+  end
+  return dropped
+end
+
+redis.register_function{function_name = 'sluice1_setup', callback = setup}
+-- No allow-oom: new loans are refused when Redis is full ...
+redis.register_function{function_name = 'sluice1_admit', callback = admit}
+-- ... and all that drains goes on.
+redis.register_function{function_name = 'sluice1_looked_up', callback = looked_up, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_commit', callback = commit, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_recorded', callback = recorded, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_logged', callback = logged, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_reap', callback = reap, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_tidy', callback = tidy, flags = {'allow-oom'}}

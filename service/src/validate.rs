@@ -1,0 +1,375 @@
+//! Body of a queued loan -> [`Loan`], or every fault of it. Pure.
+
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use crate::currency;
+use crate::loan::{Applicant, Category, Cents, Fault, Loan};
+use crate::parse::{Document, Field, ParseError, shortened, with_parser};
+
+/// Largest amount: 10,000,000.00.
+const AMOUNT_MAX: Cents = Cents(1_000_000_000);
+/// Largest income that is taken for one: 1,000,000,000,000.00.
+const INCOME_MAX: Cents = Cents(100_000_000_000_000);
+
+/// What validation found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The first by rank of the faults' categories.
+    pub category: Category,
+    /// Every fault, in the order of the fields. Never empty.
+    pub faults: Vec<Fault>,
+    /// The applicant's address, as far as it can be read.
+    pub applicant_email: Option<String>,
+}
+
+/// Checks every rule of a loan.
+///
+/// # Errors
+/// [`Failure`] with every fault, not the first alone.
+pub fn validate(body: &[u8]) -> Result<Loan, Failure> {
+    with_parser(|parser| parser.parse(body, |document, _| Ok(check(document))))
+        .unwrap_or_else(|error| Err(unreadable(&error)))
+}
+
+/// Admission lets no such body in; one that stands in Redis all the same is set aside by name.
+fn unreadable(error: &ParseError) -> Failure {
+    Failure {
+        category: Category::InvalidFormat,
+        faults: vec![Fault {
+            field: "$",
+            rule: "a JSON object",
+            category: Category::InvalidFormat,
+            value: shortened(&error.to_string()),
+        }],
+        applicant_email: None,
+    }
+}
+
+fn check(document: &Document<'_>) -> Result<Loan, Failure> {
+    let root = document.root().map_err(|error| unreadable(&error))?;
+    let mut faults = Faults::default();
+
+    let amount = faults.amount("amount", document.member(root, "amount"));
+    let currency = match document.member(root, "currency") {
+        Field::Missing => Some(*b"INR"),
+        field => faults
+            .text("currency", "an ISO 4217 code", field)
+            .and_then(|code| {
+                faults.keep("currency", "an ISO 4217 code", code, currency::code(code))
+            }),
+    };
+    let term_months = faults.integer(
+        "termMonths",
+        "an integer from 1 to 480",
+        document.member(root, "termMonths"),
+        1..=480,
+    );
+    let purpose = faults.bounded_text(
+        "purpose",
+        "1 to 64 characters",
+        document.member(root, "purpose"),
+        64,
+    );
+    let credit_score = faults.integer(
+        "creditScore",
+        "an integer from 300 to 900",
+        document.member(root, "creditScore"),
+        300..=900,
+    );
+
+    let mut applicant_email = None;
+    let applicant = match document.member(root, "applicant") {
+        Field::Object(object) => {
+            let member = |key| document.member(object, key);
+            let name =
+                faults.bounded_text("applicant.name", "1 to 200 characters", member("name"), 200);
+            let email = faults
+                .text("applicant.email", "an e-mail address", member("email"))
+                .and_then(|text| {
+                    applicant_email = Some(shortened(text));
+                    faults.keep(
+                        "applicant.email",
+                        "an e-mail address",
+                        text,
+                        is_plausible_email(text).then(|| text.to_owned()),
+                    )
+                });
+            let phone = optional(member("phone"), |field| {
+                let rule = "a telephone number of 5 to 20 digits";
+                faults
+                    .text("applicant.phone", rule, field)
+                    .and_then(|text| {
+                        let good = is_plausible_phone(text).then(|| text.to_owned());
+                        faults.keep("applicant.phone", rule, text, good)
+                    })
+            });
+            let annual_income = optional(member("annualIncome"), |field| {
+                faults.income("applicant.annualIncome", field)
+            });
+            let age_years = optional(member("ageYears"), |field| {
+                faults.integer(
+                    "applicant.ageYears",
+                    "an integer from 18 to 130",
+                    field,
+                    18..=130,
+                )
+            });
+            match (name, email) {
+                (Some(name), Some(email)) => Some(Applicant {
+                    name,
+                    email,
+                    phone: phone.flatten(),
+                    annual_income: annual_income.flatten(),
+                    age_years: age_years.flatten(),
+                }),
+                _ => None,
+            }
+        }
+        Field::Missing => {
+            faults.add("applicant", "an object", Category::MissingField, "");
+            None
+        }
+        other => {
+            faults.add(
+                "applicant",
+                "an object",
+                Category::WrongType,
+                described(other),
+            );
+            None
+        }
+    };
+
+    match (
+        amount,
+        currency,
+        term_months,
+        purpose,
+        credit_score,
+        applicant,
+    ) {
+        (
+            Some(amount),
+            Some(currency),
+            Some(term_months),
+            Some(purpose),
+            Some(credit_score),
+            Some(applicant),
+        ) if faults.found.is_empty() => Ok(Loan {
+            amount,
+            currency,
+            term_months,
+            purpose,
+            credit_score,
+            applicant,
+        }),
+        _ => Err(Failure {
+            category: faults
+                .found
+                .iter()
+                .map(|fault| fault.category)
+                .min()
+                .expect("a field without a value has left a fault"),
+            faults: faults.found,
+            applicant_email,
+        }),
+    }
+}
+
+/// An optional field counts as absent when it is `null`.
+fn optional<T>(field: Field<'_>, read: impl FnOnce(Field<'_>) -> T) -> Option<T> {
+    match field {
+        Field::Missing | Field::Null => None,
+        field => Some(read(field)),
+    }
+}
+
+#[derive(Default)]
+struct Faults {
+    found: Vec<Fault>,
+}
+
+impl Faults {
+    fn add(&mut self, field: &'static str, rule: &'static str, category: Category, value: &str) {
+        self.found.push(Fault {
+            field,
+            rule,
+            category,
+            value: shortened(value),
+        });
+    }
+
+    /// `good`, or an `invalid_format` fault where there is none.
+    fn keep<T>(
+        &mut self,
+        field: &'static str,
+        rule: &'static str,
+        value: &str,
+        good: Option<T>,
+    ) -> Option<T> {
+        if good.is_none() {
+            self.add(field, rule, Category::InvalidFormat, value);
+        }
+        good
+    }
+
+    fn text<'a>(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        field: Field<'a>,
+    ) -> Option<&'a str> {
+        match field {
+            Field::Text(text) => return Some(text),
+            Field::Missing => self.add(name, rule, Category::MissingField, ""),
+            other => self.add(name, rule, Category::WrongType, described(other)),
+        }
+        None
+    }
+
+    fn bounded_text(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        field: Field<'_>,
+        len_max: usize,
+    ) -> Option<String> {
+        let text = self.text(name, rule, field)?;
+        let good = !text.trim().is_empty() && text.chars().count() <= len_max;
+        self.keep(name, rule, text, good.then(|| text.to_owned()))
+    }
+
+    fn number<'a>(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        field: Field<'a>,
+    ) -> Option<&'a str> {
+        match field {
+            Field::Number(literal) => return Some(literal),
+            Field::Missing => self.add(name, rule, Category::MissingField, ""),
+            other => self.add(name, rule, Category::WrongType, described(other)),
+        }
+        None
+    }
+
+    fn in_range<T>(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        literal: &str,
+        good: Option<T>,
+    ) -> Option<T> {
+        if good.is_none() {
+            self.add(name, rule, Category::OutOfRange, literal);
+        }
+        good
+    }
+
+    fn amount(&mut self, name: &'static str, field: Field<'_>) -> Option<Cents> {
+        let rule = "a number above 0, with at most 2 decimals, at most 10,000,000";
+        let literal = self.number(name, rule, field)?;
+        let good = cents(literal).filter(|&cents| Cents(0) < cents && cents <= AMOUNT_MAX);
+        self.in_range(name, rule, literal, good)
+    }
+
+    fn income(&mut self, name: &'static str, field: Field<'_>) -> Option<Cents> {
+        let rule = "a number from 0, with at most 2 decimals";
+        let literal = self.number(name, rule, field)?;
+        let good = cents(literal).filter(|&cents| Cents(0) <= cents && cents <= INCOME_MAX);
+        self.in_range(name, rule, literal, good)
+    }
+
+    fn integer(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        field: Field<'_>,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let literal = self.number(name, rule, field)?;
+        let good = exact(literal)
+            .filter(|value| value.fract().is_zero())
+            .and_then(|value| value.to_u32())
+            .filter(|value| range.contains(value));
+        self.in_range(name, rule, literal, good)
+    }
+}
+
+/// A short name for a value of the wrong type.
+fn described(field: Field<'_>) -> &str {
+    match field {
+        Field::Missing => "",
+        Field::Null => "null",
+        Field::Text(text) => text,
+        Field::Number(literal) => literal,
+        Field::Boolean(true) => "true",
+        Field::Boolean(false) => "false",
+        Field::Array => "[...]",
+        Field::Object(_) => "{...}",
+    }
+}
+
+/// The number that a JSON literal stands for, exactly; `None` if it has more than 28 digits.
+fn exact(literal: &str) -> Option<Decimal> {
+    if literal.bytes().filter(u8::is_ascii_digit).count() > 28 {
+        return None;
+    }
+    if literal.contains(['e', 'E']) {
+        Decimal::from_scientific(literal).ok()
+    } else {
+        Decimal::from_str(literal).ok()
+    }
+}
+
+/// A money literal in hundredths; `None` if it has more than two decimals or is far too large.
+fn cents(literal: &str) -> Option<Cents> {
+    let hundredths = exact(literal)?.checked_mul(Decimal::ONE_HUNDRED)?;
+    hundredths
+        .fract()
+        .is_zero()
+        .then(|| hundredths.to_i64().map(Cents))
+        .flatten()
+}
+
+/// `local@domain.tld`, at most 254 characters, no spaces or control characters. Whether mail
+/// arrives is not for this service to say.
+fn is_plausible_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let label_is_good = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+    };
+    text.len() <= 254
+        && (1..=64).contains(&local.len())
+        && !local.starts_with('.')
+        && !local.ends_with('.')
+        && !local.contains("..")
+        && !local
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || "()<>[]:;@\\,\"".contains(c))
+        && domain.contains('.')
+        && domain.split('.').all(label_is_good)
+}
+
+/// 5 to 20 digits, with an optional leading `+` and the usual separators.
+fn is_plausible_phone(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let rest = text.strip_prefix('+').unwrap_or(text);
+    (5..=20).contains(&digits)
+        && text.len() <= 40
+        && rest
+            .chars()
+            .all(|c| c.is_ascii_digit() || " -().,/".contains(c))
+}
+
+#[cfg(test)]
+mod tests;
