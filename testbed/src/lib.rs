@@ -1,1 +1,33 @@
-//! Private Redis, mongod and service processes for runs, tests and benches.
+//! Private Redis, mongod and service processes for runs, tests and benches, and the faults that hit them.
+//!
+//! - [`servers`]: where the Redis and mongod binaries are
+//! - [`redis`], [`mongodb`], [`service`]: one running server each
+//! - [`stack`]: the three of them together
+//! - `process`, `port`, `http`: how one child is started, watched and stopped
+//! - `guardian`: nothing is left behind, however this process ends
+//! - [`error`]: what can go wrong, and what to do about it
+//!
+//! Every server is a child of this process on a free loopback port, with a temporary folder as its working folder.
+//! Dropping a server kills it and removes its folder.
+
+pub mod servers;
+
+pub mod mongodb;
+pub mod redis;
+pub mod service;
+pub mod stack;
+
+mod guardian;
+mod http;
+mod port;
+mod process;
+
+pub mod error;
+
+pub use error::TestbedError;
+pub use mongodb::{MongoOptions, MongoServer};
+pub use nix::sys::signal::Signal;
+pub use redis::{RedisOptions, RedisServer};
+pub use servers::Servers;
+pub use service::{ServiceOptions, ServiceProcess};
+pub use stack::{Stack, StackOptions};

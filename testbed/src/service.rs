@@ -1,0 +1,222 @@
+//! A private instance of the service.
+
+use std::env;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::error::TestbedError;
+use crate::process::{Launch, Process, Readiness};
+use crate::servers::is_executable;
+use crate::{Signal, http};
+
+/// The environment variable that names the service's binary.
+pub const SERVICE_VARIABLE: &str = "SLUICE_SERVICE";
+
+/// Longer than the service's own deadline for a drain.
+const TERMINATE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How a private instance of the service is set.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// The binary; when `None` the one that `SLUICE_SERVICE` names, else the one beside the running binary.
+    pub binary: Option<PathBuf>,
+    /// Passed as `--redis-url`.
+    pub redis_url: String,
+    /// Passed as `--mongodb-uri`.
+    pub mongodb_uri: String,
+    /// Passed as `--mongodb-database`.
+    pub mongodb_database: String,
+    /// The loopback port to listen on; a free one when `None`.
+    pub port: Option<u16>,
+    /// More arguments, after the ones from here.
+    pub arguments: Vec<String>,
+    /// More environment, for example `FAILPOINTS`. The caller's own `SLUICE_` variables and `FAILPOINTS` do not reach the service.
+    pub environment: Vec<(String, String)>,
+    /// Where its output goes, emptied first; in the temporary folder when `None`.
+    pub log_file: Option<PathBuf>,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            binary: None,
+            redis_url: "redis://127.0.0.1:6379/0".into(),
+            mongodb_uri: "mongodb://127.0.0.1:27017/".into(),
+            mongodb_database: "sluice".into(),
+            port: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            log_file: None,
+        }
+    }
+}
+
+/// A private instance of the service on a free loopback port. Dropping it kills it and removes its temporary folder.
+pub struct ServiceProcess(Process);
+
+impl ServiceProcess {
+    /// Starts the service and waits until `/readyz` answers 200.
+    ///
+    /// # Errors
+    /// Fails with the service's last lines when it ends or does not become ready.
+    pub async fn start(options: ServiceOptions) -> Result<Self, TestbedError> {
+        let program = match &options.binary {
+            // The working folder of the child is its private one.
+            Some(binary) => std::path::absolute(binary)
+                .map_err(TestbedError::io(format!("resolve {}", binary.display())))?,
+            None => find_binary()?,
+        };
+        let launch = Launch {
+            name: "service",
+            program,
+            environment: pairs(options.environment.clone()),
+            hides_settings: true,
+            log_file: options.log_file.clone(),
+            port: options.port,
+            arguments: Box::new(move |port, _| arguments(&options, port)),
+        };
+        Process::start(launch, &ServiceReadiness).await.map(Self)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The address it listens on; the same after a restart.
+    pub fn address(&self) -> SocketAddr {
+        address(self.0.port())
+    }
+
+    /// The process id; 0 while it is not running.
+    pub fn pid(&self) -> u32 {
+        self.0.pid().unwrap_or(0)
+    }
+
+    /// The temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.0.folder()
+    }
+
+    /// All it has written to its output, over all restarts.
+    pub fn log(&self) -> String {
+        self.0.log()
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Starts it again on the same port, and waits until it is ready. Kills it first when it runs.
+    ///
+    /// # Errors
+    /// As for [`ServiceProcess::start`].
+    pub async fn restart(&mut self) -> Result<(), TestbedError> {
+        self.0.restart(&ServiceReadiness).await
+    }
+
+    /// As [`ServiceProcess::restart`], with this environment in place of the one from the options.
+    ///
+    /// # Errors
+    /// As for [`ServiceProcess::start`].
+    pub async fn restart_with(
+        &mut self,
+        environment: Vec<(String, String)>,
+    ) -> Result<(), TestbedError> {
+        self.0.launch_mut().environment = pairs(environment);
+        self.restart().await
+    }
+
+    /// Sends a signal, for example SIGSTOP and SIGCONT for an instance that hangs.
+    ///
+    /// # Errors
+    /// Fails when it is not running.
+    pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
+        self.0.signal(signal)
+    }
+
+    /// Waits until it ends by itself, for example at a failpoint.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end in time; it runs on then.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
+        self.0.wait(within).await
+    }
+
+    /// How it ended, when it has ended by itself since it was started.
+    ///
+    /// # Errors
+    /// Fails when its end has been seen already.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
+        self.0.try_wait()
+    }
+
+    /// Asks it to drain and end (SIGTERM), and waits for its end.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end within a minute; it runs on then.
+    pub async fn terminate(&mut self) -> Result<ExitStatus, TestbedError> {
+        self.0.terminate(TERMINATE_WITHIN).await
+    }
+}
+
+fn arguments(options: &ServiceOptions, port: u16) -> Vec<OsString> {
+    let listen = address(port).to_string();
+    [
+        ["--listen", &listen],
+        ["--redis-url", &options.redis_url],
+        ["--mongodb-uri", &options.mongodb_uri],
+        ["--mongodb-database", &options.mongodb_database],
+    ]
+    .iter()
+    .flatten()
+    .map(OsString::from)
+    .chain(options.arguments.iter().map(OsString::from))
+    .collect()
+}
+
+fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn pairs(environment: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
+    environment
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+fn find_binary() -> Result<PathBuf, TestbedError> {
+    if let Some(named) = env::var_os(SERVICE_VARIABLE).filter(|named| !named.is_empty()) {
+        let path = PathBuf::from(named);
+        if !is_executable(&path) {
+            let variable = SERVICE_VARIABLE;
+            return Err(TestbedError::NamedFileMissing { variable, path });
+        }
+        return std::path::absolute(&path)
+            .map_err(TestbedError::io(format!("resolve {}", path.display())));
+    }
+    // Tests run from target/<profile>/deps, one folder below the binaries.
+    let running = env::current_exe().map_err(TestbedError::io("find the running binary"))?;
+    running
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("service"))
+        .find(|path| is_executable(path))
+        .ok_or(TestbedError::ServiceMissing)
+}
+
+struct ServiceReadiness;
+
+impl Readiness for ServiceReadiness {
+    async fn is_ready(&self, port: u16, _pid: u32) -> bool {
+        http::status(address(port), "/readyz")
+            .await
+            .is_ok_and(|status| status == 200)
+    }
+}
