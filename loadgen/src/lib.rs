@@ -1,3 +1,22 @@
 //! Sluice, the load generator and judge.
+//!
+//! One load run reads top to bottom: a [`scenario`] file becomes a [`schedule`]; each arrival's [`payload`] is made
+//! and handed over on time by [`pace`]; goose [`users`] send it; every answer is a [`sample`], counted in
+//! [`histogram`]s. Meanwhile [`follow`] reads the service's live metrics. When nothing is left to do, [`audit`] reads
+//! the stored records, [`checks`] judge, [`verdict`] decides, and [`report`] tells it. [`run`] ties them together.
+
+pub mod scenario;
+
+pub mod schedule;
+
+pub mod payload;
+
+pub mod sample;
+
+pub mod histogram;
+
+pub mod checks;
+
+pub mod verdict;
 
 pub mod report;

@@ -1,0 +1,285 @@
+//! The histograms of a run: microseconds, 3 digits, by phase, by kind and by second.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::payload::Kind;
+use crate::sample::{Answer, Ledger, Sample};
+
+/// The highest latency kept; above it, this value is counted.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+
+/// An empty histogram of microseconds with 3 digits.
+pub fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are constants in range")
+}
+
+/// Counts one latency. Below a microsecond counts as one.
+pub fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+    histogram.saturating_record((latency.as_micros() as u64).max(1));
+}
+
+/// The latencies of one phase or of the whole run.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    /// From the intended instant to the last byte of the answer.
+    pub response: Histogram<u64>,
+    /// From the real send to the last byte of the answer.
+    pub service: Histogram<u64>,
+    /// From the intended instant to the real send.
+    pub send_lag: Histogram<u64>,
+    /// From the intended instant to MongoDB's confirmation. Filled by the audit.
+    pub end_to_end: Histogram<u64>,
+    /// Arrivals sent.
+    pub sent: u64,
+    /// Arrivals with a definite answer.
+    pub completed: u64,
+    /// Arrivals without one.
+    pub failed: u64,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self {
+            response: empty(),
+            service: empty(),
+            send_lag: empty(),
+            end_to_end: empty(),
+            sent: 0,
+            completed: 0,
+            failed: 0,
+        }
+    }
+}
+
+impl Latencies {
+    fn note(&mut self, sample: &Sample) {
+        self.sent += 1;
+        if sample.answer.is_unknown() {
+            self.failed += 1;
+        } else {
+            self.completed += 1;
+        }
+        record(&mut self.send_lag, sample.sent.saturating_sub(sample.intended));
+        // A request that was dropped on purpose says nothing about the service's speed.
+        if sample.kind != Kind::Retry {
+            record(&mut self.response, sample.done.saturating_sub(sample.intended));
+            record(&mut self.service, sample.done.saturating_sub(sample.last_sent));
+        }
+    }
+}
+
+/// One second of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Second {
+    /// Arrivals that were due in it.
+    pub planned: u64,
+    /// Requests that left in it.
+    pub sent: u64,
+    /// Definite answers in it.
+    pub completed: u64,
+    /// Arrivals that ended in it without a definite answer.
+    pub failed: u64,
+    /// Median response time of those that ended in it, microseconds.
+    pub response_p50_us: Option<u64>,
+    /// 99th percentile of the same.
+    pub response_p99_us: Option<u64>,
+}
+
+/// One kind of error and an example of it.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorCount {
+    /// How often.
+    pub count: u64,
+    /// The first one in full.
+    pub example: String,
+}
+
+/// Everything that is counted while the load runs.
+#[derive(Debug)]
+pub struct Recorder {
+    /// By phase.
+    pub phases: Vec<Latencies>,
+    /// Over all phases.
+    pub total: Latencies,
+    /// Response time by kind.
+    pub kinds: BTreeMap<Kind, Histogram<u64>>,
+    /// Last answers by kind.
+    pub answers: BTreeMap<Kind, BTreeMap<Answer, u64>>,
+    /// By second.
+    pub seconds: Vec<Second>,
+    /// Requests beyond the first one of an arrival.
+    pub resent: u64,
+    /// Requests dropped on purpose.
+    pub dropped: u64,
+    /// Errors by kind.
+    pub errors: BTreeMap<String, ErrorCount>,
+    /// What was heard about each arrival.
+    pub ledger: Ledger,
+    current: (usize, Histogram<u64>),
+}
+
+impl Recorder {
+    /// An empty recorder for a run.
+    pub fn new(phases: usize, arrivals: u32) -> Self {
+        Self {
+            phases: vec![Latencies::default(); phases],
+            total: Latencies::default(),
+            kinds: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            seconds: Vec::new(),
+            resent: 0,
+            dropped: 0,
+            errors: BTreeMap::new(),
+            ledger: Ledger::new(arrivals),
+            current: (0, empty()),
+        }
+    }
+
+    /// Counts one arrival that was sent and has ended.
+    pub fn note(&mut self, sample: &Sample) {
+        self.phases[usize::from(sample.phase)].note(sample);
+        self.total.note(sample);
+        self.ledger.note(sample);
+        self.resent += u64::from(sample.resent);
+        *self
+            .answers
+            .entry(sample.kind)
+            .or_default()
+            .entry(sample.answer)
+            .or_default() += 1;
+        let response = sample.done.saturating_sub(sample.intended);
+        record(self.kinds.entry(sample.kind).or_insert_with(empty), response);
+        self.second(sample.sent).sent += 1;
+        let done = self.second(sample.done);
+        if sample.answer.is_unknown() {
+            done.failed += 1;
+        } else {
+            done.completed += 1;
+        }
+        let index = sample.done.as_secs() as usize;
+        if index > self.current.0 {
+            self.close_second();
+            self.current.0 = index;
+        }
+        if sample.kind != Kind::Retry {
+            record(&mut self.current.1, response);
+        }
+    }
+
+    /// Counts one error on the wire.
+    pub fn error(&mut self, kind: String, example: impl FnOnce() -> String) {
+        let entry = self.errors.entry(kind).or_default();
+        if entry.count == 0 {
+            entry.example = example();
+        }
+        entry.count += 1;
+    }
+
+    /// Notes that an arrival was due.
+    pub fn planned(&mut self, intended: Duration) {
+        self.second(intended).planned += 1;
+    }
+
+    /// Ends the last second.
+    pub fn finish(&mut self) {
+        self.close_second();
+    }
+
+    fn close_second(&mut self) {
+        let (index, histogram) = &mut self.current;
+        if !histogram.is_empty()
+            && let Some(second) = self.seconds.get_mut(*index)
+        {
+            second.response_p50_us = Some(histogram.value_at_quantile(0.5));
+            second.response_p99_us = Some(histogram.value_at_quantile(0.99));
+            histogram.reset();
+        }
+    }
+
+    fn second(&mut self, at: Duration) -> &mut Second {
+        let index = at.as_secs() as usize;
+        if index >= self.seconds.len() {
+            self.seconds.resize(index + 1, Second::default());
+        }
+        &mut self.seconds[index]
+    }
+}
+
+/// HdrHistogram's percentile output of a histogram of microseconds, values in milliseconds: the `.hgrm` format.
+pub fn hgrm(histogram: &Histogram<u64>) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
+    let total = histogram.len();
+    for step in histogram.iter_quantiles(5) {
+        let quantile = step.quantile_iterated_to();
+        let value_ms = step.value_iterated_to() as f64 / 1e3;
+        let count = histogram.count_between(0, step.value_iterated_to());
+        let _ = if quantile < 1.0 {
+            writeln!(text, "{value_ms:12.3} {quantile:14.12} {count:10} {:14.2}", 1.0 / (1.0 - quantile))
+        } else {
+            writeln!(text, "{value_ms:12.3} {quantile:14.12} {count:10}            inf")
+        };
+    }
+    let max_ms = if total == 0 { 0.0 } else { histogram.max() as f64 / 1e3 };
+    let _ = write!(
+        text,
+        "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n#[Max     = {max_ms:12.3}, Total count    = {total:12}]\n",
+        histogram.mean() / 1e3,
+        histogram.stdev() / 1e3,
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(number: u32, intended_ms: u64, sent_ms: u64, done_ms: u64, answer: Answer) -> Sample {
+        let sent = Duration::from_millis(sent_ms);
+        Sample {
+            number,
+            phase: 0,
+            kind: Kind::Valid,
+            intended: Duration::from_millis(intended_ms),
+            sent,
+            last_sent: sent,
+            done: Duration::from_millis(done_ms),
+            answer,
+            resent: 0,
+        }
+    }
+
+    #[test]
+    fn response_time_runs_from_the_intended_instant() {
+        let mut recorder = Recorder::new(1, 2);
+        recorder.note(&sample(0, 10, 110, 120, Answer::Queued));
+        let total = &recorder.total;
+        assert_eq!(total.response.max() / 1000, 110);
+        assert_eq!(total.service.max() / 1000, 10);
+        assert_eq!(total.send_lag.max() / 1000, 100);
+    }
+
+    #[test]
+    fn seconds_are_counted_by_their_own_instants() {
+        let mut recorder = Recorder::new(1, 2);
+        recorder.planned(Duration::from_millis(900));
+        recorder.note(&sample(0, 900, 1100, 2100, Answer::Queued));
+        recorder.finish();
+        let counts: Vec<_> = recorder
+            .seconds
+            .iter()
+            .map(|second| (second.planned, second.sent, second.completed))
+            .collect();
+        assert_eq!(counts, [(1, 0, 0), (0, 1, 0), (0, 0, 1)]);
+        assert_eq!(recorder.seconds[2].response_p50_us.map(|us| us / 10_000), Some(120));
+    }
+
+    #[test]
+    fn an_empty_histogram_has_a_file() {
+        assert!(hgrm(&empty()).contains("Total count    =            0"));
+    }
+}

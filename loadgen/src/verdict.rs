@@ -1,0 +1,170 @@
+//! The verdict from what was seen. Pure.
+
+use std::time::Duration;
+
+use crate::report::{Audit, Check, CounterRow, Verdict};
+
+/// What the verdict is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Why the run was stopped before its end, if it was.
+    pub aborted: Option<&'a str>,
+    /// Arrivals that never left.
+    pub unsent: u64,
+    /// 99th percentile of the send lag.
+    pub send_lag_p99: Duration,
+    /// Its bound.
+    pub send_lag_max: Duration,
+    /// The judged checks.
+    pub checks: &'a [Check],
+    /// The audit.
+    pub audit: &'a Audit,
+    /// The live counters beside the audit.
+    pub counters: &'a [CounterRow],
+    /// Requests by goose's count and by ours.
+    pub requests: (u64, u64),
+}
+
+/// The verdict and its reasons, the most important first.
+///
+/// A loan that was lost or doubled is a failure however late the generator was. Everything else that a late
+/// generator saw proves nothing.
+pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
+    let mut faults = Vec::new();
+    let audit = evidence.audit;
+    for (count, what) in [
+        (audit.lost, "acknowledged and found nowhere"),
+        (audit.duplicated, "recorded more than once"),
+        (audit.unexpected, "recorded that should not be"),
+        (audit.mismatched, "answered or recorded otherwise than they must be"),
+        (audit.stuck, "still in Redis when the drain ended"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} loans {what}."));
+        }
+    }
+    let mut doubts = Vec::new();
+    if evidence.unsent > 0 {
+        doubts.push(format!("{} arrivals were never sent.", evidence.unsent));
+    }
+    if evidence.send_lag_p99 > evidence.send_lag_max {
+        doubts.push(format!(
+            "Requests left late: 99 % within {:.1} ms, and the bound is {:.1} ms.",
+            evidence.send_lag_p99.as_secs_f64() * 1e3,
+            evidence.send_lag_max.as_secs_f64() * 1e3
+        ));
+    }
+    let (goose, ours) = evidence.requests;
+    if goose != ours {
+        doubts.push(format!("Goose counted {goose} requests, the ledger {ours}."));
+    }
+    let mut failures = Vec::new();
+    if !audit.complete {
+        failures.push("The audit did not run to its end.".to_owned());
+    }
+    failures.extend(
+        evidence
+            .counters
+            .iter()
+            .filter(|row| !row.agree)
+            .map(|row| match row.live {
+                Some(live) => format!("The live counter {} says {live}, the audit {}.", row.name, row.audit),
+                None => format!("The live counter {} could not be read.", row.name),
+            }),
+    );
+    failures.extend(
+        evidence
+            .checks
+            .iter()
+            .filter(|check| !check.pass)
+            .map(|check| format!("{}: {}, and the bound is {}.", check.name, check.observed, check.bound)),
+    );
+    if let Some(reason) = evidence.aborted {
+        let mut why = vec![format!("The run was stopped: {reason}.")];
+        why.extend(faults);
+        return (Verdict::Aborted, why);
+    }
+    if !faults.is_empty() {
+        faults.extend(failures);
+        faults.extend(doubts);
+        return (Verdict::Fail, faults);
+    }
+    if !doubts.is_empty() {
+        doubts.push("The generator was late or saturated, so nothing may be concluded.".to_owned());
+        return (Verdict::Discarded, doubts);
+    }
+    if !failures.is_empty() {
+        return (Verdict::Fail, failures);
+    }
+    (
+        Verdict::Pass,
+        vec![format!(
+            "All {} checks held; every one of {} loans ended as it must.",
+            evidence.checks.len(),
+            audit.ids
+        )],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(change: impl FnOnce(&mut Evidence<'_>)) -> Verdict {
+        let audit = Audit {
+            complete: true,
+            ..Audit::default()
+        };
+        let mut evidence = Evidence {
+            aborted: None,
+            unsent: 0,
+            send_lag_p99: Duration::from_millis(1),
+            send_lag_max: Duration::from_millis(20),
+            checks: &[],
+            audit: &audit,
+            counters: &[],
+            requests: (5, 5),
+        };
+        change(&mut evidence);
+        let (verdict, why) = decide(&evidence);
+        assert!(!why.is_empty());
+        verdict
+    }
+
+    #[test]
+    fn the_table() {
+        let lost = Audit {
+            complete: true,
+            lost: 1,
+            ..Audit::default()
+        };
+        let partial = Audit::default();
+        let failed = [Check::default()];
+        let disagreeing = [CounterRow::default()];
+        let late = Duration::from_secs(1);
+        assert_eq!(verdict(|_| {}), Verdict::Pass);
+        assert_eq!(verdict(|e| e.audit = &lost), Verdict::Fail);
+        assert_eq!(verdict(|e| e.audit = &partial), Verdict::Fail);
+        assert_eq!(verdict(|e| e.checks = &failed), Verdict::Fail);
+        assert_eq!(verdict(|e| e.counters = &disagreeing), Verdict::Fail);
+        assert_eq!(verdict(|e| e.unsent = 1), Verdict::Discarded);
+        assert_eq!(verdict(|e| e.send_lag_p99 = late), Verdict::Discarded);
+        assert_eq!(verdict(|e| e.requests = (4, 5)), Verdict::Discarded);
+        assert_eq!(verdict(|e| e.aborted = Some("Ctrl-C")), Verdict::Aborted);
+        // A late generator does not excuse a loss, but does excuse a failed check.
+        assert_eq!(
+            verdict(|e| {
+                e.audit = &lost;
+                e.unsent = 1;
+            }),
+            Verdict::Fail
+        );
+        assert_eq!(
+            verdict(|e| {
+                e.checks = &failed;
+                e.unsent = 1;
+            }),
+            Verdict::Discarded
+        );
+    }
+}
