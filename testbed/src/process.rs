@@ -23,11 +23,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PORT_ATTEMPTS: usize = 10;
 const LOG_TAIL_LINES: usize = 20;
 
+/// The arguments, from the port and the private folder.
+pub(crate) type Arguments = Box<dyn Fn(u16, &Path) -> Vec<OsString> + Send + Sync>;
+
 /// How to start the child. `arguments` depends on the port, which is chosen late.
 pub(crate) struct Launch {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
-    pub(crate) arguments: Box<dyn Fn(u16, &Path) -> Vec<OsString> + Send + Sync>,
+    pub(crate) arguments: Arguments,
     pub(crate) environment: Vec<(OsString, OsString)>,
     /// Whether the caller's own settings of the service stay away from the child.
     pub(crate) hides_settings: bool,
@@ -281,7 +284,8 @@ mod tests {
 
     #[test]
     fn tail_keeps_the_last_lines() {
-        let log: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let lines: Vec<String> = (0..100).map(|line| format!("line {line}")).collect();
+        let log = lines.join("\n");
         assert!(tail(&log).starts_with("line 80\n"));
         assert!(tail(&log).ends_with("line 99"));
         assert_eq!(tail(""), "");

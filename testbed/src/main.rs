@@ -1,0 +1,187 @@
+//! Private servers until Ctrl-C.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use nix::fcntl::{Flock, FlockArg};
+use testbed::{
+    MongoOptions, MongoServer, RedisOptions, RedisServer, Servers, ServiceOptions, Stack,
+    StackOptions, TestbedError,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Private Redis, mongod and service processes. All of them end with this command.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The service on a private Redis and mongod that keep their data, until Ctrl-C
+    Run {
+        /// Where the data and the service's log are kept
+        #[arg(long, default_value = ".sluice/data")]
+        data: PathBuf,
+        /// The service's port on 127.0.0.1; 0 takes a free one
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// More arguments for the service
+        #[arg(last = true)]
+        service: Vec<String>,
+    },
+    /// A private Redis and mongod that keep nothing, until Ctrl-C; prints the service's settings for them
+    Servers,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run {
+            data,
+            port,
+            service,
+        } => run(&data, port, service).await,
+        Command::Servers => servers().await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("testbed: {}", chain(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(data: &Path, port: u16, arguments: Vec<String>) -> Result<ExitCode, TestbedError> {
+    let interrupted = interruption()?;
+    fs::create_dir_all(data).map_err(io(format!("make {}", data.display())))?;
+    let data = fs::canonicalize(data).map_err(io(format!("resolve {}", data.display())))?;
+    // Redis itself would share its files with a second Redis, and spoil them.
+    let _lock = lock(&data)?;
+    let log_file = data.join("service.log");
+    eprintln!("starting Redis, mongod and the service ...");
+    let start = Stack::start(StackOptions {
+        redis: RedisOptions {
+            data_folder: Some(data.join("redis")),
+            ..RedisOptions::default()
+        },
+        mongodb: MongoOptions {
+            data_folder: Some(data.join("mongodb")),
+            ..MongoOptions::default()
+        },
+        service: ServiceOptions {
+            port: (port != 0).then_some(port),
+            arguments,
+            log_file: Some(log_file.clone()),
+            ..ServiceOptions::default()
+        },
+        ..StackOptions::default()
+    });
+    tokio::pin!(interrupted);
+    let mut stack = tokio::select! {
+        stack = start => stack?,
+        () = &mut interrupted => return Ok(ExitCode::from(130)),
+    };
+    // The service says in its log how to log in.
+    eprint!("{}", stack.service.log());
+    println!("dashboard  {}/", stack.service.url());
+    println!("redis      {}", stack.redis.url());
+    println!("mongodb    {}", stack.mongodb.uri());
+    println!("data       {}", data.display());
+    println!("log        {}", log_file.display());
+    println!("Ctrl-C stops everything; the data stays.");
+
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            () = &mut interrupted => {
+                eprintln!("stopping ...");
+                stack.stop().await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ = look.tick() => {
+                if let Some(status) = stack.service.try_wait()? {
+                    eprintln!("the service ended with {status}; see {}", log_file.display());
+                    stack.stop().await?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+        }
+    }
+}
+
+async fn servers() -> Result<ExitCode, TestbedError> {
+    let interrupted = interruption()?;
+    let servers = Servers::discover()?;
+    let (redis, mongodb) = tokio::try_join!(
+        RedisServer::start(&servers, RedisOptions::default()),
+        MongoServer::start(&servers, MongoOptions::default()),
+    )?;
+    println!("SLUICE_REDIS_URL={}", redis.url());
+    println!("SLUICE_MONGODB_URI={}", mongodb.uri());
+    println!(
+        "# Redis: process {}, folder {}",
+        redis.pid(),
+        redis.folder().display()
+    );
+    println!(
+        "# mongod: process {}, folder {}",
+        mongodb.pid(),
+        mongodb.folder().display()
+    );
+    println!("# Ctrl-C stops both.");
+    interrupted.await;
+    tokio::try_join!(mongodb.stop(), redis.stop())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends at the first Ctrl-C, SIGTERM or SIGHUP.
+fn interruption() -> Result<impl Future<Output = ()>, TestbedError> {
+    let listen = |kind| signal(kind).map_err(io("listen for signals"));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+fn lock(data: &Path) -> Result<Flock<File>, TestbedError> {
+    let path = data.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io(format!("write to {}", path.display())))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| TestbedError::Io {
+        action: format!(
+            "use {}: another `testbed run` has it; stop that one or give another --data",
+            data.display()
+        ),
+        source: errno.into(),
+    })
+}
+
+fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> TestbedError {
+    let action = action.into();
+    move |source| TestbedError::Io { action, source }
+}
+
+/// The error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
