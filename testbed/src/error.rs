@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Why a private server could not be found, started or stopped. Each message says what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
-    /// No binary of this server was found.
+    /// No binary of this name was found.
     #[error(
         "no {name} found: run `make servers`, or name one in {variable}, or start Redis and MongoDB with compose.yaml"
     )]

@@ -12,6 +12,9 @@ pub const REDIS_SERVER_VARIABLE: &str = "SLUICE_REDIS_SERVER";
 /// The environment variable that names mongod's binary.
 pub const MONGOD_VARIABLE: &str = "SLUICE_MONGOD";
 
+/// The environment variable that names wrk's binary.
+pub const WRK_VARIABLE: &str = "SLUICE_WRK";
+
 /// The server binaries to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Servers {
@@ -42,6 +45,14 @@ impl Servers {
             .map(|path| ("LD_LIBRARY_PATH".into(), path.clone()))
             .collect()
     }
+}
+
+/// The wrk binary, looked for as [`Servers::discover`] does.
+///
+/// # Errors
+/// Says what to run when it is missing.
+pub fn find_wrk() -> Result<PathBuf, TestbedError> {
+    find("wrk", WRK_VARIABLE)
 }
 
 fn find(name: &'static str, variable: &'static str) -> Result<PathBuf, TestbedError> {
