@@ -4,11 +4,25 @@
 //! Times since the start of the load are seconds (`offset_seconds`), latencies are whole microseconds (`_us`).
 //! A figure that was not measured is `None` (`null` in JSON), never a zero that looks measured.
 
+mod axis;
+mod chart;
+mod files;
+pub mod html;
+pub mod json;
+pub mod junit;
+pub mod markdown;
+mod markup;
+mod number;
+pub mod terminal;
+mod words;
+
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use files::{ReportError, point_latest, write, write_index};
 
 /// Version of the `report.json` format. Grows when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,140 @@
+//! A writer of HTML and SVG that cannot leave a tag open or a text unescaped.
+//!
+//! The result is well-formed XML too, which the tests use.
+
+use std::fmt::{Display, Write as _};
+
+/// Attributes of one element: names and values.
+pub(super) type Attributes<'a> = &'a [(&'a str, &'a dyn Display)];
+
+/// A document that grows.
+#[derive(Default)]
+pub(super) struct Markup {
+    text: String,
+}
+
+impl Markup {
+    /// The document so far.
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+
+    /// The document type of HTML 5. Comes first.
+    pub(super) fn doctype(&mut self) {
+        self.text.push_str("<!DOCTYPE html>\n");
+    }
+
+    /// An element and what `inside` writes into it.
+    pub(super) fn element(
+        &mut self,
+        tag: &str,
+        attributes: Attributes,
+        inside: impl FnOnce(&mut Self),
+    ) {
+        self.open(tag, attributes);
+        self.text.push('>');
+        inside(self);
+        let _ = write!(self.text, "</{tag}>");
+        if breaks_line(tag) {
+            self.text.push('\n');
+        }
+    }
+
+    /// An element with `text` in it.
+    pub(super) fn leaf(&mut self, tag: &str, attributes: Attributes, text: &str) {
+        self.element(tag, attributes, |markup| markup.text(text));
+    }
+
+    /// An element without content: a void element of HTML, or any of SVG.
+    pub(super) fn empty(&mut self, tag: &str, attributes: Attributes) {
+        self.open(tag, attributes);
+        self.text.push_str("/>");
+    }
+
+    /// Text, escaped.
+    pub(super) fn text(&mut self, text: &str) {
+        escape(&mut self.text, text);
+    }
+
+    /// A style sheet, unescaped: it is ours, and holds neither `<` nor `&`.
+    pub(super) fn style(&mut self, sheet: &'static str) {
+        self.text.push_str("<style>\n");
+        self.text.push_str(sheet);
+        self.text.push_str("</style>\n");
+    }
+
+    fn open(&mut self, tag: &str, attributes: Attributes) {
+        self.text.push('<');
+        self.text.push_str(tag);
+        for (name, value) in attributes {
+            let _ = write!(self.text, " {name}=\"");
+            escape(&mut self.text, &value.to_string());
+            self.text.push('"');
+        }
+    }
+}
+
+fn breaks_line(tag: &str) -> bool {
+    matches!(
+        tag,
+        "head"
+            | "title"
+            | "header"
+            | "main"
+            | "section"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "p"
+            | "ul"
+            | "li"
+            | "table"
+            | "caption"
+            | "thead"
+            | "tbody"
+            | "tr"
+            | "div"
+            | "svg"
+            | "g"
+            | "dl"
+            | "dd"
+            | "figure"
+            | "nav"
+            | "pre"
+    )
+}
+
+fn escape(into: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => into.push_str("&amp;"),
+            '<' => into.push_str("&lt;"),
+            '>' => into.push_str("&gt;"),
+            '"' => into.push_str("&quot;"),
+            '\'' => into.push_str("&#39;"),
+            '\n' | '\t' => into.push(c),
+            // Neither HTML nor XML may hold these.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => into.push('\u{fffd}'),
+            c => into.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_dynamic_is_escaped() {
+        let mut markup = Markup::default();
+        markup.leaf(
+            "b",
+            &[("title", &"\"><script>&'")],
+            "<script>\u{1b}[31m&amp;",
+        );
+        assert_eq!(
+            markup.finish(),
+            "<b title=\"&quot;&gt;&lt;script&gt;&amp;&#39;\">&lt;script&gt;\u{fffd}[31m&amp;amp;</b>"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! The verdict in words, and what may stand in a terminal.
+
+use super::number::counted;
+use super::{Report, Verdict};
+
+/// The verdict as one or two sentences.
+pub(super) fn headline(report: &Report) -> String {
+    match report.verdict {
+        Verdict::Pass => {
+            let checks = match report.checks.len() as u64 {
+                0 => String::new(),
+                1 => " The one check held.".to_owned(),
+                held => format!(" All {held} checks held."),
+            };
+            let audit = if report.audit.complete {
+                format!(" Of {}, none was lost, doubled or altered.", counted(report.audit.ids, "loan"))
+            } else {
+                String::new()
+            };
+            format!("Passed.{checks}{audit}")
+        }
+        Verdict::Fail => format!("Failed.{}", failures(report)),
+        Verdict::Discarded => {
+            "Discarded. The generator was late or saturated, so nothing may be concluded from this run.".to_owned()
+        }
+        Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
+    }
+}
+
+fn failures(report: &Report) -> String {
+    let missed = report.checks.iter().filter(|check| !check.pass).count();
+    let disagreeing = report
+        .counters_agree
+        .iter()
+        .filter(|row| !row.agree)
+        .count() as u64;
+    let mut sentences = Vec::new();
+    if report.audit.faults() > 0 {
+        let loans = counted(report.audit.faults(), "loan");
+        sentences.push(format!(" The audit found {loans} with a fault."));
+    }
+    if missed > 0 {
+        let checks = counted(report.checks.len() as u64, "check");
+        sentences.push(format!(" {missed} of {checks} did not hold."));
+    }
+    if disagreeing > 0 {
+        let counters = counted(disagreeing, "live counter");
+        let verb = if disagreeing == 1 {
+            "disagrees"
+        } else {
+            "disagree"
+        };
+        sentences.push(format!(" {counters} {verb} with the audit."));
+    }
+    sentences.concat()
+}
+
+/// The verdict in one word, capital first.
+pub(super) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "Pass",
+        Verdict::Fail => "Fail",
+        Verdict::Discarded => "Discarded",
+        Verdict::Aborted => "Aborted",
+    }
+}
+
+/// A sign for the verdict, so that colour is never the only mark.
+pub(super) const fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "✓",
+        Verdict::Fail => "✗",
+        Verdict::Discarded => "?",
+        Verdict::Aborted => "■",
+    }
+}
+
+/// `text` on one line, without control characters: a service's answer must not steer a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// The commit, shortened, with a mark when the source had changes; `unknown` when empty.
+pub(super) fn commit(commit: &str, dirty: bool) -> String {
+    if commit.is_empty() {
+        return "unknown".to_owned();
+    }
+    let short: String = commit.chars().take(12).collect();
+    if dirty {
+        format!("{short} with changes")
+    } else {
+        short
+    }
+}
