@@ -1,12 +1,235 @@
 //! Sluice, the service: takes loan requests in bursts, loses none, processes each exactly once.
 //!
-//! The modules stand in the order of one loan's way.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! The modules stand in the order of one loan's way:
+//! `http` -> `parse` -> `admit` -> (`queue`) -> `worker` -> `validate` -> `enrich` -> `record`
+//! -> (`queue`) -> `recorder` -> `store`. Around it: `metrics`, `monitor`, `config`, `limits`.
 
-mod currency;
-pub mod enrich;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub mod config;
 pub mod limits;
 pub mod loan;
+
+pub mod admit;
+mod currency;
+pub mod enrich;
+mod http;
 pub mod parse;
-pub mod snapshot;
+pub mod queue;
+pub mod record;
+mod recorder;
+pub mod store;
 pub mod validate;
+pub mod worker;
+
+pub mod metrics;
+pub mod monitor;
+pub mod snapshot;
+
+mod backoff;
+pub mod clock;
+pub mod error;
+mod failpoint;
+
+use config::{Config, Role};
+use http::Front;
+use metrics::Metrics;
+use monitor::{Monitor, Watched};
+use queue::Queue;
+use recorder::Recorder;
+use store::Store;
+use worker::pool::Pool;
+use worker::scale::Rule;
+
+/// The commit that this build is of, where the build was told.
+pub const GIT_COMMIT: &str = match option_env!("SLUICE_GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// Why the service could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Settings that contradict each other or a bound.
+    #[error("{0}")]
+    Settings(String),
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A URL that cannot be understood.
+    #[error("{flag}: {source}")]
+    Address {
+        /// The flag with the fault.
+        flag: &'static str,
+        /// The fault.
+        source: error::ServiceError,
+    },
+    /// `--require-durable`, and Redis is not, or does not say.
+    #[error(
+        "Redis is set to appendfsync {0:?}, which may lose loans that were answered 202: set appendonly yes and appendfsync always, or leave --require-durable out"
+    )]
+    NotDurable(String),
+}
+
+/// Binds the address.
+///
+/// # Errors
+/// `Listen`.
+pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
+        })
+}
+
+/// Runs the service on `listener` until `stop` turns true, then drains: no new connections, the
+/// requests in flight answered, claimed loans committed, results recorded.
+///
+/// Redis and MongoDB need not be there: the service takes up its work when they are.
+///
+/// # Errors
+/// [`StartError`], before anything is served.
+pub async fn run(
+    config: &Config,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    config.check().map_err(StartError::Settings)?;
+    let queue =
+        Queue::new(&config.redis_url, config.partitions).map_err(|source| StartError::Address {
+            flag: "--redis-url",
+            source,
+        })?;
+    let store = Store::new(&config.mongodb_uri, &config.mongodb_database)
+        .await
+        .map_err(|source| StartError::Address {
+            flag: "--mongodb-uri",
+            source,
+        })?;
+    if config.require_durable {
+        require_durable(&queue).await?;
+    }
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let metrics = Arc::new(Metrics::default());
+    let monitor = Monitor::start(Watched {
+        queue: queue.clone(),
+        store: store.clone(),
+        metrics: Arc::clone(&metrics),
+        instance: instance.clone(),
+        workers_max: if config.has(Role::Worker) {
+            config.workers_max
+        } else {
+            0
+        },
+    });
+
+    // Each stage is stopped only after the one before it has nothing more to hand over.
+    let (stop_workers, workers_stop) = watch::channel(false);
+    let (stop_recorders, recorders_stop) = watch::channel(false);
+    let pool = config.has(Role::Worker).then(|| {
+        let pool = Pool {
+            queue: queue.clone(),
+            metrics: Arc::clone(&metrics),
+            rule: Rule {
+                min: u64::from(config.partitions),
+                max: config.workers_max,
+                loans_per_worker: config.loans_per_worker,
+                cool_down: config.scale_cool_down.0,
+            },
+            claim_timeout: config.claim_timeout.0,
+            instance: instance.clone(),
+        };
+        tokio::spawn(pool.run(workers_stop))
+    });
+    let recorders: Vec<_> = (0..queue.partitions())
+        .filter(|_| config.has(Role::Persister))
+        .map(|partition| {
+            let recorder = Recorder {
+                consumer: format!("{instance}-{partition}"),
+                link: queue.link(partition),
+                store: store.clone(),
+                metrics: Arc::clone(&metrics),
+                interval: config.record_interval.0,
+                claim_timeout: config.claim_timeout.0,
+            };
+            tokio::spawn(recorder.run(recorders_stop.clone()))
+        })
+        .collect();
+
+    let door = config
+        .has(Role::Api)
+        .then(|| admit::Door::open(&queue, &store, &metrics, config.backlog_max));
+    let front = Arc::new(Front {
+        door,
+        queue,
+        store,
+        metrics,
+        monitor,
+        body_max: config.body_max,
+        is_draining: AtomicBool::new(false),
+        stop: stop.clone(),
+    });
+    let drain = {
+        let front = Arc::clone(&front);
+        let mut stop = stop.clone();
+        tokio::spawn(async move {
+            worker::stopped(&mut stop).await;
+            front.is_draining.store(true, Ordering::Relaxed);
+        })
+    };
+    http::serve(
+        listener,
+        front,
+        config.connections_max,
+        stop,
+        limits::DRAIN_TIMEOUT / 3,
+    )
+    .await;
+    drain.abort();
+
+    let rest = async {
+        stop_workers.send_replace(true);
+        if let Some(pool) = pool {
+            let _ = pool.await;
+        }
+        stop_recorders.send_replace(true);
+        for recorder in recorders {
+            let _ = recorder.await;
+        }
+    };
+    if tokio::time::timeout(limits::DRAIN_TIMEOUT, rest)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the drain took too long; what is left stays in Redis");
+    }
+    Ok(())
+}
+
+/// Waits up to ten seconds for Redis, and refuses one that is not durable.
+async fn require_durable(queue: &Queue) -> Result<(), StartError> {
+    let mut link = queue.link(0);
+    let mut last = "unknown".to_owned();
+    for _ in 0..40 {
+        match link.server().await {
+            Ok(server) if server.appendfsync == "always" => return Ok(()),
+            Ok(server) => return Err(StartError::NotDurable(server.appendfsync)),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Err(StartError::NotDurable(last))
+}

@@ -1,0 +1,237 @@
+//! Claiming queued loans and committing what became of them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::{Link, WORKERS, function, value};
+use crate::error::ServiceError;
+use crate::limits::REDIS_TIMEOUT;
+use crate::loan::{Category, Fingerprint};
+
+/// A loan that a worker holds.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    entry: String,
+    /// Its id.
+    pub loan_id: String,
+    /// Its content's fingerprint, 16 bytes.
+    pub fingerprint: Fingerprint,
+    /// When its body was whole, in microseconds since the Unix epoch.
+    pub received_us: u64,
+    /// The body as it came.
+    pub body: Bytes,
+    /// 1 the first time, one more after each retry.
+    pub attempt: u32,
+    /// How often it has been delivered, this time included, where that is known.
+    pub deliveries: u64,
+}
+
+/// What became of a claimed loan, with its record as a BSON document.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It passed.
+    Accepted(Vec<u8>),
+    /// It failed.
+    Failed(Category, Vec<u8>),
+}
+
+/// Which loans a worker asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Those that this consumer was given before and never committed.
+    Mine,
+    /// New ones, waiting up to this long for the first.
+    New(Duration),
+}
+
+impl Link {
+    /// Claims up to `len_max` loans for `consumer`.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent. What was claimed is given out again by `Ask::Mine`.
+    pub async fn claim(
+        &mut self,
+        consumer: &str,
+        ask: Ask,
+        len_max: usize,
+    ) -> Result<Vec<Claimed>, ServiceError> {
+        let mut read = redis::cmd("XREADGROUP");
+        read.arg("GROUP").arg(WORKERS).arg(consumer);
+        read.arg("COUNT").arg(len_max);
+        if let Ask::New(wait) = ask {
+            debug_assert!(
+                wait < REDIS_TIMEOUT,
+                "the answer must come before the time-out"
+            );
+            read.arg("BLOCK").arg(wait.as_millis() as u64);
+        }
+        read.arg("STREAMS").arg(&self.keys.queued);
+        read.arg(if ask == Ask::Mine { "0" } else { ">" });
+        let mut claimed = Vec::new();
+        for entry in entries(self.call(&read).await?)? {
+            let [entry, fields] = two(entry)?;
+            // An entry that was deleted while it was pending has no fields.
+            if !matches!(fields, Value::Nil) {
+                claimed.push(decode(entry, fields, 1)?);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Takes over up to `len_max` loans that other workers have held for longer than `idle`.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent. What was taken over is given out again by `Ask::Mine`.
+    pub async fn take_over(
+        &mut self,
+        consumer: &str,
+        idle: Duration,
+        len_max: usize,
+    ) -> Result<Vec<Claimed>, ServiceError> {
+        let stream = self.keys.queued.clone();
+        self.reap(&stream, WORKERS, consumer, idle, len_max)
+            .await?
+            .into_iter()
+            .map(|(entry, deliveries, fields)| decode(entry, fields, deliveries))
+            .collect()
+    }
+
+    pub(super) async fn reap(
+        &mut self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        idle: Duration,
+        len_max: usize,
+    ) -> Result<Vec<(Value, u64, Value)>, ServiceError> {
+        let mut call = function("sluice1_reap");
+        call.arg(2)
+            .arg(stream)
+            .arg(&self.keys.counters)
+            .arg(group)
+            .arg(consumer)
+            .arg(idle.as_millis() as u64)
+            .arg(len_max);
+        value::array(self.call(&call).await?)?
+            .into_iter()
+            .map(|item| {
+                let mut parts = value::array(item)?.into_iter();
+                match (parts.next(), parts.next(), parts.next()) {
+                    (Some(entry), Some(deliveries), Some(fields)) => {
+                        Ok((entry, value::count(&deliveries)?, fields))
+                    }
+                    _ => Err(ServiceError::RedisReply("reap: a part is missing")),
+                }
+            })
+            .collect()
+    }
+
+    /// Commits outcomes. For each, in order: whether this commit was the first for its loan and so
+    /// took effect. A repetition after an error is safe: it answers `false`.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent; any of the commits may have taken effect.
+    pub async fn commit(
+        &mut self,
+        outcomes: &[(Claimed, Outcome)],
+    ) -> Result<Vec<bool>, ServiceError> {
+        let mut call = function("sluice1_commit");
+        call.arg(5 + outcomes.len())
+            .arg(&self.keys.queued)
+            .arg(&self.keys.done)
+            .arg(&self.keys.failures)
+            .arg(&self.keys.counters)
+            .arg(&self.keys.failed);
+        for (claimed, _) in outcomes {
+            call.arg(self.keys.id(&claimed.loan_id));
+        }
+        for (claimed, outcome) in outcomes {
+            call.arg(&claimed.entry)
+                .arg(&claimed.fingerprint.as_bytes()[..])
+                .arg(&claimed.loan_id)
+                .arg(claimed.received_us);
+            match outcome {
+                Outcome::Accepted(document) => {
+                    call.arg("").arg(&document[..]).arg("").arg("");
+                }
+                Outcome::Failed(category, document) => {
+                    call.arg(category.name())
+                        .arg(&document[..])
+                        .arg(&claimed.body[..])
+                        .arg(claimed.attempt);
+                }
+            }
+        }
+        value::array(self.call(&call).await?)?
+            .iter()
+            .map(|won| Ok(value::integer(won)? == 1))
+            .collect()
+    }
+
+    /// Forgets consumers of all groups that hold nothing and were silent for longer than `idle`.
+    ///
+    /// # Errors
+    /// Redis out of reach.
+    pub async fn forget_idle_consumers(&mut self, idle: Duration) -> Result<u64, ServiceError> {
+        let mut dropped = 0;
+        for (stream, group) in [
+            (self.keys.queued.clone(), WORKERS),
+            (self.keys.done.clone(), super::RECORDERS),
+            (self.keys.failures.clone(), super::RECORDERS),
+        ] {
+            let mut call = function("sluice1_tidy");
+            call.arg(1)
+                .arg(stream)
+                .arg(group)
+                .arg(idle.as_millis() as u64);
+            dropped += value::count(&self.call(&call).await?)?;
+        }
+        Ok(dropped)
+    }
+}
+
+/// The entries of an `XREADGROUP` answer on one stream.
+pub(super) fn entries(reply: Value) -> Result<Vec<Value>, ServiceError> {
+    match value::array(reply)?.into_iter().next() {
+        Some(stream) => {
+            let [_, entries] = two(stream)?;
+            value::array(entries)
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
+pub(super) fn two(pair: Value) -> Result<[Value; 2], ServiceError> {
+    value::array(pair)?
+        .try_into()
+        .map_err(|_| ServiceError::RedisReply("a pair was expected"))
+}
+
+fn decode(entry: Value, fields: Value, deliveries: u64) -> Result<Claimed, ServiceError> {
+    let mut claimed = Claimed {
+        entry: value::text(entry)?,
+        loan_id: String::new(),
+        fingerprint: Fingerprint::new(0),
+        received_us: 0,
+        body: Bytes::new(),
+        attempt: 1,
+        deliveries,
+    };
+    let number = |bytes: Vec<u8>| value::count(&Value::BulkString(bytes));
+    for (name, content) in value::pairs(fields)? {
+        match name.as_slice() {
+            b"i" => claimed.loan_id = value::text(Value::BulkString(content))?,
+            b"f" => {
+                claimed.fingerprint = Fingerprint::from_bytes(&content)
+                    .ok_or(ServiceError::RedisReply("a fingerprint has 16 bytes"))?;
+            }
+            b"t" => claimed.received_us = number(content)?,
+            b"b" => claimed.body = content.into(),
+            b"a" => claimed.attempt = number(content)? as u32,
+            _ => {}
+        }
+    }
+    Ok(claimed)
+}

@@ -1,0 +1,314 @@
+//! The record: the only place that knows MongoDB.
+//!
+//! `loans` holds a document for each accepted loan, `failures` one for each failed attempt; the
+//! `_id` makes both writes idempotent. Each confirmed batch leaves a document in `record_batches`
+//! (kept for a day) with the instant of its confirmation: that is how end-to-end latency is audited.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, RawDocumentBuf, cstr, doc};
+use futures_util::TryStreamExt;
+use mongodb::error::{Error, ErrorKind, InsertManyError};
+use mongodb::options::{ClientOptions, IndexOptions, WriteConcern};
+use mongodb::{Client, Collection, Database, IndexModel};
+
+use crate::error::ServiceError;
+use crate::limits::RECORD_TIMEOUT;
+use crate::loan::{Fingerprint, LoanId};
+use crate::queue::record::{Kind, Unrecorded};
+
+/// MongoDB's code for a second document with the same `_id`.
+const DUPLICATE_KEY: i32 = 11_000;
+/// Confirmations are kept this long.
+const BATCHES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    database: Database,
+    loans: Collection<RawDocumentBuf>,
+    failures: Collection<RawDocumentBuf>,
+    batches: Collection<Document>,
+}
+
+/// What MongoDB made of a batch.
+#[derive(Debug, Default)]
+pub struct Confirmation {
+    /// For each result, in order: whether MongoDB holds it, durably.
+    pub is_held: Vec<bool>,
+    /// How many of those it held already.
+    pub duplicates: u64,
+    /// Batches that the duplicates were written in, whose confirmation may have been missed.
+    earlier: Vec<ObjectId>,
+}
+
+impl Store {
+    /// A store at `uri`. The driver connects by itself when it is first used, and again after
+    /// each failure.
+    ///
+    /// # Errors
+    /// If `uri` is not a MongoDB URI.
+    pub async fn new(uri: &str, database: &str) -> Result<Self, ServiceError> {
+        let mut options = ClientOptions::parse(uri).await?;
+        options.app_name.get_or_insert_with(|| "sluice".to_owned());
+        options
+            .server_selection_timeout
+            .get_or_insert(Duration::from_secs(3));
+        options
+            .connect_timeout
+            .get_or_insert(Duration::from_secs(3));
+        // A result leaves Redis only once it has survived a power cut on a majority.
+        options.write_concern = Some(
+            WriteConcern::builder()
+                .w(mongodb::options::Acknowledgment::Majority)
+                .journal(true)
+                .build(),
+        );
+        let database = Client::with_options(options)?.database(database);
+        Ok(Self {
+            loans: database.collection("loans"),
+            failures: database.collection("failures"),
+            batches: database.collection("record_batches"),
+            database,
+        })
+    }
+
+    /// Makes the indexes. Safe to repeat.
+    ///
+    /// # Errors
+    /// MongoDB out of reach, or an index of another shape.
+    pub async fn prepare(&self) -> Result<(), ServiceError> {
+        let index = |keys: Document| IndexModel::builder().keys(keys).build();
+        self.failures
+            .create_indexes([
+                index(doc! { "failedAt": -1, "_id": -1 }),
+                index(doc! { "loanId": 1, "failedAt": -1, "_id": -1 }),
+                index(doc! { "errorType": 1, "failedAt": -1, "_id": -1 }),
+            ])
+            .await?;
+        let kept = IndexOptions::builder().expire_after(BATCHES_KEPT).build();
+        self.batches
+            .create_index(
+                IndexModel::builder()
+                    .keys(doc! { "confirmedAt": 1 })
+                    .options(kept)
+                    .build(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// MongoDB's version: also the check that it answers.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent for 3 seconds.
+    pub async fn version(&self) -> Result<String, ServiceError> {
+        let info = within(
+            Duration::from_secs(3),
+            self.database
+                .run_command(doc! { "buildInfo": 1 })
+                .into_future(),
+        )
+        .await?;
+        Ok(info.get_str("version").unwrap_or_default().to_owned())
+    }
+
+    /// Writes a batch. On `Ok`, what `is_held` names is durable; the rest was refused one by one
+    /// and stays for another try.
+    ///
+    /// # Errors
+    /// MongoDB out of reach, silent, or not able to promise durability: any part of the batch may
+    /// be written. The same batch again is safe.
+    pub async fn record(
+        &self,
+        kind: Kind,
+        results: &[Unrecorded],
+        batch: ObjectId,
+    ) -> Result<Confirmation, ServiceError> {
+        let mut documents = Vec::with_capacity(results.len());
+        for result in results {
+            let mut document = RawDocumentBuf::from_bytes(result.document.clone())
+                .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
+            document.append(cstr!("batch"), batch);
+            documents.push(document);
+        }
+        let insert = self.collection(kind).insert_many(&documents).ordered(false);
+        let mut confirmation = Confirmation {
+            is_held: vec![true; results.len()],
+            ..Confirmation::default()
+        };
+        let refused = match within(RECORD_TIMEOUT, insert.into_future()).await {
+            Ok(_) => return Ok(confirmation),
+            Err(ServiceError::Mongo(error)) => refused(error)?,
+            Err(error) => return Err(error),
+        };
+        let mut twins = HashMap::new();
+        for error in &refused {
+            confirmation.is_held[error.index] = false;
+            if error.code == DUPLICATE_KEY {
+                let document = &documents[error.index];
+                twins.insert(text(document, "_id"), error.index);
+            } else {
+                tracing::error!(
+                    code = error.code,
+                    message = error.message,
+                    "MongoDB refused a record"
+                );
+            }
+        }
+        // Held already: done, if it is the same loan. Read back rather than believed.
+        let ids: Vec<_> = twins.keys().cloned().collect();
+        let mut held = self
+            .collection(kind)
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "fingerprint": 1, "batch": 1 })
+            .read_concern(mongodb::options::ReadConcern::majority())
+            .await?;
+        while let Some(document) = held.try_next().await? {
+            let Some(&index) = twins.get(&text(&document, "_id")) else {
+                continue;
+            };
+            if text(&document, "fingerprint") == text(&documents[index], "fingerprint") {
+                confirmation.is_held[index] = true;
+                confirmation.duplicates += 1;
+                if let Ok(Some(bson::RawBsonRef::ObjectId(batch))) = document.get("batch") {
+                    confirmation.earlier.push(batch);
+                }
+            } else {
+                tracing::error!(
+                    loan_id = results[index].loan_id,
+                    "MongoDB holds this id with other content; the result stays in Redis"
+                );
+            }
+        }
+        Ok(confirmation)
+    }
+
+    /// Notes when a batch was confirmed, in microseconds since the Unix epoch. Only latency is
+    /// lost if it fails.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn note_confirmation(
+        &self,
+        batch: ObjectId,
+        confirmed_us: u64,
+        loans: usize,
+        failures: usize,
+        confirmation: &Confirmation,
+    ) -> Result<(), ServiceError> {
+        let note = |batch: ObjectId| {
+            doc! {
+                "_id": batch,
+                "confirmedAtUs": confirmed_us as i64,
+                "confirmedAt": DateTime::from_millis((confirmed_us / 1000) as i64),
+                "loans": loans as i32,
+                "failures": failures as i32,
+            }
+        };
+        let mut notes = vec![note(batch)];
+        let mut earlier = confirmation.earlier.clone();
+        earlier.sort_unstable();
+        earlier.dedup();
+        // A batch that was written before a crash is confirmed now, unless it was then.
+        notes.extend(earlier.into_iter().map(note));
+        let insert = self
+            .batches
+            .insert_many(notes)
+            .ordered(false)
+            .write_concern(WriteConcern::nodes(1));
+        match within(RECORD_TIMEOUT, insert.into_future()).await {
+            Ok(_) => Ok(()),
+            Err(ServiceError::Mongo(error)) => refused(error).map(drop),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The fingerprints of those of `loan_ids` that are recorded as accepted.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn fingerprints(
+        &self,
+        loan_ids: &[&LoanId],
+    ) -> Result<HashMap<String, String>, ServiceError> {
+        let ids: Vec<_> = loan_ids.iter().map(|id| id.as_str()).collect();
+        let find = async {
+            let mut cursor = self
+                .loans
+                .find(doc! { "_id": { "$in": ids } })
+                .projection(doc! { "fingerprint": 1 })
+                .read_concern(mongodb::options::ReadConcern::majority())
+                .await?;
+            let mut found = HashMap::new();
+            while let Some(document) = cursor.try_next().await? {
+                found.insert(text(&document, "_id"), text(&document, "fingerprint"));
+            }
+            Ok(found)
+        };
+        within(Duration::from_secs(5), find).await
+    }
+
+    /// The accepted loan, if it is recorded.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn loan(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
+        let loans = self.database.collection::<Document>("loans");
+        let find = loans.find_one(doc! { "_id": loan_id.as_str() });
+        within(Duration::from_secs(5), find.into_future()).await
+    }
+
+    /// The latest recorded failure of a loan, if it has one.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn latest_failure(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
+        let failures = self.database.collection::<Document>("failures");
+        let find = failures
+            .find_one(doc! { "loanId": loan_id.as_str() })
+            .sort(doc! { "failedAt": -1, "_id": -1 });
+        within(Duration::from_secs(5), find.into_future()).await
+    }
+
+    fn collection(&self, kind: Kind) -> &Collection<RawDocumentBuf> {
+        match kind {
+            Kind::Loans => &self.loans,
+            Kind::Failures => &self.failures,
+        }
+    }
+}
+
+/// The errors of single documents, if that is all that went wrong.
+fn refused(error: Error) -> Result<Vec<mongodb::error::IndexedWriteError>, ServiceError> {
+    match *error.kind {
+        ErrorKind::InsertMany(InsertManyError {
+            write_errors: Some(ref errors),
+            write_concern_error: None,
+            ..
+        }) => Ok(errors.clone()),
+        _ => Err(error.into()),
+    }
+}
+
+/// The driver has no time-out of its own for an answer.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, ServiceError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ServiceError::MongoTimeout(limit)),
+    }
+}
+
+fn text(document: &bson::RawDocument, key: &str) -> String {
+    document.get_str(key).unwrap_or_default().to_owned()
+}
+
+/// Whether two fingerprints, one of Redis and one of MongoDB, are the same.
+pub fn is_same(fingerprint: &Fingerprint, recorded: &str) -> bool {
+    fingerprint.to_string() == recorded
+}
