@@ -29,7 +29,7 @@ const CANVASES: [Canvas; 2] = [
     },
     Canvas {
         class: "chart narrow",
-        width: 400.0,
+        width: 340.0,
         buckets_max: 120,
         wide: false,
     },
@@ -118,7 +118,7 @@ fn draw_latency(markup: &mut Markup, curves: &[Curve], canvas: Canvas) {
                     y.at(*tick) + 4.0,
                     "end",
                     "tick",
-                    &micros(*tick as u64),
+                    &tick_micros(*tick),
                 );
             }
             for (text, percentile) in [
@@ -235,7 +235,7 @@ struct Bucket {
     planned: f64,
     sent: f64,
     completed: f64,
-    failed: f64,
+    failed: Option<f64>,
     recorded: Option<f64>,
     queue: Option<f64>,
     unrecorded: Option<f64>,
@@ -267,7 +267,8 @@ fn buckets(points: &[TimePoint], buckets_max: usize) -> Vec<Bucket> {
                 planned: mean(|point| point.planned),
                 sent: mean(|point| point.sent),
                 completed: mean(|point| point.completed),
-                failed: mean(|point| point.failed),
+                // A line along zero would only hide what lies there.
+                failed: Some(mean(|point| point.failed)).filter(|failed| *failed > 0.0),
                 recorded: (!recorded.is_empty())
                     .then(|| recorded.iter().sum::<f64>() / recorded.len() as f64),
                 queue: highest(|point| point.queue_depth),
@@ -301,16 +302,14 @@ fn panels(buckets: &[Bucket]) -> Vec<Panel> {
         class,
         values: buckets.iter().map(of).collect(),
     };
-    let latency: fn(f64) -> String = |value| micros(value as u64);
+    let latency: fn(f64) -> String = tick_micros;
     let mut rates = vec![
         series("planned", "planned", |bucket| Some(bucket.planned)),
         series("sent", "sent", |bucket| Some(bucket.sent)),
         series("recorded", "recorded", |bucket| bucket.recorded),
     ];
-    if buckets.iter().any(|bucket| bucket.failed > 0.0) {
-        rates.push(series("without answer", "bad", |bucket| {
-            Some(bucket.failed)
-        }));
+    if buckets.iter().any(|bucket| bucket.failed.is_some()) {
+        rates.push(series("without answer", "bad", |bucket| bucket.failed));
     }
     vec![
         Panel {
@@ -466,7 +465,7 @@ fn tooltip(bucket: &Bucket) -> String {
         plain(bucket.planned),
         plain(bucket.sent),
         plain(bucket.completed),
-        plain(bucket.failed),
+        plain(bucket.failed.unwrap_or(0.0)),
         show(bucket.recorded),
         latency(bucket.p50),
         latency(bucket.p99),
@@ -724,4 +723,11 @@ fn clock(at_seconds: f64) -> String {
     } else {
         seconds(at_seconds)
     }
+}
+
+/// Microseconds on an axis, where every value is round: `10 ms`, not `10.0 ms`.
+fn tick_micros(value: f64) -> String {
+    micros(value as u64)
+        .replacen(".00 ", " ", 1)
+        .replacen(".0 ", " ", 1)
 }

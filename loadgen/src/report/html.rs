@@ -143,7 +143,19 @@ fn headline_figures(markup: &mut Markup, report: &Report) {
     } else {
         "no data".to_owned()
     };
-    let median = |of: &Percentiles| format!("p50 {}", or_no_data(of.p50, micros));
+    let audited = if audit.complete {
+        format!("of {} sent", counted(audit.ids, "loan"))
+    } else {
+        "the audit did not finish".to_owned()
+    };
+    let emptied = report.drain.seconds_to_empty.map_or_else(
+        || "not seen empty after the load".to_owned(),
+        |after| format!("empty after {}", seconds(after)),
+    );
+    let median = |of: &Percentiles| {
+        of.p50
+            .map_or_else(String::new, |p50| format!("p50 {}", micros(p50)))
+    };
     let figures = [
         (
             "Sent",
@@ -164,18 +176,11 @@ fn headline_figures(markup: &mut Markup, report: &Report) {
             or_no_data(load.end_to_end_us.p99, micros),
             median(&load.end_to_end_us),
         ),
-        (
-            "Loans with a fault",
-            faults,
-            format!("of {} sent", counted(audit.ids, "loan")),
-        ),
+        ("Loans with a fault", faults, audited),
         (
             "Highest backlog",
             or_no_data(report.drain.backlog_peak, count),
-            format!(
-                "empty after {}",
-                or_no_data(report.drain.seconds_to_empty, seconds)
-            ),
+            emptied,
         ),
         (
             "Most workers",
@@ -392,6 +397,9 @@ fn latency(markup: &mut Markup, report: &Report) {
     section(markup, "latency", "Latency by percentile", lead, |markup| {
         chart::latency(markup, report);
         let load = &report.load;
+        if load.send_lag_us.count == 0 && load.response_us.count == 0 {
+            return;
+        }
         let rows = [
             ("Response time", &load.response_us),
             ("Service time", &load.service_us),
@@ -860,7 +868,8 @@ fn table(
         ("aria-label", &caption),
     ];
     markup.element("div", scroll, |markup| {
-        markup.element("table", &[], |markup| {
+        let class = if columns.len() > 4 { "wide-table" } else { "" };
+        markup.element("table", &[("class", &class)], |markup| {
             markup.leaf("caption", &[], caption);
             markup.element("thead", &[], |markup| {
                 markup.element("tr", &[], |markup| {

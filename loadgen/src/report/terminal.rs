@@ -8,8 +8,8 @@ use super::{Percentiles, Report, number};
 pub const LINES_MAX: usize = 20;
 
 const REASONS_MAX: usize = 3;
-const FAILED_CHECKS_MAX: usize = 4;
-const COLUMNS_MAX: usize = 110;
+const FAILED_CHECKS_MAX: usize = 3;
+const COLUMNS_MAX: usize = 120;
 
 /// The report as plain, aligned text without colour. Every line ends with a newline.
 pub fn render(report: &Report) -> String {
@@ -50,24 +50,9 @@ pub fn render(report: &Report) -> String {
     lines.push(row("end to end", &percentiles(&load.end_to_end_us)));
     lines.push(row("send lag", &percentiles(&load.send_lag_us)));
     lines.push(row("stored", &stored(report)));
-    lines.push(row(
-        "backlog",
-        &format!(
-            "peak {}, empty after {}; at most {} workers",
-            or_no_data(report.drain.backlog_peak, count),
-            or_no_data(report.drain.seconds_to_empty, seconds),
-            or_dash(report.workers.peak, count),
-        ),
-    ));
-    lines.push(row(
-        "memory",
-        &format!(
-            "service {}, Redis {} before, {} after",
-            or_no_data(report.resources.service_rss_bytes_peak, bytes),
-            or_no_data(report.resources.redis_memory_start_bytes, bytes),
-            or_no_data(report.resources.redis_memory_end_bytes, bytes),
-        ),
-    ));
+    lines.push(row("counters", &counters(report)));
+    lines.push(row("backlog", &backlog(report)));
+    lines.push(row("memory", &memory(report)));
 
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
     let held = report.checks.len() - failed.len();
@@ -98,18 +83,8 @@ fn stored(report: &Report) -> String {
     if !audit.complete {
         return "no data: the audit did not finish".to_owned();
     }
-    let disagreeing = report
-        .counters_agree
-        .iter()
-        .filter(|row| !row.agree)
-        .count();
-    let counters = match (report.counters_agree.len(), disagreeing) {
-        (0, _) => "no live counters".to_owned(),
-        (_, 0) => "live counters agree".to_owned(),
-        (all, some) => format!("{some} of {all} live counters disagree"),
-    };
     format!(
-        "{} recorded, {} failed; {} lost, {} doubled, {} unexpected, {} altered, {} stuck; {counters}",
+        "{} recorded, {} failed; {} lost, {} doubled, {} unexpected, {} altered, {} stuck",
         count(audit.recorded),
         count(audit.failed),
         count(audit.lost),
@@ -117,6 +92,45 @@ fn stored(report: &Report) -> String {
         count(audit.unexpected),
         count(audit.mismatched),
         count(audit.stuck),
+    )
+}
+
+fn backlog(report: &Report) -> String {
+    let Some(peak) = report.drain.backlog_peak else {
+        return "no data: the live metrics were not followed".to_owned();
+    };
+    let emptied = report.drain.seconds_to_empty.map_or_else(
+        || "not seen empty after the load".to_owned(),
+        |after| format!("empty after {}", seconds(after)),
+    );
+    let workers = or_dash(report.workers.peak, count);
+    format!("peak {}, {emptied}; at most {workers} workers", count(peak))
+}
+
+fn memory(report: &Report) -> String {
+    let resources = &report.resources;
+    let redis = match (
+        resources.redis_memory_start_bytes,
+        resources.redis_memory_end_bytes,
+    ) {
+        (Some(start), Some(end)) => format!("{} before, {} after", bytes(start), bytes(end)),
+        _ => "no data".to_owned(),
+    };
+    format!(
+        "service {}, Redis {redis}",
+        or_no_data(resources.service_rss_bytes_peak, bytes)
+    )
+}
+
+fn counters(report: &Report) -> String {
+    let rows = &report.counters_agree;
+    if rows.is_empty() {
+        return "no data: not compared with the audit".to_owned();
+    }
+    let agreeing = rows.iter().filter(|row| row.agree).count();
+    format!(
+        "{agreeing} of {} live counters agree with the audit",
+        rows.len()
     )
 }
 
