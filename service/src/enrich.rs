@@ -161,10 +161,10 @@ mod tests {
         }
     }
 
-    /// 1,169.00 at 10.5 % a year over 6 months: r = 0.00875, instalment 200.83 (by hand).
+    /// 1,169.00 at 10.5 % a year over 6 months: r = 0.00875, instalment 200.843 (by hand).
     #[test]
     fn the_annuity_is_known() {
-        assert_eq!(annuity(Cents(116_900), 1_050, 6), Cents(20_083));
+        assert_eq!(annuity(Cents(116_900), 1_050, 6), Cents(20_084));
         assert_eq!(annuity(Cents(1_200_000), 1_200, 1), Cents(1_212_000));
     }
 

@@ -120,20 +120,19 @@ pub(crate) async fn serve(
 
 async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
     let path = request.uri().path();
-    let reply = if path == "/api/loans/request" {
-        if request.method() == Method::POST {
-            front.metrics.received.fetch_add(1, Ordering::Relaxed);
-            request_loan(front, request).await
-        } else {
-            Err(Problem::MethodNotAllowed("POST"))
-        }
-    } else {
+    let reply = if path != "/api/loans/request" {
         read_only(front, request).await
+    } else if request.method() != Method::POST {
+        Err(Problem::MethodNotAllowed("POST"))
+    } else {
+        front.metrics.received.fetch_add(1, Ordering::Relaxed);
+        let reply = request_loan(front, request).await;
+        if let Err(problem) = &reply {
+            front.metrics.reject(problem.error_type());
+        }
+        reply
     };
-    reply.unwrap_or_else(|problem| {
-        front.metrics.reject(problem.error_type());
-        response::problem(&problem)
-    })
+    reply.unwrap_or_else(|problem| response::problem(&problem))
 }
 
 async fn read_only(front: &Arc<Front>, request: Request<Incoming>) -> Result<Reply, Problem> {

@@ -1,4 +1,5 @@
-//! The one HTTP call that the testbed makes.
+//! A minimal HTTP/1.1 client: one request, one connection, the raw answer. For tests and benches
+//! that must see exactly what a server said.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,40 +8,108 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// The status code of `GET path`.
-pub(crate) async fn status(address: SocketAddr, path: &str) -> io::Result<u16> {
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The status line and the headers.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header, if it is there.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// `GET path`.
+///
+/// # Errors
+/// If the server cannot be reached, cuts the connection, or is silent for 20 seconds.
+pub async fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    request(address, "GET", path, &[], b"").await
+}
+
+/// `POST path` with a JSON body.
+///
+/// # Errors
+/// As [`get`].
+pub async fn post(address: SocketAddr, path: &str, body: impl AsRef<[u8]>) -> io::Result<Answer> {
+    let headers = [("Content-Type", "application/json")];
+    request(address, "POST", path, &headers, body.as_ref()).await
+}
+
+/// Any request.
+///
+/// # Errors
+/// As [`get`].
+pub async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let mut message = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        message.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut message = (message + "\r\n").into_bytes();
+    message.extend_from_slice(body);
+    raw(address, &message).await
+}
+
+/// Sends bytes as they are and reads until the server closes.
+///
+/// # Errors
+/// As [`get`]; `InvalidData` if the answer is not HTTP.
+pub async fn raw(address: SocketAddr, message: &[u8]) -> io::Result<Answer> {
     tokio::time::timeout(ANSWER_WITHIN, async {
         let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
+        stream.write_all(message).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
-        parse_status(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     })
     .await?
 }
 
-fn parse_status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\r').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut words = head.split(' ');
     words.next()?.starts_with("HTTP/1.").then_some(())?;
-    words.next()?.parse().ok()
+    Some(Answer {
+        status: words.next()?.parse().ok()?,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_status;
+    use super::parse;
 
     #[test]
-    fn reads_the_status_line() {
-        assert_eq!(
-            parse_status(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n"),
-            Some(503)
-        );
-        assert_eq!(parse_status(b""), None);
-        assert_eq!(parse_status(b"+PONG\r\n"), None);
+    fn reads_the_status_and_headers() {
+        let answer =
+            parse(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\nlater").unwrap();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.body, "later");
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(b"+PONG\r\n\r\n"), None);
     }
 }

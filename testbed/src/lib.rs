@@ -3,7 +3,8 @@
 //! - [`servers`]: where the Redis and mongod binaries are
 //! - [`redis`], [`mongodb`], [`service`]: one running server each
 //! - [`stack`]: the three of them together
-//! - `process`, `port`, `http`: how one child is started, watched and stopped
+//! - [`http`]: a minimal client
+//! - `process`, `port`: how one child is started, watched and stopped
 //! - `guardian`: nothing is left behind, however this process ends
 //! - [`error`]: what can go wrong, and what to do about it
 //!
@@ -18,7 +19,7 @@ pub mod service;
 pub mod stack;
 
 mod guardian;
-mod http;
+pub mod http;
 mod port;
 mod process;
 

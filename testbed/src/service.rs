@@ -215,7 +215,7 @@ struct ServiceReadiness;
 
 impl Readiness for ServiceReadiness {
     async fn is_ready(&self, port: u16, _pid: u32) -> bool {
-        http::status(address(port), "/readyz")
+        http::get(address(port), "/readyz")
             .await
             .is_ok_and(|status| status == 200)
     }
