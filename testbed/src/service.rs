@@ -217,6 +217,6 @@ impl Readiness for ServiceReadiness {
     async fn is_ready(&self, port: u16, _pid: u32) -> bool {
         http::get(address(port), "/readyz")
             .await
-            .is_ok_and(|status| status == 200)
+            .is_ok_and(|answer| answer.status == 200)
     }
 }
