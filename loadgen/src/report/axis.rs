@@ -123,6 +123,7 @@ pub(super) fn spread(positions: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "positions are rounded, ticks are exact")]
 mod tests {
     use super::*;
 

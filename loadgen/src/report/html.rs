@@ -270,7 +270,7 @@ fn flow(markup: &mut Markup, report: &Report) {
                     vec![("scheduled", load.scheduled, "planned")],
                 ),
                 (
-                    "Sent",
+                    "Sent or not",
                     "arrival",
                     vec![
                         ("sent", load.sent, "sent"),
