@@ -114,6 +114,8 @@ pub struct Recorder {
     pub resent: u64,
     /// Requests dropped on purpose.
     pub dropped: u64,
+    /// When the last arrival's first request left.
+    pub last_sent: Duration,
     /// Errors by kind.
     pub errors: BTreeMap<String, ErrorCount>,
     /// What was heard about each arrival.
@@ -132,6 +134,7 @@ impl Recorder {
             seconds: Vec::new(),
             resent: 0,
             dropped: 0,
+            last_sent: Duration::ZERO,
             errors: BTreeMap::new(),
             ledger: Ledger::new(arrivals),
             current: (0, empty()),
@@ -144,6 +147,7 @@ impl Recorder {
         self.total.note(sample);
         self.ledger.note(sample);
         self.resent += u64::from(sample.resent);
+        self.last_sent = self.last_sent.max(sample.sent);
         *self
             .answers
             .entry(sample.kind)

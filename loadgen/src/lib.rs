@@ -11,12 +11,28 @@ pub mod schedule;
 
 pub mod payload;
 
+pub mod pace;
+
+pub mod users;
+
 pub mod sample;
 
 pub mod histogram;
+
+pub mod follow;
+
+pub mod stores;
+
+pub mod audit;
 
 pub mod checks;
 
 pub mod verdict;
 
+pub mod account;
+pub mod progress;
+pub mod provenance;
+
 pub mod report;
+
+pub mod run;

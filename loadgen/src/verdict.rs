@@ -110,22 +110,24 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
 mod tests {
     use super::*;
 
-    fn verdict(change: impl FnOnce(&mut Evidence<'_>)) -> Verdict {
-        let audit = Audit {
-            complete: true,
-            ..Audit::default()
-        };
-        let mut evidence = Evidence {
-            aborted: None,
-            unsent: 0,
-            send_lag_p99: Duration::from_millis(1),
-            send_lag_max: Duration::from_millis(20),
-            checks: &[],
-            audit: &audit,
-            counters: &[],
-            requests: (5, 5),
-        };
-        change(&mut evidence);
+    const GOOD: Audit = Audit {
+        complete: true,
+        ids: 1,
+        acknowledged: 1,
+        rejected: 0,
+        unknown: 0,
+        recorded: 1,
+        failed: 0,
+        unknown_stored: 0,
+        lost: 0,
+        duplicated: 0,
+        unexpected: 0,
+        mismatched: 0,
+        stuck: 0,
+        examples: Vec::new(),
+    };
+
+    fn verdict(evidence: Evidence<'_>) -> Verdict {
         let (verdict, why) = decide(&evidence);
         assert!(!why.is_empty());
         verdict
@@ -133,38 +135,33 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let lost = Audit {
-            complete: true,
-            lost: 1,
-            ..Audit::default()
+        let good = Evidence {
+            aborted: None,
+            unsent: 0,
+            send_lag_p99: Duration::from_millis(1),
+            send_lag_max: Duration::from_millis(20),
+            checks: &[],
+            audit: &GOOD,
+            counters: &[],
+            requests: (5, 5),
         };
-        let partial = Audit::default();
-        let failed = [Check::default()];
-        let disagreeing = [CounterRow::default()];
-        let late = Duration::from_secs(1);
-        assert_eq!(verdict(|_| {}), Verdict::Pass);
-        assert_eq!(verdict(|e| e.audit = &lost), Verdict::Fail);
-        assert_eq!(verdict(|e| e.audit = &partial), Verdict::Fail);
-        assert_eq!(verdict(|e| e.checks = &failed), Verdict::Fail);
-        assert_eq!(verdict(|e| e.counters = &disagreeing), Verdict::Fail);
-        assert_eq!(verdict(|e| e.unsent = 1), Verdict::Discarded);
-        assert_eq!(verdict(|e| e.send_lag_p99 = late), Verdict::Discarded);
-        assert_eq!(verdict(|e| e.requests = (4, 5)), Verdict::Discarded);
-        assert_eq!(verdict(|e| e.aborted = Some("Ctrl-C")), Verdict::Aborted);
+        let audit = &Audit { lost: 1, ..GOOD };
+        let partial = &Audit::default();
+        let checks = &[Check::default()];
+        let counters = &[CounterRow::default()];
+        let send_lag_p99 = Duration::from_secs(1);
+        let aborted = Some("Ctrl-C");
+        assert_eq!(verdict(good), Verdict::Pass);
+        assert_eq!(verdict(Evidence { audit, ..good }), Verdict::Fail);
+        assert_eq!(verdict(Evidence { audit: partial, ..good }), Verdict::Fail);
+        assert_eq!(verdict(Evidence { checks, ..good }), Verdict::Fail);
+        assert_eq!(verdict(Evidence { counters, ..good }), Verdict::Fail);
+        assert_eq!(verdict(Evidence { unsent: 1, ..good }), Verdict::Discarded);
+        assert_eq!(verdict(Evidence { send_lag_p99, ..good }), Verdict::Discarded);
+        assert_eq!(verdict(Evidence { requests: (4, 5), ..good }), Verdict::Discarded);
+        assert_eq!(verdict(Evidence { aborted, ..good }), Verdict::Aborted);
         // A late generator does not excuse a loss, but does excuse a failed check.
-        assert_eq!(
-            verdict(|e| {
-                e.audit = &lost;
-                e.unsent = 1;
-            }),
-            Verdict::Fail
-        );
-        assert_eq!(
-            verdict(|e| {
-                e.checks = &failed;
-                e.unsent = 1;
-            }),
-            Verdict::Discarded
-        );
+        assert_eq!(verdict(Evidence { audit, unsent: 1, ..good }), Verdict::Fail);
+        assert_eq!(verdict(Evidence { checks, unsent: 1, ..good }), Verdict::Discarded);
     }
 }

@@ -1,0 +1,240 @@
+//! Follows the service's live metrics over its WebSocket while the load runs.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use service::snapshot::{EventKind, Message, Snapshot};
+use tokio::task::JoinHandle;
+
+/// Pause before another attempt to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// How long the service may take to answer with a snapshot.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most bytes of one snapshot.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
+
+/// The gauges and rates of one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
+pub struct Point {
+    pub at_ms: u64,
+    pub queue_depth: u64,
+    pub in_flight: u64,
+    pub unrecorded: u64,
+    pub workers: u64,
+    pub recorded_per_second: f64,
+    pub admitted_per_second: f64,
+}
+
+/// A change of the number of workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// When, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Workers before.
+    pub from: u64,
+    /// Workers after.
+    pub to: u64,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What was followed so far.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    /// The latest snapshot.
+    pub latest: Option<Snapshot>,
+    /// Five points a second.
+    pub points: Vec<Point>,
+    /// Changes of the number of workers.
+    pub scales: Vec<Scale>,
+    /// Highest backlog: queued, in flight and unrecorded.
+    pub backlog_peak: Option<u64>,
+    /// Most workers at once.
+    pub workers_peak: Option<u64>,
+    /// Highest resident memory of the service, bytes.
+    pub rss_bytes_peak: Option<u64>,
+    /// How often the connection broke.
+    pub reconnects: u64,
+}
+
+impl Followed {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::History { .. } => {}
+            Message::Event { event } => {
+                if let EventKind::Scale { from, to, reason } = event.kind {
+                    self.scales.push(Scale {
+                        at_ms: event.at_ms,
+                        from,
+                        to,
+                        reason,
+                    });
+                }
+            }
+            Message::Snapshot { snapshot } => {
+                let gauges = &snapshot.gauges;
+                self.points.push(Point {
+                    at_ms: snapshot.at_ms,
+                    queue_depth: gauges.queue_depth,
+                    in_flight: gauges.in_flight,
+                    unrecorded: gauges.unrecorded,
+                    workers: gauges.workers,
+                    recorded_per_second: snapshot.rates.recorded,
+                    admitted_per_second: snapshot.rates.admitted,
+                });
+                let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
+                self.backlog_peak = self.backlog_peak.max(Some(backlog));
+                self.workers_peak = self.workers_peak.max(Some(gauges.workers));
+                self.rss_bytes_peak = self.rss_bytes_peak.max(Some(snapshot.process.rss_bytes));
+                self.latest = Some(*snapshot);
+            }
+        }
+    }
+}
+
+/// A follower in the background. Dropping it ends it.
+#[derive(Debug)]
+pub struct Follower {
+    followed: Arc<Mutex<Followed>>,
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Follows the service at `url` (`http://host:port`) until dropped. Connects again when the connection breaks.
+    pub fn start(url: &str) -> Self {
+        let followed = Arc::new(Mutex::new(Followed::default()));
+        let address = format!("ws{}/ws", url.trim_end_matches('/').trim_start_matches("http"));
+        let shared = Arc::clone(&followed);
+        let task = tokio::spawn(async move {
+            loop {
+                if let Ok((mut socket, _)) = tokio_tungstenite::connect_async(&address).await {
+                    while let Some(Ok(frame)) = socket.next().await {
+                        // A message that is not known, from a newer service, is not ours to judge.
+                        if let Some(message) =
+                            frame.to_text().ok().and_then(|text| serde_json::from_str(text).ok())
+                        {
+                            lock(&shared).take(message);
+                        }
+                    }
+                }
+                lock(&shared).reconnects += 1;
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+            }
+        });
+        Self { followed, task }
+    }
+
+    /// What was followed so far.
+    pub fn followed(&self) -> MutexGuard<'_, Followed> {
+        lock(&self.followed)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
+    followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Why no snapshot could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The address is not `http://host:port`.
+    #[error("{0} is not an address of the form http://host:port")]
+    Address(String),
+    /// Nothing answers there.
+    #[error("nothing answers at {0}")]
+    Connect(String, #[source] std::io::Error),
+    /// The answer broke off.
+    #[error("the answer broke off")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There was no whole answer in time.
+    #[error("no whole answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is not a snapshot.
+    #[error("the answer is not a snapshot (status {0})")]
+    NotOne(u16),
+}
+
+/// Reads `GET /api/metrics` of the service at `url`.
+///
+/// # Errors
+/// When there is no snapshot to be had within five seconds.
+pub async fn snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
+    tokio::time::timeout(SNAPSHOT_TIMEOUT, read_snapshot(url))
+        .await
+        .map_err(|_| SnapshotError::Timeout(SNAPSHOT_TIMEOUT))?
+}
+
+async fn read_snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
+    let authority = url
+        .strip_prefix("http://")
+        .map(|rest| rest.trim_end_matches('/'))
+        .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+        .ok_or_else(|| SnapshotError::Address(url.to_owned()))?;
+    let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let stream = tokio::net::TcpStream::connect(&with_port)
+        .await
+        .map_err(|error| SnapshotError::Connect(url.to_owned(), error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| SnapshotError::Http(error.into()))?;
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("/api/metrics")
+        .header(hyper::header::HOST, authority)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| SnapshotError::Http(error.into()))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| SnapshotError::Http(error.into()))?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), SNAPSHOT_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(SnapshotError::Http)?
+        .to_bytes();
+    connection.abort();
+    serde_json::from_slice(&body).map_err(|_| SnapshotError::NotOne(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_and_scales_are_kept() {
+        let mut followed = Followed::default();
+        for (depth, workers) in [(10, 1), (200, 4), (0, 2)] {
+            let mut snapshot = Snapshot::default();
+            snapshot.gauges.queue_depth = depth;
+            snapshot.gauges.in_flight = 5;
+            snapshot.gauges.workers = workers;
+            followed.take(Message::Snapshot {
+                snapshot: Box::new(snapshot),
+            });
+        }
+        let scale: Message = serde_json::from_str(
+            r#"{"type":"event","event":{"atMs":5,"kind":"scale","from":1,"to":4,"reason":"200 queued"}}"#,
+        )
+        .expect("the message of the contract");
+        followed.take(scale);
+        assert_eq!(followed.backlog_peak, Some(205));
+        assert_eq!(followed.workers_peak, Some(4));
+        assert_eq!(followed.points.len(), 3);
+        assert_eq!(followed.scales[0].to, 4);
+    }
+}

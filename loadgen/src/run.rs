@@ -1,0 +1,605 @@
+//! One load run from its start to its report.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use service::snapshot::{Counters, Snapshot};
+use testbed::{ServiceOptions, Stack, StackOptions, TestbedError};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::account::{Account, account};
+use crate::audit::{self, Audited, Question};
+use crate::follow::{self, Follower, SnapshotError};
+use crate::histogram::{Recorder, hgrm};
+use crate::pace::{self, WAITING_MAX};
+use crate::payload::Payloads;
+use crate::progress::Progress;
+use crate::provenance;
+use crate::report::{self, Drain, Report, ReportError};
+use crate::sample::RunClock;
+use crate::scenario::Scenario;
+use crate::schedule::Schedule;
+use crate::stores::{RedisFacts, StoreError, Stores};
+use crate::users::{self, Asking, Shared};
+
+/// From the moment that all users are ready to the start of the load.
+const LEAD: Duration = Duration::from_millis(200);
+/// How long goose may take to start its users.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the load is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often Redis is asked whether it is empty.
+const DRAIN_TICK: Duration = Duration::from_millis(50);
+/// The drain of a run that was stopped.
+const DRAIN_ABORTED: Duration = Duration::from_secs(5);
+/// How long Redis may take to give memory back after the drain.
+const MEMORY_SETTLE: Duration = Duration::from_secs(5);
+/// How long the live counters may take to catch up after the drain.
+const COUNTERS_SETTLE: Duration = Duration::from_secs(5);
+/// Memory at the end that is close enough to the start to stop waiting.
+const MEMORY_SETTLED_RATIO: f64 = 1.02;
+
+/// A service that runs already.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `http://host:port`.
+    pub url: String,
+    /// Its Redis.
+    pub redis_url: String,
+    /// Its MongoDB.
+    pub mongodb_uri: String,
+    /// The database in it.
+    pub mongodb_database: String,
+    /// Whether the database holds nothing but this run, so that every record in it is judged.
+    pub private: bool,
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its file, for the command that repeats the run.
+    pub scenario_path: PathBuf,
+    /// A service that runs already; a private stack when `None`.
+    pub target: Option<Target>,
+    /// The service's binary for a private stack; the one beside the running binary when `None`.
+    pub service_binary: Option<PathBuf>,
+    /// Where reports go: the run's own folder is made in `runs` below it.
+    pub reports: PathBuf,
+    /// Whether something is shown while it runs.
+    pub quiet: bool,
+}
+
+/// Why a run could not be made. Each is told in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder for the report cannot be written.
+    #[error("cannot write reports to {}: {source}; name another folder with --reports", path.display())]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The private stack did not start.
+    #[error(transparent)]
+    Testbed(#[from] TestbedError),
+    /// A store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The service does not tell its metrics.
+    #[error("the service at {url} does not tell its metrics: {source}")]
+    Service {
+        /// Its address.
+        url: String,
+        /// Why not.
+        source: SnapshotError,
+    },
+    /// The service still has work from before.
+    #[error("the queue is not empty: {0} loans wait or are not recorded; let the service finish them first")]
+    NotIdle(u64),
+    /// Goose refused to start.
+    #[error("goose cannot start: {0}")]
+    Goose(String),
+    /// The report could not be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+/// A run that was made.
+pub struct Finished {
+    /// Its report.
+    pub report: Report,
+    /// The folder that holds it.
+    pub folder: PathBuf,
+    /// The private stack, still running.
+    pub stack: Option<Stack>,
+}
+
+/// Runs a scenario and writes its report.
+///
+/// # Errors
+/// When the run could not be made at all; a run that was made has a verdict, also when it was stopped.
+pub async fn run(options: Options) -> Result<Finished, RunError> {
+    let scenario = &options.scenario;
+    let started = OffsetDateTime::now_utc();
+    let folder = make_folder(&options.reports, scenario.name.get_ref(), started)?;
+    let mut progress = Show(if options.quiet { None } else { Some(Progress::new()) });
+    let result = measure(&options, started, &folder, &mut progress).await;
+    progress.end();
+    if result.is_err() {
+        // Nothing was written into it; a folder that is not empty stays.
+        let _ = std::fs::remove_dir(&folder);
+    }
+    let (report, stack) = result?;
+    report::write(&report, &folder)?;
+    report::point_latest(&options.reports, &folder)?;
+    report::write_index(&options.reports)?;
+    Ok(Finished {
+        report,
+        folder,
+        stack,
+    })
+}
+
+/// The display, if anything is to be shown.
+struct Show(Option<Progress>);
+
+impl Show {
+    fn say(&self, line: &str) {
+        if let Some(progress) = &self.0 {
+            progress.say(line);
+        }
+    }
+
+    fn doing(&mut self, what: &str) {
+        if let Some(progress) = &mut self.0 {
+            progress.doing(what);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(progress) = &self.0 {
+            progress.end();
+        }
+    }
+}
+
+async fn measure(
+    options: &Options,
+    started: OffsetDateTime,
+    folder: &Path,
+    progress: &mut Show,
+) -> Result<(Report, Option<Stack>), RunError> {
+    let scenario = &options.scenario;
+    let mut provenance = provenance::gather();
+    let (target, stack) = match &options.target {
+        Some(target) => (target.clone(), None),
+        None => {
+            progress.doing("starting Redis, mongod and the service");
+            private_stack(options).await?
+        }
+    };
+    let stores = Stores::connect(
+        &target.redis_url,
+        &target.mongodb_uri,
+        &target.mongodb_database,
+        scenario.target.partitions,
+    )
+    .await?;
+    let left = stores.backlog().await?;
+    if left > 0 {
+        return Err(RunError::NotIdle(left));
+    }
+    let snapshot_before = follow::snapshot(&target.url)
+        .await
+        .map_err(|source| RunError::Service {
+            url: target.url.clone(),
+            source,
+        })?;
+    let RedisFacts {
+        version,
+        appendfsync,
+    } = stores.redis_facts().await?;
+    provenance.redis = version;
+    provenance.appendfsync = appendfsync;
+    provenance.mongodb = stores.mongodb_version().await?;
+    provenance.service_version.clone_from(&snapshot_before.version);
+    provenance.service_commit.clone_from(&snapshot_before.git_commit);
+    let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
+
+    progress.say(&format!(
+        "scenario {}, dashboard {}/, live metrics {}/api/metrics",
+        scenario.name.get_ref(),
+        target.url,
+        target.url
+    ));
+    let follower = Follower::start(&target.url);
+    let schedule = Schedule::new(&scenario.phases, scenario.seed);
+    let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
+    let stop = Stop::watch();
+
+    let load = drive(options, &target, &schedule, &payloads, &follower, &stop, progress).await?;
+    let drain_timeout = if stop.reason().is_some() {
+        DRAIN_ABORTED
+    } else {
+        scenario.drain_timeout
+    };
+    progress.doing("waiting until everything is recorded");
+    let mut drain = drain(&stores, load.clock, load.last_sent, drain_timeout).await;
+    let requests_goose = load
+        .goose
+        .await
+        .map_err(|error| RunError::Goose(error.to_string()))?
+        .map_err(|error| RunError::Goose(error.to_string()))?;
+    let requests_ours = load.shared.requests.load(Ordering::Relaxed);
+
+    progress.doing("auditing every loan");
+    let redis_memory_end_bytes = settle_memory(&stores, redis_memory_start_bytes).await;
+    let snapshot_after = settle_counters(&target.url).await;
+    let mut recorder = load.shared.recorder();
+    recorder.finish();
+    let unknown_last = recorder.total.failed;
+    let requests_unknown = recorder.resent + unknown_last;
+    let ledger = std::mem::take(&mut recorder.ledger);
+    drop(recorder);
+    let counters: Option<(&Counters, &Counters)> = snapshot_after
+        .as_ref()
+        .map(|after| (&snapshot_before.counters, &after.counters));
+    let phase_starts = phase_starts(&schedule);
+    let audited = audit::audit(&Question {
+        stores: &stores,
+        payloads: &payloads,
+        ledger: &ledger,
+        clock: load.clock,
+        phase_starts: &phase_starts,
+        counters,
+        requests_unknown,
+        private: target.private,
+    })
+    .await;
+    let audited = match audited {
+        Ok(audited) => audited,
+        Err(error) => {
+            progress.say(&format!("the audit could not be made: {error}"));
+            Audited::none(schedule.phases().len())
+        }
+    };
+
+    let mut recorder = load.shared.recorder();
+    for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
+        latencies.end_to_end.clone_from(end_to_end);
+    }
+    for end_to_end in &audited.end_to_end {
+        recorder
+            .total
+            .end_to_end
+            .add(end_to_end)
+            .expect("both histograms have the same bounds");
+    }
+    drain.backlog_peak = follower.followed().backlog_peak;
+    write_histograms(folder, &recorder)?;
+    let finished = OffsetDateTime::now_utc();
+    let followed = follower.followed();
+    let report = account(&Account {
+        scenario,
+        scenario_path: &options.scenario_path,
+        schedule: &schedule,
+        payloads: &payloads,
+        recorder: &recorder,
+        heard: &ledger.heard,
+        followed: &followed,
+        clock: load.clock,
+        audited,
+        drain,
+        provenance,
+        started_at: rfc3339(started),
+        finished_at: rfc3339(finished),
+        duration: Duration::try_from(finished - started).unwrap_or_default(),
+        redis_memory_start_bytes,
+        redis_memory_end_bytes,
+        service_cpu: snapshot_after
+            .as_ref()
+            .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
+        aborted: stop.reason(),
+        requests: (requests_goose, requests_ours),
+        external: options.target.is_some(),
+    });
+    Ok((report, stack))
+}
+
+async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), RunError> {
+    let settings = &options.scenario.target;
+    let mut arguments = vec![format!("--partitions={}", settings.partitions)];
+    if let Some(workers_max) = settings.workers_max {
+        arguments.push(format!("--workers-max={workers_max}"));
+    }
+    if let Some(loans_per_worker) = settings.loans_per_worker {
+        arguments.push(format!("--loans-per-worker={loans_per_worker}"));
+    }
+    arguments.extend(settings.service_arguments.iter().cloned());
+    let service = ServiceOptions {
+        binary: options.service_binary.clone(),
+        arguments,
+        ..ServiceOptions::default()
+    };
+    let mongodb_database = service.mongodb_database.clone();
+    let stack = Stack::start(StackOptions {
+        service,
+        ..StackOptions::default()
+    })
+    .await?;
+    let target = Target {
+        url: stack.service.url(),
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        mongodb_database,
+        private: true,
+    };
+    Ok((target, Some(stack)))
+}
+
+/// The load, sent and answered; goose may still be winding down.
+struct Driven {
+    shared: Arc<Shared>,
+    clock: RunClock,
+    last_sent: Duration,
+    goose: tokio::task::JoinHandle<Result<u64, goose::GooseError>>,
+}
+
+async fn drive(
+    options: &Options,
+    target: &Target,
+    schedule: &Schedule,
+    payloads: &Payloads,
+    follower: &Follower,
+    stop: &Stop,
+    progress: &mut Show,
+) -> Result<Driven, RunError> {
+    let scenario = &options.scenario;
+    let (due, arrivals) = flume::bounded(WAITING_MAX);
+    let shared = Arc::new(Shared::new(
+        Asking {
+            request_timeout: scenario.target.request_timeout,
+            resends: scenario.target.resends,
+        },
+        arrivals,
+        Recorder::new(scenario.phases.len(), schedule.arrivals()),
+        Arc::clone(&stop.flag),
+    ));
+    let users_count = scenario.users_count();
+    let url = target.url.clone();
+    let attack_shared = Arc::clone(&shared);
+    let goose = tokio::spawn(async move { users::attack(&url, users_count, attack_shared).await });
+    let ready = tokio::time::timeout(READY_TIMEOUT, async {
+        while shared.ready.load(Ordering::Relaxed) < users_count && !goose.is_finished() {
+            tokio::time::sleep(TICK / 10).await;
+        }
+    });
+    if ready.await.is_err() {
+        return Err(RunError::Goose(format!("its {users_count} users were not ready within {READY_TIMEOUT:?}")));
+    }
+    if goose.is_finished() {
+        let ended = goose.await.map_err(|error| RunError::Goose(error.to_string()))?;
+        let reason = ended.map_or_else(|error| error.to_string(), |_| "it ended before the load".to_owned());
+        return Err(RunError::Goose(reason));
+    }
+
+    let clock = RunClock::starting_in(LEAD);
+    shared.clock.set(clock).expect("the clock is set once, here");
+    {
+        let mut recorder = shared.recorder();
+        for slot in schedule.slots() {
+            recorder.planned(slot.offset);
+        }
+    }
+    let pacing = {
+        let (schedule, payloads) = (schedule.clone(), payloads.clone());
+        let flag = Arc::clone(&stop.flag);
+        std::thread::Builder::new()
+            .name("pace".to_owned())
+            .spawn(move || pace::pace(&schedule, &payloads, clock, &due, &flag))
+            .map_err(|error| RunError::Goose(format!("no thread for pacing: {error}")))?
+    };
+    // The users end by themselves: the pacing thread drops the sender, and each request has its timeout.
+    loop {
+        tokio::time::sleep(TICK).await;
+        let quiet = pacing.is_finished()
+            && shared.waiting() == 0
+            && shared.in_flight.load(Ordering::Relaxed) == 0;
+        if quiet || goose.is_finished() {
+            break;
+        }
+        if let Some(progress) = &mut progress.0 {
+            let followed = follower.followed();
+            progress.load(clock.now(), scenario, schedule, &shared.recorder(), &followed);
+        }
+    }
+    let last_sent = shared.recorder().last_sent;
+    Ok(Driven {
+        shared,
+        clock,
+        last_sent,
+        goose,
+    })
+}
+
+/// Waits until nothing is left in Redis.
+async fn drain(stores: &Stores, clock: RunClock, last_sent: Duration, timeout: Duration) -> Drain {
+    let deadline = clock.now() + timeout;
+    loop {
+        // While Redis is away nobody can say that it is empty.
+        let left = stores.backlog().await.ok();
+        let now = clock.now();
+        if left == Some(0) {
+            return Drain {
+                backlog_peak: None,
+                seconds_to_empty: Some(now.saturating_sub(last_sent).as_secs_f64()),
+                left_over: Some(0),
+            };
+        }
+        if now >= deadline {
+            return Drain {
+                backlog_peak: None,
+                seconds_to_empty: None,
+                left_over: left,
+            };
+        }
+        tokio::time::sleep(DRAIN_TICK).await;
+    }
+}
+
+/// Redis's memory once it has settled: freed buffers are given back a little later.
+async fn settle_memory(stores: &Stores, start_bytes: Option<u64>) -> Option<u64> {
+    let start_bytes = start_bytes?;
+    let mut lowest: Option<u64> = None;
+    let deadline = tokio::time::Instant::now() + MEMORY_SETTLE;
+    while tokio::time::Instant::now() < deadline {
+        if let Ok(Some(bytes)) = stores.redis_memory_bytes().await {
+            lowest = Some(lowest.map_or(bytes, |lowest| lowest.min(bytes)));
+            if bytes as f64 <= start_bytes as f64 * MEMORY_SETTLED_RATIO {
+                break;
+            }
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    lowest
+}
+
+/// The live metrics once they no longer change.
+async fn settle_counters(url: &str) -> Option<Snapshot> {
+    let deadline = tokio::time::Instant::now() + COUNTERS_SETTLE;
+    let mut last = follow::snapshot(url).await.ok();
+    while tokio::time::Instant::now() < deadline {
+        // Longer than the service takes between two readings of Redis.
+        tokio::time::sleep(TICK * 10).await;
+        let next = follow::snapshot(url).await.ok();
+        let same = match (&last, &next) {
+            (Some(last), Some(next)) => last.counters == next.counters,
+            _ => false,
+        };
+        last = next;
+        if same {
+            break;
+        }
+    }
+    last
+}
+
+fn phase_starts(schedule: &Schedule) -> Vec<u32> {
+    schedule
+        .phases()
+        .iter()
+        .scan(0, |next, phase| {
+            let start = *next;
+            *next += phase.arrivals;
+            Some(start)
+        })
+        .collect()
+}
+
+/// A stop that was asked for, by Ctrl-C (which goose catches) or by SIGTERM.
+struct Stop {
+    flag: Arc<AtomicBool>,
+    reason: Arc<Mutex<Option<&'static str>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Stop {
+    fn watch() -> Self {
+        let flag = Arc::new(AtomicBool::new(false));
+        let reason = Arc::new(Mutex::new(None));
+        let (task_flag, task_reason) = (Arc::clone(&flag), Arc::clone(&reason));
+        let task = tokio::spawn(async move {
+            let terminate = async {
+                match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                    Ok(mut signal) => {
+                        signal.recv().await;
+                    }
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                () = terminate => "SIGTERM",
+                () = interrupted() => "Ctrl-C",
+            };
+            *task_reason
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why);
+            task_flag.store(true, Ordering::Relaxed);
+        });
+        Self { flag, reason, task }
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        *self
+            .reason
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits for Ctrl-C. Goose catches it, so its switch is what tells.
+pub async fn interrupted() {
+    while !goose::is_killswitch_triggered() {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> {
+    for (name, histogram) in [
+        ("response", &recorder.total.response),
+        ("service", &recorder.total.service),
+        ("send-lag", &recorder.total.send_lag),
+        ("end-to-end", &recorder.total.end_to_end),
+    ] {
+        let path = folder.join(format!("{name}.hgrm"));
+        std::fs::write(&path, hgrm(histogram)).map_err(|source| RunError::Unwritable { path, source })?;
+    }
+    Ok(())
+}
+
+/// Makes the run's own folder, which shows early that it can be written.
+fn make_folder(reports: &Path, name: &str, started: OffsetDateTime) -> Result<PathBuf, RunError> {
+    let runs = reports.join("runs");
+    let unwritable = |source| RunError::Unwritable {
+        path: runs.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&runs).map_err(unwritable)?;
+    let time = started
+        .format(format_description!("[year][month][day]T[hour][minute][second]Z"))
+        .expect("the format has only fields that every date has");
+    let mut folder = runs.join(format!("{time}-{name}"));
+    for again in 2..100 {
+        match std::fs::create_dir(&folder) {
+            Ok(()) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                folder = runs.join(format!("{time}-{name}-{again}"));
+            }
+            Err(error) => return Err(unwritable(error)),
+        }
+    }
+    Ok(folder)
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339)
+        .expect("a date of this century has an RFC 3339 form")
+}
+
+/// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
+fn run_tag(started: OffsetDateTime) -> String {
+    format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
+}
