@@ -13,8 +13,8 @@ use crate::histogram::{Latencies, Recorder, Second};
 use crate::payload::{Kind, Payloads};
 use crate::provenance;
 use crate::report::{
-    Answers, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow, LatencyCurve, Load, Percentiles, Phase,
-    Provenance, Report, Resources, RunEvent, TimePoint, Workers,
+    Answers, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow, LatencyCurve, Load,
+    Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint, Workers,
 };
 use crate::sample::{Answer, Heard, RunClock};
 use crate::scenario::Scenario;
@@ -22,7 +22,10 @@ use crate::schedule::Schedule;
 use crate::verdict::{Evidence, decide};
 
 /// Everything that was seen of one run.
-#[expect(missing_docs, reason = "each field is named after its type or after the report's field")]
+#[expect(
+    missing_docs,
+    reason = "each field is named after its type or after the report's field"
+)]
 pub struct Account<'a> {
     pub scenario: &'a Scenario,
     pub scenario_path: &'a Path,
@@ -56,7 +59,9 @@ pub fn account(seen: &Account<'_>) -> Report {
     let load = load(seen);
     let resources = Resources {
         service_rss_bytes_peak: seen.followed.rss_bytes_peak,
-        service_cpu_milliseconds: seen.service_cpu.map(|seconds| (seconds.max(0.0) * 1e3) as u64),
+        service_cpu_milliseconds: seen
+            .service_cpu
+            .map(|seconds| (seconds.max(0.0) * 1e3) as u64),
         redis_memory_start_bytes: seen.redis_memory_start_bytes,
         redis_memory_end_bytes: seen.redis_memory_end_bytes,
         loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
@@ -70,7 +75,10 @@ pub fn account(seen: &Account<'_>) -> Report {
         .checks
         .iter()
         .map(|check| {
-            let phase = check.phase.as_ref().and_then(|phase| scenario.phase(phase.get_ref()));
+            let phase = check
+                .phase
+                .as_ref()
+                .and_then(|phase| scenario.phase(phase.get_ref()));
             checks::judge(check, phase, &figures)
         })
         .collect();
@@ -111,7 +119,11 @@ pub fn account(seen: &Account<'_>) -> Report {
         drain: seen.drain.clone(),
         workers: Workers {
             peak: seen.followed.workers_peak,
-            bound: seen.followed.latest.as_ref().map(|snapshot| snapshot.gauges.workers_max),
+            bound: seen
+                .followed
+                .latest
+                .as_ref()
+                .map(|snapshot| snapshot.gauges.workers_max),
             steps: seen.followed.scales.len() as u64,
         },
         resources,
@@ -182,7 +194,10 @@ fn phases(seen: &Account<'_>) -> Vec<Phase> {
             shape: phase.shape(),
             start_seconds: planned.start.as_secs_f64(),
             end_seconds: planned.end.as_secs_f64(),
-            planned_rate_per_second: per_second(u64::from(planned.arrivals), phase.duration.as_secs_f64()),
+            planned_rate_per_second: per_second(
+                u64::from(planned.arrivals),
+                phase.duration.as_secs_f64(),
+            ),
             scheduled: u64::from(planned.arrivals),
             sent: latencies.sent,
             completed: latencies.completed,
@@ -198,7 +213,9 @@ fn phases(seen: &Account<'_>) -> Vec<Phase> {
 fn kinds(seen: &Account<'_>) -> Vec<KindRow> {
     let mut scheduled: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
     for (number, heard) in (0u32..).zip(seen.heard) {
-        let row = scheduled.entry(seen.payloads.kind_and_owner(number).0).or_default();
+        let row = scheduled
+            .entry(seen.payloads.kind_and_owner(number).0)
+            .or_default();
         row.0 += 1;
         row.1 += u64::from(heard.is_sent());
     }
@@ -234,7 +251,12 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
     let length = from_live.max(seen.recorder.seconds.len() as u64);
     (0..length)
         .map(|index| {
-            let second: Second = seen.recorder.seconds.get(index as usize).copied().unwrap_or_default();
+            let second: Second = seen
+                .recorder
+                .seconds
+                .get(index as usize)
+                .copied()
+                .unwrap_or_default();
             let point = live.get(&index);
             TimePoint {
                 offset_seconds: index as f64,
@@ -281,7 +303,10 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
         events.push(RunEvent {
             offset_seconds: 0.0,
             kind: EventKind::Note,
-            text: format!("the live metrics broke off {} times", seen.followed.reconnects),
+            text: format!(
+                "the live metrics broke off {} times",
+                seen.followed.reconnects
+            ),
         });
     }
     events.sort_by(|a, b| a.offset_seconds.total_cmp(&b.offset_seconds));
@@ -339,12 +364,18 @@ struct Measured<'a> {
 }
 
 impl Figures for Measured<'_> {
-    fn latency(&self, metric: Metric, phase: Option<usize>, kind: Option<Kind>) -> Option<&Histogram<u64>> {
+    fn latency(
+        &self,
+        metric: Metric,
+        phase: Option<usize>,
+        kind: Option<Kind>,
+    ) -> Option<&Histogram<u64>> {
         let recorder = self.seen.recorder;
         if let Some(kind) = kind {
             return recorder.kinds.get(&kind);
         }
-        let latencies: &Latencies = phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
+        let latencies: &Latencies =
+            phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
         match metric {
             Metric::ResponseMs(_) => Some(&latencies.response),
             Metric::ServiceMs(_) => Some(&latencies.service),
@@ -358,7 +389,8 @@ impl Figures for Measured<'_> {
         let recorder = self.seen.recorder;
         let audit = &self.seen.audited.audit;
         let audited = |count: u64| audit.complete.then_some(count as f64);
-        let latencies: &Latencies = phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
+        let latencies: &Latencies =
+            phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
         match plain {
             Plain::Rate => {
                 let duration = phase.map_or(Some(self.seen.schedule.duration()), |phase| {
@@ -367,7 +399,9 @@ impl Figures for Measured<'_> {
                 })?;
                 Some(per_second(latencies.sent, duration.as_secs_f64()))
             }
-            Plain::ErrorRatio => (latencies.sent > 0).then(|| latencies.failed as f64 / latencies.sent as f64),
+            Plain::ErrorRatio => {
+                (latencies.sent > 0).then(|| latencies.failed as f64 / latencies.sent as f64)
+            }
             Plain::Unsent => Some(self.load.unsent as f64),
             Plain::Recorded => audited(audit.recorded),
             Plain::Lost => audited(audit.lost),

@@ -103,7 +103,12 @@ pub struct Judgement {
 
 /// Judges one loan: `outcome` is what should become of the original, `original` and `changed` what was heard about
 /// each content, `found` what is stored.
-pub const fn classify(outcome: Outcome, original: Answers, changed: Answers, found: Found) -> Judgement {
+pub const fn classify(
+    outcome: Outcome,
+    original: Answers,
+    changed: Answers,
+    found: Found,
+) -> Judgement {
     let stored = found.loans > 0 || found.failures > 0;
     let standing = if original.acknowledged || changed.acknowledged {
         Standing::Acknowledged
@@ -135,7 +140,8 @@ pub const fn classify(outcome: Outcome, original: Answers, changed: Answers, fou
         Outcome::Failed { .. } => found.loans > 0 || found.wrong_fault,
         Outcome::Refused => false,
     };
-    let unexpected = stored && (refusable || matches!(standing, Standing::Rejected | Standing::Unsent));
+    let unexpected =
+        stored && (refusable || matches!(standing, Standing::Rejected | Standing::Unsent));
     Judgement {
         standing,
         lost: matches!(standing, Standing::Acknowledged) && !refusable && !stored && !found.stuck,
@@ -219,7 +225,10 @@ impl<'a> Findings<'a> {
                 error_type: expected,
                 field,
             } => (error_type != expected || !names_fault(document, expected, field)).then(|| {
-                format!("sent with {expected} in {field}, recorded as {error_type} in {}", faults(document))
+                format!(
+                    "sent with {expected} in {field}, recorded as {error_type} in {}",
+                    faults(document)
+                )
             }),
             Outcome::Accepted | Outcome::Refused => Some(format!(
                 "recorded as a failure, {error_type} in {}",
@@ -245,7 +254,8 @@ impl<'a> Findings<'a> {
 
     fn number_of(&self, loan_id: &str) -> Option<u32> {
         let number = self.payloads.number_of(loan_id)?;
-        (number < self.arrivals && self.payloads.kind_and_owner(number).1 == number).then_some(number)
+        (number < self.arrivals && self.payloads.kind_and_owner(number).1 == number)
+            .then_some(number)
     }
 
     /// The arrival of a record. A second copy may carry something after a `#` in its id.
@@ -394,7 +404,14 @@ pub fn judge(
         }
     }
     let admitted = audit.acknowledged + audit.unknown_stored;
-    let rows = counter_rows(&audit, findings, counters, admitted, replayed, requests_unknown);
+    let rows = counter_rows(
+        &audit,
+        findings,
+        counters,
+        admitted,
+        replayed,
+        requests_unknown,
+    );
     (audit, rows)
 }
 
@@ -425,7 +442,11 @@ fn story(
         format!("{}{before}", heard.words())
     };
     let due = Duration::from_micros(ledger.intended_us[number as usize]);
-    let mut words = vec![format!("{kind}, due at {:.3} s, {}", due.as_secs_f64(), heard(number))];
+    let mut words = vec![format!(
+        "{kind}, due at {:.3} s, {}",
+        due.as_secs_f64(),
+        heard(number)
+    )];
     words.extend(
         repeats
             .iter()
@@ -486,7 +507,11 @@ fn counter_rows(
             rows.push(row(&format!("failed.{category}"), live, stored, stored));
         }
     }
-    rows.push(exact("recordedLoans", |counters| counters.recorded_loans, findings.loans));
+    rows.push(exact(
+        "recordedLoans",
+        |counters| counters.recorded_loans,
+        findings.loans,
+    ));
     rows.push(exact(
         "recordedFailures",
         |counters| counters.recorded_failures,
@@ -540,7 +565,10 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
             {
                 let due = Duration::from_micros(question.ledger.intended_us[owner as usize]);
                 let latency_us = (confirmed_us - question.clock.wall_us(due)).max(0) as u64;
-                let phase = question.phase_starts.partition_point(|start| *start <= owner) - 1;
+                let phase = question
+                    .phase_starts
+                    .partition_point(|start| *start <= owner)
+                    - 1;
                 record(&mut end_to_end[phase], Duration::from_micros(latency_us));
             }
         }
@@ -593,7 +621,11 @@ fn difference(loan: &Loan, document: &Document) -> Option<String> {
     for (place, key, sent) in numbers {
         let stored = whole(place, key);
         if stored != sent {
-            return Some(format!("{key}: sent {}, stored {}", shown(sent), shown(stored)));
+            return Some(format!(
+                "{key}: sent {}, stored {}",
+                shown(sent),
+                shown(stored)
+            ));
         }
     }
     let texts = [
@@ -606,7 +638,11 @@ fn difference(loan: &Loan, document: &Document) -> Option<String> {
     for (place, key, sent) in texts {
         let stored = place.get_str(key).ok();
         if stored != sent {
-            return Some(format!("{key}: sent {}, stored {}", shown(sent), shown(stored)));
+            return Some(format!(
+                "{key}: sent {}, stored {}",
+                shown(sent),
+                shown(stored)
+            ));
         }
     }
     None
@@ -626,7 +662,8 @@ fn fault_list(document: &Document) -> impl Iterator<Item = &Document> {
 
 fn names_fault(document: &Document, error_type: &str, field: &str) -> bool {
     fault_list(document).any(|fault| {
-        fault.get_str("errorType").ok() == Some(error_type) && fault.get_str("field").ok() == Some(field)
+        fault.get_str("errorType").ok() == Some(error_type)
+            && fault.get_str("field").ok() == Some(field)
     })
 }
 

@@ -33,13 +33,15 @@ impl Statistic {
         if histogram.is_empty() {
             return None;
         }
-        Some(match self {
-            Self::Mean => histogram.mean(),
-            Self::Quantile(thousandths) => {
-                histogram.value_at_quantile(f64::from(thousandths) / 1000.0) as f64
-            }
-            Self::Max => histogram.max() as f64,
-        } / 1000.0)
+        Some(
+            match self {
+                Self::Mean => histogram.mean(),
+                Self::Quantile(thousandths) => {
+                    histogram.value_at_quantile(f64::from(thousandths) / 1000.0) as f64
+                }
+                Self::Max => histogram.max() as f64,
+            } / 1000.0,
+        )
     }
 }
 
@@ -173,7 +175,12 @@ impl Metric {
 /// The figures of one run.
 pub trait Figures {
     /// The histogram of a latency metric, microseconds, in one phase or over all of them, or of one kind.
-    fn latency(&self, metric: Metric, phase: Option<usize>, kind: Option<Kind>) -> Option<&Histogram<u64>>;
+    fn latency(
+        &self,
+        metric: Metric,
+        phase: Option<usize>,
+        kind: Option<Kind>,
+    ) -> Option<&Histogram<u64>>;
     /// A plain figure, in one phase or over the run; `None` when it was not measured.
     fn plain(&self, plain: Plain, phase: Option<usize>) -> Option<f64>;
 }
@@ -182,7 +189,10 @@ pub trait Figures {
 pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> Check {
     let name = spec.metric.get_ref();
     let metric = Metric::parse(name);
-    let kind = spec.kind.as_ref().and_then(|kind| Kind::parse(kind.get_ref()));
+    let kind = spec
+        .kind
+        .as_ref()
+        .and_then(|kind| Kind::parse(kind.get_ref()));
     let observed = metric.and_then(|metric| match metric {
         Metric::Plain(plain) => figures.plain(plain, phase),
         Metric::ResponseMs(statistic)
@@ -203,7 +213,10 @@ pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> 
     Check {
         name: text,
         bound: bound_text(spec, unit),
-        observed: observed.map_or_else(|| "no data".to_owned(), |value| format!("{}{unit}", number(value))),
+        observed: observed.map_or_else(
+            || "no data".to_owned(),
+            |value| format!("{}{unit}", number(value)),
+        ),
         pass: observed.is_some_and(|value| holds(spec, value)),
     }
 }
@@ -211,7 +224,9 @@ pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> 
 fn holds(spec: &CheckSpec, value: f64) -> bool {
     spec.min.is_none_or(|min| value >= min)
         && spec.max.is_none_or(|max| value <= max)
-        && spec.equals.is_none_or(|equals| (value - equals).abs() < 1e-9)
+        && spec
+            .equals
+            .is_none_or(|equals| (value - equals).abs() < 1e-9)
 }
 
 fn bound_text(spec: &CheckSpec, unit: &str) -> String {
@@ -228,7 +243,11 @@ fn bound_text(spec: &CheckSpec, unit: &str) -> String {
 fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -243,7 +262,12 @@ mod tests {
     }
 
     impl Figures for Known {
-        fn latency(&self, metric: Metric, _: Option<usize>, _: Option<Kind>) -> Option<&Histogram<u64>> {
+        fn latency(
+            &self,
+            metric: Metric,
+            _: Option<usize>,
+            _: Option<Kind>,
+        ) -> Option<&Histogram<u64>> {
             matches!(metric, Metric::ResponseMs(_)).then_some(&self.response)
         }
 
@@ -271,12 +295,27 @@ mod tests {
         };
         let row = |bound: &str, observed: &str, pass| (bound.to_owned(), observed.to_owned(), pass);
         for (check, expected) in [
-            ("metric = \"response_ms.p99\"\nmax = 5", row("at most 5 ms", "4.001 ms", true)),
-            ("metric = \"response_ms.max\"\nmax = 3.5", row("at most 3.5 ms", "4.001 ms", false)),
-            ("metric = \"response_ms.p50\"\nmin = 1\nmax = 9", row("1 to 9 ms", "4.001 ms", true)),
+            (
+                "metric = \"response_ms.p99\"\nmax = 5",
+                row("at most 5 ms", "4.001 ms", true),
+            ),
+            (
+                "metric = \"response_ms.max\"\nmax = 3.5",
+                row("at most 3.5 ms", "4.001 ms", false),
+            ),
+            (
+                "metric = \"response_ms.p50\"\nmin = 1\nmax = 9",
+                row("1 to 9 ms", "4.001 ms", true),
+            ),
             ("metric = \"lost\"\nequals = 0", row("exactly 0", "0", true)),
-            ("metric = \"service_ms.p99\"\nmax = 5", row("at most 5 ms", "no data", false)),
-            ("metric = \"stuck\"\nequals = 0", row("exactly 0", "no data", false)),
+            (
+                "metric = \"service_ms.p99\"\nmax = 5",
+                row("at most 5 ms", "no data", false),
+            ),
+            (
+                "metric = \"stuck\"\nequals = 0",
+                row("exactly 0", "no data", false),
+            ),
         ] {
             assert_eq!(judged(check, &figures), expected, "{check}");
         }

@@ -108,15 +108,20 @@ impl Follower {
     /// Follows the service at `url` (`http://host:port`) until dropped. Connects again when the connection breaks.
     pub fn start(url: &str) -> Self {
         let followed = Arc::new(Mutex::new(Followed::default()));
-        let address = format!("ws{}/ws", url.trim_end_matches('/').trim_start_matches("http"));
+        let address = format!(
+            "ws{}/ws",
+            url.trim_end_matches('/').trim_start_matches("http")
+        );
         let shared = Arc::clone(&followed);
         let task = tokio::spawn(async move {
             loop {
                 if let Ok((mut socket, _)) = tokio_tungstenite::connect_async(&address).await {
                     while let Some(Ok(frame)) = socket.next().await {
                         // A message that is not known, from a newer service, is not ours to judge.
-                        if let Some(message) =
-                            frame.to_text().ok().and_then(|text| serde_json::from_str(text).ok())
+                        if let Some(message) = frame
+                            .to_text()
+                            .ok()
+                            .and_then(|text| serde_json::from_str(text).ok())
                         {
                             lock(&shared).take(message);
                         }
@@ -142,7 +147,9 @@ impl Drop for Follower {
 }
 
 fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
-    followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    followed
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Why no snapshot could be read.
@@ -181,7 +188,10 @@ async fn read_snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
         .map(|rest| rest.trim_end_matches('/'))
         .filter(|rest| !rest.is_empty() && !rest.contains('/'))
         .ok_or_else(|| SnapshotError::Address(url.to_owned()))?;
-    let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    let with_port = if authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
         authority.to_owned()
     } else {
         format!("{authority}:80")

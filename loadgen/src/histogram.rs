@@ -62,11 +62,20 @@ impl Latencies {
         } else {
             self.completed += 1;
         }
-        record(&mut self.send_lag, sample.sent.saturating_sub(sample.intended));
+        record(
+            &mut self.send_lag,
+            sample.sent.saturating_sub(sample.intended),
+        );
         // A request that was dropped on purpose says nothing about the service's speed.
         if sample.kind != Kind::Retry {
-            record(&mut self.response, sample.done.saturating_sub(sample.intended));
-            record(&mut self.service, sample.done.saturating_sub(sample.last_sent));
+            record(
+                &mut self.response,
+                sample.done.saturating_sub(sample.intended),
+            );
+            record(
+                &mut self.service,
+                sample.done.saturating_sub(sample.last_sent),
+            );
         }
     }
 }
@@ -155,7 +164,10 @@ impl Recorder {
             .entry(sample.answer)
             .or_default() += 1;
         let response = sample.done.saturating_sub(sample.intended);
-        record(self.kinds.entry(sample.kind).or_insert_with(empty), response);
+        record(
+            self.kinds.entry(sample.kind).or_insert_with(empty),
+            response,
+        );
         self.second(sample.sent).sent += 1;
         let done = self.second(sample.done);
         if sample.answer.is_unknown() {
@@ -223,12 +235,23 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
         let value_ms = step.value_iterated_to() as f64 / 1e3;
         let count = histogram.count_between(0, step.value_iterated_to());
         let _ = if quantile < 1.0 {
-            writeln!(text, "{value_ms:12.3} {quantile:14.12} {count:10} {:14.2}", 1.0 / (1.0 - quantile))
+            writeln!(
+                text,
+                "{value_ms:12.3} {quantile:14.12} {count:10} {:14.2}",
+                1.0 / (1.0 - quantile)
+            )
         } else {
-            writeln!(text, "{value_ms:12.3} {quantile:14.12} {count:10}            inf")
+            writeln!(
+                text,
+                "{value_ms:12.3} {quantile:14.12} {count:10}            inf"
+            )
         };
     }
-    let max_ms = if total == 0 { 0.0 } else { histogram.max() as f64 / 1e3 };
+    let max_ms = if total == 0 {
+        0.0
+    } else {
+        histogram.max() as f64 / 1e3
+    };
     let _ = write!(
         text,
         "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n#[Max     = {max_ms:12.3}, Total count    = {total:12}]\n",
@@ -279,7 +302,10 @@ mod tests {
             .map(|second| (second.planned, second.sent, second.completed))
             .collect();
         assert_eq!(counts, [(1, 0, 0), (0, 1, 0), (0, 0, 1)]);
-        assert_eq!(recorder.seconds[2].response_p50_us.map(|us| us / 10_000), Some(120));
+        assert_eq!(
+            recorder.seconds[2].response_p50_us.map(|us| us / 10_000),
+            Some(120)
+        );
     }
 
     #[test]

@@ -43,10 +43,20 @@ struct Run {
     #[arg(long, env = "SLUICE_TARGET", requires_all = ["redis", "mongodb"])]
     target: Option<String>,
     /// Redis of that service
-    #[arg(long, env = "SLUICE_REDIS_URL", requires = "target", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SLUICE_REDIS_URL",
+        requires = "target",
+        hide_env_values = true
+    )]
     redis: Option<String>,
     /// MongoDB of that service
-    #[arg(long, env = "SLUICE_MONGODB_URI", requires = "target", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SLUICE_MONGODB_URI",
+        requires = "target",
+        hide_env_values = true
+    )]
     mongodb: Option<String>,
     /// The database of that service
     #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice")]
@@ -136,7 +146,10 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     runtime.block_on(async {
         let finished = run::run(options).await?;
         print(&report::terminal::render(&finished.report));
-        print(&format!("report: {}\n", finished.folder.join("report.html").display()));
+        print(&format!(
+            "report: {}\n",
+            finished.folder.join("report.html").display()
+        ));
         if let Some(stack) = finished.stack {
             if arguments.keep_stack {
                 print(&format!(

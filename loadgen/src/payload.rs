@@ -298,7 +298,8 @@ impl Payloads {
 
     fn loan(&self, number: u32) -> Loan {
         let random = self.random(number, 4);
-        let index = (u64::from(number).wrapping_mul(7) ^ self.seed) % self.applications.len() as u64;
+        let index =
+            (u64::from(number).wrapping_mul(7) ^ self.seed) % self.applications.len() as u64;
         let row = &self.applications[index as usize];
         let given = GIVEN_NAMES[(random % GIVEN_NAMES.len() as u64) as usize];
         let family = FAMILY_NAMES[(random / 64 % FAMILY_NAMES.len() as u64) as usize];
@@ -355,7 +356,11 @@ impl Application {
         score += i32::from(self.housing == "own") * 20;
         score += i32::from(self.job.starts_with("management")) * 15;
         score -= (self.existing_credits - 1) * 10;
-        score += if self.creditability == "good" { 40 } else { -40 };
+        score += if self.creditability == "good" {
+            40
+        } else {
+            -40
+        };
         (score + self.age_years / 4).clamp(300, 900)
     }
 
@@ -422,7 +427,8 @@ impl Fields {
                 .map_or((&mut json, *name), |name| (&mut inside, name));
             write!(target, "\"{name}\":{value},").expect("a String takes all");
         }
-        write!(json, "\"applicant\":{{{}}}}}", inside.trim_end_matches(',')).expect("a String takes all");
+        write!(json, "\"applicant\":{{{}}}}}", inside.trim_end_matches(','))
+            .expect("a String takes all");
         json
     }
 }
@@ -634,7 +640,13 @@ mod tests {
         let payloads = mixed();
         assert_eq!(payloads.loan_id(12), "test-00000012");
         assert_eq!(payloads.number_of("test-00000012"), Some(12));
-        for other in ["test-12", "tes-00000012", "test-0000001x", "test-000000+1", ""] {
+        for other in [
+            "test-12",
+            "tes-00000012",
+            "test-0000001x",
+            "test-000000+1",
+            "",
+        ] {
             assert_eq!(payloads.number_of(other), None, "{other}");
         }
     }

@@ -68,7 +68,9 @@ impl Progress {
             .and_then(|index| recorder.seconds.get(index))
             .copied()
             .unwrap_or_default();
-        let ms = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.1}", us as f64 / 1e3));
+        let ms = |us: Option<u64>| {
+            us.map_or_else(|| "-".to_owned(), |us| format!("{:.1}", us as f64 / 1e3))
+        };
         let gauges = followed
             .latest
             .as_ref()

@@ -9,7 +9,8 @@ use crate::report::Provenance;
 pub fn gather() -> Provenance {
     let commit = git(&["rev-parse", "HEAD"]);
     Provenance {
-        dirty: commit.is_some() && git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
+        dirty: commit.is_some()
+            && git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
         git_commit: commit.unwrap_or_default(),
         loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
         cpu: line_of("/proc/cpuinfo", "model name").unwrap_or_default(),

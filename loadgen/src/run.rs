@@ -101,7 +101,9 @@ pub enum RunError {
         source: SnapshotError,
     },
     /// The service still has work from before.
-    #[error("the queue is not empty: {0} loans wait or are not recorded; let the service finish them first")]
+    #[error(
+        "the queue is not empty: {0} loans wait or are not recorded; let the service finish them first"
+    )]
     NotIdle(u64),
     /// Goose refused to start.
     #[error("goose cannot start: {0}")]
@@ -129,7 +131,11 @@ pub async fn run(options: Options) -> Result<Finished, RunError> {
     let scenario = &options.scenario;
     let started = OffsetDateTime::now_utc();
     let folder = make_folder(&options.reports, scenario.name.get_ref(), started)?;
-    let mut progress = Show(if options.quiet { None } else { Some(Progress::new()) });
+    let mut progress = Show(if options.quiet {
+        None
+    } else {
+        Some(Progress::new())
+    });
     let result = measure(&options, started, &folder, &mut progress).await;
     progress.end();
     if result.is_err() {
@@ -196,12 +202,13 @@ async fn measure(
     if left > 0 {
         return Err(RunError::NotIdle(left));
     }
-    let snapshot_before = follow::snapshot(&target.url)
-        .await
-        .map_err(|source| RunError::Service {
-            url: target.url.clone(),
-            source,
-        })?;
+    let snapshot_before =
+        follow::snapshot(&target.url)
+            .await
+            .map_err(|source| RunError::Service {
+                url: target.url.clone(),
+                source,
+            })?;
     let RedisFacts {
         version,
         appendfsync,
@@ -209,8 +216,12 @@ async fn measure(
     provenance.redis = version;
     provenance.appendfsync = appendfsync;
     provenance.mongodb = stores.mongodb_version().await?;
-    provenance.service_version.clone_from(&snapshot_before.version);
-    provenance.service_commit.clone_from(&snapshot_before.git_commit);
+    provenance
+        .service_version
+        .clone_from(&snapshot_before.version);
+    provenance
+        .service_commit
+        .clone_from(&snapshot_before.git_commit);
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
 
     progress.say(&format!(
@@ -224,7 +235,18 @@ async fn measure(
     let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
     let stop = Stop::watch();
 
-    let load = drive(options, &target, &schedule, &payloads, &follower, &stop, progress).await?;
+    let plan = Plan {
+        scenario,
+        schedule: &schedule,
+        payloads: &payloads,
+        url: &target.url,
+    };
+    let load = drive(&plan, &stop, |now, recorder| {
+        if let Some(progress) = &mut progress.0 {
+            progress.load(now, scenario, &schedule, recorder, &follower.followed());
+        }
+    })
+    .await?;
     let drain_timeout = if stop.reason().is_some() {
         DRAIN_ABORTED
     } else {
@@ -352,16 +374,52 @@ struct Driven {
     goose: tokio::task::JoinHandle<Result<u64, goose::GooseError>>,
 }
 
+/// What is sent where.
+struct Plan<'a> {
+    scenario: &'a Scenario,
+    schedule: &'a Schedule,
+    payloads: &'a Payloads,
+    url: &'a str,
+}
+
+/// Sends the load of a scenario to the service at `url` and returns what was counted. No stores, no audit.
+///
+/// # Errors
+/// When goose cannot start.
+pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Recorder, RunError> {
+    let schedule = Schedule::new(&scenario.phases, scenario.seed);
+    let payloads = Payloads::new(
+        scenario.seed,
+        &run_tag(OffsetDateTime::now_utc()),
+        &scenario.mix,
+    );
+    let plan = Plan {
+        scenario,
+        schedule: &schedule,
+        payloads: &payloads,
+        url,
+    };
+    let load = drive(&plan, &Stop::watch(), |_, _| {}).await?;
+    load.goose
+        .await
+        .map_err(|error| RunError::Goose(error.to_string()))?
+        .map_err(|error| RunError::Goose(error.to_string()))?;
+    let recorder = std::mem::replace(&mut *load.shared.recorder(), Recorder::new(0, 0));
+    Ok(recorder)
+}
+
+/// Sends the whole schedule. `look` sees the time since the start and the counts so far, now and then.
 async fn drive(
-    options: &Options,
-    target: &Target,
-    schedule: &Schedule,
-    payloads: &Payloads,
-    follower: &Follower,
+    plan: &Plan<'_>,
     stop: &Stop,
-    progress: &mut Show,
+    mut look: impl FnMut(Duration, &Recorder),
 ) -> Result<Driven, RunError> {
-    let scenario = &options.scenario;
+    let Plan {
+        scenario,
+        schedule,
+        payloads,
+        url,
+    } = *plan;
     let (due, arrivals) = flume::bounded(WAITING_MAX);
     let shared = Arc::new(Shared::new(
         Asking {
@@ -373,7 +431,7 @@ async fn drive(
         Arc::clone(&stop.flag),
     ));
     let users_count = scenario.users_count();
-    let url = target.url.clone();
+    let url = url.to_owned();
     let attack_shared = Arc::clone(&shared);
     let goose = tokio::spawn(async move { users::attack(&url, users_count, attack_shared).await });
     let ready = tokio::time::timeout(READY_TIMEOUT, async {
@@ -382,16 +440,26 @@ async fn drive(
         }
     });
     if ready.await.is_err() {
-        return Err(RunError::Goose(format!("its {users_count} users were not ready within {READY_TIMEOUT:?}")));
+        return Err(RunError::Goose(format!(
+            "its {users_count} users were not ready within {READY_TIMEOUT:?}"
+        )));
     }
     if goose.is_finished() {
-        let ended = goose.await.map_err(|error| RunError::Goose(error.to_string()))?;
-        let reason = ended.map_or_else(|error| error.to_string(), |_| "it ended before the load".to_owned());
+        let ended = goose
+            .await
+            .map_err(|error| RunError::Goose(error.to_string()))?;
+        let reason = ended.map_or_else(
+            |error| error.to_string(),
+            |_| "it ended before the load".to_owned(),
+        );
         return Err(RunError::Goose(reason));
     }
 
     let clock = RunClock::starting_in(LEAD);
-    shared.clock.set(clock).expect("the clock is set once, here");
+    shared
+        .clock
+        .set(clock)
+        .expect("the clock is set once, here");
     {
         let mut recorder = shared.recorder();
         for slot in schedule.slots() {
@@ -415,10 +483,7 @@ async fn drive(
         if quiet || goose.is_finished() {
             break;
         }
-        if let Some(progress) = &mut progress.0 {
-            let followed = follower.followed();
-            progress.load(clock.now(), scenario, schedule, &shared.recorder(), &followed);
-        }
+        look(clock.now(), &shared.recorder());
     }
     let last_sent = shared.recorder().last_sent;
     Ok(Driven {
@@ -565,7 +630,8 @@ fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> 
         ("end-to-end", &recorder.total.end_to_end),
     ] {
         let path = folder.join(format!("{name}.hgrm"));
-        std::fs::write(&path, hgrm(histogram)).map_err(|source| RunError::Unwritable { path, source })?;
+        std::fs::write(&path, hgrm(histogram))
+            .map_err(|source| RunError::Unwritable { path, source })?;
     }
     Ok(())
 }
@@ -579,7 +645,9 @@ fn make_folder(reports: &Path, name: &str, started: OffsetDateTime) -> Result<Pa
     };
     std::fs::create_dir_all(&runs).map_err(unwritable)?;
     let time = started
-        .format(format_description!("[year][month][day]T[hour][minute][second]Z"))
+        .format(format_description!(
+            "[year][month][day]T[hour][minute][second]Z"
+        ))
         .expect("the format has only fields that every date has");
     let mut folder = runs.join(format!("{time}-{name}"));
     for again in 2..100 {

@@ -182,7 +182,10 @@ impl Heard {
 
     /// Whether the last answer was a definite refusal.
     pub const fn is_refused(self) -> bool {
-        matches!(self.code(), Self::CONFLICT | Self::MALFORMED | Self::REFUSED)
+        matches!(
+            self.code(),
+            Self::CONFLICT | Self::MALFORMED | Self::REFUSED
+        )
     }
 
     /// Whether the last answer was not definite.

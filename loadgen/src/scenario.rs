@@ -346,7 +346,9 @@ impl Scenario {
                 "partitions must be 1 to 64, resends 0 to 10",
             ));
         }
-        self.checks.iter().try_for_each(|check| self.check_of(check))
+        self.checks
+            .iter()
+            .try_for_each(|check| self.check_of(check))
     }
 
     fn check_of(&self, check: &CheckSpec) -> Result<(), Fault> {
@@ -421,7 +423,10 @@ impl Phase {
         let mut left = length;
         while left > 0.0 {
             let quiet = (burst.every - burst.length).as_secs_f64();
-            for (seconds, rate) in [(quiet, burst.base), (burst.length.as_secs_f64(), burst.rate)] {
+            for (seconds, rate) in [
+                (quiet, burst.base),
+                (burst.length.as_secs_f64(), burst.rate),
+            ] {
                 let seconds = seconds.min(left);
                 if seconds > 0.0 {
                     segments.push(Segment {
@@ -450,7 +455,12 @@ impl Phase {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        let refuse = |what: &str| Err(Fault::at(&self.name, format!("phase {:?}: {what}", self.name.get_ref())));
+        let refuse = |what: &str| {
+            Err(Fault::at(
+                &self.name,
+                format!("phase {:?}: {what}", self.name.get_ref()),
+            ))
+        };
         if self.name.get_ref().is_empty() || self.name.get_ref().len() > 64 {
             return refuse("the name must have 1 to 64 characters");
         }

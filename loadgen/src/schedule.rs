@@ -28,7 +28,9 @@ impl Segment {
     fn seconds_at(&self, arrivals: f64) -> f64 {
         let slope = (self.to - self.from) / self.seconds;
         // The root of from*t + slope/2*t^2 = arrivals, in the form that does not cancel for small slopes.
-        let root = (self.from * self.from + 2.0 * slope * arrivals).max(0.0).sqrt();
+        let root = (self.from * self.from + 2.0 * slope * arrivals)
+            .max(0.0)
+            .sqrt();
         if self.from + root <= 0.0 {
             return 0.0;
         }
@@ -195,7 +197,10 @@ mod tests {
     }
 
     fn millis(schedule: &Schedule) -> Vec<u128> {
-        schedule.slots().map(|slot| slot.offset.as_millis()).collect()
+        schedule
+            .slots()
+            .map(|slot| slot.offset.as_millis())
+            .collect()
     }
 
     #[test]

@@ -121,7 +121,12 @@ impl Stores {
                     .arg(STUCK_MAX)
                     .query_async(&mut redis)
                     .await?;
-                ids.extend(entries.ids.iter().filter_map(|entry| entry.get::<String>("i")));
+                ids.extend(
+                    entries
+                        .ids
+                        .iter()
+                        .filter_map(|entry| entry.get::<String>("i")),
+                );
             }
         }
         Ok(ids)
@@ -152,19 +157,27 @@ impl Stores {
                 .await
                 // A managed Redis may forbid CONFIG.
                 .unwrap_or_default();
-            answer.get(1).cloned().unwrap_or_else(|| "unknown".to_owned())
+            answer
+                .get(1)
+                .cloned()
+                .unwrap_or_else(|| "unknown".to_owned())
         } else {
             "off".to_owned()
         };
         Ok(RedisFacts {
-            version: field(&server, "redis_version").unwrap_or_default().to_owned(),
+            version: field(&server, "redis_version")
+                .unwrap_or_default()
+                .to_owned(),
             appendfsync,
         })
     }
 
     async fn info(&self, section: &str) -> Result<String, StoreError> {
         let mut redis = self.redis.clone();
-        Ok(redis::cmd("INFO").arg(section).query_async(&mut redis).await?)
+        Ok(redis::cmd("INFO")
+            .arg(section)
+            .query_async(&mut redis)
+            .await?)
     }
 
     /// Version of MongoDB.
@@ -189,7 +202,10 @@ impl Stores {
             .await?;
         Ok(batches
             .try_filter_map(|batch| {
-                let entry = batch.get_object_id("_id").ok().zip(batch.get_i64("confirmedAtUs").ok());
+                let entry = batch
+                    .get_object_id("_id")
+                    .ok()
+                    .zip(batch.get_i64("confirmedAtUs").ok());
                 std::future::ready(Ok(entry))
             })
             .try_collect()

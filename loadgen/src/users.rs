@@ -11,8 +11,8 @@ use bytes::Bytes;
 use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{
-    GooseMethod, GooseRequest, GooseUser, Scenario as GooseScenario, Transaction, TransactionFunction,
-    TransactionResult,
+    GooseMethod, GooseRequest, GooseUser, Scenario as GooseScenario, Transaction,
+    TransactionFunction, TransactionResult,
 };
 use goose::{GooseAttack, GooseError};
 use serde::Deserialize;
@@ -122,7 +122,8 @@ pub async fn attack(url: &str, users: usize, shared: Arc<Shared>) -> Result<u64,
                 .user_agent(concat!("sluice-loadgen/", env!("CARGO_PKG_VERSION"))),
         )?
         .register_scenario(
-            GooseScenario::new("loans").register_transaction(Transaction::new(function).set_name("request")),
+            GooseScenario::new("loans")
+                .register_transaction(Transaction::new(function).set_name("request")),
         )
         .execute()
         .await?;
@@ -307,11 +308,19 @@ mod tests {
     #[test]
     fn answers_are_read() {
         for (status, body, expected) in [
-            (202, r#"{"loanId":"a","status":"queued","replayed":false}"#, Answer::Queued),
+            (
+                202,
+                r#"{"loanId":"a","status":"queued","replayed":false}"#,
+                Answer::Queued,
+            ),
             (202, r#"{"replayed":true}"#, Answer::Replayed),
             (202, "nonsense", Answer::Unknown(Unknown::Strange(202))),
             (200, "{}", Answer::Unknown(Unknown::Strange(200))),
-            (422, r#"{"errorType":"loan_id_conflict"}"#, Answer::Refused(422)),
+            (
+                422,
+                r#"{"errorType":"loan_id_conflict"}"#,
+                Answer::Refused(422),
+            ),
             (503, "", Answer::Unknown(Unknown::Status(503))),
         ] {
             assert_eq!(read(status, body.as_bytes()).0, expected, "{status} {body}");

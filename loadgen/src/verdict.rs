@@ -36,7 +36,10 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         (audit.lost, "acknowledged and found nowhere"),
         (audit.duplicated, "recorded more than once"),
         (audit.unexpected, "recorded that should not be"),
-        (audit.mismatched, "answered or recorded otherwise than they must be"),
+        (
+            audit.mismatched,
+            "answered or recorded otherwise than they must be",
+        ),
         (audit.stuck, "still in Redis when the drain ended"),
     ] {
         if count > 0 {
@@ -56,7 +59,9 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
     }
     let (goose, ours) = evidence.requests;
     if goose != ours {
-        doubts.push(format!("Goose counted {goose} requests, the ledger {ours}."));
+        doubts.push(format!(
+            "Goose counted {goose} requests, the ledger {ours}."
+        ));
     }
     let mut failures = Vec::new();
     if !audit.complete {
@@ -68,7 +73,10 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
             .iter()
             .filter(|row| !row.agree)
             .map(|row| match row.live {
-                Some(live) => format!("The live counter {} says {live}, the audit {}.", row.name, row.audit),
+                Some(live) => format!(
+                    "The live counter {} says {live}, the audit {}.",
+                    row.name, row.audit
+                ),
                 None => format!("The live counter {} could not be read.", row.name),
             }),
     );
@@ -77,7 +85,12 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
             .checks
             .iter()
             .filter(|check| !check.pass)
-            .map(|check| format!("{}: {}, and the bound is {}.", check.name, check.observed, check.bound)),
+            .map(|check| {
+                format!(
+                    "{}: {}, and the bound is {}.",
+                    check.name, check.observed, check.bound
+                )
+            }),
     );
     if let Some(reason) = evidence.aborted {
         let mut why = vec![format!("The run was stopped: {reason}.")];
@@ -153,15 +166,47 @@ mod tests {
         let aborted = Some("Ctrl-C");
         assert_eq!(verdict(good), Verdict::Pass);
         assert_eq!(verdict(Evidence { audit, ..good }), Verdict::Fail);
-        assert_eq!(verdict(Evidence { audit: partial, ..good }), Verdict::Fail);
+        assert_eq!(
+            verdict(Evidence {
+                audit: partial,
+                ..good
+            }),
+            Verdict::Fail
+        );
         assert_eq!(verdict(Evidence { checks, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { counters, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { unsent: 1, ..good }), Verdict::Discarded);
-        assert_eq!(verdict(Evidence { send_lag_p99, ..good }), Verdict::Discarded);
-        assert_eq!(verdict(Evidence { requests: (4, 5), ..good }), Verdict::Discarded);
+        assert_eq!(
+            verdict(Evidence {
+                send_lag_p99,
+                ..good
+            }),
+            Verdict::Discarded
+        );
+        assert_eq!(
+            verdict(Evidence {
+                requests: (4, 5),
+                ..good
+            }),
+            Verdict::Discarded
+        );
         assert_eq!(verdict(Evidence { aborted, ..good }), Verdict::Aborted);
         // A late generator does not excuse a loss, but does excuse a failed check.
-        assert_eq!(verdict(Evidence { audit, unsent: 1, ..good }), Verdict::Fail);
-        assert_eq!(verdict(Evidence { checks, unsent: 1, ..good }), Verdict::Discarded);
+        assert_eq!(
+            verdict(Evidence {
+                audit,
+                unsent: 1,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        assert_eq!(
+            verdict(Evidence {
+                checks,
+                unsent: 1,
+                ..good
+            }),
+            Verdict::Discarded
+        );
     }
 }

@@ -108,6 +108,7 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     config.check().map_err(StartError::Settings)?;
+    let address = listener.local_addr().unwrap_or(config.listen);
     let queue =
         Queue::new(&config.redis_url, config.partitions).map_err(|source| StartError::Address {
             flag: "--redis-url",
@@ -122,6 +123,8 @@ pub async fn run(
     if config.require_durable {
         require_durable(&queue).await?;
     }
+    // Only now: a service that cannot start says one line, why.
+    tracing::info!("listening on http://{address}");
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let metrics = Arc::new(Metrics::default());
     let monitor = Monitor::start(Watched {

@@ -14,6 +14,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let config = Config::parse();
     start_log(config.log);
+    // Without this the crash points ignore `FAILPOINTS`.
+    #[cfg(feature = "failpoints")]
+    let _crash_points = fail::FailScenario::setup();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,7 +50,6 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         std::process::exit(1);
     });
     let listener = service::bind(config).await?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
     service::run(config, listener, stopping).await?;
     tracing::info!("drained");
     Ok(())

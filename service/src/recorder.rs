@@ -90,7 +90,6 @@ impl Recorder {
             .link
             .take_unrecorded(kind, &self.consumer, mine, RECORD_BATCH_LEN_MAX)
             .await?;
-        failpoint!("record-before");
         let len = results.len();
         let held = self.record(kind, results).await?;
         // What MongoDB refuses would be given out again at once: leave it to a later take-over.
@@ -120,6 +119,7 @@ impl Recorder {
         if results.is_empty() {
             return Ok(0);
         }
+        failpoint!("record-before");
         let batch = ObjectId::new();
         let started = Instant::now();
         let confirmation = self.store.record(kind, &results, batch).await?;

@@ -90,7 +90,6 @@ impl Worker {
 
     async fn work(&mut self, ask: Ask) -> Result<usize, ServiceError> {
         let claimed = self.link.claim(&self.consumer, ask, CLAIM_LEN_MAX).await?;
-        failpoint!("claim-after");
         self.finish(claimed).await
     }
 
@@ -111,6 +110,7 @@ impl Worker {
         if claimed.is_empty() {
             return Ok(0);
         }
+        failpoint!("claim-after");
         let len = claimed.len();
         let now = now_us();
         self.metrics.queue_wait.add_all(

@@ -33,7 +33,12 @@ const fn found(loans: u8, failures: u8) -> Found {
 }
 
 /// The faults of one loan, as words.
-fn faults_of(outcome: Outcome, original: &[Heard], changed: &[Heard], found: Found) -> Vec<&'static str> {
+fn faults_of(
+    outcome: Outcome,
+    original: &[Heard],
+    changed: &[Heard],
+    found: Found,
+) -> Vec<&'static str> {
     let judgement = classify(outcome, answers(original), answers(changed), found);
     [
         (judgement.lost, "lost"),
@@ -73,9 +78,15 @@ fn the_table_of_classes() {
 
     // As it should be.
     assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(1, 0)), none);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED, REPLAYED], &[], found(1, 0)), none);
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED, REPLAYED], &[], found(1, 0)),
+        none
+    );
     assert_eq!(faults_of(FAILED, &[QUEUED], &[], found(0, 1)), none);
-    assert_eq!(faults_of(Outcome::Refused, &[MALFORMED], &[], found(0, 0)), none);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[MALFORMED], &[], found(0, 0)),
+        none
+    );
     assert_eq!(faults_of(ACCEPTED, &[], &[], found(0, 0)), none);
     // A correction after a failure: two attempts, two records.
     assert_eq!(faults_of(FAILED, &[QUEUED], &[], found(0, 2)), none);
@@ -83,36 +94,96 @@ fn the_table_of_classes() {
     // Unknown is legal either way.
     assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[], found(0, 0)), none);
     assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[], found(1, 0)), none);
-    assert_eq!(faults_of(Outcome::Refused, &[TIMEOUT], &[], found(0, 0)), none);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[TIMEOUT], &[], found(0, 0)),
+        none
+    );
 
     // Lost, doubled, stuck.
     assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(0, 0)), ["lost"]);
-    assert_eq!(faults_of(ACCEPTED, &[TIMEOUT, REPLAYED], &[], found(0, 0)), ["lost"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(2, 0)), ["duplicated"]);
-    assert_eq!(faults_of(FAILED, &[QUEUED], &[], doubled(found(0, 2))), ["duplicated"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], stuck(found(0, 0))), ["stuck"]);
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT, REPLAYED], &[], found(0, 0)),
+        ["lost"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], found(2, 0)),
+        ["duplicated"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], doubled(found(0, 2))),
+        ["duplicated"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], stuck(found(0, 0))),
+        ["stuck"]
+    );
 
     // Stored against the answer.
     assert_eq!(faults_of(ACCEPTED, &[], &[], found(1, 0)), ["unexpected"]);
-    assert_eq!(faults_of(Outcome::Refused, &[MALFORMED], &[], found(1, 0)), ["unexpected"]);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[MALFORMED], &[], found(1, 0)),
+        ["unexpected"]
+    );
 
     // The wrong answer or the wrong record.
-    assert_eq!(faults_of(Outcome::Refused, &[QUEUED], &[], found(0, 0)), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[MALFORMED], &[], found(0, 0)), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], foreign(found(1, 0))), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(0, 1)), ["mismatched"]);
-    assert_eq!(faults_of(FAILED, &[QUEUED], &[], found(1, 0)), ["mismatched"]);
-    assert_eq!(faults_of(FAILED, &[QUEUED], &[], wrong_fault), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[CONFLICT], &[], found(0, 0)), ["mismatched"]);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[QUEUED], &[], found(0, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[MALFORMED], &[], found(0, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], foreign(found(1, 0))),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], found(0, 1)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], found(1, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], wrong_fault),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[CONFLICT], &[], found(0, 0)),
+        ["mismatched"]
+    );
 
     // Conflicts: the first one stays, whichever it was.
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], found(1, 0)), none);
-    assert_eq!(faults_of(ACCEPTED, &[CONFLICT], &[QUEUED], changed(found(1, 0))), none);
-    assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[CONFLICT], found(1, 0)), none);
-    assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[QUEUED], changed(found(1, 0))), none);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], changed(found(1, 0))), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[QUEUED], found(1, 0)), ["mismatched"]);
-    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[MALFORMED], found(1, 0)), ["mismatched"]);
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], found(1, 0)),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[CONFLICT], &[QUEUED], changed(found(1, 0))),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT], &[CONFLICT], found(1, 0)),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT], &[QUEUED], changed(found(1, 0))),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], changed(found(1, 0))),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[QUEUED], found(1, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[MALFORMED], found(1, 0)),
+        ["mismatched"]
+    );
 }
 
 fn record_of(arrival: &Arrival) -> Document {
@@ -167,10 +238,17 @@ fn every_fault_among_good_loans_is_found_and_told() {
     let (audit, rows) = judge(&payloads, &ledger, &findings, None, 0);
     assert_eq!((audit.lost, audit.duplicated, audit.unexpected), (1, 1, 2));
     assert_eq!((audit.mismatched, audit.stuck), (2, 1));
-    let lost = audit.examples.iter().find(|example| example.class == AuditClass::Lost);
+    let lost = audit
+        .examples
+        .iter()
+        .find(|example| example.class == AuditClass::Lost);
     let lost = lost.expect("an example of the lost one");
     assert_eq!(lost.loan_id, "t-00000001");
-    assert!(lost.story.contains("answered 202; stored nowhere"), "{}", lost.story);
+    assert!(
+        lost.story.contains("answered 202; stored nowhere"),
+        "{}",
+        lost.story
+    );
     // Nothing could be read live, so nothing agrees.
     assert!(rows.iter().all(|row| !row.agree));
 }
