@@ -1,0 +1,89 @@
+//! The service dies between any two steps of a loan, and no loan is lost or doubled.
+//!
+//! Needs the feature `failpoints`; without it there is nothing to crash at.
+#![cfg(feature = "failpoints")]
+
+mod support;
+
+use service::snapshot::Snapshot;
+use support::{Load, PATIENCE, audit, quick, service_options, start_with};
+use testbed::ServiceOptions;
+
+/// 1. Start the service with one crash point armed, to strike after it was passed `passes` times.
+/// 2. Four clients post loans, each repeating its loan until it is acknowledged, until the process
+///    has ended by SIGABRT: the fault has hit its phase, or the test fails here.
+/// 3. Start the service again, unarmed; the clients go on until 60 more loans are acknowledged.
+/// 4. Drain; each loan stands in MongoDB once, the counters say the same, Redis holds none.
+async fn crash_at(point: &str, passes: u32) -> Snapshot {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let armed = ("FAILPOINTS".into(), format!("{point}={passes}*off->return"));
+    let mut stack = start_with(ServiceOptions {
+        environment: vec![armed],
+        ..service_options(quick())
+    })
+    .await;
+    let load = Load::start(&[stack.service.address()], 4);
+    let status = stack
+        .service
+        .wait(PATIENCE)
+        .await
+        .expect("the crash point is reached");
+    assert_eq!(status.signal(), Some(testbed::Signal::SIGABRT as i32));
+    stack
+        .service
+        .restart_with(Vec::new())
+        .await
+        .expect("it starts again");
+    load.goes_on(60).await;
+    let count = load.finish().await;
+    audit(&stack, count).await
+}
+
+#[tokio::test]
+async fn before_admission() {
+    crash_at("admit-before", 5).await;
+}
+
+/// The loans were admitted and their clients never heard of it.
+#[tokio::test]
+async fn after_admission() {
+    let counters = crash_at("admit-after", 5).await.counters;
+    assert!(counters.replayed > 0, "{counters:?}");
+}
+
+#[tokio::test]
+async fn after_the_claim() {
+    let counters = crash_at("claim-after", 2).await.counters;
+    assert!(counters.redelivered > 0, "{counters:?}");
+}
+
+#[tokio::test]
+async fn before_the_commit() {
+    let counters = crash_at("commit-before", 2).await.counters;
+    assert!(counters.redelivered > 0, "{counters:?}");
+}
+
+#[tokio::test]
+async fn after_the_commit() {
+    crash_at("commit-after", 2).await;
+}
+
+#[tokio::test]
+async fn before_recording() {
+    let counters = crash_at("record-before", 2).await.counters;
+    assert!(counters.redelivered > 0, "{counters:?}");
+}
+
+/// MongoDB holds the batch and Redis does not know.
+#[tokio::test]
+async fn after_recording() {
+    let counters = crash_at("record-after", 2).await.counters;
+    assert!(counters.redelivered > 0, "{counters:?}");
+    assert!(counters.duplicate_keys > 0, "{counters:?}");
+}
+
+#[tokio::test]
+async fn after_the_record_is_acknowledged() {
+    crash_at("acknowledge-after", 2).await;
+}

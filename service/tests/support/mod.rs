@@ -1,0 +1,353 @@
+//! What the integration tests share: a private stack, loans, clients that keep trying, the audit.
+#![allow(
+    dead_code,
+    unused_macros,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use redis::FromRedisValue;
+use serde_json::{Value, json};
+use service::snapshot::Snapshot;
+use testbed::http::{self, Answer};
+use testbed::{MongoServer, RedisServer, ServiceOptions, ServiceProcess, Stack, StackOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+pub const REQUEST: &str = "/api/loans/request";
+/// Nothing is proved by time: this only ends a test that would never end.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Settings under which what happens by time-out happens soon.
+pub fn quick() -> Vec<String> {
+    ["--record-interval", "20ms", "--claim-timeout", "500ms"]
+        .map(String::from)
+        .to_vec()
+}
+
+pub fn service_options(arguments: Vec<String>) -> ServiceOptions {
+    ServiceOptions {
+        binary: Some(env!("CARGO_BIN_EXE_service").into()),
+        arguments,
+        ..ServiceOptions::default()
+    }
+}
+
+pub async fn start() -> Stack {
+    start_with(service_options(quick())).await
+}
+
+pub async fn start_with(service: ServiceOptions) -> Stack {
+    Stack::start(StackOptions {
+        service,
+        ..StackOptions::default()
+    })
+    .await
+    .expect("the stack starts")
+}
+
+/// Another instance on the same servers.
+pub async fn second_instance(stack: &Stack) -> ServiceProcess {
+    ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(quick())
+    })
+    .await
+    .expect("the second instance starts")
+}
+
+/// Waits until `holds` answers true.
+#[track_caller]
+pub fn wait_until<F>(what: &str, mut holds: F) -> impl Future<Output = ()>
+where
+    F: AsyncFnMut() -> bool,
+{
+    let caller = std::panic::Location::caller();
+    async move {
+        let started = Instant::now();
+        while !holds().await {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{caller}: waited in vain until {what}"
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+pub fn loan_id(number: u64) -> String {
+    format!("GC-{number:06}")
+}
+
+/// Whether the loan of this number breaks a rule.
+pub fn is_invalid(number: u64) -> bool {
+    number % 10 == 9
+}
+
+/// The loan of a number: valid, but for every tenth.
+pub fn loan(number: u64) -> Value {
+    json!({
+        "loanId": loan_id(number), "amount": 1169.5 + number as f64, "currency": "DEM",
+        "termMonths": 6, "purpose": "radio/television",
+        "creditScore": if is_invalid(number) { 100 } else { 712 },
+        "applicant": { "name": "Ada", "email": format!("ada{number}@example.org"), "ageYears": 67,
+                       "annualIncome": 42000.0 },
+    })
+}
+
+pub async fn post(address: SocketAddr, loan: &Value) -> Answer {
+    http::post(address, REQUEST, loan.to_string())
+        .await
+        .expect("the service answers")
+}
+
+pub fn body(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+}
+
+/// Sends bytes as they are, with `half_close` also the end of the stream, and takes what comes
+/// back until the service closes or resets. `None`: not an HTTP answer.
+pub async fn exchange(address: SocketAddr, message: &[u8], half_close: bool) -> Option<Answer> {
+    let talk = async {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        // The service may answer and close before it has taken everything.
+        let _ = stream.write_all(message).await;
+        if half_close {
+            let _ = stream.shutdown().await;
+        }
+        let mut bytes = Vec::new();
+        let mut part = [0; 4096];
+        while let Ok(len @ 1..) = stream.read(&mut part).await {
+            bytes.extend_from_slice(&part[..len]);
+        }
+        bytes
+    };
+    let bytes = tokio::time::timeout(PATIENCE, talk)
+        .await
+        .expect("the service closes the connection");
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some(Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
+
+/// One command to Redis on a connection of its own.
+pub async fn redis<T: FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+    let client = redis::Client::open(server.url()).expect("a Redis URL");
+    let mut connection = client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("Redis is up");
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command
+        .query_async(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// Loans in the streams `q`, `done`, `flog`.
+pub async fn lengths(server: &RedisServer) -> [u64; 3] {
+    let mut lengths = [0; 3];
+    for (length, name) in lengths.iter_mut().zip(["q", "done", "flog"]) {
+        *length = redis(server, &["XLEN", &format!("{{l:0}}:{name}")]).await;
+    }
+    lengths
+}
+
+/// Entries that are given out and not acknowledged, in the groups of `q`, `done`, `flog`.
+pub async fn pending(server: &RedisServer) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for (count, (name, group)) in counts
+        .iter_mut()
+        .zip([("q", "w"), ("done", "m"), ("flog", "m")])
+    {
+        let answer: Vec<redis::Value> =
+            redis(server, &["XPENDING", &format!("{{l:0}}:{name}"), group]).await;
+        let redis::Value::Int(number) = answer[0] else {
+            panic!("XPENDING answered {answer:?}")
+        };
+        *count = number as u64;
+    }
+    counts
+}
+
+/// Waits until every loan in Redis is recorded.
+pub async fn drained(server: &RedisServer) {
+    wait_until("all is recorded", async || {
+        lengths(server).await == [0; 3] && pending(server).await == [0; 3]
+    })
+    .await;
+}
+
+/// The counters that stand in Redis.
+pub async fn redis_counters(server: &RedisServer) -> BTreeMap<String, u64> {
+    redis(server, &["HGETALL", "{l:0}:m"]).await
+}
+
+/// The ids under which Redis holds loans.
+pub async fn held_ids(server: &RedisServer) -> Vec<String> {
+    redis(server, &["KEYS", "{l:0}:id:*"]).await
+}
+
+pub async fn metrics(address: SocketAddr) -> Snapshot {
+    let answer = http::get(address, "/api/metrics").await.expect("metrics");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.body).expect("a snapshot")
+}
+
+pub async fn documents(server: &MongoServer, collection: &str) -> Vec<Document> {
+    let client = mongodb::Client::with_uri_str(server.uri())
+        .await
+        .expect("a MongoDB URI");
+    let documents = client
+        .database("sluice")
+        .collection::<Document>(collection)
+        .find(doc! {})
+        .await
+        .expect("MongoDB is up")
+        .try_collect()
+        .await
+        .expect("MongoDB stays up");
+    client.shutdown().await;
+    documents
+}
+
+/// The strings under `key`.
+pub fn strings(documents: &[Document], key: &str) -> Vec<String> {
+    documents
+        .iter()
+        .map(|document| document.get_str(key).expect("a string").to_owned())
+        .collect()
+}
+
+/// Clients that post the loans 0, 1, 2 ... Each repeats its loan, unchanged, until it is answered
+/// 202, whatever happens to the service meanwhile.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    next: Arc<AtomicU64>,
+    acknowledged: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    pub fn start(addresses: &[SocketAddr], clients: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let next = Arc::new(AtomicU64::new(0));
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let clients = (0..clients)
+            .map(|client| {
+                let (stop, next, acknowledged) = (
+                    Arc::clone(&stop),
+                    Arc::clone(&next),
+                    Arc::clone(&acknowledged),
+                );
+                let addresses = addresses.to_vec();
+                tokio::spawn(async move {
+                    let mut turn = client;
+                    while !stop.load(Ordering::SeqCst) {
+                        let loan = loan(next.fetch_add(1, Ordering::SeqCst)).to_string();
+                        loop {
+                            turn += 1;
+                            let address = addresses[turn % addresses.len()];
+                            match http::post(address, REQUEST, &loan).await {
+                                Ok(answer) if answer.status == 202 => break,
+                                Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+                                Err(_) => {}
+                            }
+                            tokio::time::sleep(LOOK_EVERY).await;
+                        }
+                        acknowledged.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        Self {
+            stop,
+            next,
+            acknowledged,
+            clients,
+        }
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Waits until `more` loans than now are acknowledged.
+    pub async fn goes_on(&self, more: u64) {
+        let goal = self.acknowledged() + more;
+        wait_until("loans are acknowledged", async || {
+            self.acknowledged() >= goal || self.clients.iter().any(JoinHandle::is_finished)
+        })
+        .await;
+        assert!(self.acknowledged() >= goal, "a client has failed");
+    }
+
+    /// Begins no further loan, waits until each begun one is acknowledged, and answers how many
+    /// there are.
+    pub async fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            tokio::time::timeout(PATIENCE, client)
+                .await
+                .expect("every loan is acknowledged in the end")
+                .expect("clients see 202 and 503 only");
+        }
+        assert_eq!(
+            self.next.load(Ordering::SeqCst),
+            self.acknowledged.load(Ordering::SeqCst)
+        );
+        self.next.load(Ordering::SeqCst)
+    }
+}
+
+/// Drains, then checks that the loans `0..count` are each recorded once, that nothing else is,
+/// that Redis holds none of them, and that the counters tell the same.
+pub async fn audit(stack: &Stack, count: u64) -> Snapshot {
+    drained(&stack.redis).await;
+    let loans = documents(&stack.mongodb, "loans").await;
+    let failures = documents(&stack.mongodb, "failures").await;
+    let (valid, invalid): (BTreeSet<_>, BTreeSet<_>) = (
+        (0..count)
+            .filter(|&n| !is_invalid(n))
+            .map(loan_id)
+            .collect(),
+        (0..count).filter(|&n| is_invalid(n)).map(loan_id).collect(),
+    );
+    assert_eq!(loans.len(), valid.len(), "recorded loans");
+    assert_eq!(failures.len(), invalid.len(), "recorded failures");
+    assert_eq!(BTreeSet::from_iter(strings(&loans, "_id")), valid);
+    assert_eq!(BTreeSet::from_iter(strings(&failures, "loanId")), invalid);
+
+    let address = stack.service.address();
+    wait_until("the snapshot is of now", async || {
+        let counters = metrics(address).await.counters;
+        counters.recorded_loans + counters.recorded_failures == count
+    })
+    .await;
+    let snapshot = metrics(address).await;
+    let counters = &snapshot.counters;
+    assert_eq!(counters.admitted, count);
+    assert_eq!(counters.processed, count);
+    assert_eq!(counters.accepted, valid.len() as u64);
+    assert_eq!(counters.recorded_loans, valid.len() as u64);
+    assert_eq!(counters.recorded_failures, invalid.len() as u64);
+    snapshot
+}
