@@ -15,13 +15,12 @@ servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
 
 build: ## the service and the load generator, optimised
-	cargo build --locked --release -p service -p loadgen
+	cargo build --locked --release --workspace
 
 bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
 	target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports
 
-run: servers ## the service on a private stack that keeps its data in .sluice/data
-	cargo build --locked --release -p service -p testbed
+run: servers build ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
 
 test: servers lint ## every check and every test, on real servers
@@ -33,7 +32,6 @@ lint: ## formatting and clippy, warnings refused
 	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
 
 peak: servers build ## the highest admission and recording rates, against a bare hyper server
-	cargo build --locked --release -p benches
 	target/release/peak
 
 micro: ## the micro-benchmarks

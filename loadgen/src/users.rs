@@ -104,7 +104,6 @@ pub async fn attack(url: &str, users: usize, shared: Arc<Shared>) -> Result<u64,
     configuration.no_telnet = true;
     configuration.no_print_metrics = true;
     configuration.no_error_summary = true;
-    configuration.no_reset_metrics = true;
     configuration.no_transaction_metrics = true;
     configuration.no_scenario_metrics = true;
     configuration.no_gzip = true;
