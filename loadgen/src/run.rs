@@ -113,6 +113,20 @@ pub enum RunError {
     Report(#[from] ReportError),
 }
 
+impl From<goose::GooseError> for RunError {
+    fn from(error: goose::GooseError) -> Self {
+        // Goose's own text does not say which setting it refuses.
+        Self::Goose(match &error {
+            goose::GooseError::InvalidOption {
+                option,
+                value,
+                detail,
+            } => format!("{option} = {value}: {detail}"),
+            _ => error.to_string(),
+        })
+    }
+}
+
 /// A run that was made.
 pub struct Finished {
     /// Its report.
@@ -257,8 +271,7 @@ async fn measure(
     let requests_goose = load
         .goose
         .await
-        .map_err(|error| RunError::Goose(error.to_string()))?
-        .map_err(|error| RunError::Goose(error.to_string()))?;
+        .map_err(|error| RunError::Goose(error.to_string()))??;
     let requests_ours = load.shared.requests.load(Ordering::Relaxed);
 
     progress.doing("auditing every loan");
@@ -402,8 +415,7 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Recorder, RunEr
     let load = drive(&plan, &Stop::watch(), |_, _| {}).await?;
     load.goose
         .await
-        .map_err(|error| RunError::Goose(error.to_string()))?
-        .map_err(|error| RunError::Goose(error.to_string()))?;
+        .map_err(|error| RunError::Goose(error.to_string()))??;
     let recorder = std::mem::replace(&mut *load.shared.recorder(), Recorder::new(0, 0));
     Ok(recorder)
 }
@@ -448,11 +460,9 @@ async fn drive(
         let ended = goose
             .await
             .map_err(|error| RunError::Goose(error.to_string()))?;
-        let reason = ended.map_or_else(
-            |error| error.to_string(),
-            |_| "it ended before the load".to_owned(),
-        );
-        return Err(RunError::Goose(reason));
+        return Err(ended.map_or_else(RunError::from, |_| {
+            RunError::Goose("it ended before the load".to_owned())
+        }));
     }
 
     let clock = RunClock::starting_in(LEAD);
