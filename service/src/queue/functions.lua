@@ -45,6 +45,11 @@ local function group(key, name)
   if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
 end
 
+-- A partition that Redis has forgotten (an empty Redis). The caller sets it up and calls again; nothing was written.
+local function forgotten()
+  return redis.error_reply('NOGROUP the partition is not set up')
+end
+
 -- KEYS q done flog m seen: ; makes what the other functions rely on. Safe to repeat.
 local function setup(keys, args)
   group(keys[1], 'w'); group(keys[2], 'm'); group(keys[3], 'm')
@@ -63,6 +68,7 @@ end
 local function admit(keys, args)
   local q, m = keys[1], keys[2]
   local counters = redis.call('HMGET', m, 'seen_first', 'seen_last')
+  if not counters[2] then return forgotten() end
   local first, last = tonumber(counters[1]), tonumber(counters[2])
   local depth = redis.call('XLEN', q)
   local paused = redis.call('HGET', keys[3], 'paused')
@@ -153,6 +159,7 @@ end
 local function recorded(keys, args)
   local done, m, seen = keys[1], keys[2], keys[3]
   local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans')
+  if not counters[2] then return forgotten() end
   local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
   local count = 0
   for n = 4, #keys do
@@ -229,10 +236,10 @@ local function tidy(keys, args)
   return dropped
 end
 
-redis.register_function{function_name = 'sluice1_setup', callback = setup}
 -- No allow-oom: new loans are refused when Redis is full ...
 redis.register_function{function_name = 'sluice1_admit', callback = admit}
--- ... and all that drains goes on.
+-- ... and all that drains goes on, on a new connection too.
+redis.register_function{function_name = 'sluice1_setup', callback = setup, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_looked_up', callback = looked_up, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_commit', callback = commit, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_recorded', callback = recorded, flags = {'allow-oom'}}
