@@ -11,11 +11,11 @@ const BODY: &[u8] = br#"{"loanId":"GC-000001","amount":1169.00,"currency":"DEM",
 
 fn process(criterion: &mut Criterion) {
     criterion.bench_function("validate", |bencher| {
-        bencher.iter(|| validate(black_box(BODY)))
+        bencher.iter(|| validate(black_box(BODY)));
     });
     let loan = validate(BODY).expect("the loan is good");
     criterion.bench_function("enrich", |bencher| {
-        bencher.iter(|| enrich(black_box(&loan)))
+        bencher.iter(|| enrich(black_box(&loan)));
     });
 }
 

@@ -312,9 +312,11 @@ impl Payloads {
             credit_score: row.credit_score(),
             name: format!("{} {}", given.0, family.0),
             email: format!("{}.{}.{number}@example.org", given.1, family.1),
-            phone: (random % 3 == 0).then(|| format!("+49 30 {:07}", random % 10_000_000)),
-            annual_income_minor: (random % 5 != 0).then(|| row.annual_income_minor()),
-            age_years: (random % 7 != 0).then_some(row.age_years),
+            phone: random
+                .is_multiple_of(3)
+                .then(|| format!("+49 30 {:07}", random % 10_000_000)),
+            annual_income_minor: (!random.is_multiple_of(5)).then(|| row.annual_income_minor()),
+            age_years: (!random.is_multiple_of(7)).then_some(row.age_years),
         }
     }
 

@@ -198,12 +198,11 @@ async fn measure(
 ) -> Result<(Report, Option<Stack>), RunError> {
     let scenario = &options.scenario;
     let mut provenance = provenance::gather();
-    let (target, stack) = match &options.target {
-        Some(target) => (target.clone(), None),
-        None => {
-            progress.doing("starting Redis, mongod and the service");
-            private_stack(options).await?
-        }
+    let (target, stack) = if let Some(target) = &options.target {
+        (target.clone(), None)
+    } else {
+        progress.doing("starting Redis, mongod and the service");
+        private_stack(options).await?
     };
     let stores = Stores::connect(
         &target.redis_url,
@@ -277,12 +276,12 @@ async fn measure(
     progress.doing("auditing every loan");
     let redis_memory_end_bytes = settle_memory(&stores, redis_memory_start_bytes).await;
     let snapshot_after = settle_counters(&target.url).await;
-    let mut recorder = load.shared.recorder();
-    recorder.finish();
-    let unknown_last = recorder.total.failed;
-    let requests_unknown = recorder.resent + unknown_last;
-    let ledger = std::mem::take(&mut recorder.ledger);
-    drop(recorder);
+    let (requests_unknown, ledger) = {
+        let mut recorder = load.shared.recorder();
+        recorder.finish();
+        let requests_unknown = recorder.resent + recorder.total.failed;
+        (requests_unknown, std::mem::take(&mut recorder.ledger))
+    };
     let counters: Option<(&Counters, &Counters)> = snapshot_after
         .as_ref()
         .map(|after| (&snapshot_before.counters, &after.counters));

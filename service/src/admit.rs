@@ -194,22 +194,19 @@ impl Batcher {
         let mut unknown = Vec::new();
         let mut answers = Vec::new();
         for (arrival, look_up, answer) in arrivals {
-            match recorded.get(arrival.loan_id.as_str()) {
-                Some(fingerprint) => {
-                    let is_same = is_same(&arrival.fingerprint, fingerprint);
-                    link.found_recorded(&arrival.loan_id, &look_up, is_same)
-                        .await?;
-                    let _ = answer.send(if is_same {
-                        Answer::Replayed
-                    } else {
-                        Answer::Conflict
-                    });
-                }
-                None => {
-                    unknown.push((arrival, Some(look_up)));
-                    answers.push(answer);
-                }
-            }
+            let Some(fingerprint) = recorded.get(arrival.loan_id.as_str()) else {
+                unknown.push((arrival, Some(look_up)));
+                answers.push(answer);
+                continue;
+            };
+            let is_same = is_same(&arrival.fingerprint, fingerprint);
+            link.found_recorded(&arrival.loan_id, &look_up, is_same)
+                .await?;
+            let _ = answer.send(if is_same {
+                Answer::Replayed
+            } else {
+                Answer::Conflict
+            });
         }
         if unknown.is_empty() {
             return Ok(Vec::new());

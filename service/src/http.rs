@@ -148,7 +148,7 @@ async fn read_only(front: &Arc<Front>, request: Request<Incoming>) -> Result<Rep
     }
     match path {
         "/healthz" => Ok(response::json(&serde_json::json!({ "status": "up" }))),
-        "/readyz" => ready(front).await,
+        "/readyz" => ready(front),
         "/api/metrics" => Ok(response::json(&*front.monitor.latest())),
         "/ws" => socket::upgrade(front, request),
         _ => find_loan(front, loan_id.unwrap_or_default()).await,
@@ -225,7 +225,7 @@ async fn find_loan(front: &Front, loan_id: &str) -> Result<Reply, Problem> {
     }
 }
 
-async fn ready(front: &Front) -> Result<Reply, Problem> {
+fn ready(front: &Front) -> Result<Reply, Problem> {
     let snapshot = front.monitor.latest();
     let draining = front.is_draining.load(Ordering::Relaxed);
     if snapshot.redis.up && snapshot.mongodb.up && !draining {

@@ -1,4 +1,5 @@
 //! The transitions of a loan in Redis, one by one, on a real Redis.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

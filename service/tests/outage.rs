@@ -1,4 +1,5 @@
 //! Redis, MongoDB and instances of the service go away under load, and no loan is lost or doubled.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -64,7 +64,7 @@ pub async fn request(
         body.len()
     );
     for (name, value) in headers {
-        message.push_str(&format!("{name}: {value}\r\n"));
+        message.extend([name, ": ", value, "\r\n"]);
     }
     let mut message = (message + "\r\n").into_bytes();
     message.extend_from_slice(body);

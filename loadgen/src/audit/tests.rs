@@ -17,7 +17,9 @@ const TIMEOUT: Heard = Heard::new(Answer::Unknown(Unknown::Timeout), false);
 
 fn answers(heard: &[Heard]) -> Answers {
     let mut answers = Answers::default();
-    heard.iter().for_each(|heard| answers.add(*heard));
+    for heard in heard {
+        answers.add(*heard);
+    }
     answers
 }
 
