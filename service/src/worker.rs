@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bson::DateTime;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::clock::now_us;
 use crate::enrich::enrich;
 use crate::error::ServiceError;
 use crate::failpoint::failpoint;
-use crate::limits::{CLAIM_LEN_MAX, DELIVERIES_MAX};
+use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, DELIVERIES_MAX};
 use crate::metrics::Metrics;
 use crate::queue::Link;
 use crate::queue::claim::{Ask, Claimed, Outcome};
@@ -67,7 +67,15 @@ impl Worker {
                 () = stopped(&mut stop) => break,
             };
             match done {
-                Ok(_) => backoff.reset(),
+                Ok(len) => {
+                    backoff.reset();
+                    if (1..CLAIM_LEN_MAX).contains(&len) {
+                        tokio::select! {
+                            () = sleep(CLAIM_GATHER) => {}
+                            () = stopped(&mut stop) => break,
+                        }
+                    }
+                }
                 Err(error) => {
                     has_leftovers = true;
                     tracing::warn!(%error, consumer = self.consumer, "worker waits for Redis");

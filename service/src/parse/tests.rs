@@ -136,7 +136,21 @@ proptest! {
         prop_assert!(envelope(&body).is_ok());
     }
 
-    /// Any bytes give the verdict that serde_json gives, and never a panic.
+    /// Nearly JSON is refused where serde_json refuses it, and only there.
+    #[test]
+    fn refuses_what_serde_json_refuses(
+        number in "-?[0-9]{1,40}(\\.[0-9]{0,20})?([eE][+-]?[0-9]{0,4})?",
+        text in "[\"\\\\a-z0-9/\u{1}é]{0,8}",
+        closing in "[\\]}, 0]{0,2}",
+    ) {
+        let body = format!(r#"{{"loanId":"A1","n":{number},"t":"{text}"{closing}}}"#);
+        let mut parser = Parser::default();
+        let ours = parser.parse(body.as_bytes(), |_, _| Ok(()));
+        let theirs = serde_json::from_str::<serde_json::Value>(&body);
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{} {:?} {:?}", body, ours, theirs);
+    }
+
+    /// Any bytes are taken or refused, and never a panic.
     #[test]
     fn never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = envelope(&body);
