@@ -16,6 +16,7 @@ use crate::loan::LoanId;
 
 pub mod admission;
 pub mod claim;
+mod packed;
 pub mod record;
 pub mod state;
 mod value;

@@ -91,10 +91,7 @@ async fn refused_requests_leave_no_trace() {
         (r#"{"loanId":"N","amount":NaN}"#.into(), "malformed_json"),
         (r"{'loanId':'N'}".into(), "malformed_json"),
         // JSON sets no bound; the parser does, as serde_json: what a 64-bit float can hold.
-        (
-            r#"{"loanId":"N","amount":1e400}"#.into(),
-            "malformed_json",
-        ),
+        (r#"{"loanId":"N","amount":1e400}"#.into(), "malformed_json"),
         ("[]".into(), "not_an_object"),
         ("null".into(), "not_an_object"),
         (r#""GC-000001""#.into(), "not_an_object"),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::packed::PackedLoan;
 use super::{Link, filter_hash, function, value};
 use crate::error::ServiceError;
 use crate::loan::{Fingerprint, LoanId};
@@ -63,12 +64,18 @@ impl Link {
             call.arg(self.keys.id(arrival.loan_id.as_str()));
         }
         call.arg(backlog_max);
+        let mut packed = Vec::new();
         for (arrival, look_up) in arrivals {
-            call.arg(&arrival.fingerprint.as_bytes()[..])
+            PackedLoan::pack(
+                &mut packed,
+                arrival.fingerprint,
+                arrival.received_us,
+                1,
+                &arrival.body,
+            );
+            call.arg(arrival.loan_id.as_str())
+                .arg(&packed[..])
                 .arg(&filter_hash(arrival.loan_id.as_str())[..])
-                .arg(arrival.loan_id.as_str())
-                .arg(arrival.received_us)
-                .arg(&arrival.body[..])
                 .arg(look_up.as_ref().map_or("", |token| &token.0));
         }
         let mut reply = value::array(self.call(&call).await?)?.into_iter().skip(1);

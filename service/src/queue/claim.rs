@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
+use super::packed::{PackedLoan, pack_result};
 use super::{Link, WORKERS, function, value};
 use crate::error::ServiceError;
 use crate::limits::REDIS_TIMEOUT;
@@ -147,22 +148,28 @@ impl Link {
         for (claimed, _) in outcomes {
             call.arg(self.keys.id(&claimed.loan_id));
         }
+        let mut packed = Vec::new();
         for (claimed, outcome) in outcomes {
             call.arg(&claimed.entry)
-                .arg(&claimed.fingerprint.as_bytes()[..])
                 .arg(&claimed.loan_id)
-                .arg(claimed.received_us);
-            match outcome {
-                Outcome::Accepted(document) => {
-                    call.arg("").arg(&document[..]).arg("").arg("");
-                }
-                Outcome::Failed(category, document) => {
-                    call.arg(category.name())
-                        .arg(&document[..])
-                        .arg(&claimed.body[..])
-                        .arg(claimed.attempt);
-                }
+                .arg(&claimed.fingerprint.as_bytes()[..]);
+            let (category, document) = match outcome {
+                Outcome::Accepted(document) => ("", document),
+                Outcome::Failed(category, document) => (category.name(), document),
+            };
+            pack_result(&mut packed, claimed.received_us, document);
+            call.arg(category).arg(&packed[..]);
+            packed.clear();
+            if let Outcome::Failed(..) = outcome {
+                PackedLoan::pack(
+                    &mut packed,
+                    claimed.fingerprint,
+                    claimed.received_us,
+                    claimed.attempt,
+                    &claimed.body,
+                );
             }
+            call.arg(&packed[..]);
         }
         value::array(self.call(&call).await?)?
             .iter()
@@ -210,28 +217,30 @@ pub(super) fn two(pair: Value) -> Result<[Value; 2], ServiceError> {
 }
 
 fn decode(entry: Value, fields: Value, deliveries: u64) -> Result<Claimed, ServiceError> {
-    let mut claimed = Claimed {
+    let (loan_id, packed) = id_and(b"l", fields)?;
+    let loan = PackedLoan::unpack(packed)?;
+    Ok(Claimed {
         entry: value::text(entry)?,
-        loan_id: String::new(),
-        fingerprint: Fingerprint::new(0),
-        received_us: 0,
-        body: Bytes::new(),
-        attempt: 1,
+        loan_id,
+        fingerprint: loan.fingerprint,
+        received_us: loan.received_us,
+        body: loan.body,
+        attempt: loan.attempt,
         deliveries,
-    };
-    let number = |bytes: Vec<u8>| value::count(&Value::BulkString(bytes));
-    for (name, content) in value::pairs(fields)? {
-        match name.as_slice() {
-            b"i" => claimed.loan_id = value::text(Value::BulkString(content))?,
-            b"f" => {
-                claimed.fingerprint = Fingerprint::from_bytes(&content)
-                    .ok_or(ServiceError::RedisReply("a fingerprint has 16 bytes"))?;
-            }
-            b"t" => claimed.received_us = number(content)?,
-            b"b" => claimed.body = content.into(),
-            b"a" => claimed.attempt = number(content)? as u32,
-            _ => {}
+    })
+}
+
+/// An entry's `loanId` and its field of this name.
+pub(super) fn id_and(name: &[u8], fields: Value) -> Result<(String, Vec<u8>), ServiceError> {
+    let (mut loan_id, mut packed) = (None, None);
+    for (field, content) in value::pairs(fields)? {
+        if field == b"i" {
+            loan_id = Some(value::text(Value::BulkString(content))?);
+        } else if field == name {
+            packed = Some(content);
         }
     }
-    Ok(claimed)
+    loan_id
+        .zip(packed)
+        .ok_or(ServiceError::RedisReply("an entry lacks a field"))
 }

@@ -2,13 +2,16 @@
 -- The transitions of a loan in Redis. Each call is atomic and touches one partition's hash slot.
 --
 -- The keys of partition p, all with the hash tag {l:p}:
---   q              stream of queued loans, group w        i loanId, f fingerprint, t received_us, b body, a attempt
---   done           stream of accepted loans, group m      i, t, d BSON document
---   flog           stream of failures, group m            i, t, d BSON document
---   failed:<cat>   streams of failed loans, for a retry   i, f, t, b, a
+--   q              stream of queued loans, group w        i loanId, l loan
+--   done           stream of accepted loans, group m      i loanId, r result
+--   flog           stream of failures, group m            i loanId, r result
+--   failed:<cat>   streams of failed loans, for a retry   i loanId, l loan
 --   id:<loanId>    fingerprint (16 bytes), state, entry   while the loan is in Redis
 --   seen:<n>       filters of the loans that MongoDB has recorded
 --   m              counters;  ctl  what an operator has set
+--
+-- A loan is its fingerprint (16 bytes), received_us (8), attempt (4), body; a result is received_us (8),
+-- BSON document; numbers are big-endian. See queue/packed.rs.
 --
 -- The state in an id key is one letter: q queued or processing, a accepted, f failed, ? being
 -- looked up in MongoDB (then the entry is the look-up's token).
@@ -22,6 +25,10 @@ local FILTER_LOANS = 800000      -- that the first generation takes: about 2 % f
 local FILTER_DOUBLINGS = 6       -- then generations stay at 64 MiB, 51 million loans
 local FILTERS_KEPT = 9           -- the oldest is dropped beyond this
 
+-- One call of Redis costs more than its arguments. So a batch is read and written by as few calls as can be:
+-- but Lua's stack holds no more than 8,000 arguments, so in steps.
+local STEP = 500
+
 -- The three places of an id in a filter, from the 12 hash bytes that the caller computed.
 local function places(hash, generation)
   local bits = FILTER_BITS * 2 ^ math.min(generation, FILTER_DOUBLINGS)
@@ -31,13 +38,50 @@ local function places(hash, generation)
          (((c1 * 256 + c2) * 256 + c3) * 256 + c4) % bits
 end
 
-local function may_be_recorded(seen, first, last, hash)
+-- For each hash, whether its loan may have been recorded. The first bit alone tells nearly all new loans.
+local function may_be_recorded(seen, first, last, hashes)
+  local is_set = {}
   for generation = last, first, -1 do
-    local a, b, c = places(hash, generation)
-    local bits = redis.call('BITFIELD', seen .. generation, 'GET', 'u1', a, 'GET', 'u1', b, 'GET', 'u1', c)
-    if bits[1] + bits[2] + bits[3] == 3 then return true end
+    for from = 1, #hashes, STEP do
+      local to = math.min(from + STEP - 1, #hashes)
+      local reads = {}
+      for n = from, to do
+        reads[#reads + 1] = 'GET'
+        reads[#reads + 1] = 'u1'
+        reads[#reads + 1] = (places(hashes[n], generation))
+      end
+      local bits = redis.call('BITFIELD', seen .. generation, unpack(reads))
+      for n = from, to do
+        if bits[n - from + 1] == 1 and not is_set[n] then
+          local _, b, c = places(hashes[n], generation)
+          is_set[n] = redis.call('GETBIT', seen .. generation, b) == 1 and redis.call('GETBIT', seen .. generation, c) == 1
+        end
+      end
+    end
   end
-  return false
+  return is_set
+end
+
+-- What the id keys hold, from keys[at] on: by key, so that a batch sees what it has written itself.
+local function held_by(keys, at)
+  local held = {}
+  for from = at, #keys, STEP do
+    local to = math.min(from + STEP - 1, #keys)
+    for n, value in ipairs(redis.call('MGET', unpack(keys, from, to))) do held[keys[from + n - 1]] = value end
+  end
+  return held
+end
+
+-- Calls Redis with the words before, then all of list, in steps; answers the sum of what it answers.
+local function call_with_all(list, ...)
+  local sum = 0
+  for from = 1, #list, STEP do
+    local words = {...}
+    for n = from, math.min(from + STEP - 1, #list) do words[#words + 1] = list[n] end
+    local answer = redis.call(unpack(words))
+    if type(answer) == 'number' then sum = sum + answer end
+  end
+  return sum
 end
 
 local function group(key, name)
@@ -60,7 +104,7 @@ local function setup(keys, args)
   return redis.status_reply('OK')
 end
 
--- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: fingerprint, hash, loanId, received_us, body, token.
+-- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan, hash, token.
 -- Answers {depth, token, outcome...}; an outcome is
 --   1 admitted   0 the same loan again   -1 the same id with other content
 --   2 may be recorded: look the id up in MongoDB, then call again with the token
@@ -69,20 +113,23 @@ local function admit(keys, args)
   local q, m = keys[1], keys[2]
   local counters = redis.call('HMGET', m, 'seen_first', 'seen_last')
   if not counters[2] then return forgotten() end
-  local first, last = tonumber(counters[1]), tonumber(counters[2])
   local depth = redis.call('XLEN', q)
   local paused = redis.call('HGET', keys[3], 'paused')
   local room = tonumber(args[1]) - depth
-  local reply = {depth, ''}
+  local held = held_by(keys, 5)
+  local hashes = {}
+  for at = 4, #args, 4 do hashes[#hashes + 1] = args[at] end
+  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), hashes)
+  local reply, write = {depth, ''}, {}
   local admitted, replayed = 0, 0
-  local at = 2
   for n = 5, #keys do
-    local id, fingerprint, token = keys[n], args[at], args[at + 5]
-    local held = redis.call('GET', id)
-    local state = held and string.sub(held, 17, 17)
+    local at = 2 + (n - 5) * 4
+    local id, loan, token = keys[n], args[at + 1], args[at + 3]
+    local now = held[id]
+    local state = now and string.sub(now, 17, 17)
     local outcome
     if state and state ~= '?' then
-      if string.sub(held, 1, 16) == fingerprint then
+      if string.sub(now, 1, 16) == string.sub(loan, 1, 16) then
         outcome = 0
         replayed = replayed + 1
       else
@@ -92,10 +139,11 @@ local function admit(keys, args)
       outcome = -2
     elseif room <= 0 then
       outcome = -3
-    elseif state == '?' and token == string.sub(held, 18)
-        or not state and token == '' and not may_be_recorded(keys[4], first, last, args[at + 1]) then
-      local entry = redis.call('XADD', q, '*', 'i', args[at + 2], 'f', fingerprint, 't', args[at + 3], 'b', args[at + 4])
-      redis.call('SET', id, fingerprint .. 'q' .. entry)
+    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n - 4] then
+      local entry = redis.call('XADD', q, '*', 'i', args[at], 'l', loan)
+      held[id] = string.sub(loan, 1, 16) .. 'q' .. entry
+      write[#write + 1] = id
+      write[#write + 1] = held[id]
       admitted = admitted + 1
       room = room - 1
       outcome = 1
@@ -103,12 +151,13 @@ local function admit(keys, args)
       -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the
       -- id up, admitted it and recorded it in between.
       if reply[2] == '' then reply[2] = tostring(redis.call('HINCRBY', m, 'looked_up', 1)) end
-      redis.call('SET', id, fingerprint .. '?' .. reply[2], 'EX', 60)
+      held[id] = string.sub(loan, 1, 16) .. '?' .. reply[2]
+      redis.call('SET', id, held[id], 'EX', 60)
       outcome = 2
     end
     reply[#reply + 1] = outcome
-    at = at + 6
   end
+  call_with_all(write, 'MSET')
   if admitted > 0 then redis.call('HINCRBY', m, 'admitted', admitted) end
   if replayed > 0 then redis.call('HINCRBY', m, 'replayed', replayed) end
   return reply
@@ -122,34 +171,38 @@ local function looked_up(keys, args)
   return 1
 end
 
--- KEYS q done flog m failed: id... ; ARGV for each loan: entry, fingerprint, loanId, received_us, category ('' accepted), document, body, attempt.
--- Only the first commit of a delivered loan has an effect: XACK answers 1 to it alone.
+-- KEYS q done flog m failed: id... ; ARGV for each loan: entry, loanId, fingerprint, category ('' accepted), result, loan ('' accepted).
+-- Only the first commit of a delivered loan has an effect: its id key still names the queue's entry, to it alone.
 -- Answers 1 (committed) or 0 (another was first) for each.
 local function commit(keys, args)
   local q, done, flog, m = keys[1], keys[2], keys[3], keys[4]
-  local reply, won, lost = {}, {}, 0
-  local at = 1
+  local held = held_by(keys, 6)
+  local reply, won, lost, entries, write = {}, {}, 0, {}, {}
   for n = 6, #keys do
-    local entry, fingerprint, loan_id, received, category = args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4]
-    if redis.call('XACK', q, 'w', entry) == 1 then
-      redis.call('XDEL', q, entry)
+    local at = 1 + (n - 6) * 6
+    local id, entry, loan_id, fingerprint, category = keys[n], args[at], args[at + 1], args[at + 2], args[at + 3]
+    if held[id] == fingerprint .. 'q' .. entry then
       if category == '' then
-        local record = redis.call('XADD', done, '*', 'i', loan_id, 't', received, 'd', args[at + 5])
-        redis.call('SET', keys[n], fingerprint .. 'a' .. record)
+        held[id] = fingerprint .. 'a' .. redis.call('XADD', done, '*', 'i', loan_id, 'r', args[at + 4])
         won['accepted'] = (won['accepted'] or 0) + 1
       else
-        redis.call('XADD', flog, '*', 'i', loan_id, 't', received, 'd', args[at + 5])
-        local kept = redis.call('XADD', keys[5] .. category, '*', 'i', loan_id, 'f', fingerprint, 't', received, 'b', args[at + 6], 'a', args[at + 7])
-        redis.call('SET', keys[n], fingerprint .. 'f' .. category .. ':' .. kept)
+        redis.call('XADD', flog, '*', 'i', loan_id, 'r', args[at + 4])
+        local kept = redis.call('XADD', keys[5] .. category, '*', 'i', loan_id, 'l', args[at + 5])
+        held[id] = fingerprint .. 'f' .. category .. ':' .. kept
         won['failed:' .. category] = (won['failed:' .. category] or 0) + 1
       end
+      entries[#entries + 1] = entry
+      write[#write + 1] = id
+      write[#write + 1] = held[id]
       reply[#reply + 1] = 1
     else
       lost = lost + 1
       reply[#reply + 1] = 0
     end
-    at = at + 8
   end
+  call_with_all(write, 'MSET')
+  call_with_all(entries, 'XACK', q, 'w')
+  call_with_all(entries, 'XDEL', q)
   for counter, count in pairs(won) do redis.call('HINCRBY', m, counter, count) end
   if lost > 0 then redis.call('HINCRBY', m, 'lost_commit_races', lost) end
   return reply
@@ -161,18 +214,22 @@ local function recorded(keys, args)
   local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans')
   if not counters[2] then return forgotten() end
   local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
-  local count = 0
+  local entries, ids, bits = {}, {}, {}
   for n = 4, #keys do
     local at = 2 + (n - 4) * 2
-    -- Bits before the id is freed: there is no instant at which neither knows the loan.
-    local a, b, c = places(args[at + 1], last)
-    redis.call('BITFIELD', seen .. last, 'SET', 'u1', a, 1, 'SET', 'u1', b, 1, 'SET', 'u1', c, 1)
-    redis.call('DEL', keys[n])
-    if redis.call('XACK', done, 'm', args[at]) == 1 then
-      redis.call('XDEL', done, args[at])
-      count = count + 1
+    entries[#entries + 1] = args[at]
+    ids[#ids + 1] = keys[n]
+    for _, place in ipairs({places(args[at + 1], last)}) do
+      bits[#bits + 1] = 'SET'
+      bits[#bits + 1] = 'u1'
+      bits[#bits + 1] = place
+      bits[#bits + 1] = 1
     end
   end
+  call_with_all(bits, 'BITFIELD', seen .. last)
+  call_with_all(ids, 'DEL')
+  local count = call_with_all(entries, 'XACK', done, 'm')
+  call_with_all(entries, 'XDEL', done)
   if count > 0 then redis.call('HINCRBY', m, 'recorded_loans', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', m, 'duplicate_keys', args[1]) end
   loans = loans + count
@@ -192,13 +249,10 @@ end
 
 -- KEYS flog m ; ARGV duplicates, entry... . MongoDB has confirmed these failures.
 local function logged(keys, args)
-  local count = 0
-  for n = 2, #args do
-    if redis.call('XACK', keys[1], 'm', args[n]) == 1 then
-      redis.call('XDEL', keys[1], args[n])
-      count = count + 1
-    end
-  end
+  local entries = {}
+  for n = 2, #args do entries[#entries + 1] = args[n] end
+  local count = call_with_all(entries, 'XACK', keys[1], 'm')
+  call_with_all(entries, 'XDEL', keys[1])
   if count > 0 then redis.call('HINCRBY', keys[2], 'recorded_failures', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', keys[2], 'duplicate_keys', args[1]) end
   return count

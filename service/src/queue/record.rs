@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::packed::unpack_result;
 use super::{Link, RECORDERS, claim, filter_hash, function, value};
 use crate::error::ServiceError;
 
@@ -130,19 +131,12 @@ impl Link {
 }
 
 fn decode(entry: Value, fields: Value) -> Result<Unrecorded, ServiceError> {
-    let mut result = Unrecorded {
+    let (loan_id, packed) = claim::id_and(b"r", fields)?;
+    let (received_us, document) = unpack_result(packed)?;
+    Ok(Unrecorded {
         entry: value::text(entry)?,
-        loan_id: String::new(),
-        received_us: 0,
-        document: Vec::new(),
-    };
-    for (name, content) in value::pairs(fields)? {
-        match name.as_slice() {
-            b"i" => result.loan_id = value::text(Value::BulkString(content))?,
-            b"t" => result.received_us = value::count(&Value::BulkString(content))?,
-            b"d" => result.document = content,
-            _ => {}
-        }
-    }
-    Ok(result)
+        loan_id,
+        received_us,
+        document,
+    })
 }

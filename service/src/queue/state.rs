@@ -188,10 +188,10 @@ impl Link {
                     return Ok(Whereabouts::Elsewhere);
                 };
                 let [_, fields] = super::claim::two(found)?;
-                let document = value::pairs(fields)?
-                    .find(|(name, _)| name == b"d")
-                    .map(|(_, document)| document);
-                Ok(Whereabouts::Accepted(document.unwrap_or_default()))
+                let (_, packed) = super::claim::id_and(b"r", fields)?;
+                Ok(Whereabouts::Accepted(
+                    super::packed::unpack_result(packed)?.1,
+                ))
             }
             b'f' => Ok(Whereabouts::Failed(
                 entry.split(':').next().unwrap_or_default().to_owned(),
