@@ -6,13 +6,16 @@ SCENARIO ?= burst-500
 # Tests crash the service at its failpoints; release builds have none.
 TEST_FEATURES := --features service/failpoints
 
-.PHONY: help servers build bench run test lint micro peak clean
+.PHONY: help servers tools build bench run test lint micro peak clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
+
+tools: ## the Python tools that tests use, fetched once into .sluice/venv
+	@scripts/python-tools.sh
 
 build: ## the service and the load generator, optimised
 	cargo build --locked --release --workspace
@@ -23,7 +26,7 @@ bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=bur
 run: servers build ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
 
-test: servers lint ## every check and every test, on real servers
+test: servers tools lint ## every check and every test, on real servers
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
 
