@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bson::DateTime;
 use bytes::Bytes;
 use redis::Value;
 
@@ -27,6 +28,13 @@ pub struct Claimed {
     pub attempt: u32,
     /// How often it has been delivered, this time included, where that is known.
     pub deliveries: u64,
+}
+
+impl Claimed {
+    /// When Redis put it in the queue.
+    pub fn queued_at(&self) -> Option<DateTime> {
+        super::entry_ms(&self.entry).map(|at_ms| DateTime::from_millis(at_ms as i64))
+    }
 }
 
 /// What became of a claimed loan, with its record as a BSON document.
@@ -129,14 +137,26 @@ impl Link {
             .collect()
     }
 
-    /// Commits outcomes. For each, in order: whether this commit was the first for its loan and so
-    /// took effect. A repetition after an error is safe: it answers `false`.
+    /// [`Link::commit_counting`] without applicants.
     ///
     /// # Errors
     /// Redis out of reach or silent; any of the commits may have taken effect.
     pub async fn commit(
         &mut self,
         outcomes: &[(Claimed, Outcome)],
+    ) -> Result<Vec<bool>, ServiceError> {
+        self.commit_counting(outcomes, &[]).await
+    }
+
+    /// Commits outcomes. For each, in order: whether this commit was the first for its loan and so
+    /// took effect. `applicants` names who asked, by the index of a failed outcome. A repetition after an error is safe: it answers `false`.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent; any of the commits may have taken effect.
+    pub async fn commit_counting(
+        &mut self,
+        outcomes: &[(Claimed, Outcome)],
+        applicants: &[(usize, String)],
     ) -> Result<Vec<bool>, ServiceError> {
         let mut call = function("sluice1_commit");
         call.arg(5 + outcomes.len())
@@ -157,7 +177,13 @@ impl Link {
                 Outcome::Accepted(document) => ("", document),
                 Outcome::Failed(category, document) => (category.name(), document),
             };
-            pack_result(&mut packed, claimed.received_us, document);
+            // How long a retry took says nothing about the service: 0 keeps it out of the latencies.
+            let received_us = if claimed.attempt == 1 {
+                claimed.received_us
+            } else {
+                0
+            };
+            pack_result(&mut packed, received_us, document);
             call.arg(category).arg(&packed[..]);
             packed.clear();
             if let Outcome::Failed(..) = outcome {
@@ -170,6 +196,9 @@ impl Link {
                 );
             }
             call.arg(&packed[..]);
+        }
+        for (number, applicant) in applicants {
+            call.arg(number + 1).arg(applicant);
         }
         value::array(self.call(&call).await?)?
             .iter()
