@@ -4,10 +4,12 @@ SHELL := /bin/bash
 
 SCENARIO ?= burst-500
 CAPACITY ?= steady-500
+BASE ?= HEAD~1
+HEAD ?= HEAD
 # Tests crash the service at its failpoints; release builds have none.
 TEST_FEATURES := --features service/failpoints
 
-.PHONY: help servers build bench run test lint micro peak self-test capacity compare clean
+.PHONY: help servers build bench run test lint micro peak self-test capacity compare gate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -43,6 +45,9 @@ capacity: servers build ## the highest rate that meets the objectives in recorde
 
 compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 	target/release/loadgen compare $(A) $(B)
+
+gate: servers build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
+	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
 
 micro: ## the micro-benchmarks
 	cargo bench --locked -p benches

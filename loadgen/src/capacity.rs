@@ -5,7 +5,7 @@
 //! confirmed. What counts is recorded loans: a rate at which a backlog grows does not meet the objectives, whatever
 //! the answers' latency.
 
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

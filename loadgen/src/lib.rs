@@ -44,4 +44,5 @@ pub mod run;
 pub mod bootstrap;
 pub mod capacity;
 pub mod compare;
+pub mod gate;
 pub mod selftest;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use loadgen::capacity::{self, CapacityOptions};
+use loadgen::gate::{self, GateOptions};
 use loadgen::report;
 use loadgen::run::{self, Allowed, Options, Target};
 use loadgen::scenario::Scenario;
@@ -41,6 +42,35 @@ enum Command {
         a: PathBuf,
         /// Folder of the second run, or its report.json
         b: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Judge whether a change is slower than its base: interleaved rounds, exact counts, instructions
+    Gate(Gate),
+    /// Record rounds of one build, plain and slowed by a known time, for `gate-power`
+    GateRounds {
+        /// The commit that is built, with the test-only feature that slows it
+        #[arg(long, default_value = "HEAD")]
+        reference: String,
+        /// How much longer each admission takes in every other round, nanoseconds
+        #[arg(long)]
+        slowdown_ns: u64,
+        /// How many rounds of each
+        #[arg(long, default_value_t = 100)]
+        pairs: usize,
+        /// The file that the rounds are appended to
+        #[arg(long, default_value = "benches/gate-data/rounds.jsonl")]
+        file: PathBuf,
+    },
+    /// Draw gates from recorded rounds: how often would they be wrong?
+    GatePower {
+        /// The recorded rounds
+        #[arg(default_value = "benches/gate-data/rounds.jsonl")]
+        file: PathBuf,
+        /// Gates that are drawn
+        #[arg(long, default_value_t = gate::power::GATES)]
+        gates: u32,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -129,6 +159,25 @@ struct Capacity {
     allow: Vec<Allowed>,
 }
 
+#[derive(Args)]
+struct Gate {
+    /// The commit, branch or tag to compare with
+    #[arg(long)]
+    base: String,
+    /// The one that is judged
+    #[arg(long, default_value = "HEAD")]
+    head: String,
+    /// Blocks of six rounds before the first judgement
+    #[arg(long, default_value_t = gate::BLOCKS_MIN)]
+    blocks: usize,
+    /// The most blocks
+    #[arg(long, default_value_t = gate::BLOCKS_MAX)]
+    blocks_max: usize,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -136,6 +185,14 @@ fn main() -> ExitCode {
         Command::Check { scenario } => check(&scenario),
         Command::Capacity(arguments) => search_capacity(arguments),
         Command::Compare { a, b, json } => compare(&a, &b, json),
+        Command::Gate(arguments) => judge_change(arguments),
+        Command::GateRounds {
+            reference,
+            slowdown_ns,
+            pairs,
+            file,
+        } => record_rounds(&reference, slowdown_ns, pairs, &file),
+        Command::GatePower { file, gates, json } => gate_power(&file, gates, json),
         Command::Send { scenario, url } => send(&scenario, &url),
         Command::SelfTest { reports } => self_test(&reports),
         Command::Schema => {
@@ -205,6 +262,46 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
         folder.join("capacity.html").display()
     ));
     Ok(u8::from(result.rate_per_second.is_none()))
+}
+
+fn judge_change(arguments: Gate) -> Result<u8, Failure> {
+    let options = GateOptions {
+        base: arguments.base,
+        head: arguments.head,
+        blocks_min: arguments.blocks.clamp(2, 100),
+        blocks_max: arguments.blocks_max.clamp(2, 100),
+        reports: arguments.reports,
+    };
+    let judged = gate::gate(&options, |line| print(&format!("{line}\n")));
+    let (result, folder) = runtime()?.block_on(judged)?;
+    print(&format!("\n{}", gate::files::markdown(&result)));
+    print(&format!("report: {}\n", folder.join("gate.html").display()));
+    Ok(result.answer.exit_code())
+}
+
+fn record_rounds(
+    reference: &str,
+    slowdown_ns: u64,
+    pairs: usize,
+    file: &std::path::Path,
+) -> Result<u8, Failure> {
+    let recorded = gate::power::record(reference, slowdown_ns, pairs, file, |line| {
+        print(&format!("{line}\n"));
+    });
+    runtime()?.block_on(recorded)?;
+    Ok(0)
+}
+
+fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Failure> {
+    let recorded = gate::power::read(file)?;
+    let power = gate::power::power(&recorded, gates)
+        .ok_or("too few rounds: a gate needs 30 without a slowdown and 10 with one")?;
+    print(&if json {
+        serde_json::to_string_pretty(&power)? + "\n"
+    } else {
+        power.text()
+    });
+    Ok(0)
 }
 
 fn compare(a: &std::path::Path, b: &std::path::Path, json: bool) -> Result<u8, Failure> {
