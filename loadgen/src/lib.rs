@@ -21,6 +21,8 @@ pub mod sample;
 
 pub mod histogram;
 
+mod markers;
+
 pub mod interval;
 
 pub mod follow;

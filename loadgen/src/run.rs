@@ -16,6 +16,7 @@ use crate::audit::{self, Audited, Question};
 use crate::follow::{self, Follower, SnapshotError};
 use crate::histogram::{Recorder, hgrm};
 use crate::interval::{self, IntervalLog};
+use crate::markers::{self, Markers};
 use crate::pace::{self, WAITING_MAX};
 use crate::payload::{Kind, Payloads};
 use crate::progress::Progress;
@@ -228,8 +229,8 @@ async fn measure(
 ) -> Result<(Report, Option<Stack>), RunError> {
     let scenario = &options.scenario;
     let mut provenance = provenance::gather();
-    let (target, stack) = if let Some(target) = &options.target {
-        (target.clone(), None)
+    let (target, stack, token) = if let Some(target) = &options.target {
+        (target.clone(), None, markers::token_of_environment())
     } else {
         progress.doing("starting Redis, mongod and the service");
         provenance.service_arguments = service_arguments(scenario);
@@ -280,15 +281,17 @@ async fn measure(
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
 
     progress.say(&format!(
-        "scenario {}, dashboard {}/, live metrics {}/api/metrics",
+        "scenario {}, dashboard {}",
         scenario.name.get_ref(),
-        target.url,
-        target.url
+        markers::dashboard_link(&target.url, token.as_deref())
     ));
     let follower = Follower::start(&target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
     let stop = Stop::watch();
+
+    let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut markers = Markers::start(&target.url, token, &run_id, scenario, &schedule);
 
     let log = folder.join(interval::FILE);
     let plan = Plan {
@@ -302,6 +305,7 @@ async fn measure(
         if let Some(progress) = &mut progress.0 {
             progress.load(now, scenario, &schedule, recorder, &follower.followed());
         }
+        markers.look(now, recorder);
         hopeless(scenario, &schedule, recorder, &follower.followed())
     })
     .await?;
@@ -406,6 +410,7 @@ async fn measure(
         requests: (requests_goose, requests_ours),
         external: options.target.is_some(),
     });
+    markers.end(report.verdict.name()).await;
     Ok((report, stack))
 }
 
@@ -460,10 +465,18 @@ fn service_arguments(scenario: &Scenario) -> Vec<String> {
     arguments
 }
 
-async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), RunError> {
+/// The stack, where it is, and the token of its administrator.
+async fn private_stack(
+    options: &Options,
+) -> Result<(Target, Option<Stack>, Option<String>), RunError> {
+    let token = markers::random_token();
     let service = ServiceOptions {
         binary: options.service_binary.clone(),
         arguments: service_arguments(&options.scenario),
+        environment: token
+            .iter()
+            .map(|token| (markers::TOKEN_VARIABLE.to_owned(), token.clone()))
+            .collect(),
         ..ServiceOptions::default()
     };
     let mongodb_database = service.mongodb_database.clone();
@@ -479,7 +492,7 @@ async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), Run
         mongodb_database,
         private: true,
     };
-    Ok((target, Some(stack)))
+    Ok((target, Some(stack), token))
 }
 
 /// The load, sent and answered; goose may still be winding down.
