@@ -29,66 +29,65 @@ fn embed_pages() {
     println!("cargo:rerun-if-changed={}", dist.display());
     println!("cargo:rerun-if-changed=build.rs");
 
+    // The compiler reads copies: the pages may be built anew while it runs.
+    let copies = out.join("pages");
+    let _ = fs::remove_dir_all(&copies);
+    fs::create_dir_all(&copies).expect("OUT_DIR can be written to");
     let mut files = Vec::new();
     if dist.join("index.html").is_file() {
-        collect(&dist, &mut files);
+        copy(&dist, &copies, "", &mut files);
         files.sort();
     } else {
         println!(
             "cargo:warning=no dashboard in {}: `make build` builds it; a placeholder is served instead",
             dist.display()
         );
-        let page = out.join("index.html");
-        fs::write(&page, PLACEHOLDER).expect("OUT_DIR can be written to");
-        files.push(page);
+        fs::write(copies.join("index.html"), PLACEHOLDER).expect("OUT_DIR can be written to");
+        files.push("index.html".to_owned());
     }
-    let root = if files[0].starts_with(&dist) {
-        &dist
-    } else {
-        &out
-    };
 
+    let is_copy = |file: &&String| file.ends_with(".br") || file.ends_with(".gz");
     let mut table = String::from("&[\n");
-    for file in files.iter().filter(|file| !is_compressed(file)) {
-        let relative = file.strip_prefix(root).expect("collected below it");
-        let path = relative.to_str().expect("Vite names files in ASCII");
+    for file in files.iter().filter(|file| !is_copy(file)) {
+        // What the build of the pages has put beside the file.
+        let compressed = |extension: &str| {
+            let copy = format!("{file}.{extension}");
+            if files.contains(&copy) {
+                format!("Some({})", bytes_of(&copy))
+            } else {
+                "None".to_owned()
+            }
+        };
         let _ = writeln!(
             table,
-            "    Page {{ path: \"/{}\", plain: include_bytes!({file:?}), brotli: {}, gzip: {} }},",
-            path.replace('\\', "/"),
-            compressed(file, "br"),
-            compressed(file, "gz"),
+            r#"    Page {{ path: "/{file}", plain: {}, brotli: {}, gzip: {} }},"#,
+            bytes_of(file),
+            compressed("br"),
+            compressed("gz"),
         );
     }
     table.push_str("]\n");
     fs::write(out.join("pages.rs"), table).expect("OUT_DIR can be written to");
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("dist can be read") {
+/// Copies the files below a folder, and notes their paths in it, with `prefix` before them.
+fn copy(from: &Path, to: &Path, prefix: &str, files: &mut Vec<String>) {
+    for entry in fs::read_dir(from).expect("dist can be read") {
         let path = entry.expect("dist can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.expect("Vite names files in ASCII");
         if path.is_dir() {
-            collect(&path, files);
+            let folder = to.join(name);
+            fs::create_dir_all(&folder).expect("OUT_DIR can be written to");
+            copy(&path, &folder, &format!("{prefix}{name}/"), files);
         } else {
-            files.push(path);
+            fs::copy(&path, to.join(name)).expect("OUT_DIR can be written to");
+            files.push(format!("{prefix}{name}"));
         }
     }
 }
 
-fn is_compressed(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|extension| extension == "br" || extension == "gz")
-}
-
-/// The copy that the build of the pages has put beside the file, as Rust source.
-fn compressed(file: &Path, extension: &str) -> String {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    let copy = PathBuf::from(name);
-    if copy.is_file() {
-        format!("Some(include_bytes!({copy:?}))")
-    } else {
-        "None".to_owned()
-    }
+/// The content of a copied file, as Rust source.
+fn bytes_of(file: &str) -> String {
+    format!(r#"include_bytes!(concat!(env!("OUT_DIR"), "/pages/{file}"))"#)
 }
