@@ -46,7 +46,10 @@ fn embed_pages() {
         files.push("index.html".to_owned());
     }
 
-    let is_copy = |file: &&String| file.ends_with(".br") || file.ends_with(".gz");
+    let is_copy = |file: &&String| {
+        let extension = Path::new(file).extension();
+        extension.is_some_and(|extension| extension == "br" || extension == "gz")
+    };
     let mut table = String::from("&[\n");
     for file in files.iter().filter(|file| !is_copy(file)) {
         // What the build of the pages has put beside the file.
