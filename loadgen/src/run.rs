@@ -410,6 +410,7 @@ async fn measure(
         requests: (requests_goose, requests_ours),
         external: options.target.is_some(),
     });
+    drop(followed);
     markers.end(report.verdict.name()).await;
     Ok((report, stack))
 }
