@@ -380,37 +380,38 @@ async fn measure(
     drain.backlog_peak = follower.followed().backlog_peak;
     write_histograms(folder, &recorder)?;
     let finished = OffsetDateTime::now_utc();
-    let followed = follower.followed();
-    let report = account(&Account {
-        scenario,
-        scenario_path: &options.scenario_path,
-        schedule: &schedule,
-        payloads: &payloads,
-        recorder: &recorder,
-        heard: &ledger.heard,
-        followed: &followed,
-        clock: load.clock,
-        audited,
-        drain,
-        provenance,
-        started_at: rfc3339(started),
-        finished_at: rfc3339(finished),
-        duration: Duration::try_from(finished - started).unwrap_or_default(),
-        redis_memory_start_bytes,
-        redis_memory_end_bytes,
-        service_cpu: snapshot_after
-            .as_ref()
-            .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
-        aborted: stop.reason(),
-        ended_early: load.ended_early.as_deref(),
-        held_back: load.shared.held_back.load(Ordering::Relaxed),
-        snapshots: snapshot_after
-            .as_ref()
-            .map(|after| (&snapshot_before, after)),
-        requests: (requests_goose, requests_ours),
-        external: options.target.is_some(),
-    });
-    drop(followed);
+    let report = {
+        let followed = follower.followed();
+        account(&Account {
+            scenario,
+            scenario_path: &options.scenario_path,
+            schedule: &schedule,
+            payloads: &payloads,
+            recorder: &recorder,
+            heard: &ledger.heard,
+            followed: &followed,
+            clock: load.clock,
+            audited,
+            drain,
+            provenance,
+            started_at: rfc3339(started),
+            finished_at: rfc3339(finished),
+            duration: Duration::try_from(finished - started).unwrap_or_default(),
+            redis_memory_start_bytes,
+            redis_memory_end_bytes,
+            service_cpu: snapshot_after
+                .as_ref()
+                .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
+            aborted: stop.reason(),
+            ended_early: load.ended_early.as_deref(),
+            held_back: load.shared.held_back.load(Ordering::Relaxed),
+            snapshots: snapshot_after
+                .as_ref()
+                .map(|after| (&snapshot_before, after)),
+            requests: (requests_goose, requests_ours),
+            external: options.target.is_some(),
+        })
+    };
     markers.end(report.verdict.name()).await;
     Ok((report, stack))
 }

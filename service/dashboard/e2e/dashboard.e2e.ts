@@ -22,7 +22,7 @@ let complaints: string[] = [];
 
 beforeAll(async () => {
   mkdirSync(OUTPUT, { recursive: true });
-  [stack, browser] = await Promise.all([Stack.start('--record-interval', '50ms'), startBrowser()]);
+  [stack, browser] = await Promise.all([Stack.start('--record-interval', '50ms', '--loans-per-worker', '3'), startBrowser()]);
 });
 
 afterAll(async () => {
@@ -99,7 +99,7 @@ describe('the figures', () => {
     for (const [type, number] of Object.entries(metrics.counters.failed)) {
       if (number > 0) await types.getByRole('button', { name: new RegExp(`${type.replaceAll('_', ' ')} ${count(number)}\\b`, 'i') }).waitFor();
     }
-    expect(await page.getByTestId('by-applicant').locator('li').count()).toBe(20);
+    await until('the applicants are told', async () => (await page.getByTestId('by-applicant').locator('li').count()) === 20);
   });
 
   test('the readout under the cursor is of the hovered second', async () => {

@@ -89,8 +89,11 @@ export class Stack {
 
   /** Waits until everything that was taken is recorded. */
   async drained(): Promise<Snapshot> {
+    const askedAtMs = Date.now();
     return until('all is recorded', async () => {
       const metrics = await this.metrics();
+      // A snapshot of before does not know the last loans.
+      if (metrics.atMs <= askedAtMs) return null;
       const { queueDepth, inFlight, unrecorded } = metrics.gauges;
       const { admitted, retried, processed } = metrics.counters;
       return queueDepth + inFlight + unrecorded === 0 && processed === admitted + retried ? metrics : null;
