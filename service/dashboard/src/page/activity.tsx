@@ -11,14 +11,14 @@ export function Activity() {
   const events = useLive((state) => state.events);
   const shown = events.slice(-SHOWN_MAX).reverse();
   return (
-    <section aria-labelledby="activity" className="card flex min-h-0 min-w-0 flex-col 3xl:flex-1">
+    <section aria-labelledby="activity" className="card flex h-60 min-h-0 min-w-0 flex-col 3xl:h-auto 3xl:flex-1">
       <h2 id="activity" className="px-4 pt-3 pb-2 text-base font-semibold">
         Activity
       </h2>
       {shown.length === 0 ? (
         <p className="px-4 pb-4 text-muted">Nothing yet. Scaling steps, pauses, retries and load runs appear here.</p>
       ) : (
-        <ol className="max-h-72 min-h-0 flex-1 overflow-y-auto pb-2 3xl:max-h-none" tabIndex={0} aria-label="Activity, newest first">
+        <ol className="min-h-0 flex-1 overflow-y-auto pb-2" tabIndex={0} aria-label="Activity, newest first">
           {shown.map((event) => (
             <Entry key={`${event.atMs} ${textOf(event)}`} event={event} />
           ))}
