@@ -114,7 +114,7 @@ pub fn account(seen: &Account<'_>) -> Report {
             service_us: CurvePoint::curve(&total.service),
             end_to_end_us: CurvePoint::curve(&total.end_to_end),
         },
-        heatmap: None,
+        heatmap: seen.recorder.heat.map(),
         events: events(seen),
         drain: seen.drain.clone(),
         workers: Workers {
@@ -136,7 +136,8 @@ pub fn account(seen: &Account<'_>) -> Report {
             .map(|(kind, error)| ErrorRow {
                 kind: kind.clone(),
                 count: error.count,
-                example: error.example.clone(),
+                example: error.examples.first().cloned().unwrap_or_default(),
+                more_examples: error.examples.iter().skip(1).cloned().collect(),
             })
             .collect(),
         instants: instants(),

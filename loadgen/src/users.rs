@@ -176,7 +176,13 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
                 |error_type| format!("{} {error_type}", answer.label()),
             );
             shared.recorder().error(label, || {
-                format!("{} ({}): {}", arrival.loan_id, arrival.kind, detail.text)
+                format!(
+                    "{} ({}), sent at {:.3} s: {}",
+                    arrival.loan_id,
+                    arrival.kind,
+                    last_sent.as_secs_f64(),
+                    detail.text
+                )
             });
         }
         let resends = shared.asking.resends + u32::from(arrival.kind == Kind::Retry);
