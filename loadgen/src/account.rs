@@ -131,7 +131,7 @@ pub fn account(seen: &Account<'_>) -> Report {
             service_us: CurvePoint::curve(&total.service),
             end_to_end_us: CurvePoint::curve(&total.end_to_end),
         },
-        heatmap: None,
+        heatmap: seen.recorder.heat.map(),
         events: events(seen),
         drain: seen.drain.clone(),
         workers: Workers {
@@ -154,7 +154,8 @@ pub fn account(seen: &Account<'_>) -> Report {
             .map(|(kind, error)| ErrorRow {
                 kind: kind.clone(),
                 count: error.count,
-                example: error.example.clone(),
+                example: error.examples.first().cloned().unwrap_or_default(),
+                more_examples: error.examples.iter().skip(1).cloned().collect(),
             })
             .collect(),
         ended_early: seen.ended_early.map(str::to_owned),

@@ -406,7 +406,11 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     };
     runtime()?.block_on(async {
         let finished = run::run(options).await?;
-        print(&report::terminal::render(&finished.report));
+        print(&if report::terminal::shows_colours() {
+            report::terminal::render_coloured(&finished.report)
+        } else {
+            report::terminal::render(&finished.report)
+        });
         print(&format!(
             "report: {}\n",
             finished.folder.join("report.html").display()

@@ -21,7 +21,7 @@ use crate::clock::now_us;
 use crate::limits::HEADER_READ_TIMEOUT;
 use crate::loan::LoanId;
 use crate::metrics::Metrics;
-use crate::monitor::Monitor;
+use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::parse;
 use crate::queue::Queue;
 use crate::queue::admission::Arrival;
@@ -31,6 +31,7 @@ use crate::worker::stopped;
 
 mod body;
 mod json;
+mod pages;
 mod response;
 mod socket;
 
@@ -45,6 +46,8 @@ pub(crate) struct Front {
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) monitor: Monitor,
+    /// Whether this process has the role `dashboard`.
+    pub(crate) has_pages: bool,
     pub(crate) body_max: usize,
     pub(crate) is_draining: AtomicBool,
     pub(crate) stop: watch::Receiver<bool>,
@@ -139,10 +142,23 @@ async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
 async fn read_only(front: &Arc<Front>, request: Request<Incoming>) -> Result<Reply, Problem> {
     let path = request.uri().path();
     let loan_id = path.strip_prefix("/api/loans/");
-    let is_known =
-        loan_id.is_some() || matches!(path, "/api/metrics" | "/healthz" | "/readyz" | "/ws");
+    let page = front
+        .has_pages
+        .then(|| pages::find(path, request.headers()))
+        .flatten();
+    let is_known = loan_id.is_some()
+        || page.is_some()
+        || matches!(
+            path,
+            "/api/metrics" | "/api/history" | "/healthz" | "/readyz" | "/ws"
+        );
     if !is_known {
         return Err(Problem::NotFound("no such path"));
+    }
+    if let Some(page) = page
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+    {
+        return Ok(page);
     }
     if request.method() != Method::GET {
         return Err(Problem::MethodNotAllowed("GET"));
@@ -151,6 +167,7 @@ async fn read_only(front: &Arc<Front>, request: Request<Incoming>) -> Result<Rep
         "/healthz" => Ok(response::json(&serde_json::json!({ "status": "up" }))),
         "/readyz" => ready(front),
         "/api/metrics" => Ok(response::json(&*front.monitor.latest())),
+        "/api/history" => history(front, request.uri().query()),
         "/ws" => socket::upgrade(front, request),
         _ => find_loan(front, loan_id.unwrap_or_default()).await,
     }
@@ -224,6 +241,22 @@ async fn find_loan(front: &Front, loan_id: &str) -> Result<Reply, Problem> {
             None => Err(Problem::NotFound("no loan with this id")),
         },
     }
+}
+
+/// `GET /api/history?minutes=`: 1 to 30, all by default.
+fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
+    let longest = HISTORY_MAX.as_secs() / 60;
+    let minutes = query
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("minutes="));
+    let minutes = match minutes.map(str::parse::<u64>) {
+        None => longest,
+        Some(Ok(minutes)) if (1..=longest).contains(&minutes) => minutes,
+        Some(_) => return Err(Problem::BadQuery("minutes must be 1 to 30")),
+    };
+    let reach = Duration::from_secs(minutes * 60);
+    Ok(response::json(&front.monitor.history(reach)))
 }
 
 fn ready(front: &Front) -> Result<Reply, Problem> {

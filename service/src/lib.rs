@@ -185,6 +185,7 @@ pub async fn run(
         store,
         metrics,
         monitor,
+        has_pages: config.has(Role::Dashboard),
         body_max: config.body_max,
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),

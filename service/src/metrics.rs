@@ -18,27 +18,44 @@ const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Events that a slow listener may be behind before it misses the oldest.
 const EVENTS_KEPT: usize = 1_024;
 
-/// A latency, in microseconds with 3 digits.
+/// A latency, in microseconds: since the start with 3 digits, and since it was last taken with 2.
 #[derive(Debug)]
-pub struct Latency(Mutex<Histogram<u64>>);
+pub struct Latency(Mutex<Histograms>);
+
+#[derive(Debug)]
+struct Histograms {
+    all: Histogram<u64>,
+    recent: Histogram<u64>,
+}
+
+impl Histograms {
+    fn add(&mut self, latency_us: u64) {
+        self.all.saturating_record(latency_us);
+        self.recent.saturating_record(latency_us);
+    }
+}
 
 impl Default for Latency {
     fn default() -> Self {
-        let histogram = Histogram::new_with_max(LATENCY_US_MAX, 3).expect("the bounds are valid");
-        Self(Mutex::new(histogram))
+        let histogram =
+            |digits| Histogram::new_with_max(LATENCY_US_MAX, digits).expect("the bounds are valid");
+        Self(Mutex::new(Histograms {
+            all: histogram(3),
+            recent: histogram(2),
+        }))
     }
 }
 
 impl Latency {
     /// Adds a value in microseconds.
     pub fn add(&self, latency_us: u64) {
-        self.lock().saturating_record(latency_us);
+        self.lock().add(latency_us);
     }
 
     /// Adds many values with one lock.
     pub fn add_all(&self, latencies_us: impl Iterator<Item = u64>) {
-        let mut histogram = self.lock();
-        latencies_us.for_each(|latency_us| histogram.saturating_record(latency_us));
+        let mut histograms = self.lock();
+        latencies_us.for_each(|latency_us| histograms.add(latency_us));
     }
 
     /// Adds a duration.
@@ -47,23 +64,36 @@ impl Latency {
     }
 
     fn percentiles(&self) -> Percentiles {
-        let histogram = self.lock();
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        Percentiles {
-            count: histogram.len(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: histogram.max(),
-        }
+        percentiles(&self.lock().all)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Histogram<u64>> {
+    /// The percentiles of what was added since the last call.
+    pub fn take_recent(&self) -> Percentiles {
+        let recent = &mut self.lock().recent;
+        let taken = percentiles(recent);
+        if taken.count > 0 {
+            recent.reset();
+        }
+        taken
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Histograms> {
         // A histogram is whole after every call, so a poisoned lock holds a good one.
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
+    let at = |quantile| histogram.value_at_quantile(quantile);
+    Percentiles {
+        count: histogram.len(),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: histogram.max(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The monitor: joins Redis's state with this process's figures into the snapshot, five times a
-//! second, and keeps five minutes of history.
+//! second, and keeps thirty minutes of history.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -14,7 +15,8 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::queue::state::QueueState;
 use crate::snapshot::{
-    Counters, Gauges, MongoState, Point, ProcessState, Rates, RedisState, Snapshot,
+    Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState, Rates,
+    RecentLatencies, RedisState, Snapshot,
 };
 use crate::store::Store;
 
@@ -22,14 +24,56 @@ use crate::store::Store;
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
 /// Snapshots between two looks at what changes slowly.
 const SLOW_EVERY: u32 = 5;
-/// Points of history, a second each: five minutes.
-const HISTORY_LEN_MAX: usize = 300;
+/// The oldest that the history reaches back.
+pub const HISTORY_MAX: Duration = Duration::from_secs(30 * 60);
+/// Points of history, a second each.
+const POINTS_LEN_MAX: usize = HISTORY_MAX.as_secs() as usize;
+/// Events of history: a load run tells its latency once a second, and little else happens as often.
+const EVENTS_LEN_MAX: usize = 2 * POINTS_LEN_MAX;
 
 /// The latest snapshot and the history, shared with whoever shows them.
 #[derive(Clone, Debug)]
 pub struct Monitor {
     latest: watch::Receiver<Arc<Snapshot>>,
-    history: Arc<Mutex<VecDeque<Point>>>,
+    past: Arc<Mutex<Past>>,
+}
+
+/// Points and events, each bounded, oldest first.
+#[derive(Debug, Default)]
+struct Past {
+    points: VecDeque<Point>,
+    events: VecDeque<Event>,
+}
+
+impl Past {
+    fn add_point(&mut self, point: Point) {
+        if self.points.len() == POINTS_LEN_MAX {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+    }
+
+    /// Failures are not kept: there may be thousands a second, and MongoDB holds them.
+    fn add_event(&mut self, event: Event) {
+        if matches!(event.kind, EventKind::Failure { .. }) {
+            return;
+        }
+        if self.events.len() == EVENTS_LEN_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// What is not older than `from_ms`.
+    fn since(&self, from_ms: u64) -> History {
+        // Both lie in the order of their time.
+        let points = self.points.partition_point(|point| point.at_ms < from_ms);
+        let events = self.events.partition_point(|event| event.at_ms < from_ms);
+        History {
+            points: self.points.range(points..).cloned().collect(),
+            events: self.events.range(events..).cloned().collect(),
+        }
+    }
 }
 
 /// What the monitor watches.
@@ -46,9 +90,10 @@ impl Monitor {
     /// Starts watching, until `Monitor` and all its clones are gone.
     pub(crate) fn start(watched: Watched) -> Self {
         let (sender, latest) = watch::channel(Arc::new(Snapshot::default()));
-        let history = Arc::new(Mutex::new(VecDeque::with_capacity(HISTORY_LEN_MAX)));
-        tokio::spawn(watch(watched, sender, Arc::clone(&history)));
-        Self { latest, history }
+        let past = Arc::new(Mutex::new(Past::default()));
+        tokio::spawn(keep_events(Arc::clone(&watched.metrics), Arc::clone(&past)));
+        tokio::spawn(watch(watched, sender, Arc::clone(&past)));
+        Self { latest, past }
     }
 
     /// The latest snapshot.
@@ -61,21 +106,32 @@ impl Monitor {
         self.latest.clone()
     }
 
-    /// The last five minutes, a point a second, oldest first.
-    pub fn history(&self) -> Vec<Point> {
-        let history = self
-            .history
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        history.iter().cloned().collect()
+    /// The past that is not older than `reach`, at most [`HISTORY_MAX`].
+    pub fn history(&self, reach: Duration) -> History {
+        lock(&self.past).since(now_ms().saturating_sub(reach.as_millis() as u64))
     }
 }
 
-async fn watch(
-    watched: Watched,
-    sender: watch::Sender<Arc<Snapshot>>,
-    history: Arc<Mutex<VecDeque<Point>>>,
-) {
+fn lock(past: &Mutex<Past>) -> MutexGuard<'_, Past> {
+    // Each critical section leaves the past whole.
+    past.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Keeps what happens, as long as the process lives.
+async fn keep_events(metrics: Arc<Metrics>, past: Arc<Mutex<Past>>) {
+    let mut events = metrics.listen();
+    drop(metrics);
+    loop {
+        match events.recv().await {
+            Ok(event) => lock(&past).add_event(event),
+            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events not kept"),
+            Err(RecvError::Closed) => break,
+        }
+    }
+}
+
+async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc<Mutex<Past>>) {
     let Watched {
         queue,
         store,
@@ -89,7 +145,8 @@ async fn watch(
         .collect();
     let (mongodb_sender, mongodb) = watch::channel(MongoState::default());
     tokio::spawn(watch_mongodb(store, mongodb_sender));
-    let mut past: VecDeque<(Instant, Counters)> = VecDeque::new();
+    let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
+    let mut recent = RecentLatencies::default();
     let mut redis = RedisState::default();
     let mut state = QueueState::default();
     let mut ticks: u32 = 0;
@@ -136,7 +193,13 @@ async fn watch(
 
         let now = Instant::now();
         let counters = counters(&state, &metrics);
-        let rates = rates(&mut past, now, &counters);
+        let rates = rates(&mut counted, now, &counters);
+        if is_slow {
+            recent = RecentLatencies {
+                admit: metrics.admit.take_recent(),
+                end_to_end: metrics.end_to_end.take_recent(),
+            };
+        }
         let snapshot = Snapshot {
             at_ms: now_ms(),
             instance: instance.clone(),
@@ -156,19 +219,14 @@ async fn watch(
             },
             rates,
             latency_us: metrics.latencies(),
+            recent_latency_us: recent,
             redis: redis.clone(),
             mongodb: mongodb.borrow().clone(),
             process: process_state(),
             counters,
         };
         if is_slow {
-            let mut history = history
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if history.len() == HISTORY_LEN_MAX {
-                history.pop_front();
-            }
-            history.push_back(point(&snapshot));
+            lock(&past).add_point(point(&snapshot));
         }
         sender.send_replace(Arc::new(snapshot));
     }
@@ -248,8 +306,10 @@ fn point(snapshot: &Snapshot) -> Point {
         in_flight: snapshot.gauges.in_flight,
         unrecorded: snapshot.gauges.unrecorded,
         workers: snapshot.gauges.workers,
-        admit_p99_us: snapshot.latency_us.admit.p99,
-        end_to_end_p99_us: snapshot.latency_us.end_to_end.p99,
+        admit_p50_us: snapshot.recent_latency_us.admit.p50,
+        admit_p99_us: snapshot.recent_latency_us.admit.p99,
+        end_to_end_p50_us: snapshot.recent_latency_us.end_to_end.p50,
+        end_to_end_p99_us: snapshot.recent_latency_us.end_to_end.p99,
     }
 }
 
@@ -276,5 +336,72 @@ fn process_state() -> ProcessState {
         rss_bytes: rss_kib * 1024,
         cpu_seconds: ticks as f64 / 100.0,
         open_files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(at_ms: u64) -> Point {
+        Point {
+            at_ms,
+            ..Point::default()
+        }
+    }
+
+    fn event(at_ms: u64, kind: EventKind) -> Event {
+        Event { at_ms, kind }
+    }
+
+    fn scale(at_ms: u64) -> Event {
+        event(
+            at_ms,
+            EventKind::Scale {
+                from: 1,
+                to: 2,
+                reason: "more loans".to_owned(),
+            },
+        )
+    }
+
+    #[test]
+    fn the_past_is_bounded_and_keeps_the_newest() {
+        let mut past = Past::default();
+        for at_ms in 0..10_000 {
+            past.add_point(point(at_ms));
+            past.add_event(scale(at_ms));
+        }
+        assert_eq!(past.points.len(), POINTS_LEN_MAX);
+        assert_eq!(past.events.len(), EVENTS_LEN_MAX);
+        assert_eq!(past.points.back().map(|point| point.at_ms), Some(9_999));
+        assert_eq!(past.events.back(), Some(&scale(9_999)));
+    }
+
+    #[test]
+    fn the_past_is_told_from_an_instant_on() {
+        let mut past = Past::default();
+        for at_ms in [1_000, 2_000, 3_000] {
+            past.add_point(point(at_ms));
+            past.add_event(scale(at_ms));
+        }
+        let told = past.since(2_000);
+        assert_eq!(told.points, [point(2_000), point(3_000)]);
+        assert_eq!(told.events, [scale(2_000), scale(3_000)]);
+        assert_eq!(past.since(3_001), History::default());
+    }
+
+    #[test]
+    fn failures_are_not_kept() {
+        let mut past = Past::default();
+        past.add_event(event(
+            1,
+            EventKind::Failure {
+                loan_id: "A".to_owned(),
+                error_type: "out_of_range".to_owned(),
+                attempt: 1,
+            },
+        ));
+        assert_eq!(past.since(0), History::default());
     }
 }

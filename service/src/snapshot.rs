@@ -29,6 +29,9 @@ pub struct Snapshot {
     pub rates: Rates,
     /// Latencies in microseconds since the process started.
     pub latency_us: Latencies,
+    /// Latencies in microseconds over the last whole second.
+    #[serde(default)]
+    pub recent_latency_us: RecentLatencies,
     /// How Redis is.
     pub redis: RedisState,
     /// How MongoDB is.
@@ -137,6 +140,16 @@ pub struct Latencies {
     pub end_to_end: Percentiles,
 }
 
+/// What a client waits for and what a loan takes, over the last whole second: what a chart shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentLatencies {
+    /// From the whole body to Redis's confirmation.
+    pub admit: Percentiles,
+    /// From the whole body to MongoDB's confirmation.
+    pub end_to_end: Percentiles,
+}
+
 /// Percentiles of one latency, in microseconds. All zero while `count` is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -188,7 +201,7 @@ pub struct ProcessState {
     pub open_files: u64,
 }
 
-/// One second of the history that a new WebSocket client gets first.
+/// One second of the history. Latencies are of that second, 0 when there was nothing to measure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
@@ -203,8 +216,20 @@ pub struct Point {
     pub in_flight: u64,
     pub unrecorded: u64,
     pub workers: u64,
+    pub admit_p50_us: u64,
     pub admit_p99_us: u64,
+    pub end_to_end_p50_us: u64,
     pub end_to_end_p99_us: u64,
+}
+
+/// What `GET /api/history` answers, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct History {
+    /// A point a second.
+    pub points: Vec<Point>,
+    /// What happened meanwhile, but for failures: those are in `/api/errors`.
+    pub events: Vec<Event>,
 }
 
 /// Something that happened, told as it happens.

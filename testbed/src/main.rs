@@ -13,6 +13,10 @@ use testbed::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+mod control;
+
+use control::Orders;
+
 /// Private Redis, mongod and service processes. All of them end with this command.
 #[derive(Parser)]
 #[command(version)]
@@ -31,6 +35,10 @@ enum Command {
         /// The service's port on 127.0.0.1; 0 takes a free one
         #[arg(long, default_value_t = 8080)]
         port: u16,
+        /// Print the addresses as JSON and obey orders on standard input: kill, start, freeze or thaw, and service,
+        /// redis or mongodb
+        #[arg(long)]
+        control: bool,
         /// More arguments for the service
         #[arg(last = true)]
         service: Vec<String>,
@@ -45,8 +53,9 @@ async fn main() -> ExitCode {
         Command::Run {
             data,
             port,
+            control,
             service,
-        } => run(&data, port, service).await,
+        } => run(&data, port, control, service).await,
         Command::Servers => servers().await,
     };
     match done {
@@ -58,7 +67,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(data: &Path, port: u16, arguments: Vec<String>) -> Result<ExitCode, TestbedError> {
+async fn run(
+    data: &Path,
+    port: u16,
+    is_controlled: bool,
+    arguments: Vec<String>,
+) -> Result<ExitCode, TestbedError> {
     let interrupted = interruption()?;
     fs::create_dir_all(data).map_err(io(format!("make {}", data.display())))?;
     let data = fs::canonicalize(data).map_err(io(format!("resolve {}", data.display())))?;
@@ -88,6 +102,21 @@ async fn run(data: &Path, port: u16, arguments: Vec<String>) -> Result<ExitCode,
         stack = start => stack?,
         () = &mut interrupted => return Ok(ExitCode::from(130)),
     };
+    if is_controlled {
+        println!("{}", control::addresses(&stack));
+        let mut orders = Orders::listen();
+        loop {
+            let order = tokio::select! {
+                () = &mut interrupted => None,
+                order = orders.next() => order,
+            };
+            let Some(order) = order else {
+                stack.stop().await?;
+                return Ok(ExitCode::SUCCESS);
+            };
+            println!("{}", control::obey(&mut stack, &order).await);
+        }
+    }
     // The service says in its log how to log in.
     eprint!("{}", stack.service.log());
     println!("dashboard  {}/", stack.service.url());

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -28,6 +31,7 @@ pub(crate) enum Problem {
         mongodb: bool,
         draining: bool,
     },
+    BadQuery(&'static str),
     NotFound(&'static str),
     MethodNotAllowed(&'static str),
     ForeignOrigin,
@@ -55,6 +59,7 @@ impl Problem {
             Self::QueueUnavailable => "queue_unavailable",
             Self::Draining => "draining",
             Self::NotReady { .. } => "not_ready",
+            Self::BadQuery(_) => "bad_query",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::ForeignOrigin => "foreign_origin",
@@ -65,7 +70,7 @@ impl Problem {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unreadable(_) | Self::Truncated => StatusCode::BAD_REQUEST,
+            Self::Unreadable(_) | Self::Truncated | Self::BadQuery(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -106,7 +111,7 @@ impl Problem {
                 if *mongodb { "up" } else { "down" },
                 if *draining { "draining" } else { "not draining" },
             ),
-            Self::NotFound(what) => (*what).to_owned(),
+            Self::BadQuery(what) | Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed(allowed) => format!("use {allowed}"),
             Self::ForeignOrigin => "this page's origin may not connect here".to_owned(),
             Self::NotAWebSocket => "this path speaks WebSocket, version 13".to_owned(),
@@ -162,6 +167,45 @@ pub(super) fn problem(problem: &Problem) -> Reply {
         reply
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    reply
+}
+
+/// How a file of the dashboard is sent.
+pub(super) struct PageHead {
+    pub(super) content_type: &'static str,
+    pub(super) encoding: Option<&'static str>,
+    /// Whether its name changes with its content.
+    pub(super) is_immutable: bool,
+}
+
+/// What the dashboard's pages may do: load from here and talk to here, and nothing else. `'self'`
+/// in `connect-src` covers the WebSocket.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// 200 with a file of the dashboard.
+pub(super) fn page(head: &PageHead, body: Bytes) -> Reply {
+    let mut reply = reply(StatusCode::OK, head.content_type, body);
+    let cache = if head.is_immutable {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-store"
+    };
+    let opener = HeaderName::from_static("cross-origin-opener-policy");
+    let headers = reply.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, cache),
+        (VARY, "accept-encoding"),
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (opener, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(encoding) = head.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     reply
 }

@@ -22,6 +22,8 @@ use crate::metrics::Metrics;
 use crate::snapshot::Message;
 use crate::worker::stopped;
 
+/// How far back the first message reaches.
+const HISTORY_SENT: Duration = Duration::from_secs(5 * 60);
 /// A client that takes nothing for this long is let go.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Clients have nothing to say but control frames.
@@ -89,7 +91,7 @@ where
     let mut snapshots = front.monitor.follow();
     let mut events = front.metrics.listen();
     let mut stop = front.stop.clone();
-    let points = front.monitor.history();
+    let points = front.monitor.history(HISTORY_SENT).points;
     send(&mut socket, &Message::History { points }).await?;
     loop {
         tokio::select! {

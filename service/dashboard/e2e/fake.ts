@@ -1,0 +1,256 @@
+// A service that is not one: it speaks the dashboard's protocol with made-up figures. For development and for the
+// measurement of frames and memory, where time must run faster or load must be higher than a real stack beside a
+// browser allows. The tests run against the real service.
+
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join, normalize } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { Failure, LiveEvent, Point, Snapshot } from '../src/api/types';
+
+const DIST = fileURLToPath(new URL('../dist', import.meta.url));
+const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
+const ERROR_TYPES = ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type'];
+
+/** Loans per second at a second of the run: quiet, a burst, quiet. */
+export type Load = (second: number) => number;
+
+export const burst: Load = (second) => (second % 120 < 20 ? 40 : second % 120 < 60 ? 500 : second % 120 < 65 ? 1400 : second % 120 < 90 ? 500 : 5) + Math.sin(second * 1.7) * 6 + 6;
+export const flood: Load = (second) => 5_000 + Math.sin(second / 3) * 300;
+
+export class Fake {
+  private readonly server: Server;
+  private readonly sockets = new Set<Duplex>();
+  private readonly points: Point[] = [];
+  private readonly events: LiveEvent[] = [];
+  private readonly failures: Failure[] = [];
+  private paused = false;
+  private readonly totals = { admitted: 0, processed: 0, recorded: 0, failed: 0 };
+  private queue = 0;
+  private workers = 1;
+  private atMs: number;
+  private readonly fromMs: number;
+
+  constructor(
+    private readonly load: Load,
+    pastSeconds: number,
+    private readonly failureShare = 0.02,
+  ) {
+    this.fromMs = Date.now() - pastSeconds * 1000;
+    this.atMs = this.fromMs;
+    for (let second = 0; second < pastSeconds; second += 1) this.advance(1_000, true);
+    this.server = createServer((request, response) => this.answer(request.url ?? '/', request.method ?? 'GET', request.headers.authorization, response));
+    this.server.on('upgrade', (request, socket: Duplex) => {
+      const accept = createHash('sha1')
+        .update(`${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`);
+      this.sockets.add(socket);
+      socket.on('close', () => this.sockets.delete(socket));
+      socket.on('error', () => this.sockets.delete(socket));
+      this.send({ type: 'history', points: this.points.slice(-300) }, socket);
+    });
+  }
+
+  listen(port = 0): Promise<string> {
+    return new Promise((resolve) => this.server.listen(port, '127.0.0.1', () => resolve(`http://127.0.0.1:${(this.server.address() as AddressInfo).port}`)));
+  }
+
+  close(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+
+  /** Lets time pass, and tells every page. */
+  advance(ms: number, isPast = false): void {
+    const second = (this.atMs - this.fromMs) / 1000;
+    const seconds = ms / 1000;
+    const arriving = this.paused ? 0 : Math.round(this.load(second) * seconds);
+    const capacity = Math.round(this.workers * 260 * seconds);
+    const waiting = this.queue + arriving;
+    const done = Math.min(waiting, this.load(0) > 2_000 ? waiting : capacity);
+    this.queue = waiting - done;
+    const wanted = Math.max(1, Math.min(5, Math.ceil(this.queue / 50)));
+    const before = this.totals.processed;
+    const wholeSecond = Math.floor(second + seconds) > Math.floor(second);
+    this.atMs += ms;
+    if (wholeSecond && wanted !== this.workers && (wanted > this.workers || second % 7 < 1)) {
+      this.happen({ atMs: this.atMs, kind: 'scale', from: this.workers, to: wanted, reason: `${this.queue} queued loans call for ${wanted}` }, isPast);
+      this.workers = wanted;
+    }
+    if (this.load === burst && wholeSecond) this.markRun(Math.floor(second + seconds), isPast);
+    this.totals.admitted += arriving;
+    this.totals.recorded += before - this.totals.recorded + Math.round(done * 0.7);
+    this.totals.processed += done;
+    this.totals.recorded = Math.min(this.totals.recorded, this.totals.processed);
+    const failing = Math.round(done * this.failureShare);
+    this.totals.failed += failing;
+    for (let index = 0; index < failing; index += 1) this.fail(index, isPast);
+    if (isPast || wholeSecond) {
+      this.points.push(this.point());
+      if (this.points.length > 1_800) this.points.shift();
+    }
+    if (!isPast) this.send({ type: 'snapshot', snapshot: this.snapshot(arriving / seconds, done / seconds) });
+  }
+
+  private markRun(second: number, isPast: boolean): void {
+    const at = second % 120;
+    const run = (marker: 'start' | 'phase' | 'latency' | 'end' | 'fault', more: object) =>
+      this.happen({ atMs: this.atMs, kind: 'run', runId: `run-${Math.floor(second / 120)}`, scenario: 'burst-500', marker, ...more }, isPast);
+    if (at === 1) run('start', {});
+    if (at === 1) run('phase', { name: 'warm-up' });
+    if (at === 20) run('phase', { name: 'steady' });
+    if (at === 60) run('phase', { name: 'burst' });
+    if (at === 62) run('fault', { name: 'kill -9 of Redis' });
+    if (at === 65) run('phase', { name: 'after' });
+    if (at === 90) run('phase', { name: 'drain' });
+    if (at === 100) run('end', { verdict: 'pass' });
+    if (at > 1 && at < 90) {
+      const p50 = 2_400 + Math.random() * 800 + this.queue;
+      run('latency', { responseUs: { count: 500, p50, p90: p50 * 2, p99: p50 * 4, p999: p50 * 6, max: p50 * 8 } });
+    }
+  }
+
+  private happen(event: LiveEvent, isPast: boolean): void {
+    if (event.kind !== 'failure') this.events.push(event);
+    if (this.events.length > 3_600) this.events.shift();
+    if (!isPast) this.send({ type: 'event', event });
+  }
+
+  private fail(index: number, isPast: boolean): void {
+    const number = this.totals.failed + index;
+    const errorType = ERROR_TYPES[number % 7 > 3 ? 0 : number % 4] ?? 'poison';
+    const loanId = `GC-${String(number).padStart(6, '0')}`;
+    const at = new Date(this.atMs).toISOString();
+    this.failures.push({
+      loanId,
+      attempt: 1,
+      errorType,
+      faults: [{ field: 'creditScore', rule: 'integer 300 to 900', errorType, value: '120' }, ...(number % 3 === 0 ? [{ field: 'applicant.email', rule: 'a plausible address', errorType: 'invalid_format', value: 'nobody' }] : [])],
+      applicantEmail: `ada${number % 40}@example.org`,
+      receivedAt: at,
+      failedAt: at,
+    });
+    if (this.failures.length > 20_000) this.failures.splice(0, 10_000);
+    if (!isPast && index < 50) this.happen({ atMs: this.atMs, kind: 'failure', loanId, errorType, attempt: 1 }, false);
+  }
+
+  private point(): Point {
+    const admit = 1_200 + Math.random() * 500 + this.queue * 3;
+    return {
+      atMs: Math.round(this.atMs),
+      received: this.totals.admitted,
+      admitted: this.totals.admitted,
+      processed: this.totals.processed,
+      recorded: this.totals.recorded,
+      failed: this.totals.failed,
+      queueDepth: this.queue,
+      inFlight: 12,
+      unrecorded: this.totals.processed - this.totals.recorded,
+      workers: this.workers,
+      admitP50Us: Math.round(admit / 3),
+      admitP99Us: Math.round(admit),
+      endToEndP50Us: Math.round(180_000 + this.queue * 300),
+      endToEndP99Us: Math.round(320_000 + this.queue * 900),
+    };
+  }
+
+  private snapshot(admitted: number, processed: number): Snapshot {
+    const point = this.point();
+    const percentiles = (p50: number, p99: number) => ({ count: 1_000, p50, p90: p50 * 2, p99, p999: p99 * 2, max: p99 * 3 });
+    const admit = percentiles(point.admitP50Us, point.admitP99Us);
+    const endToEnd = percentiles(point.endToEndP50Us, point.endToEndP99Us);
+    const by = (share: number) => Math.round(this.totals.failed * share);
+    return {
+      atMs: point.atMs,
+      instance: 'fake',
+      version: '0.1.0',
+      gitCommit: 'unknown',
+      uptimeSeconds: (this.atMs - this.fromMs) / 1000,
+      counters: {
+        received: point.received,
+        admitted: point.admitted,
+        replayed: 0,
+        rejected: {},
+        processed: point.processed,
+        accepted: point.processed - point.failed,
+        failed: { out_of_range: by(0.55), missing_field: by(0.2), invalid_format: by(0.17), wrong_type: by(0.08) },
+        failedByApplicant: Array.from({ length: 20 }, (_, index) => ({ applicant: `ada${index}@example.org`, count: Math.round((this.totals.failed * 0.05) / (1 + index * 0.2)) })),
+        retried: 0,
+        recordedLoans: point.recorded,
+        recordedFailures: 0,
+        redelivered: 0,
+        lostCommitRaces: 0,
+        duplicateKeys: 0,
+      },
+      gauges: {
+        queueDepth: this.queue,
+        inFlight: 12,
+        unrecorded: point.unrecorded,
+        failedWaiting: this.totals.failed,
+        workers: this.workers,
+        workersMax: 5,
+        connections: 12,
+        webSocketClients: this.sockets.size,
+        paused: this.paused,
+        instances: 2,
+        oldestWaitingMs: this.queue * 2,
+      },
+      rates: { received: admitted, admitted, processed, recorded: processed },
+      latencyUs: { admit, queueWait: admit, process: admit, commit: admit, record: endToEnd, endToEnd },
+      recentLatencyUs: { admit, endToEnd },
+      redis: { up: true, version: '7.0.15', appendfsync: 'always', usedMemoryBytes: 5_300_000, maxMemoryBytes: 0, durable: true },
+      mongodb: { up: true, version: '6.0.5' },
+      process: { rssBytes: 48_000_000, cpuSeconds: 12, openFiles: 60 },
+    };
+  }
+
+  private send(message: unknown, to?: Duplex): void {
+    const text = Buffer.from(JSON.stringify(message));
+    const head =
+      text.length < 126
+        ? Buffer.from([0x81, text.length])
+        : text.length < 65_536
+          ? Buffer.from([0x81, 126, text.length >> 8, text.length & 255])
+          : Buffer.concat([Buffer.from([0x81, 127, 0, 0, 0, 0]), Buffer.from([(text.length >>> 24) & 255, (text.length >>> 16) & 255, (text.length >>> 8) & 255, text.length & 255])]);
+    const frame = Buffer.concat([head, text]);
+    for (const socket of to === undefined ? this.sockets : [to]) socket.write(frame);
+  }
+
+  private answer(url: string, method: string, authorization: string | undefined, response: ServerResponse): ServerResponse {
+    const { pathname, searchParams } = new URL(url, 'http://fake');
+    const json = (value: unknown, status = 200) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+    const isAdmin = authorization === 'Bearer secret';
+    if (pathname === '/api/history') {
+      const from = this.atMs - Number(searchParams.get('minutes') ?? 30) * 60_000;
+      return json({ points: this.points.filter((point) => point.atMs >= from), events: this.events.filter((event) => event.atMs >= from) });
+    }
+    if (pathname === '/api/session') return isAdmin ? json({ admin: true }) : json({ status: 403, title: 'Forbidden', errorType: 'forbidden' }, 403);
+    if (pathname.startsWith('/api/control') && method === 'POST') {
+      this.paused = pathname.endsWith('pause');
+      this.happen({ atMs: this.atMs, kind: this.paused ? 'pause' : 'resume' }, false);
+      return json({ paused: this.paused });
+    }
+    if (pathname === '/api/loans/retry') return json({ requeued: 12, skipped: 0, remaining: 3 });
+    if (pathname === '/api/errors') {
+      const [loanId, errorType, limit, cursor] = ['loanId', 'errorType', 'limit', 'cursor'].map((name) => searchParams.get(name));
+      const all = this.failures.filter((failure) => (loanId == null || failure.loanId === loanId) && (errorType == null || failure.errorType === errorType));
+      const end = cursor == null ? all.length : Number(cursor);
+      const start = Math.max(0, end - Number(limit ?? 50));
+      return json({ errors: all.slice(start, end).reverse(), nextCursor: start > 0 ? String(start) : null });
+    }
+    if (pathname.startsWith('/api/loans/')) {
+      const failure = this.failures.findLast((candidate) => candidate.loanId === decodeURIComponent(pathname.slice(11)));
+      if (failure === undefined) return json({ status: 404, title: 'Not Found', detail: 'no loan with this id', errorType: 'not_found' }, 404);
+      const steps = ['received', 'queued', 'claimed', 'processed', 'recorded'].map((step, index) => ({ step, at: new Date(Date.parse(failure.failedAt) + index * 37).toISOString() }));
+      return json({ loanId: failure.loanId, status: 'failed', receivedAt: failure.receivedAt, steps, attempts: [failure] });
+    }
+    const file = join(DIST, normalize(pathname === '/' ? '/index.html' : pathname));
+    if (!file.startsWith(DIST) || !existsSync(file)) return json({ status: 404, title: 'Not Found' }, 404);
+    return response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
+  }
+}

@@ -1,0 +1,1 @@
+export function schemaOf(document: unknown): Promise<string>;

@@ -1,0 +1,90 @@
+// The calls that the page makes. Every fault becomes an `ApiError` with a sentence for a person.
+
+import type { Control, FailurePage, History, LoanState, ProblemBody, RetryResult } from './types';
+
+const TIMEOUT_MS = 15_000;
+
+export class ApiError extends Error {
+  constructor(
+    /** The status code; 0 when there was no answer. */
+    readonly status: number,
+    readonly errorType: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+interface Call {
+  method?: 'GET' | 'POST' | 'PATCH';
+  token?: string | null;
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+}
+
+async function call<T>(path: string, { method = 'GET', token, body, signal }: Call = {}): Promise<T> {
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (token != null) headers.authorization = `Bearer ${token}`;
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+      cache: 'no-store',
+    });
+  } catch (error) {
+    if (signal?.aborted === true) throw error;
+    throw new ApiError(0, 'unreachable', limit.aborted ? 'The service did not answer in time.' : 'The service cannot be reached.');
+  }
+  if (response.ok) return (await response.json()) as T;
+  throw await problemOf(response);
+}
+
+async function problemOf(response: Response): Promise<ApiError> {
+  try {
+    const problem = (await response.json()) as ProblemBody;
+    return new ApiError(response.status, problem.errorType ?? 'unknown', sentence(problem.detail ?? problem.title));
+  } catch {
+    return new ApiError(response.status, 'unknown', `The service answered ${response.status}.`);
+  }
+}
+
+/** A capital at the begin and a point at the end. */
+export function sentence(text: string): string {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+export function fetchHistory(minutes: number): Promise<History> {
+  return call(`/api/history?minutes=${minutes}`);
+}
+
+export function fetchFailures(query: URLSearchParams, signal?: AbortSignal): Promise<FailurePage> {
+  return call(`/api/errors?${query.toString()}`, { signal });
+}
+
+export function fetchLoan(loanId: string, token: string | null, signal?: AbortSignal): Promise<LoanState> {
+  return call(`/api/loans/${encodeURIComponent(loanId)}`, { token, signal });
+}
+
+export function checkSession(token: string): Promise<{ admin: boolean }> {
+  return call('/api/session', { token });
+}
+
+export function setPaused(paused: boolean, token: string): Promise<Control> {
+  return call(paused ? '/api/control/pause' : '/api/control/resume', { method: 'POST', token });
+}
+
+export type RetryRequest =
+  | Record<string, never>
+  | { errorType: string }
+  | { loanIds: string[] }
+  | { loanIds: [string]; correction: unknown };
+
+export function retry(request: RetryRequest, token: string): Promise<RetryResult> {
+  return call('/api/loans/retry', { method: 'PATCH', token, body: request });
+}

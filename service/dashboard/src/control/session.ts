@@ -1,0 +1,89 @@
+// Who is logged in: an admin token, kept for this tab alone.
+
+import { ApiError, checkSession } from '../api/client';
+
+const KEY = 'sluice-token';
+
+export type SessionState =
+  | { phase: 'anonymous'; message: string | null }
+  | { phase: 'checking'; token: string }
+  | { phase: 'admin'; token: string };
+
+/** Why controls do not work, or `null` when they do. */
+export function refusal(state: SessionState): string | null {
+  if (state.phase === 'admin') return null;
+  return state.phase === 'checking' ? 'Logging in …' : 'Log in first';
+}
+
+/** The token in a login link, `#token=…`. */
+export function tokenOfHash(hash: string): string | null {
+  const token = new URLSearchParams(hash.replace(/^#/, '')).get('token');
+  return token === null || token === '' ? null : token;
+}
+
+export class Session {
+  state: SessionState = { phase: 'anonymous', message: null };
+  private readonly listeners = new Set<() => void>();
+  private again: ReturnType<typeof setTimeout> | undefined;
+
+  /** Takes the token out of the address, so that neither a copied address nor the history holds it. */
+  start(): void {
+    const linked = tokenOfHash(location.hash);
+    if (linked !== null) history.replaceState(history.state, '', location.pathname + location.search);
+    const token = linked ?? sessionStorage.getItem(KEY);
+    if (token !== null) void this.login(token);
+    window.addEventListener('hashchange', () => {
+      const late = tokenOfHash(location.hash);
+      if (late === null) return;
+      history.replaceState(history.state, '', location.pathname + location.search);
+      void this.login(late);
+    });
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  /** Whether the service accepts the token. */
+  async login(token: string): Promise<boolean> {
+    clearTimeout(this.again);
+    this.set({ phase: 'checking', token });
+    try {
+      await checkSession(token);
+      sessionStorage.setItem(KEY, token);
+      this.set({ phase: 'admin', token });
+      return true;
+    } catch (error) {
+      const isRefused = error instanceof ApiError && (error.status === 401 || error.status === 403);
+      if (isRefused) {
+        sessionStorage.removeItem(KEY);
+        this.set({ phase: 'anonymous', message: 'The service does not accept this token.' });
+      } else {
+        // The token may be good: it is tried again when the service is back.
+        sessionStorage.setItem(KEY, token);
+        this.set({ phase: 'anonymous', message: error instanceof Error ? error.message : 'Logging in failed.' });
+        this.again = setTimeout(() => void this.login(token), 3_000);
+      }
+      return false;
+    }
+  }
+
+  logout(message: string | null = null): void {
+    clearTimeout(this.again);
+    sessionStorage.removeItem(KEY);
+    this.set({ phase: 'anonymous', message });
+  }
+
+  /** After an admin call was refused: the token is not good any more. */
+  refused(error: unknown): void {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
+      this.logout('The service no longer accepts this token: it was started with another one.');
+    }
+  }
+
+  private set(state: SessionState): void {
+    this.state = state;
+    for (const listener of this.listeners) listener();
+  }
+}

@@ -1,0 +1,66 @@
+import { useEffect, useState } from 'react';
+import { words } from '../format';
+import { Button } from '../ui/button';
+import { isFiltered, noFilters, type Filters } from './filters';
+
+export const ERROR_TYPES = ['missing_field', 'wrong_type', 'out_of_range', 'invalid_format', 'poison'] as const;
+
+/** The filters of the log; each applies at once, a loan's id when it is whole. */
+export function FilterBar({ filters, onChange }: { filters: Filters; onChange: (filters: Filters) => void }) {
+  const [loanId, setLoanId] = useState(filters.loanId);
+  useEffect(() => setLoanId(filters.loanId), [filters.loanId]);
+  return (
+    <form
+      role="search"
+      aria-label="Filter the error log"
+      className="flex flex-wrap items-end gap-2"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onChange({ ...filters, loanId: loanId.trim() });
+      }}
+    >
+      <Field label="Loan" className="min-w-32 flex-1">
+        <input
+          className="field w-full font-mono text-[0.8125rem]"
+          type="search"
+          placeholder="Any id"
+          value={loanId}
+          onChange={(event) => {
+            setLoanId(event.target.value);
+            // The cross of a search field clears it.
+            if (event.target.value === '' && filters.loanId !== '') onChange({ ...filters, loanId: '' });
+          }}
+          onBlur={() => loanId.trim() !== filters.loanId && onChange({ ...filters, loanId: loanId.trim() })}
+        />
+      </Field>
+      <Field label="Type" className="min-w-36 flex-1">
+        <select className="field w-full" value={filters.errorType} onChange={(event) => onChange({ ...filters, errorType: event.target.value })}>
+          <option value="">Any type</option>
+          {ERROR_TYPES.map((type) => (
+            <option key={type} value={type}>
+              {words(type)}
+            </option>
+          ))}
+        </select>
+      </Field>
+      <Field label="From" className="flex-1">
+        <input className="field numeric w-full" type="datetime-local" step="1" value={filters.from} onChange={(event) => onChange({ ...filters, from: event.target.value })} />
+      </Field>
+      <Field label="To" className="flex-1">
+        <input className="field numeric w-full" type="datetime-local" step="1" value={filters.to} onChange={(event) => onChange({ ...filters, to: event.target.value })} />
+      </Field>
+      <Button icon="close" kind="ghost" reason={isFiltered(filters) ? null : 'No filter is set'} onClick={() => onChange(noFilters)}>
+        Clear
+      </Button>
+    </form>
+  );
+}
+
+function Field({ label, className, children }: { label: string; className: string; children: React.ReactNode }) {
+  return (
+    <label className={`block min-w-0 ${className}`}>
+      <span className="block pb-0.5 text-xs text-muted">{label}</span>
+      {children}
+    </label>
+  );
+}

@@ -1,0 +1,95 @@
+import { memo, useId } from 'react';
+import type { Failure } from '../api/types';
+import { clock, instant, words } from '../format';
+import { LoanDetails } from '../loan/details';
+import { Icon } from '../ui/icons';
+import { keyOf, type LogState } from './log';
+
+interface Props {
+  log: LogState;
+  isFiltered: boolean;
+  onToggle: (key: string) => void;
+  /** A loan was queued again: the log may be another one now. */
+  onChanged: () => void;
+}
+
+/** The rows of one page; one of them may be open. */
+export function LogTable({ log, isFiltered, onToggle, onChanged }: Props) {
+  const { rows, phase, openKey } = log;
+  if (rows.length === 0) {
+    return (
+      <div className="grid h-40 place-items-center rounded-lg border border-dashed border-line px-4 text-center text-muted" data-testid="log-empty">
+        {phase === 'loading' ? 'Reading the log …' : phase === 'failed' ? 'The log cannot be read.' : isFiltered ? 'No failure matches these filters.' : 'No loan has failed. This is how it should be.'}
+      </div>
+    );
+  }
+  return (
+    <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`} aria-busy={phase === 'loading'}>
+      <div className="hidden grid-cols-[1rem_4.5rem_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)] gap-3 border-b border-line px-2 pb-1 text-xs text-muted @xl:grid" aria-hidden="true">
+        <span />
+        <span>Time</span>
+        <span>Loan</span>
+        <span>Type</span>
+        <span>What is wrong</span>
+        <span>Applicant</span>
+      </div>
+      <ul data-testid="log">
+        {rows.map((failure) => {
+          const key = keyOf(failure);
+          return <Row key={key} failure={failure} isOpen={key === openKey} onToggle={onToggle} onChanged={onChanged} />;
+        })}
+      </ul>
+    </div>
+  );
+}
+
+interface RowProps {
+  failure: Failure;
+  isOpen: boolean;
+  onToggle: (key: string) => void;
+  onChanged: () => void;
+}
+
+const Row = memo(function Row({ failure, isOpen, onToggle, onChanged }: RowProps) {
+  const details = useId();
+  const atMs = Date.parse(failure.failedAt);
+  const fault = failure.faults[0];
+  const more = failure.faults.length - 1;
+  return (
+    <li className="border-b border-line last:border-b-0" data-loan={failure.loanId}>
+      <button
+        type="button"
+        aria-expanded={isOpen}
+        aria-controls={isOpen ? details : undefined}
+        className="grid w-full grid-cols-[1rem_minmax(0,1fr)_auto] items-baseline gap-x-3 gap-y-0.5 rounded-md px-2 py-1.5 text-left hover:bg-raised @xl:grid-cols-[1rem_4.5rem_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)]"
+        onClick={() => onToggle(keyOf(failure))}
+      >
+        <Icon name={isOpen ? 'down' : 'right'} className="translate-y-0.5 text-muted" />
+        <time className="numeric text-[0.8125rem] text-muted @max-xl:order-2" dateTime={failure.failedAt} title={instant(atMs)}>
+          {clock(atMs)}
+        </time>
+        <span className="truncate font-mono text-[0.8125rem] font-medium @max-xl:order-1">
+          {failure.loanId}
+          {failure.attempt > 1 && <span className="ml-1.5 font-sans text-muted">attempt {failure.attempt}</span>}
+        </span>
+        <span className="truncate text-bad @max-xl:order-3 @max-xl:col-start-2">{words(failure.errorType)}</span>
+        <span className="truncate @max-xl:order-4 @max-xl:col-span-2 @max-xl:col-start-2">
+          {fault === undefined ? (
+            <span className="text-muted">–</span>
+          ) : (
+            <>
+              <span className="font-medium">{fault.field}</span> <span className="text-muted">{fault.rule}</span>
+              {more > 0 && <span className="ml-1.5 rounded bg-raised px-1 text-[0.8125rem] text-muted">+{more}</span>}
+            </>
+          )}
+        </span>
+        <span className="truncate text-muted @max-xl:hidden">{failure.applicantEmail ?? '–'}</span>
+      </button>
+      {isOpen && (
+        <div id={details} className="px-2 pt-1 pb-4 sm:pl-9">
+          <LoanDetails loanId={failure.loanId} failure={failure} onChanged={onChanged} />
+        </div>
+      )}
+    </li>
+  );
+});

@@ -1,0 +1,81 @@
+// What happened, newest first: scaling steps with their reasons, pauses, retries, a run's phases and verdict.
+
+import type { LiveEvent } from '../api/types';
+import { instant, plural } from '../format';
+import { Icon, type IconName } from '../ui/icons';
+import { useLive } from '../ui/store';
+
+const SHOWN_MAX = 60;
+
+export function Activity() {
+  const events = useLive((state) => state.events);
+  const shown = events.slice(-SHOWN_MAX).reverse();
+  return (
+    <section aria-labelledby="activity" className="card flex min-h-0 min-w-0 flex-col 3xl:flex-1">
+      <h2 id="activity" className="px-4 pt-3 pb-2 text-base font-semibold">
+        Activity
+      </h2>
+      {shown.length === 0 ? (
+        <p className="px-4 pb-4 text-muted">Nothing yet. Scaling steps, pauses, retries and load runs appear here.</p>
+      ) : (
+        <ol className="max-h-72 min-h-0 flex-1 overflow-y-auto pb-2 3xl:max-h-none" tabIndex={0} aria-label="Activity, newest first">
+          {shown.map((event) => (
+            <Entry key={`${event.atMs} ${textOf(event)}`} event={event} />
+          ))}
+        </ol>
+      )}
+    </section>
+  );
+}
+
+function Entry({ event }: { event: LiveEvent }) {
+  const { icon, tone } = lookOf(event);
+  return (
+    <li className="flex items-start gap-2.5 px-4 py-1.5">
+      <Icon name={icon} className={`mt-0.5 ${tone}`} />
+      <span className="min-w-0 flex-1 wrap-anywhere">{textOf(event)}</span>
+      <time className="numeric shrink-0 text-[0.8125rem] text-muted" dateTime={new Date(event.atMs).toISOString()}>
+        {instant(event.atMs)}
+      </time>
+    </li>
+  );
+}
+
+function lookOf(event: LiveEvent): { icon: IconName; tone: string } {
+  switch (event.kind) {
+    case 'scale':
+      return event.to > event.from ? { icon: 'up', tone: 'text-workers' } : { icon: 'down', tone: 'text-muted' };
+    case 'pause':
+      return { icon: 'pause', tone: 'text-warn' };
+    case 'resume':
+      return { icon: 'play', tone: 'text-good' };
+    case 'retry':
+      return { icon: 'retry', tone: 'text-accent' };
+    case 'run':
+      if (event.marker === 'fault') return { icon: 'flag', tone: 'text-bad' };
+      if (event.marker === 'end') return event.verdict === 'pass' ? { icon: 'good', tone: 'text-good' } : { icon: 'bad', tone: 'text-bad' };
+      return { icon: 'flag', tone: 'text-accent' };
+    case 'failure':
+      return { icon: 'bad', tone: 'text-bad' };
+  }
+}
+
+function textOf(event: LiveEvent): string {
+  switch (event.kind) {
+    case 'scale':
+      return `Workers ${event.from} → ${event.to}: ${event.reason}`;
+    case 'pause':
+      return 'Ingestion paused';
+    case 'resume':
+      return 'Ingestion resumed';
+    case 'retry':
+      return `${plural(event.requeued, 'failed loan')} queued again`;
+    case 'run':
+      if (event.marker === 'start') return `Load run of ${event.scenario} begins`;
+      if (event.marker === 'phase') return `Phase ${event.name ?? ''}`;
+      if (event.marker === 'fault') return `Fault: ${event.name ?? ''}`;
+      return `Load run of ${event.scenario} ends: ${event.verdict ?? 'no verdict'}`;
+    case 'failure':
+      return `${event.loanId} failed: ${event.errorType}`;
+  }
+}

@@ -1,0 +1,86 @@
+// What is not as it should be, loud, one line each. When all is well nothing is here.
+
+import type { ReactNode } from 'react';
+import { Button } from '../ui/button';
+import { Icon } from '../ui/icons';
+import { resume } from '../control/actions';
+import { refusal } from '../control/session';
+import { clock, instant } from '../format';
+import { buildOf } from '../live/store';
+import { useLive, useSession } from '../ui/store';
+
+export function Banners() {
+  const { snapshot, connection, heardAtMs, events, firstVersion } = useLive((state) => state);
+  const session = useSession();
+  const isLost = connection.phase === 'waiting' || connection.phase === 'stale' || (connection.phase === 'connecting' && connection.failures > 0);
+  const pausedAt = events.findLast((event) => event.kind === 'pause' || event.kind === 'resume');
+  const isDurable = snapshot === null || (snapshot.redis.durable ?? (snapshot.redis.appendfsync === 'always' || snapshot.redis.appendfsync === ''));
+  const loginMessage = session.phase === 'anonymous' ? session.message : null;
+  return (
+    <div className="empty:hidden" role="region" aria-label="Notices" aria-live="polite">
+      {isLost && (
+        <Banner kind="bad">
+          {connection.phase === 'stale' ? 'The service is silent.' : 'The service cannot be reached.'}{' '}
+          {heardAtMs === null ? 'There are no figures yet.' : `The figures are of ${clock(heardAtMs)} and no longer live.`}
+        </Banner>
+      )}
+      {snapshot !== null && !isLost && (
+        <>
+          {!snapshot.redis.up && <Banner kind="bad">Redis does not answer. Loans cannot be admitted; requests are answered 503 and must be sent again.</Banner>}
+          {!snapshot.mongodb.up && (
+            <Banner kind="bad">MongoDB does not answer. Loans are admitted and processed; results wait in Redis until it is back.</Banner>
+          )}
+          {!isDurable && (
+            <Banner kind="warn">
+              Redis runs with appendfsync {snapshot.redis.appendfsync}: a crash may lose loans that were answered 202. Set appendonly yes and
+              appendfsync always.
+            </Banner>
+          )}
+          {snapshot.gauges.paused && (
+            <Banner
+              kind="warn"
+              action={
+                <Button small reason={refusal(session)} onClick={() => void resume()}>
+                  Resume
+                </Button>
+              }
+            >
+              Ingestion is paused{pausedAt?.kind === 'pause' ? ` since ${instant(pausedAt.atMs)}` : ''}. New requests are answered 503; queued loans
+              are still processed.
+            </Banner>
+          )}
+          {firstVersion !== null && firstVersion !== buildOf(snapshot) && (
+            <Banner
+              kind="info"
+              action={
+                <Button small onClick={() => location.reload()}>
+                  Load again
+                </Button>
+              }
+            >
+              The service was updated. This page is of the version before.
+            </Banner>
+          )}
+        </>
+      )}
+      {loginMessage !== null && <Banner kind="warn">{loginMessage}</Banner>}
+    </div>
+  );
+}
+
+const LOOKS = {
+  bad: { colour: 'bg-bad-soft text-bad', icon: 'bad' },
+  warn: { colour: 'bg-warn-soft text-warn', icon: 'warn' },
+  info: { colour: 'bg-accent-soft text-accent', icon: 'retry' },
+} as const;
+
+function Banner({ kind, action, children }: { kind: keyof typeof LOOKS; action?: ReactNode; children: ReactNode }) {
+  const { colour, icon } = LOOKS[kind];
+  return (
+    <div className={`flex items-center gap-3 border-b border-line px-3 py-2 font-medium sm:px-5 3xl:px-8 ${colour}`} data-banner={kind}>
+      <Icon name={icon} className="size-5" />
+      <p className="min-w-0 flex-1">{children}</p>
+      {action}
+    </div>
+  );
+}
