@@ -11,12 +11,13 @@ TEST_FEATURES := --features service/failpoints
 
 # The dashboard's pages, which the service's build embeds. Their packages are installed once for each lock file.
 DASHBOARD := service/dashboard
+NODE := $(CURDIR)/scripts/node.sh
 PACKAGES := $(DASHBOARD)/node_modules/.sluice-stamp
 PAGES := $(DASHBOARD)/dist/index.html
 PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
     $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts tsconfig.json)
 
-.PHONY: help servers pages build bench run test lint dashboard browser micro peak self-test capacity compare gate clean
+.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -24,13 +25,15 @@ help: ## this list
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
 
+tools: ## the Python tools that tests use, fetched once into .sluice/venv
+	@scripts/python-tools.sh
+
 $(PACKAGES): $(DASHBOARD)/package-lock.json
-	@command -v npm >/dev/null || { echo "the dashboard's build needs Node 20 and npm (apt-get install nodejs npm)" >&2; exit 2; }
-	cd $(DASHBOARD) && npm ci
+	cd $(DASHBOARD) && $(NODE) npm ci
 	@touch $@
 
 $(PAGES): $(PAGES_FROM) $(PACKAGES)
-	cd $(DASHBOARD) && npm run --silent build
+	cd $(DASHBOARD) && $(NODE) npm run --silent build
 	@touch $@
 
 pages: $(PAGES) ## the dashboard's pages
@@ -44,14 +47,14 @@ bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=bur
 run: servers build ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
 
-test: servers pages lint ## every check and every test, on real servers and in a real browser
+test: servers tools pages lint ## every check and every test, on real servers and in a real browser
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
 	$(MAKE) --no-print-directory dashboard
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests
 	cargo build --locked --workspace --bins $(TEST_FEATURES)
-	cd $(DASHBOARD) && npm run --silent check && npm run --silent e2e
+	cd $(DASHBOARD) && $(NODE) npm run --silent check && $(NODE) npm run --silent e2e
 
 browser: ## find Chromium, or install Debian's
 	@scripts/browser.sh

@@ -16,6 +16,10 @@ the API works as it is: <a href=\"/api/metrics\">/api/metrics</a>.</p></html>\n"
 
 fn main() {
     stamp_commit();
+    embed_pages();
+}
+
+fn embed_pages() {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     let dist = here.join("dashboard/dist");

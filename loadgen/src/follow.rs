@@ -81,7 +81,10 @@ impl Followed {
         match message {
             Message::History { .. } => {}
             Message::Event { event } => {
-                if let EventKind::Scale { from, to, reason } = event.kind {
+                if let EventKind::Scale {
+                    from, to, reason, ..
+                } = event.kind
+                {
                     self.scales.push(Scale {
                         at_ms: event.at_ms,
                         from,

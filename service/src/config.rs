@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::http::admin::AdminToken;
 use crate::limits::BODY_LEN_MAX;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -73,6 +74,15 @@ pub struct Config {
     /// Refuse to start on a Redis that may lose confirmed loans
     #[arg(long, env = "SLUICE_REQUIRE_DURABLE")]
     pub require_durable: bool,
+    /// The administrator's token; without it one is made and printed at start
+    #[arg(long, env = "SLUICE_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<AdminToken>,
+    /// Print the description of the HTTP interface (OpenAPI 3.1) and exit
+    #[arg(long)]
+    pub openapi: bool,
+    /// Ask the service at --listen whether it is ready, and exit: 0 if it is
+    #[arg(long)]
+    pub probe: bool,
     /// Form of the log, on standard error
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
@@ -176,6 +186,10 @@ impl Config {
         require(
             self.body_max >= 256 && self.body_max <= 1024 * 1024,
             "--body-max must be 256 to 1048576 bytes",
+        );
+        require(
+            self.admin_token.as_ref().is_none_or(AdminToken::is_good),
+            "--admin-token must have at least 8 visible ASCII characters and no space",
         );
         require(
             self.connections_max >= 1,

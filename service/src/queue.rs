@@ -16,8 +16,10 @@ use crate::loan::LoanId;
 
 pub mod admission;
 pub mod claim;
+pub mod control;
 mod packed;
 pub mod record;
+pub mod retry;
 pub mod state;
 mod value;
 
@@ -40,6 +42,7 @@ pub struct Keys {
     control: String,
     seen: String,
     failed: String,
+    applicants: String,
 }
 
 impl Keys {
@@ -53,6 +56,7 @@ impl Keys {
             control: format!("{tag}:ctl"),
             seen: format!("{tag}:seen:"),
             failed: format!("{tag}:failed:"),
+            applicants: format!("{tag}:who"),
             tag,
         }
     }
@@ -110,6 +114,11 @@ impl Queue {
             timeout: REDIS_TIMEOUT,
         }
     }
+}
+
+/// When a stream took an entry, in milliseconds since the Unix epoch: its name tells.
+fn entry_ms(entry: &str) -> Option<u64> {
+    entry.split('-').next()?.parse().ok()
 }
 
 /// 12 bytes that place an id in the filters of recorded loans.

@@ -44,7 +44,8 @@ impl Recorder {
                     self.store.prepare().await?;
                     is_prepared = true;
                 }
-                for kind in [Kind::Loans, Kind::Failures] {
+                // Failures first: whoever finds a loan recorded finds its failed attempts too.
+                for kind in [Kind::Failures, Kind::Loans] {
                     if has_leftovers {
                         while self.step(kind, true).await? == RECORD_BATCH_LEN_MAX {}
                     }
@@ -133,6 +134,7 @@ impl Recorder {
             .collect();
         self.metrics.end_to_end.add_all(
             held.iter()
+                .filter(|result| result.received_us > 0)
                 .map(|result| confirmed_us.saturating_sub(result.received_us)),
         );
         let (loans, failures) = match kind {

@@ -11,16 +11,19 @@ use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawDocumentBuf, cstr, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::{Error, ErrorKind, InsertManyError};
-use mongodb::options::{ClientOptions, IndexOptions, WriteConcern};
+use mongodb::options::{ClientOptions, Hint, IndexOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::error::ServiceError;
 use crate::limits::RECORD_TIMEOUT;
-use crate::loan::{Fingerprint, LoanId};
+use crate::loan::{Category, Fingerprint, LoanId};
 use crate::queue::record::{Kind, Unrecorded};
+use crate::record::{FailureDocument, LoanDocument};
 
 /// MongoDB's code for a second document with the same `_id`.
 const DUPLICATE_KEY: i32 = 11_000;
+/// A question to MongoDB may take this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Confirmations are kept this long.
 const BATCHES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -42,6 +45,92 @@ pub struct Confirmation {
     pub duplicates: u64,
     /// Batches that the duplicates were written in, whose confirmation may have been missed.
     earlier: Vec<ObjectId>,
+}
+
+/// Which failed attempts.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorFilter {
+    /// Of this loan.
+    pub loan_id: Option<LoanId>,
+    /// Of this category.
+    pub category: Option<Category>,
+    /// Failed at this instant or later.
+    pub from: Option<DateTime>,
+    /// Failed before this instant.
+    pub to: Option<DateTime>,
+    /// After this place, in the order of the log: older.
+    pub before: Option<Place>,
+}
+
+/// A place in the log of failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// When the attempt failed.
+    pub failed_at: DateTime,
+    /// The document's `_id`, which orders attempts of the same instant.
+    pub id: String,
+}
+
+impl ErrorFilter {
+    fn conditions(&self) -> Document {
+        let mut conditions = Document::new();
+        if let Some(loan_id) = &self.loan_id {
+            conditions.insert("loanId", loan_id.as_str());
+        }
+        if let Some(category) = self.category {
+            conditions.insert("errorType", category.name());
+        }
+        let mut failed_at = Document::new();
+        if let Some(from) = self.from {
+            failed_at.insert("$gte", from);
+        }
+        if let Some(to) = self.to {
+            failed_at.insert("$lt", to);
+        }
+        if let Some(before) = &self.before {
+            // The bound leads into the index; the rest orders what failed in the same millisecond.
+            failed_at.insert("$lte", before.failed_at);
+            conditions.insert(
+                "$or",
+                bson::bson!([
+                    { "failedAt": { "$lt": before.failed_at } },
+                    { "failedAt": before.failed_at, "_id": { "$lt": &before.id } },
+                ]),
+            );
+        }
+        if !failed_at.is_empty() {
+            conditions.insert("failedAt", failed_at);
+        }
+        conditions
+    }
+
+    /// The index that holds the answer in order: a loan has few attempts, a category many.
+    fn index(&self) -> Document {
+        if self.loan_id.is_some() {
+            by_loan()
+        } else if self.category.is_some() {
+            by_category()
+        } else {
+            newest_first()
+        }
+    }
+}
+
+fn newest_first() -> Document {
+    doc! { "failedAt": -1, "_id": -1 }
+}
+
+fn by_loan() -> Document {
+    doc! { "loanId": 1, "failedAt": -1, "_id": -1 }
+}
+
+fn by_category() -> Document {
+    doc! { "errorType": 1, "failedAt": -1, "_id": -1 }
+}
+
+/// Whether MongoDB refused a query because the index that it names is not there.
+fn is_bad_hint(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == 2 && error.message.contains("hint"))
 }
 
 impl Store {
@@ -83,9 +172,9 @@ impl Store {
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
         self.failures
             .create_indexes([
-                index(doc! { "failedAt": -1, "_id": -1 }),
-                index(doc! { "loanId": 1, "failedAt": -1, "_id": -1 }),
-                index(doc! { "errorType": 1, "failedAt": -1, "_id": -1 }),
+                index(newest_first()),
+                index(by_loan()),
+                index(by_category()),
             ])
             .await?;
         let kept = IndexOptions::builder().expire_after(BATCHES_KEPT).build();
@@ -248,29 +337,104 @@ impl Store {
             }
             Ok(found)
         };
-        within(Duration::from_secs(5), find).await
+        within(READ_TIMEOUT, find).await
     }
 
     /// The accepted loan, if it is recorded.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn loan(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
-        let loans = self.database.collection::<Document>("loans");
+    pub async fn loan(&self, loan_id: &LoanId) -> Result<Option<LoanDocument>, ServiceError> {
+        let loans = self.loans.clone_with_type::<LoanDocument>();
         let find = loans.find_one(doc! { "_id": loan_id.as_str() });
-        within(Duration::from_secs(5), find.into_future()).await
+        within(READ_TIMEOUT, find.into_future()).await
     }
 
-    /// The latest recorded failure of a loan, if it has one.
+    /// The recorded failures of a loan, newest first, at most `len_max`.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn latest_failure(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
-        let failures = self.database.collection::<Document>("failures");
-        let find = failures
-            .find_one(doc! { "loanId": loan_id.as_str() })
-            .sort(doc! { "failedAt": -1, "_id": -1 });
-        within(Duration::from_secs(5), find.into_future()).await
+    pub async fn failures_of(
+        &self,
+        loan_id: &LoanId,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        let find = async {
+            self.failures
+                .clone_with_type::<FailureDocument>()
+                .find(doc! { "loanId": loan_id.as_str() })
+                .sort(newest_first())
+                .limit(i64::from(len_max))
+                .await?
+                .try_collect()
+                .await
+        };
+        within(READ_TIMEOUT, find).await
+    }
+
+    /// When a batch was confirmed, while that is still known.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn confirmed_at(&self, batch: ObjectId) -> Result<Option<DateTime>, ServiceError> {
+        let find = self.batches.find_one(doc! { "_id": batch });
+        let note = within(READ_TIMEOUT, find.into_future()).await?;
+        Ok(note.and_then(|note| note.get_datetime("confirmedAt").ok().copied()))
+    }
+
+    /// Whether a failed attempt of this loan had this content.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn has_failed_as(
+        &self,
+        loan_id: &LoanId,
+        fingerprint: &Fingerprint,
+    ) -> Result<bool, ServiceError> {
+        let find = self
+            .failures
+            .find_one(doc! { "loanId": loan_id.as_str(), "fingerprint": fingerprint.to_string() });
+        let find = find.read_concern(mongodb::options::ReadConcern::majority());
+        Ok(within(READ_TIMEOUT, find.into_future()).await?.is_some())
+    }
+
+    /// The failed attempts that pass a filter, newest first, at most `len_max`.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn errors(
+        &self,
+        filter: &ErrorFilter,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        match self.errors_once(filter, len_max).await {
+            // The index is not there yet: nobody has recorded anything.
+            Err(ServiceError::Mongo(error)) if is_bad_hint(&error) => {
+                self.prepare().await?;
+                self.errors_once(filter, len_max).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn errors_once(
+        &self,
+        filter: &ErrorFilter,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        let find = async {
+            self.failures
+                .clone_with_type::<FailureDocument>()
+                .find(filter.conditions())
+                .hint(Hint::Keys(filter.index()))
+                .sort(newest_first())
+                .limit(i64::from(len_max))
+                .max_time(READ_TIMEOUT)
+                .await?
+                .try_collect()
+                .await
+        };
+        within(READ_TIMEOUT, find).await
     }
 
     fn collection(&self, kind: Kind) -> &Collection<RawDocumentBuf> {

@@ -130,59 +130,58 @@ impl Worker {
         }
         failpoint!("claim-after");
         let now = now_us();
+        let claimed_at = record::at(now);
         self.metrics.queue_wait.add_all(
             claimed
                 .iter()
+                .filter(|loan| loan.attempt == 1)
                 .map(|loan| now.saturating_sub(loan.received_us)),
         );
         let started = Instant::now();
         let mut failures = Vec::new();
-        let outcomes: Vec<_> = claimed
-            .into_iter()
-            .filter_map(|loan| {
-                // A loan that makes the code panic is not committed: it is delivered again, and
-                // set aside as poison in the end. Its neighbours are not held up.
-                let outcome = catch_unwind(AssertUnwindSafe(|| process(&loan)));
-                if outcome.is_err() {
-                    tracing::error!(loan_id = loan.loan_id, "processing panicked");
+        let mut outcomes = Vec::with_capacity(claimed.len());
+        for loan in claimed {
+            // A loan that makes the code panic is not committed: it is delivered again, and
+            // set aside as poison in the end. Its neighbours are not held up.
+            match catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at))) {
+                Ok((outcome, failure)) => {
+                    failures.extend(failure.map(|failure| (outcomes.len(), failure)));
+                    outcomes.push((loan, outcome));
                 }
-                let (outcome, failure) = outcome.ok()?;
-                if let Some(failure) = failure {
-                    failures.push((loan.loan_id.clone(), loan.attempt, failure));
-                }
-                Some((loan, outcome))
-            })
-            .collect();
+                Err(_) => tracing::error!(loan_id = loan.loan_id, "processing panicked"),
+            }
+        }
         self.metrics.process.add_duration(started.elapsed());
         if outcomes.is_empty() {
             return Ok(Vec::new());
         }
         failpoint!("commit-before");
         let started = Instant::now();
+        let applicants: Vec<_> = failures
+            .iter()
+            .filter_map(|(number, failure)| Some((*number, failure.applicant_email.clone()?)))
+            .collect();
         let (won, more) = match next {
             Some(ask) => {
                 self.link
-                    .commit_and_claim(&outcomes, &self.consumer, ask, CLAIM_LEN_MAX)
+                    .commit_and_claim(&outcomes, &applicants, &self.consumer, ask, CLAIM_LEN_MAX)
                     .await?
             }
-            None => (self.link.commit(&outcomes).await?, Vec::new()),
+            None => {
+                let won = self.link.commit_counting(&outcomes, &applicants).await?;
+                (won, Vec::new())
+            }
         };
         failpoint!("commit-after");
         self.metrics.commit.add_duration(started.elapsed());
-        let is_won: std::collections::HashMap<&str, bool> = outcomes
-            .iter()
-            .zip(won)
-            .map(|((loan, _), won)| (loan.loan_id.as_str(), won))
-            .collect();
-        for (loan_id, attempt, failure) in failures {
-            if is_won.get(loan_id.as_str()) == Some(&true) {
-                if let Some(email) = &failure.applicant_email {
-                    self.metrics.count_applicant(email);
-                }
+        for (number, failure) in failures {
+            if won.get(number) == Some(&true) {
+                let loan = &outcomes[number].0;
                 self.metrics.tell(EventKind::Failure {
-                    loan_id,
+                    loan_id: loan.loan_id.clone(),
                     error_type: failure.category.name().to_owned(),
-                    attempt,
+                    attempt: loan.attempt,
+                    applicant: failure.applicant_email,
                 });
             }
         }
@@ -191,7 +190,7 @@ impl Worker {
 }
 
 /// What becomes of a loan: a pure function of the loan and the time.
-fn process(loan: &Claimed) -> (Outcome, Option<Failure>) {
+fn process(loan: &Claimed, claimed_at: DateTime) -> (Outcome, Option<Failure>) {
     let now = DateTime::now();
     let checked = if loan.deliveries > DELIVERIES_MAX {
         Err(record::poison(loan))
@@ -201,11 +200,11 @@ fn process(loan: &Claimed) -> (Outcome, Option<Failure>) {
     match checked {
         Ok(valid) => {
             let enrichment = enrich(&valid);
-            let document = record::accepted(loan, valid, &enrichment, now);
+            let document = record::accepted(loan, valid, &enrichment, claimed_at, now);
             (Outcome::Accepted(document), None)
         }
         Err(failure) => {
-            let document = record::failed(loan, &failure, now);
+            let document = record::failed(loan, &failure, claimed_at, now);
             (Outcome::Failed(failure.category, document), Some(failure))
         }
     }

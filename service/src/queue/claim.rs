@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bson::DateTime;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
@@ -27,6 +28,13 @@ pub struct Claimed {
     pub attempt: u32,
     /// How often it has been delivered, this time included, where that is known.
     pub deliveries: u64,
+}
+
+impl Claimed {
+    /// When Redis put it in the queue.
+    pub fn queued_at(&self) -> Option<DateTime> {
+        super::entry_ms(&self.entry).map(|at_ms| DateTime::from_millis(at_ms as i64))
+    }
 }
 
 /// What became of a claimed loan, with its record as a BSON document.
@@ -129,8 +137,7 @@ impl Link {
             .collect()
     }
 
-    /// Commits outcomes. For each, in order: whether this commit was the first for its loan and so
-    /// took effect. A repetition after an error is safe: it answers `false`.
+    /// [`Link::commit_counting`] without applicants.
     ///
     /// # Errors
     /// Redis out of reach or silent; any of the commits may have taken effect.
@@ -138,19 +145,32 @@ impl Link {
         &mut self,
         outcomes: &[(Claimed, Outcome)],
     ) -> Result<Vec<bool>, ServiceError> {
-        let reply = self.call(&self.commitment(outcomes)).await?;
+        self.commit_counting(outcomes, &[]).await
+    }
+
+    /// Commits outcomes, as [`Link::commit`]. `applicants` names who asked, by the index of a failed outcome.
+    ///
+    /// # Errors
+    /// As for [`Link::commit`].
+    pub async fn commit_counting(
+        &mut self,
+        outcomes: &[(Claimed, Outcome)],
+        applicants: &[(usize, String)],
+    ) -> Result<Vec<bool>, ServiceError> {
+        let reply = self.call(&self.commitment(outcomes, applicants)).await?;
         wins(reply)
     }
 
-    /// Commits outcomes and claims up to `len_max` loans more, in one round trip and with one
-    /// flush to disk. Never waits for loans. The commit is done when the claim runs, so `Ask::Mine` brings none of its
-    /// loans again.
+    /// Commits outcomes as [`Link::commit_counting`] and claims up to `len_max` loans more, in one
+    /// round trip and with one flush to disk. Never waits for loans. The commit is done when the
+    /// claim runs, so `Ask::Mine` brings none of its loans again.
     ///
     /// # Errors
     /// As for [`Link::commit`] and [`Link::claim`]. Either may have taken effect.
     pub async fn commit_and_claim(
         &mut self,
         outcomes: &[(Claimed, Outcome)],
+        applicants: &[(usize, String)],
         consumer: &str,
         ask: Ask,
         len_max: usize,
@@ -161,14 +181,14 @@ impl Link {
         };
         let mut pipeline = redis::pipe();
         pipeline
-            .add_command(self.commitment(outcomes))
+            .add_command(self.commitment(outcomes, applicants))
             .add_command(self.read(consumer, ask, len_max));
         let mut replies = self.call_all(&pipeline).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Value::Nil);
         Ok((wins(next())?, decode_all(next())?))
     }
 
-    fn commitment(&self, outcomes: &[(Claimed, Outcome)]) -> Cmd {
+    fn commitment(&self, outcomes: &[(Claimed, Outcome)], applicants: &[(usize, String)]) -> Cmd {
         let mut call = function("sluice1_commit");
         call.arg(5 + outcomes.len())
             .arg(&self.keys.queued)
@@ -188,7 +208,13 @@ impl Link {
                 Outcome::Accepted(document) => ("", document),
                 Outcome::Failed(category, document) => (category.name(), document),
             };
-            pack_result(&mut packed, claimed.received_us, document);
+            // How long a retry took says nothing about the service: 0 keeps it out of the latencies.
+            let received_us = if claimed.attempt == 1 {
+                claimed.received_us
+            } else {
+                0
+            };
+            pack_result(&mut packed, received_us, document);
             call.arg(category).arg(&packed[..]);
             packed.clear();
             if let Outcome::Failed(..) = outcome {
@@ -202,6 +228,9 @@ impl Link {
                 );
             }
             call.arg(&packed[..]);
+        }
+        for (number, applicant) in applicants {
+            call.arg(number + 1).arg(applicant);
         }
         call
     }
