@@ -121,7 +121,8 @@ pub(crate) async fn serve(
 async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
     let path = request.uri().path();
     let reply = if path != "/api/loans/request" {
-        read_only(front, request).await
+        // Boxed: each connection keeps room for this future, and MongoDB's are large.
+        Box::pin(read_only(front, request)).await
     } else if request.method() != Method::POST {
         Err(Problem::MethodNotAllowed("POST"))
     } else {

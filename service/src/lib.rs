@@ -36,6 +36,8 @@ mod backoff;
 pub mod clock;
 pub mod error;
 mod failpoint;
+#[cfg(feature = "slowdown")]
+mod slowdown;
 
 use config::{Config, Role};
 use http::Front;
@@ -125,7 +127,9 @@ pub async fn run(
     }
     // Only now: a service that cannot start says one line, why.
     tracing::info!("listening on http://{address}");
-    let instance = uuid::Uuid::new_v4().simple().to_string();
+    // Short: Redis writes it to its file with each loan that is claimed.
+    let mut instance = uuid::Uuid::new_v4().simple().to_string();
+    instance.truncate(12);
     let metrics = Arc::new(Metrics::default());
     let monitor = Monitor::start(Watched {
         queue: queue.clone(),

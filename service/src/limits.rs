@@ -24,11 +24,11 @@ pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redis has this long to accept a connection.
 pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Loans that a worker claims at once.
-pub const CLAIM_LEN_MAX: usize = 128;
+pub const CLAIM_LEN_MAX: usize = 256;
 /// A worker that found fewer waits this long before it asks again. Each claim and each commit costs
 /// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
 /// short beside the time that results gather before they are recorded.
-pub const CLAIM_GATHER: Duration = Duration::from_millis(10);
+pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
 /// Records written to MongoDB in one call.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;
 /// MongoDB has this long to confirm a batch before its outcome counts as unknown.

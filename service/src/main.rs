@@ -12,6 +12,10 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, and then each touch of its sparse heap costs 2 MiB: an idle service takes
+    // 31 MB instead of 14. Where the system refuses, only memory is lost.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let config = Config::parse();
     start_log(config.log);
     // Without this the crash points ignore `FAILPOINTS`.

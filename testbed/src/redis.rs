@@ -151,6 +151,8 @@ fn arguments(options: &RedisOptions, port: u16, folder: &Path) -> Vec<OsString> 
         ["--appendfsync", &options.append_fsync],
         // An AOF rewrite must not weaken the promise.
         ["--no-appendfsync-on-rewrite", "no"],
+        // Rewriting forks: not for a file that is read back in seconds anyway.
+        ["--auto-aof-rewrite-min-size", "512mb"],
         // A write that SIGKILL cut short was never confirmed, so it may go.
         ["--aof-load-truncated", "yes"],
         ["--maxmemory-policy", "noeviction"],

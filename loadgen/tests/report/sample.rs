@@ -87,6 +87,8 @@ pub(crate) fn failed() -> Report {
             mongodb: "6.0.5".to_owned(),
             appendfsync: "always".to_owned(),
             load_average_before: Some([0.42, 0.31, 0.2]),
+            generator_priority: "real time (SCHED_FIFO 1)".to_owned(),
+            ..Provenance::default()
         },
         load: Load {
             scheduled: 27_000,
@@ -95,6 +97,7 @@ pub(crate) fn failed() -> Report {
             completed: 26_997,
             failed: 3,
             resent: 12,
+            held_back: 0,
             answers: Answers { queued: 25_390, replayed: 1_337, rejected: 270, unknown: 3 },
             rate_per_second: 675.0,
             planned_rate_per_second: 675.0,
@@ -164,7 +167,7 @@ pub(crate) fn failed() -> Report {
             event(42.5, EventKind::Scale, "5 to 1 workers: queue empty for 5 s"),
         ],
         drain: Drain { backlog_peak: Some(1_420), seconds_to_empty: Some(1.8), left_over: Some(0) },
-        workers: Workers { peak: Some(5), bound: Some(5), steps: 2 },
+        workers: Workers { peak: Some(5), bound: Some(5), steps: 2, flaps: 0 },
         resources: Resources {
             service_rss_bytes_peak: Some(42 << 20),
             service_cpu_milliseconds: Some(14_200),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::packed::{PackedLoan, pack_result};
 use super::{Link, WORKERS, function, value};
@@ -58,10 +58,18 @@ impl Link {
         ask: Ask,
         len_max: usize,
     ) -> Result<Vec<Claimed>, ServiceError> {
+        let reply = self.call(&self.read(consumer, ask, len_max)).await?;
+        decode_all(reply)
+    }
+
+    fn read(&self, consumer: &str, ask: Ask, len_max: usize) -> Cmd {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(WORKERS).arg(consumer);
         read.arg("COUNT").arg(len_max);
-        if let Ask::New(wait) = ask {
+        // `BLOCK 0` would wait for ever.
+        if let Ask::New(wait) = ask
+            && wait.as_millis() > 0
+        {
             debug_assert!(
                 wait < REDIS_TIMEOUT,
                 "the answer must come before the time-out"
@@ -70,15 +78,7 @@ impl Link {
         }
         read.arg("STREAMS").arg(&self.keys.queued);
         read.arg(if ask == Ask::Mine { "0" } else { ">" });
-        let mut claimed = Vec::new();
-        for entry in entries(self.call(&read).await?)? {
-            let [entry, fields] = two(entry)?;
-            // An entry that was deleted while it was pending has no fields.
-            if !matches!(fields, Value::Nil) {
-                claimed.push(decode(entry, fields, 1)?);
-            }
-        }
-        Ok(claimed)
+        read
     }
 
     /// Takes over up to `len_max` loans that other workers have held for longer than `idle`.
@@ -138,6 +138,37 @@ impl Link {
         &mut self,
         outcomes: &[(Claimed, Outcome)],
     ) -> Result<Vec<bool>, ServiceError> {
+        let reply = self.call(&self.commitment(outcomes)).await?;
+        wins(reply)
+    }
+
+    /// Commits outcomes and claims up to `len_max` loans more, in one round trip and with one
+    /// flush to disk. Never waits for loans. The commit is done when the claim runs, so `Ask::Mine` brings none of its
+    /// loans again.
+    ///
+    /// # Errors
+    /// As for [`Link::commit`] and [`Link::claim`]. Either may have taken effect.
+    pub async fn commit_and_claim(
+        &mut self,
+        outcomes: &[(Claimed, Outcome)],
+        consumer: &str,
+        ask: Ask,
+        len_max: usize,
+    ) -> Result<(Vec<bool>, Vec<Claimed>), ServiceError> {
+        let ask = match ask {
+            Ask::Mine => Ask::Mine,
+            Ask::New(_) => Ask::New(Duration::ZERO),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline
+            .add_command(self.commitment(outcomes))
+            .add_command(self.read(consumer, ask, len_max));
+        let mut replies = self.call_all(&pipeline).await?.into_iter();
+        let mut next = || replies.next().unwrap_or(Value::Nil);
+        Ok((wins(next())?, decode_all(next())?))
+    }
+
+    fn commitment(&self, outcomes: &[(Claimed, Outcome)]) -> Cmd {
         let mut call = function("sluice1_commit");
         call.arg(5 + outcomes.len())
             .arg(&self.keys.queued)
@@ -163,6 +194,7 @@ impl Link {
             if let Outcome::Failed(..) = outcome {
                 PackedLoan::pack(
                     &mut packed,
+                    &claimed.loan_id,
                     claimed.fingerprint,
                     claimed.received_us,
                     claimed.attempt,
@@ -171,10 +203,7 @@ impl Link {
             }
             call.arg(&packed[..]);
         }
-        value::array(self.call(&call).await?)?
-            .iter()
-            .map(|won| Ok(value::integer(won)? == 1))
-            .collect()
+        call
     }
 
     /// Forgets consumers of all groups that hold nothing and were silent for longer than `idle`.
@@ -214,6 +243,25 @@ pub(super) fn two(pair: Value) -> Result<[Value; 2], ServiceError> {
     value::array(pair)?
         .try_into()
         .map_err(|_| ServiceError::RedisReply("a pair was expected"))
+}
+
+fn wins(reply: Value) -> Result<Vec<bool>, ServiceError> {
+    value::array(reply)?
+        .iter()
+        .map(|won| Ok(value::integer(won)? == 1))
+        .collect()
+}
+
+fn decode_all(reply: Value) -> Result<Vec<Claimed>, ServiceError> {
+    let mut claimed = Vec::new();
+    for entry in entries(reply)? {
+        let [entry, fields] = two(entry)?;
+        // An entry that was deleted while it was pending has no fields.
+        if !matches!(fields, Value::Nil) {
+            claimed.push(decode(entry, fields, 1)?);
+        }
+    }
+    Ok(claimed)
 }
 
 fn decode(entry: Value, fields: Value, deliveries: u64) -> Result<Claimed, ServiceError> {
