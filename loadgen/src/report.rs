@@ -5,6 +5,7 @@
 //! A figure that was not measured is `None` (`null` in JSON), never a zero that looks measured.
 
 mod axis;
+pub mod chaos;
 mod chart;
 mod files;
 pub mod html;

@@ -33,7 +33,7 @@ pub fn render(report: &Report) -> String {
     )
 }
 
-fn page(title: &str, body: impl FnOnce(&mut Markup)) -> String {
+pub(super) fn page(title: &str, body: impl FnOnce(&mut Markup)) -> String {
     let mut markup = Markup::default();
     markup.doctype();
     markup.element("html", &[("lang", &"en")], |markup| {
