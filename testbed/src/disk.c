@@ -61,9 +61,10 @@ static int sync_fault(int fd) {
     int fault = __atomic_load_n(&control->sync_errno, __ATOMIC_RELAXED);
     if ((!delay_ms && !fault) || !is_log(fd)) return 0;
     if (delay_ms) {
+        /* Counted first: the process may be killed meanwhile. */
+        __atomic_add_fetch(&control->delayed, 1, __ATOMIC_RELAXED);
         struct timespec left = { delay_ms / 1000, (long)(delay_ms % 1000) * 1000000 };
         while (nanosleep(&left, &left) && errno == EINTR) {}
-        __atomic_add_fetch(&control->delayed, 1, __ATOMIC_RELAXED);
     }
     if (fault) __atomic_add_fetch(&control->failed, 1, __ATOMIC_RELAXED);
     return fault;
