@@ -17,10 +17,17 @@ PAGES := $(DASHBOARD)/dist/index.html
 PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
     $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts tsconfig.json)
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate clean
+# The fault run: seeds of drawn faults. SEEDS=200 is the whole of it.
+SEEDS ?= 30
+# The soak's length, such as 2m; its file's when empty.
+SOAK ?=
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 600
+
+.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
@@ -77,6 +84,17 @@ compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 
 gate: servers build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
 	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
+
+chaos: servers ## the fault run: every row of the matrix, proofs of the rig, drawn faults (SEEDS=30)
+	cargo build --locked --workspace $(TEST_FEATURES)
+	target/debug/loadgen chaos scenarios/chaos --seeds $(SEEDS) --reports reports
+
+soak: servers build ## 10 minutes at 500/s: memory, open files and Redis's memory stay flat (SOAK=2m for a short one)
+	target/release/loadgen run scenarios/soak.toml $(if $(SOAK),--duration $(SOAK)) --reports reports
+
+fuzz: ## the parser against serde_json, and the HTTP front, 10 minutes each (FUZZ_SECONDS=600)
+	scripts/fuzz.sh parse $(FUZZ_SECONDS)
+	scripts/fuzz.sh front $(FUZZ_SECONDS)
 
 micro: ## the micro-benchmarks
 	cargo bench --locked -p benches

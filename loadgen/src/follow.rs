@@ -31,6 +31,9 @@ pub struct Point {
     pub workers: u64,
     pub recorded_per_second: f64,
     pub admitted_per_second: f64,
+    pub rss_bytes: u64,
+    pub open_files: u64,
+    pub redis_memory_bytes: u64,
 }
 
 /// A change of the number of workers.
@@ -103,6 +106,9 @@ impl Followed {
                     workers: gauges.workers,
                     recorded_per_second: snapshot.rates.recorded,
                     admitted_per_second: snapshot.rates.admitted,
+                    rss_bytes: snapshot.process.rss_bytes,
+                    open_files: snapshot.process.open_files,
+                    redis_memory_bytes: snapshot.redis.used_memory_bytes,
                 });
                 let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
                 self.backlog_peak = self.backlog_peak.max(Some(backlog));

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use loadgen::capacity::{self, CapacityOptions};
+use loadgen::chaos::{self, plan::Plan};
 use loadgen::gate::{self, GateOptions};
 use loadgen::report;
 use loadgen::run::{self, Allowed, Options, Target};
-use loadgen::scenario::Scenario;
+use loadgen::scenario::{Scenario, parse_duration};
 use loadgen::selftest;
 
 /// Exit code of a run that could not be made.
@@ -88,8 +89,14 @@ enum Command {
         #[arg(long, default_value = "reports")]
         reports: PathBuf,
     },
+    /// Run load under faults, heal, drain, and judge every loan (0 pass, 1 fail, 2 could not run, 5 void)
+    Chaos(Chaos),
     /// Print the JSON Schema of report.json
-    Schema,
+    Schema {
+        /// Of chaos.json instead
+        #[arg(long)]
+        chaos: bool,
+    },
 }
 
 #[derive(Args)]
@@ -127,9 +134,34 @@ struct Run {
     /// What is not refused though the figures may mislead; the report says so
     #[arg(long, value_enum)]
     allow: Vec<Allowed>,
+    /// Length of the longest phase, such as 2m, instead of the scenario's
+    #[arg(long)]
+    duration: Option<String>,
     /// Leave the private stack running until Ctrl-C, to look at it
     #[arg(long)]
     keep_stack: bool,
+}
+
+#[derive(Args)]
+struct Chaos {
+    /// Scenario files, or folders of them
+    #[arg(default_value = "scenarios/chaos")]
+    plans: Vec<PathBuf>,
+    /// Runs with drawn faults: how many seeds; 20, or 1 when --seed names it
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first seed, instead of the files'; alone it repeats one run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only the short scenarios, and no more than this many seeds
+    #[arg(long)]
+    short: bool,
+    /// The service's binary, built with its crash points; the one beside this one without it
+    #[arg(long, env = "SLUICE_SERVICE")]
+    service: Option<PathBuf>,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
 }
 
 #[derive(Args)]
@@ -195,8 +227,13 @@ fn main() -> ExitCode {
         Command::GatePower { file, gates, json } => gate_power(&file, gates, json),
         Command::Send { scenario, url } => send(&scenario, &url),
         Command::SelfTest { reports } => self_test(&reports),
-        Command::Schema => {
-            print(&report::json::schema());
+        Command::Chaos(arguments) => run_chaos(arguments),
+        Command::Schema { chaos } => {
+            print(&if chaos {
+                report::chaos::schema()
+            } else {
+                report::json::schema()
+            });
             Ok(0)
         }
     };
@@ -385,6 +422,18 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
+    if let Some(text) = &arguments.duration {
+        let length = parse_duration(text)
+            .filter(|length| !length.is_zero())
+            .ok_or_else(|| format!("--duration {text:?} is not a duration: write 90s or 2m"))?;
+        if let Some(longest) = scenario
+            .phases
+            .iter_mut()
+            .max_by_key(|phase| phase.duration)
+        {
+            longest.duration = length;
+        }
+    }
     let target = match (arguments.target, arguments.redis, arguments.mongodb) {
         (Some(url), Some(redis_url), Some(mongodb_uri)) => Some(Target {
             url: url.trim_end_matches('/').to_owned(),
@@ -427,6 +476,33 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
             }
             stack.stop().await?;
         }
+        Ok(finished.report.verdict.exit_code())
+    })
+}
+
+fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
+    let mut plans = Plan::load_all(&arguments.plans)?;
+    plans.retain(|(_, plan)| !(arguments.short && plan.long));
+    let options = chaos::Options {
+        plans,
+        seeds: arguments
+            .seeds
+            .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 }),
+        seed: arguments.seed,
+        service_binary: arguments.service,
+        reports: arguments.reports,
+        quiet: false,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let finished = chaos::run(&options).await?;
+        print(&report::chaos::terminal(&finished.report));
+        print(&format!(
+            "report: {}\n",
+            finished.folder.join("chaos.html").display()
+        ));
         Ok(finished.report.verdict.exit_code())
     })
 }

@@ -823,7 +823,7 @@ pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
 }
 
 /// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
-fn run_tag(started: OffsetDateTime) -> String {
+pub(crate) fn run_tag(started: OffsetDateTime) -> String {
     format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
 }
 

@@ -9,7 +9,6 @@ use redis::{Cmd, Value};
 use super::packed::{PackedLoan, pack_result};
 use super::{Link, WORKERS, function, value};
 use crate::error::ServiceError;
-use crate::limits::REDIS_TIMEOUT;
 use crate::loan::{Category, Fingerprint};
 
 /// A loan that a worker holds.
@@ -74,14 +73,11 @@ impl Link {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(WORKERS).arg(consumer);
         read.arg("COUNT").arg(len_max);
-        // `BLOCK 0` would wait for ever.
+        // The answer must come before the time-out. `BLOCK 0` would wait for ever.
         if let Ask::New(wait) = ask
             && wait.as_millis() > 0
         {
-            debug_assert!(
-                wait < REDIS_TIMEOUT,
-                "the answer must come before the time-out"
-            );
+            let wait = wait.min(self.timeout / 2);
             read.arg("BLOCK").arg(wait.as_millis() as u64);
         }
         read.arg("STREAMS").arg(&self.keys.queued);
