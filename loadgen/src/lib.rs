@@ -46,3 +46,4 @@ pub mod capacity;
 pub mod compare;
 pub mod gate;
 pub mod selftest;
+pub mod shard;
