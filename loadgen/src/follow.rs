@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
 use service::snapshot::{EventKind, Message, Snapshot};
 use tokio::task::JoinHandle;
 
@@ -21,7 +22,7 @@ const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
 const FLAP_WITHIN_MS: u64 = 10_000;
 
 /// The gauges and rates of one snapshot.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
 pub struct Point {
     pub at_ms: u64,
@@ -37,7 +38,7 @@ pub struct Point {
 }
 
 /// A change of the number of workers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scale {
     /// When, milliseconds since the Unix epoch.
     pub at_ms: u64,
@@ -50,7 +51,7 @@ pub struct Scale {
 }
 
 /// What was followed so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Followed {
     /// The latest snapshot.
     pub latest: Option<Snapshot>,

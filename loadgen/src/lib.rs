@@ -49,3 +49,4 @@ pub mod chaos;
 pub mod compare;
 pub mod gate;
 pub mod selftest;
+pub mod shard;

@@ -12,6 +12,9 @@ use loadgen::report;
 use loadgen::run::{self, Allowed, Options, Target};
 use loadgen::scenario::{Scenario, parse_duration};
 use loadgen::selftest;
+use loadgen::shard::{Part, Shard};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
@@ -37,6 +40,15 @@ enum Command {
     },
     /// Search the highest rate that meets a scenario's objectives in recorded loans
     Capacity(Capacity),
+    /// Join the shards of one run: drain, audit, checks, one report
+    Merge {
+        /// What the run was made with: scenario, target and stores
+        #[command(flatten)]
+        run: Run,
+        /// The folders of all shards
+        #[arg(long, required = true, num_args = 1..)]
+        shards: Vec<PathBuf>,
+    },
     /// Two reports side by side, with how far each difference may be chance
     Compare {
         /// Folder of the first run, or its report.json
@@ -137,6 +149,15 @@ struct Run {
     /// Length of the longest phase, such as 2m, instead of the scenario's
     #[arg(long)]
     duration: Option<String>,
+    /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines
+    #[arg(long, requires_all = ["target", "run_id", "start_at"], conflicts_with = "keep_stack")]
+    shard: Option<Shard>,
+    /// The name that all shards of one run share, 1 to 32 of a-z, 0-9
+    #[arg(long)]
+    run_id: Option<String>,
+    /// When all shards start, RFC 3339
+    #[arg(long)]
+    start_at: Option<String>,
     /// Leave the private stack running until Ctrl-C, to look at it
     #[arg(long)]
     keep_stack: bool,
@@ -213,7 +234,8 @@ struct Gate {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Run(arguments) => run_scenario(arguments),
+        Command::Run(arguments) => run_scenario(arguments, Vec::new()),
+        Command::Merge { run, shards } => run_scenario(run, shards),
         Command::Check { scenario } => check(&scenario),
         Command::Capacity(arguments) => search_capacity(arguments),
         Command::Compare { a, b, json } => compare(&a, &b, json),
@@ -417,7 +439,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn run_scenario(arguments: Run) -> Result<u8, Failure> {
+fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
     let mut scenario = Scenario::load(&arguments.scenario)?;
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
@@ -444,6 +466,10 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         }),
         _ => None,
     };
+    if target.is_none() && !merge.is_empty() {
+        return Err("merge needs --target, --redis and --mongodb of the run".into());
+    }
+    let part = part(arguments.shard, arguments.run_id, arguments.start_at)?;
     let options = Options {
         scenario,
         scenario_path: arguments.scenario,
@@ -452,7 +478,14 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         reports: arguments.reports,
         quiet: false,
         allow: arguments.allow,
+        merge,
     };
+    if let Some(part) = part {
+        let shard = part.shard;
+        let folder = runtime()?.block_on(run::run_shard(options, part))?;
+        print(&format!("shard {shard}: {}\n", folder.display()));
+        return Ok(0);
+    }
     runtime()?.block_on(async {
         let finished = run::run(options).await?;
         print(&if report::terminal::shows_colours() {
@@ -505,6 +538,27 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
         ));
         Ok(finished.report.verdict.exit_code())
     })
+}
+
+fn part(
+    shard: Option<Shard>,
+    run_id: Option<String>,
+    start_at: Option<String>,
+) -> Result<Option<Part>, Failure> {
+    let (Some(shard), Some(run_id), Some(start_at)) = (shard, run_id, start_at) else {
+        return Ok(None);
+    };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if !(1..=32).contains(&run_id.len()) || !run_id.bytes().all(plain) {
+        return Err("--run-id must be 1 to 32 of a-z and 0-9".into());
+    }
+    let start_at = OffsetDateTime::parse(&start_at, &Rfc3339)
+        .map_err(|error| format!("--start-at {start_at}: {error}"))?;
+    Ok(Some(Part {
+        shard,
+        run_id,
+        start_at,
+    }))
 }
 
 fn print(text: &str) {
