@@ -183,8 +183,8 @@ impl Show {
         }
     }
 
-    fn end(&self) {
-        if let Some(progress) = &self.0 {
+    fn end(&mut self) {
+        if let Some(progress) = &mut self.0 {
             progress.end();
         }
     }
@@ -238,11 +238,12 @@ async fn measure(
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
 
     progress.say(&format!(
-        "scenario {}, dashboard {}/, live metrics {}/api/metrics",
+        "scenario {}; watch it at {}/",
         scenario.name.get_ref(),
-        target.url,
         target.url
     ));
+    // Goose tells on standard output that its users are there.
+    progress.end();
     let follower = Follower::start(&target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
