@@ -10,8 +10,8 @@ TEST_FEATURES := --features service/failpoints
 DASHBOARD := service/dashboard
 PACKAGES := $(DASHBOARD)/node_modules/.sluice-stamp
 PAGES := $(DASHBOARD)/dist/index.html
-PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
-    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts tsconfig.json)
+PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/report/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
+    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts vite.report.config.ts tsconfig.json)
 
 .PHONY: help servers pages build bench run test lint dashboard browser micro peak clean
 
