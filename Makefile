@@ -14,8 +14,8 @@ DASHBOARD := service/dashboard
 NODE := $(CURDIR)/scripts/node.sh
 PACKAGES := $(DASHBOARD)/node_modules/.sluice-stamp
 PAGES := $(DASHBOARD)/dist/index.html
-PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
-    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts tsconfig.json)
+PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/report/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
+    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts vite.report.config.ts tsconfig.json)
 
 # The fault run: seeds of drawn faults. SEEDS=200 is the whole of it.
 SEEDS ?= 30

@@ -20,6 +20,9 @@ const BAR_WIDTH: u32 = 30;
 /// The display of one run. All of it goes to standard error.
 #[derive(Debug)]
 pub struct Progress {
+    /// Whether lines can be rewritten.
+    rewrites: bool,
+    /// The lines that are rewritten, while there are any.
     bar: Option<ProgressBar>,
     last_plain: Option<Duration>,
 }
@@ -28,16 +31,9 @@ impl Progress {
     /// A display for a terminal if there is one.
     pub fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let bar = (std::io::stderr().is_terminal() && !dumb).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(SPIN_EVERY);
-            bar
-        });
         Self {
-            bar,
+            rewrites: std::io::stderr().is_terminal() && !dumb,
+            bar: None,
             last_plain: None,
         }
     }
@@ -59,31 +55,44 @@ impl Progress {
         recorder: &Recorder,
         followed: &Followed,
     ) {
-        if self.bar.is_none() && self.last_plain.is_some_and(|last| now < last + PLAIN_EVERY) {
+        if !self.rewrites && self.last_plain.is_some_and(|last| now < last + PLAIN_EVERY) {
             return;
         }
         self.last_plain = Some(now);
         let view = View::of(now, scenario, schedule, recorder, followed);
-        match &self.bar {
-            Some(bar) => bar.set_message(view.lines()),
-            None => write_line(&view.line()),
+        if self.rewrites {
+            self.bar().set_message(view.lines());
+        } else {
+            write_line(&view.line());
         }
     }
 
     /// What is done at the moment.
     pub fn doing(&mut self, what: &str) {
         self.last_plain = None;
-        match &self.bar {
-            Some(bar) => bar.set_message(what.to_owned()),
-            None => write_line(what),
+        if self.rewrites {
+            self.bar().set_message(what.to_owned());
+        } else {
+            write_line(what);
         }
     }
 
-    /// Removes the lines that are rewritten.
-    pub fn end(&self) {
-        if let Some(bar) = &self.bar {
+    /// Removes the lines that are rewritten, until there is something new to show: others may write meanwhile.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    fn bar(&mut self) -> &ProgressBar {
+        self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(SPIN_EVERY);
+            bar
+        })
     }
 }
 

@@ -222,8 +222,8 @@ impl Show {
         }
     }
 
-    fn end(&self) {
-        if let Some(progress) = &self.0 {
+    fn end(&mut self) {
+        if let Some(progress) = &mut self.0 {
             progress.end();
         }
     }
@@ -298,11 +298,12 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         .collect::<Result<_, _>>()?;
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
     progress.say(&format!(
-        "scenario {}, dashboard {}/, live metrics {}/api/metrics",
+        "scenario {}; watch it at {}/",
         scenario.name.get_ref(),
-        target.url,
         target.url
     ));
+    // Goose tells on standard output that its users are there.
+    progress.end();
     Ok(Ready {
         target,
         stack,

@@ -51,14 +51,21 @@ pub(super) struct Link {
 pub(super) struct Sum {
     /// What is split, and how many.
     pub(super) whole: (&'static str, u64),
+    /// By what, where a whole is split in several ways.
+    pub(super) by: &'static str,
     /// What it is split into.
     pub(super) parts: Vec<(String, u64)>,
 }
 
 impl Sum {
-    fn new(whole: (&'static str, u64), parts: impl IntoIterator<Item = Part>) -> Self {
+    fn new(
+        whole: (&'static str, u64),
+        by: &'static str,
+        parts: impl IntoIterator<Item = Part>,
+    ) -> Self {
         Self {
             whole,
+            by,
             parts: parts
                 .into_iter()
                 .map(|part| (part.name.to_owned(), part.count))
@@ -95,9 +102,10 @@ impl Flow {
         flow.link((0, 0), (1, 0), load.sent);
         flow.link((0, 0), (1, 1), load.unsent);
         flow.sums
-            .push(Sum::new(("scheduled", load.scheduled), sent));
+            .push(Sum::new(("scheduled", load.scheduled), "", sent));
         let answers = answers(load);
-        flow.sums.push(Sum::new(("sent", load.sent), answers));
+        flow.sums
+            .push(Sum::new(("sent", load.sent), "by answer", answers));
         flow.rows(report);
         if report.audit.complete {
             flow.loans(report);
@@ -113,15 +121,20 @@ impl Flow {
     /// What was sent, by phase and by kind: the rows of the page's tables.
     fn rows(&mut self, report: &Report) {
         let whole = ("sent", report.load.sent);
-        let phases = report.phases.iter().map(|phase| (&phase.name, phase.sent));
-        let kinds = report.by_kind.iter().map(|kind| (&kind.kind, kind.sent));
-        for rows in [phases.collect::<Vec<_>>(), kinds.collect()] {
-            if !rows.is_empty() {
-                let parts = rows
-                    .into_iter()
-                    .map(|(name, sent)| (name.clone(), sent))
-                    .collect();
-                self.sums.push(Sum { whole, parts });
+        let phases = report
+            .phases
+            .iter()
+            .map(|phase| (phase.name.clone(), phase.sent));
+        let kinds = report
+            .by_kind
+            .iter()
+            .map(|kind| (kind.kind.clone(), kind.sent));
+        for (by, parts) in [
+            ("by phase", phases.collect::<Vec<_>>()),
+            ("by kind", kinds.collect()),
+        ] {
+            if !parts.is_empty() {
+                self.sums.push(Sum { whole, by, parts });
             }
         }
     }
@@ -137,7 +150,7 @@ impl Flow {
         self.step("Loans", ids);
         self.link((1, 0), (2, 0), ids[0].count);
         self.link((1, 0), (2, 1), ids[1].count);
-        self.sums.push(Sum::new(("sent", sent), ids));
+        self.sums.push(Sum::new(("sent", sent), "by loan", ids));
 
         let promises = [
             part("promised (202)", audit.acknowledged, "sent"),
@@ -148,8 +161,11 @@ impl Flow {
         for (index, promise) in promises.iter().enumerate() {
             self.link((2, 0), (3, index), promise.count);
         }
-        self.sums
-            .push(Sum::new(("distinct loans", audit.ids), promises));
+        self.sums.push(Sum::new(
+            ("distinct loans", audit.ids),
+            "by answer",
+            promises,
+        ));
 
         // Promised loans are stored, lost or stuck. Whatever is left was promised and should not have been.
         let stored = audit.recorded + audit.failed;
@@ -193,8 +209,11 @@ impl Flow {
         ] {
             self.link((3, from), (4, to), count);
         }
-        self.sums
-            .push(Sum::new(("distinct loans", audit.ids), found));
+        self.sums.push(Sum::new(
+            ("distinct loans", audit.ids),
+            "by what was found",
+            found,
+        ));
 
         let records = [
             part("as loans", audit.recorded, "recorded"),
@@ -203,7 +222,8 @@ impl Flow {
         self.step("Record", records);
         self.link((4, 0), (5, 0), audit.recorded);
         self.link((4, 0), (5, 1), audit.failed);
-        self.sums.push(Sum::new(("in MongoDB", stored), records));
+        self.sums
+            .push(Sum::new(("in MongoDB", stored), "", records));
     }
 
     fn step(&mut self, title: &'static str, parts: impl IntoIterator<Item = Part>) {

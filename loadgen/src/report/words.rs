@@ -65,9 +65,9 @@ pub(super) fn summary(report: &Report) -> String {
     if audit.complete {
         let _ = write!(
             words,
-            " MongoDB holds {}, and {}; ",
+            " MongoDB holds {}, and {} more that broke a rule as failures; ",
             counted(audit.recorded, "loan"),
-            counted(audit.failed, "failed one")
+            count(audit.failed)
         );
         let _ = match report.drain.seconds_to_empty {
             Some(after) => write!(

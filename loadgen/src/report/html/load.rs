@@ -1,7 +1,7 @@
 //! What was sent and how fast it went: the flow, the latencies, the time axis, the phases.
 
 use super::super::chart;
-use super::super::flow::{Flow, Sum};
+use super::super::flow::Flow;
 use super::super::markup::Markup;
 use super::super::number::{count, counted, micros, or_dash, rate};
 use super::super::{EventKind, Percentiles, Report};
@@ -102,12 +102,14 @@ fn sums(markup: &mut Markup, flow: &Flow) {
             0 => Cell::of("✓ adds up", "good"),
             off => Cell::of(&format!("✗ differs by {}", count(off)), "bad"),
         };
-        let Sum {
-            whole: (name, whole),
-            ..
-        } = sum;
+        let (name, whole) = sum.whole;
+        let by = if sum.by.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", sum.by)
+        };
         vec![
-            format!("{} {name}", count(*whole)).into(),
+            format!("{} {name}{by}", count(whole)).into(),
             format!("= {}", parts.join(" + ")).into(),
             result,
         ]

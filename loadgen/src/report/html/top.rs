@@ -99,9 +99,9 @@ pub(super) fn figures(markup: &mut Markup, report: &Report) {
             "Most workers",
             or_no_data(report.workers.peak, count),
             format!(
-                "of at most {}; {} of the number",
+                "of at most {}; {} up or down",
                 or_dash(report.workers.bound, count),
-                counted(report.workers.steps, "change")
+                counted(report.workers.steps, "step")
             ),
         ),
     ];
