@@ -3,6 +3,10 @@
 use std::path::Path;
 
 #[path = "../fuzz/src/check.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "the fuzz targets call it from their own crate"
+)]
 mod check;
 
 #[test]

@@ -8,7 +8,7 @@ use support::{
     post, quick, second_instance, service_options, start, wait_until,
 };
 use testbed::{
-    MongoServer, Proxy, RedisServer, Servers, ServiceOptions, ServiceProcess, Stack, http,
+    MongoServer, Proxy, RedisServer, Servers, ServiceOptions, ServiceProcess, Signal, Stack, http,
 };
 
 /// 1. Post under load; `kill -9` Redis.
