@@ -19,7 +19,7 @@ use crate::follow::Followed;
 use crate::histogram::{ErrorCount, Latencies, Recorder};
 use crate::interval::{self, Latency};
 use crate::payload::Kind;
-use crate::report::Provenance;
+use crate::report::{ERROR_EXAMPLES_MAX, Provenance};
 use crate::run::{Driven, RunError};
 use crate::sample::{Answer, Heard, RunClock};
 use crate::scenario::Scenario;
@@ -298,6 +298,7 @@ pub(crate) fn gather(
         add_counts(&mut recorder, counts).ok_or_else(|| wrong("its latencies are broken"))?;
     }
     for (second, histogram) in by_second {
+        recorder.heat.add(second as usize, &histogram);
         if !histogram.is_empty()
             && let Some(second) = recorder.seconds.get_mut(second as usize)
         {
@@ -366,10 +367,12 @@ fn add_counts(recorder: &mut Recorder, counts: &Counts) -> Option<()> {
     }
     for (kind, error) in &counts.errors {
         let known = recorder.errors.entry(kind.clone()).or_default();
-        if known.count == 0 {
-            known.example.clone_from(&error.example);
-        }
         known.count += error.count;
+        for example in &error.examples {
+            if known.examples.len() < ERROR_EXAMPLES_MAX && !known.examples.contains(example) {
+                known.examples.push(example.clone());
+            }
+        }
     }
     for (kind, encoded) in &counts.kinds {
         let more = interval::decode(encoded)?;
