@@ -22,6 +22,8 @@ pub mod sample;
 
 pub mod histogram;
 
+mod markers;
+
 pub mod interval;
 
 pub mod follow;

@@ -16,6 +16,7 @@ use crate::audit::{self, Audited, Question};
 use crate::follow::{self, Followed, Follower, SnapshotError};
 use crate::histogram::{Recorder, hgrm};
 use crate::interval::{self, IntervalLog};
+use crate::markers::{self, Markers};
 use crate::pace::{self, WAITING_MAX};
 use crate::payload::{Kind, Payloads};
 use crate::progress::Progress;
@@ -232,6 +233,8 @@ impl Show {
 /// A service with its stores, and what was known of them before the load.
 struct Ready {
     target: Target,
+    /// Its administrator's, where it is known.
+    token: Option<String>,
     stack: Option<Stack>,
     stores: Stores,
     snapshot_before: Snapshot,
@@ -253,8 +256,8 @@ async fn connect(target: &Target, scenario: &Scenario) -> Result<Stores, StoreEr
 async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, RunError> {
     let scenario = &options.scenario;
     let mut provenance = provenance::gather();
-    let (target, stack) = if let Some(target) = &options.target {
-        (target.clone(), None)
+    let (target, stack, token) = if let Some(target) = &options.target {
+        (target.clone(), None, markers::token_of_environment())
     } else {
         progress.doing("starting Redis, mongod and the service");
         provenance.service_arguments = service_arguments(scenario);
@@ -298,14 +301,15 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         .collect::<Result<_, _>>()?;
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
     progress.say(&format!(
-        "scenario {}; watch it at {}/",
+        "scenario {}; watch it at {}",
         scenario.name.get_ref(),
-        target.url
+        markers::dashboard_link(&target.url, token.as_deref())
     ));
     // Goose tells on standard output that its users are there.
     progress.end();
     Ok(Ready {
         target,
+        token,
         stack,
         stores,
         snapshot_before,
@@ -324,6 +328,7 @@ struct Sent {
     ended_early: Option<String>,
     aborted: Option<String>,
     following: Following,
+    markers: Option<Markers>,
 }
 
 /// Requests by goose's count and by ours.
@@ -389,6 +394,7 @@ async fn joined_shards(
     let gathered = shard::gather(&options.merge, &options.scenario, schedule)?;
     let ready = Ready {
         target: target.clone(),
+        token: None,
         stack: None,
         stores: connect(target, &options.scenario).await?,
         snapshot_before: gathered.snapshot_before,
@@ -405,6 +411,7 @@ async fn joined_shards(
         ended_early: gathered.ended_early,
         aborted: gathered.stopped,
         following: Following::Kept(Box::new(gathered.followed)),
+        markers: None,
     };
     Ok((ready, sent))
 }
@@ -423,6 +430,9 @@ async fn send(
     let run_tag = run_tag(started);
     let payloads = Payloads::new(scenario.seed, &run_tag, &scenario.mix);
     let stop = Stop::watch();
+    let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
+    let token = ready.token.take();
+    let mut markers = Markers::start(&ready.target.url, token, &run_id, scenario, schedule);
     let log = folder.join(interval::FILE);
     let plan = Plan {
         scenario,
@@ -436,6 +446,7 @@ async fn send(
         if let Some(progress) = &mut progress.0 {
             progress.load(now, scenario, schedule, recorder, &follower.followed());
         }
+        markers.look(now, recorder);
         hopeless(scenario, schedule, recorder, &follower.followed())
     })
     .await?;
@@ -452,6 +463,7 @@ async fn send(
         ended_early: load.ended_early,
         aborted: stop.reason().map(str::to_owned),
         following: Following::Live(follower),
+        markers: Some(markers),
     })
 }
 
@@ -540,7 +552,7 @@ async fn conclude(
     drain.backlog_peak = followed.backlog_peak;
     write_histograms(folder, &recorder)?;
     let finished = OffsetDateTime::now_utc();
-    Ok(account(&Account {
+    let report = account(&Account {
         scenario,
         scenario_path: &options.scenario_path,
         schedule,
@@ -568,7 +580,11 @@ async fn conclude(
             .map(|after| (&snapshot_before, after)),
         requests,
         external: options.target.is_some(),
-    }))
+    });
+    if let Some(markers) = sent.markers {
+        markers.end(report.verdict.name()).await;
+    }
+    Ok(report)
 }
 
 /// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder.
@@ -680,10 +696,18 @@ fn service_arguments(scenario: &Scenario) -> Vec<String> {
     arguments
 }
 
-async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), RunError> {
+/// The stack, where it is, and the token of its administrator.
+async fn private_stack(
+    options: &Options,
+) -> Result<(Target, Option<Stack>, Option<String>), RunError> {
+    let token = markers::random_token();
     let service = ServiceOptions {
         binary: options.service_binary.clone(),
         arguments: service_arguments(&options.scenario),
+        environment: token
+            .iter()
+            .map(|token| (markers::TOKEN_VARIABLE.to_owned(), token.clone()))
+            .collect(),
         ..ServiceOptions::default()
     };
     let mongodb_database = service.mongodb_database.clone();
@@ -699,7 +723,7 @@ async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), Run
         mongodb_database,
         private: true,
     };
-    Ok((target, Some(stack)))
+    Ok((target, Some(stack), token))
 }
 
 /// The load, sent and answered; goose may still be winding down.
