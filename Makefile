@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SCENARIO ?= burst-500
+CAPACITY ?= steady-500
+BASE ?= HEAD~1
+HEAD ?= HEAD
 # Tests crash the service at its failpoints; release builds have none.
 TEST_FEATURES := --features service/failpoints
 
@@ -13,10 +16,10 @@ PAGES := $(DASHBOARD)/dist/index.html
 PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/report/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
     $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts vite.report.config.ts tsconfig.json)
 
-.PHONY: help servers pages build bench run test lint dashboard browser micro peak clean
+.PHONY: help servers pages build bench run test lint dashboard browser micro peak self-test capacity compare gate clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
@@ -59,6 +62,18 @@ lint: ## formatting and clippy, warnings refused
 
 peak: servers build ## the highest admission and recording rates, against a bare hyper server
 	target/release/peak
+
+self-test: servers build ## what the load generator says, against known truths
+	target/release/loadgen self-test --reports reports
+
+capacity: servers build ## the highest rate that meets the objectives in recorded loans (CAPACITY=steady-500)
+	target/release/loadgen capacity scenarios/$(CAPACITY).toml --reports reports
+
+compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
+	target/release/loadgen compare $(A) $(B)
+
+gate: servers build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
+	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
 
 micro: ## the micro-benchmarks
 	cargo bench --locked -p benches

@@ -1,5 +1,5 @@
-//! Puts the built dashboard into the binary: writes a table of its files, compressed copies beside
-//! them, for `http/pages.rs`.
+//! Stamps the commit of the source into the binary, and puts the built dashboard into it: writes a
+//! table of its files, compressed copies beside them, for `http/pages.rs`.
 //!
 //! `npm run build` in `dashboard/` makes `dist/`; `make build` sees to it. Without it the service
 //! still builds, with a page in its place that says what to do.
@@ -8,11 +8,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+include!("../scripts/git_stamp.rs");
+
 const PLACEHOLDER: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sluice</title>\
 <h1>This build has no dashboard</h1><p>It was built without Node. <code>make build</code> builds it with the dashboard; \
 the API works as it is: <a href=\"/api/metrics\">/api/metrics</a>.</p></html>\n";
 
 fn main() {
+    stamp_commit();
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     let dist = here.join("dashboard/dist");

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use service::snapshot::Snapshot;
 
 use crate::audit::Audited;
-use crate::checks::{self, Figures, Metric, Plain};
+use crate::checks::{self, Figures, Judged, Metric, Plain};
 use crate::follow::{Followed, Point};
 use crate::histogram::{Latencies, Recorder, Second};
 use crate::payload::{Kind, Payloads};
 use crate::provenance;
 use crate::report::{
-    Answers, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow, LatencyCurve, Load,
-    Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint, Workers,
+    Answers, Check, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow, LatencyCurve,
+    Load, Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint, Workers,
 };
 use crate::sample::{Answer, Heard, RunClock};
 use crate::scenario::Scenario;
@@ -47,6 +48,12 @@ pub struct Account<'a> {
     pub service_cpu: Option<f64>,
     /// Why the run was stopped before its end.
     pub aborted: Option<&'a str>,
+    /// Why the run ended by itself before its end: a check could no longer hold.
+    pub ended_early: Option<&'a str>,
+    /// Arrivals that were due while every user was busy.
+    pub held_back: u64,
+    /// The service's snapshots before the load and after the drain.
+    pub snapshots: Option<(&'a Snapshot, &'a Snapshot)>,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
     /// The service was there before the run.
@@ -71,7 +78,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         load: &load,
         resources: &resources,
     };
-    let checks: Vec<_> = scenario
+    let judged: Vec<Judged> = scenario
         .checks
         .iter()
         .map(|check| {
@@ -82,8 +89,18 @@ pub fn account(seen: &Account<'_>) -> Report {
             checks::judge(check, phase, &figures)
         })
         .collect();
+    let (checks, by_lag): (Vec<Check>, Vec<Option<String>>) = judged
+        .into_iter()
+        .map(|judged| (judged.check, judged.by_lag))
+        .unzip();
+    let by_lag: Vec<String> = by_lag.into_iter().flatten().collect();
     let (verdict, why) = decide(&Evidence {
         aborted: seen.aborted,
+        ended_early: seen.ended_early,
+        held_back: load.held_back,
+        users: scenario.users_count(),
+        by_lag: &by_lag,
+        overrides: &seen.provenance.overrides,
         unsent: load.unsent,
         send_lag_p99: Duration::from_micros(load.send_lag_us.p99.unwrap_or(0)),
         send_lag_max: scenario.send_lag_max,
@@ -125,6 +142,7 @@ pub fn account(seen: &Account<'_>) -> Report {
                 .as_ref()
                 .map(|snapshot| snapshot.gauges.workers_max),
             steps: seen.followed.scales.len() as u64,
+            flaps: seen.followed.flaps(),
         },
         resources,
         checks,
@@ -140,6 +158,7 @@ pub fn account(seen: &Account<'_>) -> Report {
                 more_examples: error.examples.iter().skip(1).cloned().collect(),
             })
             .collect(),
+        ended_early: seen.ended_early.map(str::to_owned),
         instants: instants(),
         repeat: repeat(seen),
         ..Report::default()
@@ -166,6 +185,7 @@ fn load(seen: &Account<'_>) -> Load {
         completed: total.completed,
         failed: total.failed,
         resent: seen.recorder.resent,
+        held_back: seen.held_back,
         answers,
         rate_per_second: per_second(total.sent, seconds),
         planned_rate_per_second: per_second(scheduled, seconds),
@@ -322,7 +342,7 @@ fn instants() -> Vec<InstantNote> {
         ),
         (
             "sent",
-            "Monotonic clock of the generator, just before the request is handed to the HTTP client.",
+            "Monotonic clock of the generator, when the connection takes the body: its bytes then go to the socket together with the head. A request that needs a new connection leaves when that is made; connections are opened before the load.",
         ),
         (
             "answered",
@@ -367,13 +387,16 @@ struct Measured<'a> {
 impl Figures for Measured<'_> {
     fn latency(
         &self,
-        metric: Metric,
+        metric: &Metric,
         phase: Option<usize>,
         kind: Option<Kind>,
     ) -> Option<&Histogram<u64>> {
         let recorder = self.seen.recorder;
         if let Some(kind) = kind {
-            return recorder.kinds.get(&kind);
+            return match phase {
+                Some(phase) => recorder.phase_kinds.get(&(phase as u16, kind)),
+                None => recorder.kinds.get(&kind),
+            };
         }
         let latencies: &Latencies =
             phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
@@ -382,7 +405,7 @@ impl Figures for Measured<'_> {
             Metric::ServiceMs(_) => Some(&latencies.service),
             Metric::EndToEndMs(_) => Some(&latencies.end_to_end),
             Metric::SendLagMs(_) => Some(&latencies.send_lag),
-            Metric::Plain(_) => None,
+            Metric::Plain(_) | Metric::Server(_) => None,
         }
     }
 
@@ -403,7 +426,18 @@ impl Figures for Measured<'_> {
             Plain::ErrorRatio => {
                 (latencies.sent > 0).then(|| latencies.failed as f64 / latencies.sent as f64)
             }
+            Plain::Scheduled => Some(self.load.scheduled as f64),
+            Plain::Sent => Some(latencies.sent as f64),
             Plain::Unsent => Some(self.load.unsent as f64),
+            Plain::Completed => Some(latencies.completed as f64),
+            Plain::Unanswered => Some(latencies.failed as f64),
+            Plain::Resent => Some(self.load.resent as f64),
+            Plain::HeldBack => Some(self.load.held_back as f64),
+            Plain::Ids => audited(audit.ids),
+            Plain::Acknowledged => audited(audit.acknowledged),
+            Plain::Rejected => audited(audit.rejected),
+            Plain::Unknown => audited(audit.unknown),
+            Plain::Failed => audited(audit.failed),
             Plain::Recorded => audited(audit.recorded),
             Plain::Lost => audited(audit.lost),
             Plain::Duplicated => audited(audit.duplicated),
@@ -415,8 +449,27 @@ impl Figures for Measured<'_> {
                 (!rows.is_empty()).then(|| f64::from(u8::from(rows.iter().all(|row| row.agree))))
             }
             Plain::BacklogPeak => self.seen.drain.backlog_peak.map(|peak| peak as f64),
+            Plain::LeftOver => self.seen.drain.left_over.map(|left| left as f64),
             Plain::DrainS => self.seen.drain.seconds_to_empty,
             Plain::WorkersPeak => self.seen.followed.workers_peak.map(|peak| peak as f64),
+            Plain::WorkersSteps => self
+                .seen
+                .followed
+                .workers_peak
+                .map(|_| self.seen.followed.scales.len() as f64),
+            Plain::WorkersFlaps => self
+                .seen
+                .followed
+                .workers_peak
+                .map(|_| self.seen.followed.flaps() as f64),
+            Plain::ServiceCpuMsPer1000 => {
+                let recorded = (audit.complete && audit.recorded > 0).then_some(audit.recorded)?;
+                Some(self.seen.service_cpu?.max(0.0) * 1e6 / recorded as f64)
+            }
+            Plain::LoadgenRssMib => self
+                .resources
+                .loadgen_rss_bytes_peak
+                .map(|bytes| bytes as f64 / f64::from(1 << 20)),
             Plain::ServiceRssMib => self
                 .resources
                 .service_rss_bytes_peak
@@ -427,5 +480,85 @@ impl Figures for Measured<'_> {
                 (start > 0.0).then_some((end - start) / start)
             }
         }
+    }
+
+    fn server(&self, path: &str) -> Option<f64> {
+        let (before, after) = self.seen.snapshots?;
+        checks::server_figure(path, before, after)
+    }
+}
+
+/// Why the run can no longer pass, from what was seen so far; `None` while it can. Looks at the checks with `abort`.
+pub fn hopeless(
+    scenario: &Scenario,
+    schedule: &Schedule,
+    recorder: &Recorder,
+    followed: &Followed,
+) -> Option<String> {
+    let figures = SoFar { recorder, followed };
+    scenario
+        .checks
+        .iter()
+        .filter(|check| check.abort)
+        .find_map(|check| {
+            let phase = check
+                .phase
+                .as_ref()
+                .and_then(|phase| scenario.phase(phase.get_ref()));
+            let scheduled = match phase {
+                Some(phase) => schedule.phases().get(phase)?.arrivals,
+                None => schedule.arrivals(),
+            };
+            checks::hopeless(check, phase, u64::from(scheduled), &figures)
+        })
+}
+
+/// The figures that are known while the load runs.
+struct SoFar<'a> {
+    recorder: &'a Recorder,
+    followed: &'a Followed,
+}
+
+impl Figures for SoFar<'_> {
+    fn latency(
+        &self,
+        metric: &Metric,
+        phase: Option<usize>,
+        kind: Option<Kind>,
+    ) -> Option<&Histogram<u64>> {
+        if let Some(kind) = kind {
+            return match phase {
+                Some(phase) => self.recorder.phase_kinds.get(&(phase as u16, kind)),
+                None => self.recorder.kinds.get(&kind),
+            };
+        }
+        let latencies = phase.map_or(Some(&self.recorder.total), |phase| {
+            self.recorder.phases.get(phase)
+        })?;
+        match metric {
+            Metric::ResponseMs(_) => Some(&latencies.response),
+            Metric::ServiceMs(_) => Some(&latencies.service),
+            _ => None,
+        }
+    }
+
+    fn plain(&self, plain: Plain, phase: Option<usize>) -> Option<f64> {
+        let latencies = phase.map_or(Some(&self.recorder.total), |phase| {
+            self.recorder.phases.get(phase)
+        })?;
+        match plain {
+            Plain::Unanswered => Some(latencies.failed as f64),
+            Plain::BacklogPeak => self.followed.backlog_peak.map(|peak| peak as f64),
+            Plain::WorkersPeak => self.followed.workers_peak.map(|peak| peak as f64),
+            Plain::ServiceRssMib => self
+                .followed
+                .rss_bytes_peak
+                .map(|bytes| bytes as f64 / f64::from(1 << 20)),
+            _ => None,
+        }
+    }
+
+    fn server(&self, _: &str) -> Option<f64> {
+        None
     }
 }

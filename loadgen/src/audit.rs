@@ -1,10 +1,11 @@
 //! What became of every loan that was sent, from MongoDB and Redis read directly after the drain.
 //!
 //! [`Findings`] gathers what is stored, one record at a time; [`classify`] judges one loan from what was heard and what
-//! was found. Both are pure. A loan has two possible contents: the original, and the one that conflicts send under its
+//! was found. Both are pure. Records come in the order of their ids, so that when each loan was due is computed on the
+//! way, and a few bytes are kept for each. A loan has two possible contents: the original, and the one that conflicts send under its
 //! id. Whichever is acknowledged first is the loan; the other must be answered 422.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -16,6 +17,7 @@ use crate::histogram::{empty, record};
 use crate::payload::{Arrival, Kind, Loan, Outcome, Payloads};
 use crate::report::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_PER_CLASS_MAX};
 use crate::sample::{Heard, Ledger, RunClock};
+use crate::schedule::{Schedule, Slot};
 use crate::stores::{StoreError, Stores};
 
 /// What was heard about one content of a loan, over all arrivals that sent it.
@@ -156,9 +158,12 @@ pub const fn classify(
 pub struct Findings<'a> {
     payloads: &'a Payloads,
     arrivals: u32,
-    found: HashMap<u32, Found>,
-    /// Attempts seen of a loan, only where there is more than the first.
-    attempts: HashMap<u32, Vec<i64>>,
+    /// By arrival number.
+    found: Vec<Found>,
+    /// The attempts of each loan that have a record, a bit for each of the first eight.
+    attempts: Vec<u8>,
+    /// The attempts beyond those.
+    attempts_more: BTreeSet<(u32, i64)>,
     /// How a record differs.
     differences: BTreeMap<u32, String>,
     /// Records of loans that this run never sent.
@@ -175,8 +180,9 @@ impl<'a> Findings<'a> {
         Self {
             payloads,
             arrivals,
-            found: HashMap::new(),
-            attempts: HashMap::new(),
+            found: vec![Found::default(); arrivals as usize],
+            attempts: vec![0; arrivals as usize],
+            attempts_more: BTreeSet::new(),
             differences: BTreeMap::new(),
             foreign: 0,
             foreign_examples: Vec::new(),
@@ -205,7 +211,7 @@ impl<'a> Findings<'a> {
                 self.explain(owner, difference);
             }
         }
-        let found = self.found.entry(owner).or_default();
+        let found = &mut self.found[owner as usize];
         found.loans = found.loans.saturating_add(1);
         found.doubled |= doubled;
         found.content = content;
@@ -235,7 +241,7 @@ impl<'a> Findings<'a> {
                 faults(document)
             )),
         };
-        let found = self.found.entry(owner).or_default();
+        let found = &mut self.found[owner as usize];
         found.failures = found.failures.saturating_add(1);
         found.doubled |= doubled;
         found.wrong_fault |= wrong.is_some();
@@ -248,7 +254,7 @@ impl<'a> Findings<'a> {
     /// Takes an id that is still in Redis.
     pub fn stuck(&mut self, loan_id: &str) {
         if let Some(number) = self.number_of(loan_id) {
-            self.found.entry(number).or_default().stuck = true;
+            self.found[number as usize].stuck = true;
         }
     }
 
@@ -278,10 +284,15 @@ impl<'a> Findings<'a> {
 
     /// Notes an attempt that ended in a record. True when that attempt had one before.
     fn note_attempt(&mut self, owner: u32, attempt: i64) -> bool {
-        let attempts = self.attempts.entry(owner).or_default();
-        let doubled = attempts.contains(&attempt);
-        attempts.push(attempt);
-        doubled
+        match attempt.checked_sub(1).filter(|bit| (0..8).contains(bit)) {
+            Some(bit) => {
+                let seen = &mut self.attempts[owner as usize];
+                let doubled = *seen & (1 << bit) != 0;
+                *seen |= 1 << bit;
+                doubled
+            }
+            None => !self.attempts_more.insert((owner, attempt)),
+        }
     }
 
     fn explain(&mut self, owner: u32, difference: String) {
@@ -313,10 +324,40 @@ impl Audited {
     }
 }
 
+/// When each arrival was due. Asked in order, it walks the schedule once and keeps nothing.
+pub struct Dues<'a> {
+    schedule: &'a Schedule,
+    slots: Box<dyn Iterator<Item = Slot> + Send + 'a>,
+    last: Option<Slot>,
+}
+
+impl<'a> Dues<'a> {
+    /// At the start of `schedule`.
+    pub fn new(schedule: &'a Schedule) -> Self {
+        Self {
+            schedule,
+            slots: Box::new(schedule.slots()),
+            last: None,
+        }
+    }
+
+    /// The slot of arrival `number`; `None` beyond the schedule.
+    pub fn slot(&mut self, number: u32) -> Option<Slot> {
+        if self.last.is_some_and(|last| last.number > number) {
+            *self = Self::new(self.schedule);
+        }
+        while self.last.is_none_or(|last| last.number < number) {
+            self.last = Some(self.slots.next()?);
+        }
+        self.last
+    }
+}
+
 /// Judges every loan of the run. `counters` are the live counters before and after, `requests_unknown` the requests
 /// without a definite answer: each may have been counted by the service as a replay.
 pub fn judge(
     payloads: &Payloads,
+    schedule: &Schedule,
     ledger: &Ledger,
     findings: &Findings<'_>,
     counters: Option<(&Counters, &Counters)>,
@@ -337,6 +378,7 @@ pub fn judge(
         examples: findings.foreign_examples.clone(),
         ..Audit::default()
     };
+    let mut dues = Dues::new(schedule);
     let mut replayed = 0;
     let mut examples: BTreeMap<AuditClass, u64> = BTreeMap::new();
     for (number, heard) in (0u32..).zip(&ledger.heard) {
@@ -356,7 +398,11 @@ pub fn judge(
                 original.add(heard);
             }
         }
-        let found = findings.found.get(&number).copied().unwrap_or_default();
+        let found = findings
+            .found
+            .get(number as usize)
+            .copied()
+            .unwrap_or_default();
         let arrival_outcome = outcome_of(payloads, number, kinds[number as usize]);
         let judgement = classify(arrival_outcome, original, changed, found);
         let stored = found.loans > 0 || found.failures > 0;
@@ -393,6 +439,7 @@ pub fn judge(
                     loan_id: payloads.loan_id(number),
                     story: story(
                         kinds[number as usize],
+                        dues.slot(number),
                         ledger,
                         number,
                         again,
@@ -426,6 +473,7 @@ fn outcome_of(payloads: &Payloads, number: u32, kind: Kind) -> Outcome {
 /// What happened to one loan, in words.
 fn story(
     kind: Kind,
+    due: Option<Slot>,
     ledger: &Ledger,
     number: u32,
     repeats: &[(u32, Kind)],
@@ -441,12 +489,11 @@ fn story(
         };
         format!("{}{before}", heard.words())
     };
-    let due = Duration::from_micros(ledger.intended_us[number as usize]);
-    let mut words = vec![format!(
-        "{kind}, due at {:.3} s, {}",
-        due.as_secs_f64(),
-        heard(number)
-    )];
+    let due = due.map_or_else(
+        || "never due".to_owned(),
+        |slot| format!("due at {:.3} s", slot.offset.as_secs_f64()),
+    );
+    let mut words = vec![format!("{kind}, {due}, {}", heard(number))];
     words.extend(
         repeats
             .iter()
@@ -531,8 +578,8 @@ pub struct Question<'a> {
     pub ledger: &'a Ledger,
     /// The clock of the run.
     pub clock: RunClock,
-    /// The phase of each arrival begins at these numbers.
-    pub phase_starts: &'a [u32],
+    /// When each arrival was due.
+    pub schedule: &'a Schedule,
     /// Live counters before the load and after the drain.
     pub counters: Option<(&'a Counters, &'a Counters)>,
     /// Requests without a definite answer.
@@ -547,11 +594,12 @@ pub struct Question<'a> {
 /// When Redis or MongoDB does not answer.
 pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
     let batches = question.stores.batches().await?;
-    let mut end_to_end = vec![empty(); question.phase_starts.len()];
+    let mut end_to_end = vec![empty(); question.schedule.phases().len()];
     let mut findings = Findings::new(question.payloads, question.ledger.heard.len() as u32);
     let prefix = question.payloads.prefix();
     let prefix = (!question.private).then_some(prefix.as_str());
     for collection in ["loans", "failures"] {
+        let mut dues = Dues::new(question.schedule);
         let mut documents = question.stores.documents(collection, prefix).await?;
         while let Some(document) = documents.try_next().await? {
             let owner = if collection == "loans" {
@@ -562,14 +610,14 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
             // Without its batch, a record's confirmation was not seen: the service ended in between.
             if let Some(owner) = owner
                 && let Some(confirmed_us) = confirmed_us(&document, &batches)
+                && let Some(slot) = dues.slot(owner)
             {
-                let due = Duration::from_micros(question.ledger.intended_us[owner as usize]);
-                let latency_us = (confirmed_us - question.clock.wall_us(due)).max(0) as u64;
-                let phase = question
-                    .phase_starts
-                    .partition_point(|start| *start <= owner)
-                    - 1;
-                record(&mut end_to_end[phase], Duration::from_micros(latency_us));
+                let due_us = question.clock.wall_us(slot.offset);
+                let latency_us = (confirmed_us - due_us).max(0) as u64;
+                record(
+                    &mut end_to_end[usize::from(slot.phase)],
+                    Duration::from_micros(latency_us),
+                );
             }
         }
     }
@@ -578,6 +626,7 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
     }
     let (audit, counters) = judge(
         question.payloads,
+        question.schedule,
         question.ledger,
         &findings,
         question.counters,

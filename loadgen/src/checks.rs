@@ -1,6 +1,8 @@
 //! Named metrics with bounds, and the rows that come of them. Pure. A check with no data fails.
 
 use hdrhistogram::Histogram;
+use serde_json::Value;
+use service::snapshot::Snapshot;
 
 use crate::payload::Kind;
 use crate::report::Check;
@@ -9,44 +11,75 @@ use crate::scenario::CheckSpec;
 /// A statistic of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistic {
+    /// Lowest value.
+    Min,
     /// Arithmetic mean.
     Mean,
-    /// The share of values at or below it, in thousandths.
-    Quantile(u16),
+    /// The share of values at or below it, in hundred-thousandths.
+    Quantile(u32),
     /// Highest value.
     Max,
 }
 
+/// A whole, in the unit of [`Statistic::Quantile`].
+const QUANTILE_ONE: u32 = 100_000;
+
 impl Statistic {
-    const NAMES: [(&'static str, Self); 7] = [
-        ("mean", Self::Mean),
-        ("p50", Self::Quantile(500)),
-        ("p90", Self::Quantile(900)),
-        ("p95", Self::Quantile(950)),
-        ("p99", Self::Quantile(990)),
-        ("p999", Self::Quantile(999)),
-        ("max", Self::Max),
+    /// The ones that are offered by name; any other percentile is understood as well.
+    const NAMES: [&'static str; 9] = [
+        "min", "mean", "p50", "p75", "p90", "p95", "p99", "p999", "max",
     ];
 
+    /// `min`, `mean`, `max`, or `p` and two to five digits: `p99` is 99 %, `p999` 99.9 %.
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "min" => return Some(Self::Min),
+            "mean" => return Some(Self::Mean),
+            "max" => return Some(Self::Max),
+            _ => {}
+        }
+        let digits = name.strip_prefix('p')?;
+        if !(2..=5).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let share: u32 = digits.parse().ok()?;
+        Some(Self::Quantile(share * 10u32.pow(5 - digits.len() as u32)))
+    }
+
     /// The statistic in milliseconds; `None` for an empty histogram of microseconds.
-    fn ms(self, histogram: &Histogram<u64>) -> Option<f64> {
+    pub fn ms(self, histogram: &Histogram<u64>) -> Option<f64> {
         if histogram.is_empty() {
             return None;
         }
         Some(
             match self {
+                Self::Min => histogram.min() as f64,
                 Self::Mean => histogram.mean(),
-                Self::Quantile(thousandths) => {
-                    histogram.value_at_quantile(f64::from(thousandths) / 1000.0) as f64
+                Self::Quantile(share) => {
+                    histogram.value_at_quantile(f64::from(share) / f64::from(QUANTILE_ONE)) as f64
                 }
                 Self::Max => histogram.max() as f64,
             } / 1000.0,
         )
     }
+
+    /// Of `total` values, how many may lie above a bound on this statistic. `None` where a few high values decide
+    /// nothing by themselves.
+    fn allowed_above(self, total: u64) -> Option<u64> {
+        match self {
+            Self::Max => Some(0),
+            // The value at a quantile is the one with this rank, rounded up.
+            Self::Quantile(share) => {
+                let rank = (u128::from(total) * u128::from(share)).div_ceil(QUANTILE_ONE.into());
+                Some(total - rank.max(1).min(total.into()) as u64)
+            }
+            Self::Min | Self::Mean => None,
+        }
+    }
 }
 
 /// What a check may look at. The names are those of [`Metric::names`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// From the intended instant to the last byte of the answer, milliseconds.
     ResponseMs(Statistic),
@@ -58,61 +91,87 @@ pub enum Metric {
     SendLagMs(Statistic),
     /// A plain figure of the run.
     Plain(Plain),
+    /// A figure of the service's own snapshot, by its path: the growth of a counter over the run, the last value of
+    /// anything else.
+    Server(String),
 }
 
-/// The figures of a run that are not latencies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Plain {
+macro_rules! plain_figures {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $unit:literal;)+) => {
+        /// The figures of a run that are not latencies.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Plain { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Plain {
+            const ALL: &'static [(&'static str, Self, &'static str)] =
+                &[$(($name, Self::$variant, $unit),)+];
+        }
+    };
+}
+
+plain_figures! {
     /// Arrivals sent for each second of the schedule.
-    Rate,
+    Rate = "rate", "/s";
     /// Share of the sent arrivals without a definite answer.
-    ErrorRatio,
+    ErrorRatio = "error_ratio", "";
+    /// Arrivals in the schedule.
+    Scheduled = "scheduled", "";
+    /// Arrivals whose request left.
+    Sent = "sent", "";
     /// Arrivals that never left.
-    Unsent,
+    Unsent = "unsent", "";
+    /// Sent arrivals with a definite answer.
+    Completed = "completed", "";
+    /// Sent arrivals without one.
+    Unanswered = "unanswered", "";
+    /// Requests beyond the first one of an arrival.
+    Resent = "resent", "";
+    /// Arrivals that were due while every user was busy.
+    HeldBack = "held_back", "";
+    /// Distinct loans that were sent.
+    Ids = "ids", "";
+    /// Loans answered 202 at least once.
+    Acknowledged = "acknowledged", "";
+    /// Loans that got definite refusals only.
+    Rejected = "rejected", "";
+    /// Loans without a definite answer.
+    Unknown = "unknown", "";
     /// Loans stored in `loans`.
-    Recorded,
+    Recorded = "recorded", "";
+    /// Loans stored in `failures` and not in `loans`.
+    Failed = "failed", "";
     /// Acknowledged, and found nowhere.
-    Lost,
+    Lost = "lost", "";
     /// More than one final record.
-    Duplicated,
+    Duplicated = "duplicated", "";
     /// A record of a loan that was never sent, or was refused.
-    Unexpected,
+    Unexpected = "unexpected", "";
     /// A record or an answer that differs from what it must be.
-    Mismatched,
+    Mismatched = "mismatched", "";
     /// Still in Redis when the drain ended.
-    Stuck,
+    Stuck = "stuck", "";
     /// 1 when every live counter agrees with the audit, else 0.
-    CountersAgree,
+    CountersAgree = "counters_agree", "";
     /// Highest backlog, loans.
-    BacklogPeak,
+    BacklogPeak = "backlog_peak", "";
+    /// Loans left in Redis when the drain ended.
+    LeftOver = "left_over", "";
     /// From the last arrival until nothing was left in Redis, seconds.
-    DrainS,
+    DrainS = "drain_s", " s";
     /// Most workers at once.
-    WorkersPeak,
+    WorkersPeak = "workers_peak", "";
+    /// Changes of the number of workers.
+    WorkersSteps = "workers_steps", "";
+    /// Times that a step was taken back within ten seconds: up and down, or down and up.
+    WorkersFlaps = "workers_flaps", "";
     /// Highest resident memory of the service, MiB.
-    ServiceRssMib,
+    ServiceRssMib = "service_rss_mib", " MiB";
+    /// Processor time of the service for a thousand recorded loans, milliseconds.
+    ServiceCpuMsPer1000 = "service_cpu_ms_per_1000", " ms";
     /// Growth of Redis's memory over the run, as a share of the start.
-    RedisMemoryGrowthRatio,
-}
-
-impl Plain {
-    const NAMES: [(&'static str, Self); 15] = [
-        ("rate", Self::Rate),
-        ("error_ratio", Self::ErrorRatio),
-        ("unsent", Self::Unsent),
-        ("recorded", Self::Recorded),
-        ("lost", Self::Lost),
-        ("duplicated", Self::Duplicated),
-        ("unexpected", Self::Unexpected),
-        ("mismatched", Self::Mismatched),
-        ("stuck", Self::Stuck),
-        ("counters_agree", Self::CountersAgree),
-        ("backlog_peak", Self::BacklogPeak),
-        ("drain_s", Self::DrainS),
-        ("workers_peak", Self::WorkersPeak),
-        ("service_rss_mib", Self::ServiceRssMib),
-        ("redis_memory_growth_ratio", Self::RedisMemoryGrowthRatio),
-    ];
+    RedisMemoryGrowthRatio = "redis_memory_growth_ratio", "";
+    /// Highest resident memory of the load generator, MiB.
+    LoadgenRssMib = "loadgen_rss_mib", " MiB";
 }
 
 type Latency = fn(Statistic) -> Metric;
@@ -124,77 +183,193 @@ const LATENCIES: [(&str, Latency); 4] = [
     ("send_lag_ms", Metric::SendLagMs),
 ];
 
+/// Starts the name of a figure of the service's snapshot.
+const SERVER: &str = "server.";
+/// The counters that have one entry for each kind; a kind that never came counts as zero.
+const SERVER_KINDS: [&str; 2] = ["counters.rejected.", "counters.failed."];
+
 impl Metric {
-    /// The metric of that name, such as `response_ms.p99` or `lost`.
+    /// The metric of that name, such as `response_ms.p99`, `lost` or `server.counters.admitted`.
     pub fn parse(name: &str) -> Option<Self> {
-        if let Some((_, plain)) = Plain::NAMES.iter().find(|(known, _)| *known == name) {
+        if let Some((_, plain, _)) = Plain::ALL.iter().find(|(known, ..)| *known == name) {
             return Some(Self::Plain(*plain));
+        }
+        if let Some(path) = name.strip_prefix(SERVER) {
+            let known = server_paths().iter().any(|known| known == path)
+                || SERVER_KINDS.iter().any(|kinds| {
+                    path.strip_prefix(kinds)
+                        .is_some_and(|kind| !kind.is_empty() && !kind.contains('.'))
+                });
+            return known.then(|| Self::Server(path.to_owned()));
         }
         let (latency, statistic) = name.split_once('.')?;
         let (_, make) = LATENCIES.iter().find(|(known, _)| *known == latency)?;
-        let (_, statistic) = Statistic::NAMES
-            .iter()
-            .find(|(known, _)| *known == statistic)?;
-        Some(make(*statistic))
+        Some(make(Statistic::parse(statistic)?))
     }
 
-    /// Every name.
+    /// Every name, apart from the percentiles and kinds that have many.
     pub fn names() -> Vec<String> {
         let latencies = LATENCIES.iter().flat_map(|(latency, _)| {
             Statistic::NAMES
                 .iter()
-                .map(move |(statistic, _)| format!("{latency}.{statistic}"))
+                .map(move |statistic| format!("{latency}.{statistic}"))
         });
-        let plain = Plain::NAMES.iter().map(|(name, _)| (*name).to_owned());
-        latencies.chain(plain).collect()
+        let plain = Plain::ALL.iter().map(|(name, ..)| (*name).to_owned());
+        let server = server_paths()
+            .into_iter()
+            .map(|path| format!("{SERVER}{path}"));
+        latencies.chain(plain).chain(server).collect()
     }
 
     /// Whether it is kept for each phase.
-    pub const fn by_phase(self) -> bool {
-        !matches!(self, Self::Plain(plain) if !matches!(plain, Plain::Rate | Plain::ErrorRatio))
+    pub const fn by_phase(&self) -> bool {
+        match self {
+            Self::Plain(plain) => matches!(
+                plain,
+                Plain::Rate
+                    | Plain::ErrorRatio
+                    | Plain::Sent
+                    | Plain::Completed
+                    | Plain::Unanswered
+            ),
+            Self::Server(_) => false,
+            _ => true,
+        }
     }
 
     /// Whether it is kept for each kind of arrival.
-    pub const fn by_kind(self) -> bool {
+    pub const fn by_kind(&self) -> bool {
         matches!(self, Self::ResponseMs(_))
     }
 
-    fn unit(self) -> &'static str {
+    /// Whether it can be known before the end that a bound on it can no longer hold.
+    pub const fn can_abort(&self) -> bool {
         match self {
-            Self::Plain(plain) => match plain {
-                Plain::Rate => "/s",
-                Plain::DrainS => " s",
-                Plain::ServiceRssMib => " MiB",
-                _ => "",
-            },
+            Self::ResponseMs(statistic) | Self::ServiceMs(statistic) => {
+                matches!(statistic, Statistic::Quantile(_) | Statistic::Max)
+            }
+            Self::Plain(plain) => matches!(
+                plain,
+                Plain::ErrorRatio | Plain::BacklogPeak | Plain::WorkersPeak | Plain::ServiceRssMib
+            ),
+            _ => false,
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self {
+            Self::Plain(plain) => Plain::ALL
+                .iter()
+                .find(|(_, known, _)| known == plain)
+                .map_or("", |(.., unit)| unit),
+            Self::Server(_) => "",
             _ => " ms",
         }
     }
 }
 
+/// The paths of all numbers in a snapshot, with underscores as in scenario files.
+fn server_paths() -> Vec<String> {
+    let mut paths = Vec::new();
+    if let Ok(snapshot) = serde_json::to_value(Snapshot::default()) {
+        gather_paths(&snapshot, "", &mut paths);
+    }
+    paths
+}
+
+fn gather_paths(value: &Value, path: &str, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = snake(name);
+                let path = if path.is_empty() {
+                    name
+                } else {
+                    format!("{path}.{name}")
+                };
+                gather_paths(value, &path, paths);
+            }
+        }
+        Value::Number(_) | Value::Bool(_) => paths.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// The figure at `path`: the growth of a counter from `before` to `after`, the value in `after` of anything else.
+pub fn server_figure(path: &str, before: &Snapshot, after: &Snapshot) -> Option<f64> {
+    let is_kind = SERVER_KINDS.iter().any(|kinds| path.starts_with(kinds));
+    let at = |snapshot: &Snapshot| {
+        let mut value = serde_json::to_value(snapshot).ok()?;
+        for name in path.split('.') {
+            // Names of kinds keep their underscores; all others are in camel case.
+            let fields = value.as_object_mut()?;
+            let key = fields
+                .keys()
+                .find(|key| *key == name || snake(key) == name)?
+                .clone();
+            value = fields.remove(&key)?;
+        }
+        value
+            .as_f64()
+            .or(value.as_bool().map(|is| f64::from(u8::from(is))))
+    };
+    if path.starts_with("counters.") {
+        let (before, after) = (at(before), at(after));
+        return if is_kind {
+            Some(after.unwrap_or(0.0) - before.unwrap_or(0.0))
+        } else {
+            Some(after? - before?)
+        };
+    }
+    at(after)
+}
+
 /// The figures of one run.
 pub trait Figures {
-    /// The histogram of a latency metric, microseconds, in one phase or over all of them, or of one kind.
+    /// The histogram of a latency metric, microseconds, in one phase or over all of them, of one kind or of all.
     fn latency(
         &self,
-        metric: Metric,
+        metric: &Metric,
         phase: Option<usize>,
         kind: Option<Kind>,
     ) -> Option<&Histogram<u64>>;
     /// A plain figure, in one phase or over the run; `None` when it was not measured.
     fn plain(&self, plain: Plain, phase: Option<usize>) -> Option<f64>;
+    /// A figure of the service's snapshot.
+    fn server(&self, path: &str) -> Option<f64>;
+}
+
+/// A check that was judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The row of the report.
+    pub check: Check,
+    /// The check failed, and would have held without the generator's own lateness.
+    pub by_lag: Option<String>,
 }
 
 /// Judges one check. `phase` is the index of the phase that it names.
-pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> Check {
+pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> Judged {
     let name = spec.metric.get_ref();
     let metric = Metric::parse(name);
     let kind = spec
         .kind
         .as_ref()
         .and_then(|kind| Kind::parse(kind.get_ref()));
-    let observed = metric.and_then(|metric| match metric {
-        Metric::Plain(plain) => figures.plain(plain, phase),
+    let observed = metric.as_ref().and_then(|metric| match metric {
+        Metric::Plain(plain) => figures.plain(*plain, phase),
+        Metric::Server(path) => figures.server(path),
         Metric::ResponseMs(statistic)
         | Metric::ServiceMs(statistic)
         | Metric::EndToEndMs(statistic)
@@ -202,7 +377,7 @@ pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> 
             .latency(metric, phase, kind)
             .and_then(|histogram| statistic.ms(histogram)),
     });
-    let unit = metric.map_or("", Metric::unit);
+    let unit = metric.as_ref().map_or("", Metric::unit);
     let mut text = name.clone();
     if let Some(phase) = &spec.phase {
         text = format!("{text}, phase {}", phase.get_ref());
@@ -210,14 +385,88 @@ pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> 
     if let Some(kind) = kind {
         text = format!("{text}, {kind}");
     }
-    Check {
-        name: text,
-        bound: bound_text(spec, unit),
-        observed: observed.map_or_else(
-            || "no data".to_owned(),
-            |value| format!("{}{unit}", number(value)),
-        ),
-        pass: observed.is_some_and(|value| holds(spec, value)),
+    let pass = observed.is_some_and(|value| holds(spec, value));
+    let by_lag = match (&metric, observed) {
+        (
+            Some(Metric::ResponseMs(statistic) | Metric::EndToEndMs(statistic)),
+            Some(observed),
+        ) if !pass => figures
+            .latency(&Metric::SendLagMs(*statistic), phase, None)
+            .and_then(|lag| statistic.ms(lag))
+            .filter(|lag_ms| holds(spec, observed - lag_ms))
+            .map(|lag_ms| {
+                format!(
+                    "{text} is {}{unit}, of which the generator's own lateness is up to {}{unit}.",
+                    number(observed),
+                    number(lag_ms)
+                )
+            }),
+        _ => None,
+    };
+    Judged {
+        check: Check {
+            name: text,
+            bound: bound_text(spec, unit),
+            observed: observed.map_or_else(
+                || "no data".to_owned(),
+                |value| format!("{}{unit}", number(value)),
+            ),
+            pass,
+        },
+        by_lag,
+    }
+}
+
+/// Why a check with `abort` can no longer hold, whatever is still to come. `scheduled` are the arrivals of its phase
+/// or of the run. `None` while it still can.
+pub fn hopeless(
+    spec: &CheckSpec,
+    phase: Option<usize>,
+    scheduled: u64,
+    figures: &impl Figures,
+) -> Option<String> {
+    if !spec.abort {
+        return None;
+    }
+    let metric = Metric::parse(spec.metric.get_ref())?;
+    let max = spec.max.or(spec.equals)?;
+    let kind = spec
+        .kind
+        .as_ref()
+        .and_then(|kind| Kind::parse(kind.get_ref()));
+    let name = spec.metric.get_ref();
+    match &metric {
+        Metric::ResponseMs(statistic) | Metric::ServiceMs(statistic) => {
+            let histogram = figures.latency(&metric, phase, kind)?;
+            // One step of the histogram above the bound, so that its rounding decides nothing.
+            let max_us = histogram.highest_equivalent((max * 1000.0) as u64);
+            let above = histogram.len() - histogram.count_between(0, max_us);
+            let allowed = statistic.allowed_above(scheduled)?;
+            (above > allowed).then(|| {
+                format!(
+                    "{name} can no longer hold: {above} answers took longer than {} ms, and {allowed} of {scheduled} may",
+                    number(max)
+                )
+            })
+        }
+        Metric::Plain(Plain::ErrorRatio) => {
+            let errors = figures.plain(Plain::Unanswered, phase)?;
+            let allowed = max * scheduled as f64;
+            (errors > allowed).then(|| {
+                format!("{name} can no longer hold: {errors} arrivals of {scheduled} have no definite answer")
+            })
+        }
+        Metric::Plain(plain) => {
+            let observed = figures.plain(*plain, phase)?;
+            (observed > max).then(|| {
+                format!(
+                    "{name} can no longer hold: it was {}, and the bound is {}",
+                    number(observed),
+                    number(max)
+                )
+            })
+        }
+        _ => None,
     }
 }
 
@@ -258,39 +507,63 @@ mod tests {
 
     struct Known {
         response: Histogram<u64>,
+        lag: Histogram<u64>,
         lost: Option<f64>,
     }
 
     impl Figures for Known {
         fn latency(
             &self,
-            metric: Metric,
+            metric: &Metric,
             _: Option<usize>,
             _: Option<Kind>,
         ) -> Option<&Histogram<u64>> {
-            matches!(metric, Metric::ResponseMs(_)).then_some(&self.response)
+            match metric {
+                Metric::ResponseMs(_) => Some(&self.response),
+                Metric::SendLagMs(_) => Some(&self.lag),
+                _ => None,
+            }
         }
 
         fn plain(&self, plain: Plain, _: Option<usize>) -> Option<f64> {
             (plain == Plain::Lost).then_some(self.lost).flatten()
         }
+
+        fn server(&self, path: &str) -> Option<f64> {
+            let mut after = Snapshot::default();
+            after.counters.admitted = 7;
+            after.counters.failed.insert("wrong_type".to_owned(), 2);
+            after.latency_us.admit.p99 = 1500;
+            server_figure(path, &Snapshot::default(), &after)
+        }
     }
 
     fn judged(check: &str, figures: &Known) -> (String, String, bool) {
+        let row = judge(&spec(check), None, figures).check;
+        (row.bound, row.observed, row.pass)
+    }
+
+    fn spec(check: &str) -> CheckSpec {
         let text = format!(
             "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = 1\n[[check]]\n{check}"
         );
         let scenario = Scenario::parse(&text, "t.toml".as_ref()).expect("a good scenario");
-        let row = judge(&scenario.checks[0], None, figures);
-        (row.bound, row.observed, row.pass)
+        scenario.checks[0].clone()
+    }
+
+    fn histogram(values_us: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = empty();
+        for us in values_us {
+            histogram.record(us).expect("in range");
+        }
+        histogram
     }
 
     #[test]
     fn bounds_hold_or_do_not() {
-        let mut response = empty();
-        response.record(4_000).expect("in range");
         let figures = Known {
-            response,
+            response: histogram([4_000]),
+            lag: empty(),
             lost: Some(0.0),
         };
         let row = |bound: &str, observed: &str, pass| (bound.to_owned(), observed.to_owned(), pass);
@@ -316,6 +589,26 @@ mod tests {
                 "metric = \"stuck\"\nequals = 0",
                 row("exactly 0", "no data", false),
             ),
+            (
+                "metric = \"response_ms.p9999\"\nmax = 5",
+                row("at most 5 ms", "4.001 ms", true),
+            ),
+            (
+                "metric = \"server.counters.admitted\"\nequals = 7",
+                row("exactly 7", "7", true),
+            ),
+            (
+                "metric = \"server.counters.failed.wrong_type\"\nmax = 1",
+                row("at most 1", "2", false),
+            ),
+            (
+                "metric = \"server.counters.failed.poison\"\nequals = 0",
+                row("exactly 0", "0", true),
+            ),
+            (
+                "metric = \"server.latency_us.admit.p99\"\nmax = 2000",
+                row("at most 2000", "1500", true),
+            ),
         ] {
             assert_eq!(judged(check, &figures), expected, "{check}");
         }
@@ -325,6 +618,7 @@ mod tests {
     fn an_empty_histogram_is_no_data() {
         let figures = Known {
             response: empty(),
+            lag: empty(),
             lost: None,
         };
         let (_, observed, pass) = judged("metric = \"response_ms.p99\"\nmax = 5", &figures);
@@ -335,6 +629,56 @@ mod tests {
     fn every_name_is_parsed() {
         for name in Metric::names() {
             assert!(Metric::parse(&name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_check_that_failed_by_lag_alone_is_told_apart() {
+        let figures = |lag_us| Known {
+            response: histogram([6_000]),
+            lag: histogram([lag_us]),
+            lost: None,
+        };
+        let check = spec("metric = \"response_ms.p99\"\nmax = 5");
+        assert!(judge(&check, None, &figures(2_000)).by_lag.is_some());
+        assert!(judge(&check, None, &figures(500)).by_lag.is_none());
+        let loose = spec("metric = \"response_ms.p99\"\nmax = 7");
+        assert!(judge(&loose, None, &figures(2_000)).by_lag.is_none());
+    }
+
+    #[test]
+    fn a_run_is_hopeless_when_nothing_to_come_can_save_a_check() {
+        let slow = |count| Known {
+            response: histogram((0..count).map(|_| 9_000)),
+            lag: empty(),
+            lost: None,
+        };
+        let check = spec("metric = \"response_ms.p99\"\nmax = 5\nabort = true");
+        // Of 1000 arrivals, 10 may take longer.
+        assert_eq!(hopeless(&check, None, 1000, &slow(10)), None);
+        assert!(hopeless(&check, None, 1000, &slow(11)).is_some());
+        let max = spec("metric = \"response_ms.max\"\nmax = 5\nabort = true");
+        assert!(hopeless(&max, None, 1000, &slow(1)).is_some());
+        let patient = spec("metric = \"response_ms.max\"\nmax = 5");
+        assert_eq!(hopeless(&patient, None, 1000, &slow(1)), None);
+    }
+
+    #[test]
+    fn what_is_hopeless_fails_at_the_end() {
+        // The rank that is allowed is the one that the histogram reads.
+        for total in [1u64, 2, 99, 100, 101, 1000, 1999] {
+            for name in ["p50", "p90", "p99", "p999"] {
+                let statistic = Statistic::parse(name).expect("a percentile");
+                let allowed = statistic.allowed_above(total).expect("it decides");
+                for (above, high) in [(allowed, false), (allowed + 1, true)] {
+                    if above > total {
+                        continue;
+                    }
+                    let values = (0..total).map(|n| if n < above { 9_000 } else { 1_000 });
+                    let ms = statistic.ms(&histogram(values)).expect("not empty");
+                    assert_eq!(ms > 5.0, high, "{name} of {total}, {above} above");
+                }
+            }
         }
     }
 }

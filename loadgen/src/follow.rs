@@ -17,6 +17,9 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of one snapshot.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
 
+/// A step that is taken back within this time is one too many.
+const FLAP_WITHIN_MS: u64 = 10_000;
+
 /// The gauges and rates of one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
@@ -63,6 +66,17 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// How often a change of the number of workers was taken back soon after: up and down, or down and up.
+    pub fn flaps(&self) -> u64 {
+        self.scales
+            .windows(2)
+            .filter(|steps| {
+                (steps[0].to > steps[0].from) != (steps[1].to > steps[1].from)
+                    && steps[1].at_ms.saturating_sub(steps[0].at_ms) < FLAP_WITHIN_MS
+            })
+            .count() as u64
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::History { .. } => {}
@@ -246,5 +260,27 @@ mod tests {
         assert_eq!(followed.workers_peak, Some(4));
         assert_eq!(followed.points.len(), 3);
         assert_eq!(followed.scales[0].to, 4);
+    }
+
+    #[test]
+    fn a_step_that_is_soon_taken_back_is_a_flap() {
+        let scale = |at_ms, from, to| Scale {
+            at_ms,
+            from,
+            to,
+            reason: String::new(),
+        };
+        let followed = Followed {
+            scales: vec![
+                scale(0, 1, 2),
+                scale(1_000, 2, 4),
+                // Soon, and back.
+                scale(5_000, 4, 3),
+                // Late, so it is no flap.
+                scale(20_000, 3, 5),
+            ],
+            ..Followed::default()
+        };
+        assert_eq!(followed.flaps(), 1);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::interval::IntervalLog;
 use crate::payload::Kind;
 use crate::report::{ERROR_EXAMPLES_MAX, Heat};
 use crate::sample::{Answer, Ledger, Sample};
@@ -116,6 +117,8 @@ pub struct Recorder {
     pub total: Latencies,
     /// Response time by kind.
     pub kinds: BTreeMap<Kind, Histogram<u64>>,
+    /// Response time by phase and kind, of those pairs that are asked for.
+    pub phase_kinds: BTreeMap<(u16, Kind), Histogram<u64>>,
     /// Last answers by kind.
     pub answers: BTreeMap<Kind, BTreeMap<Answer, u64>>,
     /// By second.
@@ -132,6 +135,8 @@ pub struct Recorder {
     pub errors: BTreeMap<String, ErrorCount>,
     /// What was heard about each arrival.
     pub ledger: Ledger,
+    /// The latencies by second, where they are kept.
+    pub log: Option<IntervalLog>,
     current: (usize, Histogram<u64>),
 }
 
@@ -142,6 +147,7 @@ impl Recorder {
             phases: vec![Latencies::default(); phases],
             total: Latencies::default(),
             kinds: BTreeMap::new(),
+            phase_kinds: BTreeMap::new(),
             answers: BTreeMap::new(),
             seconds: Vec::new(),
             heat: Heat::default(),
@@ -150,8 +156,14 @@ impl Recorder {
             last_sent: Duration::ZERO,
             errors: BTreeMap::new(),
             ledger: Ledger::new(arrivals),
+            log: None,
             current: (0, empty()),
         }
+    }
+
+    /// Keeps the response time of `kind` in `phase` apart as well.
+    pub fn keep(&mut self, phase: u16, kind: Kind) {
+        self.phase_kinds.insert((phase, kind), empty());
     }
 
     /// Counts one arrival that was sent and has ended.
@@ -159,6 +171,9 @@ impl Recorder {
         self.phases[usize::from(sample.phase)].note(sample);
         self.total.note(sample);
         self.ledger.note(sample);
+        if let Some(log) = &mut self.log {
+            log.note(sample);
+        }
         self.resent += u64::from(sample.resent);
         self.last_sent = self.last_sent.max(sample.sent);
         *self
@@ -172,6 +187,9 @@ impl Recorder {
             self.kinds.entry(sample.kind).or_insert_with(empty),
             response,
         );
+        if let Some(histogram) = self.phase_kinds.get_mut(&(sample.phase, sample.kind)) {
+            record(histogram, response);
+        }
         self.second(sample.sent).sent += 1;
         let done = self.second(sample.done);
         if sample.answer.is_unknown() {

@@ -12,12 +12,16 @@ pub mod schedule;
 pub mod payload;
 
 pub mod pace;
+pub mod priority;
+pub mod timer;
 
 pub mod users;
 
 pub mod sample;
 
 pub mod histogram;
+
+pub mod interval;
 
 pub mod follow;
 
@@ -36,3 +40,9 @@ pub mod provenance;
 pub mod report;
 
 pub mod run;
+
+pub mod bootstrap;
+pub mod capacity;
+pub mod compare;
+pub mod gate;
+pub mod selftest;

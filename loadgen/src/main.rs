@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use loadgen::capacity::{self, CapacityOptions};
+use loadgen::gate::{self, GateOptions};
 use loadgen::report;
-use loadgen::run::{self, Options, Target};
+use loadgen::run::{self, Allowed, Options, Target};
 use loadgen::scenario::Scenario;
+use loadgen::selftest;
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
@@ -30,6 +33,60 @@ enum Command {
     Check {
         /// The scenario file
         scenario: PathBuf,
+    },
+    /// Search the highest rate that meets a scenario's objectives in recorded loans
+    Capacity(Capacity),
+    /// Two reports side by side, with how far each difference may be chance
+    Compare {
+        /// Folder of the first run, or its report.json
+        a: PathBuf,
+        /// Folder of the second run, or its report.json
+        b: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Judge whether a change is slower than its base: interleaved rounds, exact counts, instructions
+    Gate(Gate),
+    /// Record rounds of one build, plain and slowed by a known time, for `gate-power`
+    GateRounds {
+        /// The commit that is built, with the test-only feature that slows it
+        #[arg(long, default_value = "HEAD")]
+        reference: String,
+        /// How much longer each admission takes in every other round, nanoseconds
+        #[arg(long)]
+        slowdown_ns: u64,
+        /// How many rounds of each
+        #[arg(long, default_value_t = 100)]
+        pairs: usize,
+        /// The file that the rounds are appended to
+        #[arg(long, default_value = "benches/gate-data/rounds.jsonl")]
+        file: PathBuf,
+    },
+    /// Draw gates from recorded rounds: how often would they be wrong?
+    GatePower {
+        /// The recorded rounds
+        #[arg(default_value = "benches/gate-data/rounds.jsonl")]
+        file: PathBuf,
+        /// Gates that are drawn
+        #[arg(long, default_value_t = gate::power::GATES)]
+        gates: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Only send a scenario's load to any address: no stores, no audit, no report
+    Send {
+        /// The scenario file
+        scenario: PathBuf,
+        /// http://host:port
+        url: String,
+    },
+    /// Compare what the generator says with known truths
+    SelfTest {
+        /// Where the result is kept, so that later reports tell it
+        #[arg(long, default_value = "reports")]
+        reports: PathBuf,
     },
     /// Print the JSON Schema of report.json
     Schema,
@@ -67,9 +124,58 @@ struct Run {
     /// Seed of the schedule and of the payloads, instead of the scenario's
     #[arg(long)]
     seed: Option<u64>,
+    /// What is not refused though the figures may mislead; the report says so
+    #[arg(long, value_enum)]
+    allow: Vec<Allowed>,
     /// Leave the private stack running until Ctrl-C, to look at it
     #[arg(long)]
     keep_stack: bool,
+}
+
+#[derive(Args)]
+struct Capacity {
+    /// The scenario: its mix, settings and objectives are kept, its phases are replaced
+    scenario: PathBuf,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
+    /// The first rate, loans per second; the scenario's highest by default
+    #[arg(long)]
+    start: Option<f64>,
+    /// The highest rate that is tried
+    #[arg(long, default_value_t = 20_000.0)]
+    rate_max: f64,
+    /// The search ends when the best rate and the next failed one are this close, per cent
+    #[arg(long, default_value_t = 5.0)]
+    precision: f64,
+    /// How long each probe holds its rate, seconds
+    #[arg(long, default_value_t = 8)]
+    hold: u64,
+    /// How often the best rate must pass again
+    #[arg(long, default_value_t = 2)]
+    confirmations: u32,
+    /// What is not refused though the figures may mislead; the report says so
+    #[arg(long, value_enum)]
+    allow: Vec<Allowed>,
+}
+
+#[derive(Args)]
+struct Gate {
+    /// The commit, branch or tag to compare with
+    #[arg(long)]
+    base: String,
+    /// The one that is judged
+    #[arg(long, default_value = "HEAD")]
+    head: String,
+    /// Blocks of six rounds before the first judgement
+    #[arg(long, default_value_t = gate::BLOCKS_MIN)]
+    blocks: usize,
+    /// The most blocks
+    #[arg(long, default_value_t = gate::BLOCKS_MAX)]
+    blocks_max: usize,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -77,6 +183,18 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(arguments) => run_scenario(arguments),
         Command::Check { scenario } => check(&scenario),
+        Command::Capacity(arguments) => search_capacity(arguments),
+        Command::Compare { a, b, json } => compare(&a, &b, json),
+        Command::Gate(arguments) => judge_change(arguments),
+        Command::GateRounds {
+            reference,
+            slowdown_ns,
+            pairs,
+            file,
+        } => record_rounds(&reference, slowdown_ns, pairs, &file),
+        Command::GatePower { file, gates, json } => gate_power(&file, gates, json),
+        Command::Send { scenario, url } => send(&scenario, &url),
+        Command::SelfTest { reports } => self_test(&reports),
         Command::Schema => {
             print(&report::json::schema());
             Ok(0)
@@ -117,6 +235,151 @@ fn check(path: &std::path::Path) -> Result<u8, Failure> {
     Ok(0)
 }
 
+fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
+    let options = CapacityOptions {
+        scenario: Scenario::load(&arguments.scenario)?,
+        scenario_path: arguments.scenario,
+        service_binary: None,
+        reports: arguments.reports,
+        start: arguments.start,
+        rate_max: arguments.rate_max.clamp(10.0, 100_000.0),
+        precision: arguments.precision / 100.0,
+        hold: std::time::Duration::from_secs(arguments.hold.clamp(1, 3600)),
+        confirmations: arguments.confirmations.min(20),
+        allow: arguments.allow,
+    };
+    let searched = capacity::capacity(&options, |line| print(&format!("{line}\n")));
+    let (result, folder) = runtime()?.block_on(searched)?;
+    match (result.rate_per_second, result.recorded_per_second) {
+        (Some(rate), Some(recorded)) => print(&format!(
+            "capacity: {rate:.0} loans a second sent, {recorded:.0} recorded. {}\n",
+            result.limit
+        )),
+        _ => print(&format!("capacity: none. {}\n", result.limit)),
+    }
+    print(&format!(
+        "report: {}\n",
+        folder.join("capacity.html").display()
+    ));
+    Ok(u8::from(result.rate_per_second.is_none()))
+}
+
+fn judge_change(arguments: Gate) -> Result<u8, Failure> {
+    let options = GateOptions {
+        base: arguments.base,
+        head: arguments.head,
+        blocks_min: arguments.blocks.clamp(2, 100),
+        blocks_max: arguments.blocks_max.clamp(2, 100),
+        reports: arguments.reports,
+    };
+    let judged = gate::gate(&options, |line| print(&format!("{line}\n")));
+    let (result, folder) = runtime()?.block_on(judged)?;
+    print(&format!("\n{}", gate::files::markdown(&result)));
+    print(&format!("report: {}\n", folder.join("gate.html").display()));
+    Ok(result.answer.exit_code())
+}
+
+fn record_rounds(
+    reference: &str,
+    slowdown_ns: u64,
+    pairs: usize,
+    file: &std::path::Path,
+) -> Result<u8, Failure> {
+    let recorded = gate::power::record(reference, slowdown_ns, pairs, file, |line| {
+        print(&format!("{line}\n"));
+    });
+    runtime()?.block_on(recorded)?;
+    Ok(0)
+}
+
+fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Failure> {
+    let recorded = gate::power::read(file)?;
+    let power = gate::power::power(&recorded, gates)
+        .ok_or("too few rounds: a gate needs 30 without a slowdown and 10 with one")?;
+    print(&if json {
+        serde_json::to_string_pretty(&power)? + "\n"
+    } else {
+        power.text()
+    });
+    Ok(0)
+}
+
+fn compare(a: &std::path::Path, b: &std::path::Path, json: bool) -> Result<u8, Failure> {
+    let comparison = loadgen::compare::compare(a, b)?;
+    print(&if json {
+        serde_json::to_string_pretty(&comparison)? + "\n"
+    } else {
+        comparison.text()
+    });
+    Ok(0)
+}
+
+fn send(path: &std::path::Path, url: &str) -> Result<u8, Failure> {
+    let scenario = Scenario::load(path)?;
+    let loaded = runtime()?.block_on(run::load_only(&scenario, url.trim_end_matches('/')))?;
+    let schedule = loadgen::schedule::Schedule::new(&scenario.phases, scenario.seed);
+    let total = &loaded.recorder.total;
+    let took = loaded
+        .recorder
+        .last_sent
+        .max(schedule.duration())
+        .as_secs_f64();
+    let mut text = format!(
+        "sent {} of {} arrivals, {:.0}/s; {} without a definite answer; goose counted {} requests, the ledger {}\n",
+        total.sent,
+        schedule.arrivals(),
+        total.sent as f64 / took,
+        total.failed,
+        loaded.requests.0,
+        loaded.requests.1
+    );
+    for (name, histogram) in [
+        ("response", &total.response),
+        ("service", &total.service),
+        ("send lag", &total.send_lag),
+    ] {
+        let at = |quantile: f64| histogram.value_at_quantile(quantile);
+        let _ = writeln!(
+            text,
+            "{name:<9} p50 {} us, p90 {} us, p99 {} us, p99.9 {} us, max {} us",
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(0.999),
+            histogram.max()
+        );
+    }
+    if let Some(bytes) = loadgen::provenance::rss_bytes_peak() {
+        let _ = writeln!(
+            text,
+            "memory at most {:.1} MiB",
+            bytes as f64 / f64::from(1 << 20)
+        );
+    }
+    print(&text);
+    Ok(0)
+}
+
+fn self_test(reports: &std::path::Path) -> Result<u8, Failure> {
+    let result = runtime()?.block_on(selftest::run(reports, |doing| {
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{doing}\n"));
+    }))?;
+    print(&result.table());
+    let missed = result.rows.iter().filter(|row| !row.pass).count();
+    print(&format!(
+        "{} known truths, {missed} missed; kept in {}\n",
+        result.rows.len(),
+        reports.join(selftest::FILE).display()
+    ));
+    Ok(u8::from(!result.pass()))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
 fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     let mut scenario = Scenario::load(&arguments.scenario)?;
     if let Some(seed) = arguments.seed {
@@ -139,11 +402,9 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         service_binary: None,
         reports: arguments.reports,
         quiet: false,
+        allow: arguments.allow,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let finished = run::run(options).await?;
         print(&if report::terminal::shows_colours() {
             report::terminal::render_coloured(&finished.report)

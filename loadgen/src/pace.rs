@@ -1,21 +1,30 @@
 //! Hands each arrival over when it is due.
 //!
-//! A thread of its own sleeps on the system's clock: an async timer ticks in whole milliseconds, which is more than the
-//! latency that is measured. The thread makes the next body before it sleeps, so that only the hand-over is left when
-//! the arrival is due.
+//! [`prepare`] makes the bodies ahead on a thread of its own. [`pace`] is a task of the runtime that sends: it sleeps
+//! until just before an arrival is due, polls for the rest, and hands the arrival to a user of the same thread. So
+//! from the instant to the send there is no other thread to wake.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::payload::{Arrival, Payloads};
 use crate::sample::RunClock;
 use crate::schedule::Schedule;
+use crate::timer::Timer;
+use crate::users::Shared;
 
-/// The most arrivals that may wait for a user. Beyond it the pacing thread itself waits, and what it hands over is late.
+/// The most arrivals that may wait for a user. Beyond it the pacing itself waits, and what it hands over is late.
 pub const WAITING_MAX: usize = 4096;
+/// Arrivals that are made and handed over together, so that the two threads seldom wake each other.
+const CHUNK_LEN: usize = 64;
+/// The most chunks that are made ahead.
+const CHUNKS_MAX: usize = 16;
 /// How soon a stop is noticed.
 const STOP_WITHIN: Duration = Duration::from_millis(50);
+/// The longest poll before an arrival is due. A sleeping processor takes about this long to wake.
+const POLL_MAX: Duration = Duration::from_micros(100);
+/// The poll takes at most this share of the time between two arrivals: one part in ...
+const POLL_SHARE: u32 = 20;
 
 /// An arrival that is due.
 #[derive(Clone, Debug)]
@@ -30,82 +39,136 @@ pub struct Due {
     pub drop_after: Duration,
 }
 
-/// Hands every arrival of `schedule` to `users` when it is due, until the end or until `stop` is set.
-/// Blocks the calling thread for the whole load.
-pub fn pace(
-    schedule: &Schedule,
-    payloads: &Payloads,
-    clock: RunClock,
-    users: &flume::Sender<Due>,
-    stop: &Arc<AtomicBool>,
-) {
-    // The system may delay a wake-up by 50 us to join it with others; ask for none of that. It is only a finer clock,
-    // so a refusal changes nothing but the send lag, which is measured.
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_timerslack(1);
-    for slot in schedule.slots() {
-        let mut due = Due {
-            arrival: payloads.arrival(slot.number),
-            phase: slot.phase,
-            intended: slot.offset,
-            drop_after: payloads.drop_after(slot.number),
-        };
-        loop {
-            if stop.load(Ordering::Relaxed) {
+/// Arrivals that are made ahead, in order.
+pub type Prepared = flume::Receiver<Vec<Due>>;
+
+/// Makes the arrivals of `schedule` ahead, on a thread of its own, until the end or until nobody takes them.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn prepare(schedule: Schedule, payloads: Payloads) -> std::io::Result<Prepared> {
+    let (made, prepared) = flume::bounded(CHUNKS_MAX);
+    std::thread::Builder::new()
+        .name("prepare".to_owned())
+        .spawn(move || {
+            let mut slots = schedule.slots().map(|slot| Due {
+                arrival: payloads.arrival(slot.number),
+                phase: slot.phase,
+                intended: slot.offset,
+                drop_after: payloads.drop_after(slot.number),
+            });
+            loop {
+                let chunk: Vec<Due> = slots.by_ref().take(CHUNK_LEN).collect();
+                if chunk.is_empty() || made.send(chunk).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(prepared)
+}
+
+/// Hands every arrival to `users` when it is due, until the end or until a stop.
+pub async fn pace(prepared: Prepared, clock: RunClock, users: flume::Sender<Due>, shared: &Shared) {
+    let timer = Timer::new().ok();
+    let mut previous = Duration::ZERO;
+    while let Ok(chunk) = prepared.recv_async().await {
+        for due in chunk {
+            let gap = due.intended.saturating_sub(previous);
+            previous = due.intended;
+            if !wait(timer.as_ref(), clock, due.intended, gap, &shared.stop).await {
                 return;
             }
-            let left = clock.until(slot.offset);
-            if left.is_zero() {
-                break;
+            shared.hand_over();
+            if users.send_async(due).await.is_err() {
+                return;
             }
-            std::thread::sleep(left.min(STOP_WITHIN));
         }
-        while let Err(refused) = users.send_timeout(due, STOP_WITHIN) {
-            due = match refused {
-                flume::SendTimeoutError::Timeout(due) if !stop.load(Ordering::Relaxed) => due,
-                _ => return,
-            };
+    }
+}
+
+/// Waits until `offset`. False when a stop came first.
+async fn wait(
+    timer: Option<&Timer>,
+    clock: RunClock,
+    offset: Duration,
+    gap: Duration,
+    stop: &AtomicBool,
+) -> bool {
+    let poll = POLL_MAX.min(gap / POLL_SHARE);
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = clock.until(offset);
+        if left.is_zero() {
+            return true;
+        }
+        let slept = match timer {
+            Some(timer) if left > poll => timer.sleep((left - poll).min(STOP_WITHIN)).await.is_ok(),
+            _ => false,
+        };
+        if !slept {
+            // Everything else that is ready has its turn, answers above all.
+            tokio::task::yield_now().await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::scenario::{Mix, Scenario};
+    use crate::users::Asking;
 
-    #[test]
-    fn everything_is_handed_over_in_order_and_not_early() {
-        let text = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"100ms\"\nrate = 200";
-        let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
-        let schedule = Schedule::new(&scenario.phases, 1);
-        let payloads = Payloads::new(1, "t", &Mix::default());
-        let clock = RunClock::starting_in(Duration::ZERO);
-        let (sender, receiver) = flume::bounded(WAITING_MAX);
-        let thread = std::thread::spawn(move || {
-            pace(&schedule, &payloads, clock, &sender, &Arc::default());
-        });
-        let mut numbers = Vec::new();
-        while let Ok(due) = receiver.recv() {
-            assert!(clock.now() >= due.intended);
-            numbers.push(due.arrival.number);
-        }
-        thread.join().expect("the thread ends");
-        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+    fn shared(stop: bool) -> (Arc<Shared>, flume::Sender<Due>) {
+        let (due, arrivals) = flume::bounded(WAITING_MAX);
+        let asking = Asking {
+            request_timeout: Duration::from_secs(1),
+            resends: 0,
+            users: 1,
+        };
+        let shared = Shared::new(asking, arrivals, Arc::new(AtomicBool::new(stop)));
+        (Arc::new(shared), due)
     }
 
-    #[test]
-    fn a_stop_ends_it() {
-        let text = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1h\"\nrate = 1";
-        let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
-        let stop = Arc::new(AtomicBool::new(true));
-        let (sender, _receiver) = flume::bounded(WAITING_MAX);
-        pace(
-            &Schedule::new(&scenario.phases, 1),
-            &Payloads::new(1, "t", &Mix::default()),
-            RunClock::starting_in(Duration::from_secs(60)),
-            &sender,
-            &stop,
+    fn prepared(phase: &str) -> Prepared {
+        let text = format!("name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\n{phase}");
+        let scenario = Scenario::parse(&text, "t.toml".as_ref()).expect("a good scenario");
+        prepare(
+            Schedule::new(&scenario.phases, 1),
+            Payloads::new(1, "t", &Mix::default()),
+        )
+        .expect("a thread")
+    }
+
+    #[tokio::test]
+    async fn everything_is_handed_over_in_order_and_not_early() {
+        let (shared, due) = shared(false);
+        let clock = RunClock::starting_in(Duration::ZERO);
+        let pacing = pace(
+            prepared("duration = \"100ms\"\nrate = 2000"),
+            clock,
+            due,
+            &shared,
         );
+        let taking = async {
+            let mut numbers = Vec::new();
+            while let Ok(due) = shared.next_due().await {
+                assert!(clock.now() >= due.intended);
+                numbers.push(due.arrival.number);
+            }
+            numbers
+        };
+        let ((), numbers) = tokio::join!(pacing, taking);
+        assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_it() {
+        let (shared, due) = shared(true);
+        let clock = RunClock::starting_in(Duration::from_secs(60));
+        pace(prepared("duration = \"1h\"\nrate = 1"), clock, due, &shared).await;
     }
 }

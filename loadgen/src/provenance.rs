@@ -1,20 +1,41 @@
 //! What machine and which source a run was made with. What cannot be read is left out.
 
 use std::fs;
-use std::process::Command;
+use std::io;
+
+use sha2::{Digest, Sha256};
 
 use crate::report::Provenance;
 
+/// The commit that the load generator was built from, with `-dirty` behind it; empty when the build was not told.
+const COMMIT: &str = match option_env!("SLUICE_GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+/// Marks a commit whose source had changes.
+const DIRTY: &str = "-dirty";
+
+/// A commit and whether the source had changes beyond it. Unknown is empty.
+pub fn commit_of(stamp: &str) -> (String, bool) {
+    match stamp.strip_suffix(DIRTY) {
+        Some(commit) => (commit.to_owned(), true),
+        None if stamp == "unknown" => (String::new(), false),
+        None => (stamp.to_owned(), false),
+    }
+}
+
 /// The facts that do not depend on the service.
 pub fn gather() -> Provenance {
-    let commit = git(&["rev-parse", "HEAD"]);
+    let (git_commit, dirty) = commit_of(COMMIT);
     Provenance {
-        dirty: commit.is_some()
-            && git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
-        git_commit: commit.unwrap_or_default(),
+        git_commit,
+        dirty,
+        loadgen_sha256: own_sha256().unwrap_or_default(),
         loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
         cpu: line_of("/proc/cpuinfo", "model name").unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u32),
+        cpu_governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+            .map_or_else(String::new, |governor| governor.trim().to_owned()),
         memory_bytes: kib_of("/proc/meminfo", "MemTotal"),
         kernel: read("/proc/sys/kernel/osrelease").map_or_else(String::new, |release| {
             format!("{} {}", std::env::consts::OS, release.trim())
@@ -22,6 +43,36 @@ pub fn gather() -> Provenance {
         load_average_before: load_average(),
         ..Provenance::default()
     }
+}
+
+/// SHA-256 of `bytes`, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of the running binary.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn own_sha256() -> io::Result<String> {
+    let mut file = fs::File::open(std::env::current_exe()?)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex(&digest.finalize())),
+            length => digest.update(&buffer[..length]),
+        }
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Highest resident memory of this process, bytes.
@@ -39,14 +90,6 @@ fn load_average() -> Option<[f64; 3]> {
     ])
 }
 
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
@@ -60,4 +103,23 @@ fn line_of(path: &str, name: &str) -> Option<String> {
 fn kib_of(path: &str, name: &str) -> Option<u64> {
     let kib = line_of(path, name)?;
     Some(kib.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_a_commit_and_perhaps_dirty() {
+        assert_eq!(commit_of("ab12-dirty"), ("ab12".to_owned(), true));
+        assert_eq!(commit_of("ab12"), ("ab12".to_owned(), false));
+        assert_eq!(commit_of("unknown"), (String::new(), false));
+    }
+
+    #[test]
+    fn digests_are_those_of_the_standard() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(sha256(b""), empty);
+        assert_eq!(own_sha256().map(|digest| digest.len()).ok(), Some(64));
+    }
 }

@@ -93,6 +93,8 @@ pub struct Report {
     pub settings: String,
     /// What went wrong on the wire, by kind.
     pub errors: Vec<ErrorRow>,
+    /// Why the run ended before its end by itself: a check with `abort` could no longer hold.
+    pub ended_early: Option<String>,
     /// Where each instant of the latencies is taken, in words.
     pub instants: Vec<InstantNote>,
     /// The command that repeats this run.
@@ -127,6 +129,7 @@ impl Default for Report {
             checks: Vec::new(),
             settings: String::new(),
             errors: Vec::new(),
+            ended_early: None,
             instants: Vec::new(),
             repeat: String::new(),
         }
@@ -174,20 +177,30 @@ impl Verdict {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
-    /// Commit of the load generator's source, empty when unknown.
+    /// Commit that the load generator was built from, empty when unknown.
     pub git_commit: String,
-    /// Whether the source had changes beyond that commit.
+    /// Whether its source had changes beyond that commit.
     pub dirty: bool,
+    /// SHA-256 of the load generator's binary, empty when it could not be read.
+    pub loadgen_sha256: String,
     /// Commit that the service says it was built from, empty when unknown.
     pub service_commit: String,
+    /// Whether the service's source had changes beyond that commit.
+    pub service_dirty: bool,
     /// Version of the load generator.
     pub loadgen_version: String,
     /// Version that the service says it has.
     pub service_version: String,
+    /// Arguments of the service on a private stack, empty for one that ran already.
+    pub service_arguments: Vec<String>,
+    /// SHA-256 of the scenario file.
+    pub scenario_sha256: String,
     /// Model of the processor.
     pub cpu: String,
     /// Processor cores that the run could use.
     pub cores: u32,
+    /// How the processor chooses its frequency, empty when the machine does not say.
+    pub cpu_governor: String,
     /// Memory of the machine, bytes.
     pub memory_bytes: Option<u64>,
     /// Kernel name and release.
@@ -200,6 +213,28 @@ pub struct Provenance {
     pub appendfsync: String,
     /// Load average of the machine over 1, 5 and 15 minutes, just before the run.
     pub load_average_before: Option<[f64; 3]>,
+    /// How the generator's sending thread was scheduled, empty when unknown.
+    pub generator_priority: String,
+    /// What would have been refused and was allowed by the command line, one sentence each.
+    pub overrides: Vec<String>,
+    /// The last self-test of the load generator on this machine, if there was one.
+    pub self_test: Option<SelfTestStamp>,
+}
+
+/// The result of a self-test of the load generator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTestStamp {
+    /// When it ended, RFC 3339, UTC.
+    pub finished_at: String,
+    /// Whether the binary that was tested is the one that made this report.
+    pub same_binary: bool,
+    /// Whether every known truth was found.
+    pub pass: bool,
+    /// How many known truths were compared.
+    pub compared: u32,
+    /// The names of those that were missed.
+    pub missed: Vec<String>,
 }
 
 /// Percentiles of one latency, whole microseconds. All `None` when nothing was measured.
@@ -263,6 +298,8 @@ pub struct Load {
     pub failed: u64,
     /// Requests beyond the first one of an arrival (retries of the same body).
     pub resent: u64,
+    /// Arrivals that were due while every user was busy, and so left late.
+    pub held_back: u64,
     /// The last answer to each arrival that was sent.
     pub answers: Answers,
     /// Arrivals sent for each second of the schedule.
@@ -587,6 +624,8 @@ pub struct Workers {
     pub bound: Option<u64>,
     /// Changes of the number of workers.
     pub steps: u64,
+    /// Of those, the ones that took a change back within ten seconds.
+    pub flaps: u64,
 }
 
 /// Memory, bytes.

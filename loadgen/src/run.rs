@@ -11,15 +11,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::account::{Account, account};
+use crate::account::{Account, account, hopeless};
 use crate::audit::{self, Audited, Question};
 use crate::follow::{self, Follower, SnapshotError};
 use crate::histogram::{Recorder, hgrm};
+use crate::interval::{self, IntervalLog};
 use crate::pace::{self, WAITING_MAX};
-use crate::payload::Payloads;
+use crate::payload::{Kind, Payloads};
 use crate::progress::Progress;
 use crate::provenance;
-use crate::report::{self, Drain, Report, ReportError};
+use crate::report::{self, Drain, Provenance, Report, ReportError};
 use crate::sample::RunClock;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
@@ -71,8 +72,32 @@ pub struct Options {
     pub service_binary: Option<PathBuf>,
     /// Where reports go: the run's own folder is made in `runs` below it.
     pub reports: PathBuf,
-    /// Whether something is shown while it runs.
+    /// Whether nothing is shown while it runs.
     pub quiet: bool,
+    /// What is not refused.
+    pub allow: Vec<Allowed>,
+}
+
+/// What a run refuses because its figures would mislead, unless it is allowed. The report then says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Allowed {
+    /// A service that was built from another commit than the generator.
+    OtherCommit,
+    /// Loans that wait or are not recorded from before.
+    BusyQueue,
+    /// A Redis that may lose what it has confirmed.
+    WeakDurability,
+}
+
+impl Allowed {
+    /// Its name on the command line.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::OtherCommit => "other-commit",
+            Self::BusyQueue => "busy-queue",
+            Self::WeakDurability => "weak-durability",
+        }
+    }
 }
 
 /// Why a run could not be made. Each is told in one line.
@@ -100,11 +125,16 @@ pub enum RunError {
         /// Why not.
         source: SnapshotError,
     },
-    /// The service still has work from before.
-    #[error(
-        "the queue is not empty: {0} loans wait or are not recorded; let the service finish them first"
-    )]
-    NotIdle(u64),
+    /// The figures would mislead.
+    #[error("{what}; {advice}, or allow it with --allow {}", allowed.name())]
+    Refused {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+        /// What would allow it.
+        allowed: Allowed,
+    },
     /// Goose refused to start.
     #[error("goose cannot start: {0}")]
     Goose(String),
@@ -202,6 +232,7 @@ async fn measure(
         (target.clone(), None)
     } else {
         progress.doing("starting Redis, mongod and the service");
+        provenance.service_arguments = service_arguments(scenario);
         private_stack(options).await?
     };
     let stores = Stores::connect(
@@ -211,10 +242,6 @@ async fn measure(
         scenario.target.partitions,
     )
     .await?;
-    let left = stores.backlog().await?;
-    if left > 0 {
-        return Err(RunError::NotIdle(left));
-    }
     let snapshot_before =
         follow::snapshot(&target.url)
             .await
@@ -232,9 +259,24 @@ async fn measure(
     provenance
         .service_version
         .clone_from(&snapshot_before.version);
-    provenance
-        .service_commit
-        .clone_from(&snapshot_before.git_commit);
+    (provenance.service_commit, provenance.service_dirty) =
+        provenance::commit_of(&snapshot_before.git_commit);
+    provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
+    provenance.self_test = crate::selftest::stamp(&options.reports, &provenance.loadgen_sha256);
+    provenance.overrides = preconditions(&provenance, stores.backlog().await?)
+        .into_iter()
+        .map(|(what, advice, allowed)| {
+            if options.allow.contains(&allowed) {
+                Ok(format!("{what}."))
+            } else {
+                Err(RunError::Refused {
+                    what,
+                    advice,
+                    allowed,
+                })
+            }
+        })
+        .collect::<Result<_, _>>()?;
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
 
     progress.say(&format!(
@@ -249,50 +291,56 @@ async fn measure(
     let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
     let stop = Stop::watch();
 
+    let log = folder.join(interval::FILE);
     let plan = Plan {
         scenario,
         schedule: &schedule,
         payloads: &payloads,
         url: &target.url,
+        log: Some(&log),
     };
-    let load = drive(&plan, &stop, |now, recorder| {
+    let mut load = drive(&plan, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
             progress.load(now, scenario, &schedule, recorder, &follower.followed());
         }
+        hopeless(scenario, &schedule, recorder, &follower.followed())
     })
     .await?;
-    let drain_timeout = if stop.reason().is_some() {
+    if let Some(reason) = &load.ended_early {
+        progress.say(&format!("the run ends early: {reason}"));
+    }
+    provenance.generator_priority = load
+        .shared
+        .priority
+        .get()
+        .copied()
+        .unwrap_or_default()
+        .to_string();
+    let drain_timeout = if stop.reason().is_some() || load.ended_early.is_some() {
         DRAIN_ABORTED
     } else {
         scenario.drain_timeout
     };
     progress.doing("waiting until everything is recorded");
-    let mut drain = drain(&stores, load.clock, load.last_sent, drain_timeout).await;
-    let requests_goose = load
-        .goose
-        .await
-        .map_err(|error| RunError::Goose(error.to_string()))??;
+    let mut drain = drain(&stores, load.clock, load.recorder.last_sent, drain_timeout).await;
+    let requests_goose = joined(load.goose).await?;
     let requests_ours = load.shared.requests.load(Ordering::Relaxed);
 
     progress.doing("auditing every loan");
     let redis_memory_end_bytes = settle_memory(&stores, redis_memory_start_bytes).await;
     let snapshot_after = settle_counters(&target.url).await;
-    let (requests_unknown, ledger) = {
-        let mut recorder = load.shared.recorder();
-        recorder.finish();
-        let requests_unknown = recorder.resent + recorder.total.failed;
-        (requests_unknown, std::mem::take(&mut recorder.ledger))
-    };
+    load.recorder.finish();
+    let requests_unknown = load.recorder.resent + load.recorder.total.failed;
+    let ledger = std::mem::take(&mut load.recorder.ledger);
     let counters: Option<(&Counters, &Counters)> = snapshot_after
         .as_ref()
         .map(|after| (&snapshot_before.counters, &after.counters));
-    let phase_starts = phase_starts(&schedule);
     let audited = audit::audit(&Question {
         stores: &stores,
         payloads: &payloads,
         ledger: &ledger,
         clock: load.clock,
-        phase_starts: &phase_starts,
+        schedule: &schedule,
         counters,
         requests_unknown,
         private: target.private,
@@ -306,7 +354,7 @@ async fn measure(
         }
     };
 
-    let mut recorder = load.shared.recorder();
+    let mut recorder = load.recorder;
     for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
         latencies.end_to_end.clone_from(end_to_end);
     }
@@ -316,6 +364,15 @@ async fn measure(
             .end_to_end
             .add(end_to_end)
             .expect("both histograms have the same bounds");
+    }
+    if let Some(mut log) = recorder.log.take() {
+        for (phase, end_to_end) in audited.end_to_end.iter().enumerate() {
+            log.end_to_end(phase as u16, end_to_end, schedule.duration());
+        }
+        log.finish().map_err(|source| RunError::Unwritable {
+            path: folder.join(interval::FILE),
+            source,
+        })?;
     }
     drain.backlog_peak = follower.followed().backlog_peak;
     write_histograms(folder, &recorder)?;
@@ -342,14 +399,57 @@ async fn measure(
             .as_ref()
             .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
         aborted: stop.reason(),
+        ended_early: load.ended_early.as_deref(),
+        held_back: load.shared.held_back.load(Ordering::Relaxed),
+        snapshots: snapshot_after
+            .as_ref()
+            .map(|after| (&snapshot_before, after)),
         requests: (requests_goose, requests_ours),
         external: options.target.is_some(),
     });
     Ok((report, stack))
 }
 
-async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), RunError> {
-    let settings = &options.scenario.target;
+/// What would make the figures mislead: what it is, what to do, and what allows it. Pure.
+fn preconditions(provenance: &Provenance, backlog: u64) -> Vec<(String, &'static str, Allowed)> {
+    let mut faults = Vec::new();
+    // A generator that does not know its own commit cannot compare.
+    let (ours, theirs) = (&provenance.git_commit, &provenance.service_commit);
+    if !ours.is_empty() && ours != theirs {
+        let theirs = if theirs.is_empty() {
+            "the service does not say which commit it was built from".to_owned()
+        } else {
+            format!("the service was built from commit {theirs}")
+        };
+        faults.push((
+            format!("{theirs}, and the load generator from {ours}"),
+            "build both from one checkout (make build)",
+            Allowed::OtherCommit,
+        ));
+    }
+    if backlog > 0 {
+        faults.push((
+            format!("the queue is not empty: {backlog} loans wait or are not recorded"),
+            "let the service finish them first",
+            Allowed::BusyQueue,
+        ));
+    }
+    if provenance.appendfsync != "always" {
+        faults.push((
+            format!(
+                "Redis may lose what it has confirmed: appendfsync is {}",
+                provenance.appendfsync
+            ),
+            "set appendonly yes and appendfsync always",
+            Allowed::WeakDurability,
+        ));
+    }
+    faults
+}
+
+/// Arguments of the service on a private stack, as the scenario sets them.
+fn service_arguments(scenario: &Scenario) -> Vec<String> {
+    let settings = &scenario.target;
     let mut arguments = vec![format!("--partitions={}", settings.partitions)];
     if let Some(workers_max) = settings.workers_max {
         arguments.push(format!("--workers-max={workers_max}"));
@@ -358,9 +458,13 @@ async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), Run
         arguments.push(format!("--loans-per-worker={loans_per_worker}"));
     }
     arguments.extend(settings.service_arguments.iter().cloned());
+    arguments
+}
+
+async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), RunError> {
     let service = ServiceOptions {
         binary: options.service_binary.clone(),
-        arguments,
+        arguments: service_arguments(&options.scenario),
         ..ServiceOptions::default()
     };
     let mongodb_database = service.mongodb_database.clone();
@@ -381,11 +485,16 @@ async fn private_stack(options: &Options) -> Result<(Target, Option<Stack>), Run
 
 /// The load, sent and answered; goose may still be winding down.
 struct Driven {
+    recorder: Recorder,
     shared: Arc<Shared>,
     clock: RunClock,
-    last_sent: Duration,
-    goose: tokio::task::JoinHandle<Result<u64, goose::GooseError>>,
+    goose: Goose,
+    /// Why `look` ended the load.
+    ended_early: Option<String>,
 }
+
+/// Goose's count of requests, once it has ended.
+type Goose = tokio::task::JoinHandle<Result<u64, RunError>>;
 
 /// What is sent where.
 struct Plan<'a> {
@@ -393,13 +502,16 @@ struct Plan<'a> {
     schedule: &'a Schedule,
     payloads: &'a Payloads,
     url: &'a str,
+    /// Where the latencies are kept by second, if anywhere.
+    log: Option<&'a Path>,
 }
 
-/// Sends the load of a scenario to the service at `url` and returns what was counted. No stores, no audit.
+/// Sends the load of a scenario to the service at `url` and returns what was counted, with goose's count of requests
+/// and ours. No stores, no audit.
 ///
 /// # Errors
 /// When goose cannot start.
-pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Recorder, RunError> {
+pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, RunError> {
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(
         scenario.seed,
@@ -411,43 +523,71 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Recorder, RunEr
         schedule: &schedule,
         payloads: &payloads,
         url,
+        log: None,
     };
-    let load = drive(&plan, &Stop::watch(), |_, _| {}).await?;
-    load.goose
-        .await
-        .map_err(|error| RunError::Goose(error.to_string()))??;
-    let recorder = std::mem::replace(&mut *load.shared.recorder(), Recorder::new(0, 0));
-    Ok(recorder)
+    let load = drive(&plan, &Stop::watch(), |_, _| None).await?;
+    let goose = joined(load.goose).await?;
+    let mut recorder = load.recorder;
+    recorder.finish();
+    Ok(Loaded {
+        recorder,
+        requests: (goose, load.shared.requests.load(Ordering::Relaxed)),
+    })
 }
 
-/// Sends the whole schedule. `look` sees the time since the start and the counts so far, now and then.
+/// What [`load_only`] counted.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Latencies and counts.
+    pub recorder: Recorder,
+    /// Requests by goose's count and by ours.
+    pub requests: (u64, u64),
+}
+
+async fn joined(goose: Goose) -> Result<u64, RunError> {
+    goose
+        .await
+        .map_err(|error| RunError::Goose(error.to_string()))?
+}
+
+/// Sends the whole schedule. `look` sees the time since the start and the counts so far, now and then; the load ends
+/// when it gives a reason for that.
 async fn drive(
     plan: &Plan<'_>,
     stop: &Stop,
-    mut look: impl FnMut(Duration, &Recorder),
+    mut look: impl FnMut(Duration, &Recorder) -> Option<String>,
 ) -> Result<Driven, RunError> {
     let Plan {
         scenario,
         schedule,
         payloads,
         url,
+        log,
     } = *plan;
+    let no_thread = |error| RunError::Goose(format!("no thread to send from: {error}"));
+    let users_count = scenario.users_count();
     let (due, arrivals) = flume::bounded(WAITING_MAX);
     let shared = Arc::new(Shared::new(
         Asking {
             request_timeout: scenario.target.request_timeout,
             resends: scenario.target.resends,
+            users: users_count,
         },
         arrivals,
-        Recorder::new(scenario.phases.len(), schedule.arrivals()),
         Arc::clone(&stop.flag),
     ));
-    let users_count = scenario.users_count();
-    let url = url.to_owned();
-    let attack_shared = Arc::clone(&shared);
-    let goose = tokio::spawn(async move { users::attack(&url, users_count, attack_shared).await });
+    let prepared = pace::prepare(schedule.clone(), payloads.clone()).map_err(no_thread)?;
+    let (start, clock) = tokio::sync::oneshot::channel();
+    let told = users::start(url.to_owned(), Arc::clone(&shared), prepared, due, clock)
+        .map_err(no_thread)?;
+    let goose: Goose = tokio::spawn(async move {
+        let counted = told
+            .await
+            .map_err(|_| RunError::Goose("its thread ended".to_owned()))?;
+        Ok(counted?)
+    });
     let ready = tokio::time::timeout(READY_TIMEOUT, async {
-        while shared.ready.load(Ordering::Relaxed) < users_count && !goose.is_finished() {
+        while shared.ready.load(Ordering::Acquire) < users_count && !goose.is_finished() {
             tokio::time::sleep(TICK / 10).await;
         }
     });
@@ -457,50 +597,64 @@ async fn drive(
         )));
     }
     if goose.is_finished() {
-        let ended = goose
-            .await
-            .map_err(|error| RunError::Goose(error.to_string()))?;
-        return Err(ended.map_or_else(RunError::from, |_| {
-            RunError::Goose("it ended before the load".to_owned())
-        }));
+        return Err(match joined(goose).await {
+            Err(error) => error,
+            Ok(_) => RunError::Goose("it ended before the load".to_owned()),
+        });
     }
 
+    let mut recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
+    for slot in schedule.slots() {
+        recorder.planned(slot.offset);
+    }
+    for check in &scenario.checks {
+        if let (Some(phase), Some(kind)) = (&check.phase, &check.kind)
+            && let Some(phase) = scenario.phase(phase.get_ref())
+            && let Some(kind) = Kind::parse(kind.get_ref())
+        {
+            recorder.keep(phase as u16, kind);
+        }
+    }
     let clock = RunClock::starting_in(LEAD);
+    if let Some(path) = log {
+        let names: Vec<&str> = scenario
+            .phases
+            .iter()
+            .map(|phase| phase.name.get_ref().as_str())
+            .collect();
+        let created = IntervalLog::create(path, clock.wall_us(Duration::ZERO), &names);
+        recorder.log = Some(created.map_err(|source| RunError::Unwritable {
+            path: path.to_path_buf(),
+            source,
+        })?);
+    }
     shared
         .clock
         .set(clock)
         .expect("the clock is set once, here");
-    {
-        let mut recorder = shared.recorder();
-        for slot in schedule.slots() {
-            recorder.planned(slot.offset);
-        }
-    }
-    let pacing = {
-        let (schedule, payloads) = (schedule.clone(), payloads.clone());
-        let flag = Arc::clone(&stop.flag);
-        std::thread::Builder::new()
-            .name("pace".to_owned())
-            .spawn(move || pace::pace(&schedule, &payloads, clock, &due, &flag))
-            .map_err(|error| RunError::Goose(format!("no thread for pacing: {error}")))?
-    };
-    // The users end by themselves: the pacing thread drops the sender, and each request has its timeout.
+    // When nobody takes it, the sending thread has ended, and the loop below sees that.
+    let _ = start.send(clock);
+    let mut ended_early = None;
+    // The users end by themselves: the pacing ends, and each request has its timeout.
     loop {
         tokio::time::sleep(TICK).await;
-        let quiet = pacing.is_finished()
-            && shared.waiting() == 0
-            && shared.in_flight.load(Ordering::Relaxed) == 0;
-        if quiet || goose.is_finished() {
+        // In this order: what is not open any more has left its note.
+        let over = goose.is_finished() || (shared.paced() && shared.open() == 0);
+        shared.move_notes_to(&mut recorder);
+        if over {
             break;
         }
-        look(clock.now(), &shared.recorder());
+        if let Some(reason) = look(clock.now(), &recorder) {
+            stop.flag.store(true, Ordering::Relaxed);
+            ended_early.get_or_insert(reason);
+        }
     }
-    let last_sent = shared.recorder().last_sent;
     Ok(Driven {
+        recorder,
         shared,
         clock,
-        last_sent,
         goose,
+        ended_early,
     })
 }
 
@@ -564,18 +718,6 @@ async fn settle_counters(url: &str) -> Option<Snapshot> {
         }
     }
     last
-}
-
-fn phase_starts(schedule: &Schedule) -> Vec<u32> {
-    schedule
-        .phases()
-        .iter()
-        .scan(0, |next, phase| {
-            let start = *next;
-            *next += phase.arrivals;
-            Some(start)
-        })
-        .collect()
 }
 
 /// A stop that was asked for, by Ctrl-C (which goose catches) or by SIGTERM.
@@ -647,7 +789,11 @@ fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> 
 }
 
 /// Makes the run's own folder, which shows early that it can be written.
-fn make_folder(reports: &Path, name: &str, started: OffsetDateTime) -> Result<PathBuf, RunError> {
+pub(crate) fn make_folder(
+    reports: &Path,
+    name: &str,
+    started: OffsetDateTime,
+) -> Result<PathBuf, RunError> {
     let runs = reports.join("runs");
     let unwritable = |source| RunError::Unwritable {
         path: runs.clone(),
@@ -672,7 +818,7 @@ fn make_folder(reports: &Path, name: &str, started: OffsetDateTime) -> Result<Pa
     Ok(folder)
 }
 
-fn rfc3339(at: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339)
         .expect("a date of this century has an RFC 3339 form")
 }
@@ -680,4 +826,47 @@ fn rfc3339(at: OffsetDateTime) -> String {
 /// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
 fn run_tag(started: OffsetDateTime) -> String {
     format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_mislead_is_refused_by_name() {
+        let good = Provenance {
+            git_commit: "ab".to_owned(),
+            service_commit: "ab".to_owned(),
+            appendfsync: "always".to_owned(),
+            ..Provenance::default()
+        };
+        let refused = |provenance: &Provenance, backlog| {
+            preconditions(provenance, backlog)
+                .into_iter()
+                .map(|(.., allowed)| allowed)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(refused(&good, 0), []);
+        assert_eq!(refused(&good, 3), [Allowed::BusyQueue]);
+        for theirs in ["cd", ""] {
+            let other = Provenance {
+                service_commit: theirs.to_owned(),
+                ..good.clone()
+            };
+            assert_eq!(refused(&other, 0), [Allowed::OtherCommit]);
+        }
+        for sync in ["everysec", "no", "off", ""] {
+            let weak = Provenance {
+                appendfsync: sync.to_owned(),
+                ..good.clone()
+            };
+            assert_eq!(refused(&weak, 0), [Allowed::WeakDurability]);
+        }
+        // A generator of no known commit cannot tell.
+        let unknown = Provenance {
+            git_commit: String::new(),
+            ..good
+        };
+        assert_eq!(refused(&unknown, 0), []);
+    }
 }

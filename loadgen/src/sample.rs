@@ -212,13 +212,11 @@ impl Heard {
     }
 }
 
-/// What is kept for each arrival: nine bytes.
+/// What is kept for each arrival: one byte. What it sent and when it was due are computed again.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// What was heard, by arrival number.
     pub heard: Vec<Heard>,
-    /// When it was due, microseconds after the start of the load, by arrival number.
-    pub intended_us: Vec<u64>,
 }
 
 impl Ledger {
@@ -226,13 +224,11 @@ impl Ledger {
     pub fn new(arrivals: u32) -> Self {
         Self {
             heard: vec![Heard::UNSENT; arrivals as usize],
-            intended_us: vec![0; arrivals as usize],
         }
     }
 
     /// Notes one answered arrival.
     pub fn note(&mut self, sample: &Sample) {
         self.heard[sample.number as usize] = Heard::new(sample.answer, sample.resent > 0);
-        self.intended_us[sample.number as usize] = sample.intended.as_micros() as u64;
     }
 }

@@ -191,6 +191,9 @@ pub struct CheckSpec {
     pub max: Option<f64>,
     /// The only one that passes.
     pub equals: Option<f64>,
+    /// Whether the run ends as soon as the check can no longer hold.
+    #[serde(default)]
+    pub abort: bool,
 }
 
 /// What is wrong with a scenario file: one line that says where.
@@ -379,11 +382,8 @@ impl Scenario {
                 let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
                 return Err(Fault::at(kind, unknown("kind", kind.get_ref(), &names)));
             }
-            if !metric.by_kind() || check.phase.is_some() {
-                return Err(Fault::at(
-                    kind,
-                    "a kind may be given for response_ms over all phases only",
-                ));
+            if !metric.by_kind() {
+                return Err(Fault::at(kind, "a kind may be given for response_ms only"));
             }
         }
         let bounds = [check.min, check.max, check.equals];
@@ -394,6 +394,15 @@ impl Scenario {
             return Err(Fault::at(
                 &check.metric,
                 "a check needs min, max or both, or equals alone",
+            ));
+        }
+        if check.abort && !(metric.can_abort() && (check.max.is_some() || check.equals.is_some())) {
+            return Err(Fault::at(
+                &check.metric,
+                format!(
+                    "abort needs a max or equals on a percentile or the max of response_ms or service_ms, or on error_ratio, backlog_peak, workers_peak or service_rss_mib; {} is known only at the end",
+                    check.metric.get_ref()
+                ),
             ));
         }
         Ok(())

@@ -212,7 +212,7 @@ impl Stores {
             .await?)
     }
 
-    /// The documents of `collection` one by one, with their ids starting with `prefix` when one is given.
+    /// The documents of `collection` one by one in the order of their ids, with their ids starting with `prefix` when one is given.
     ///
     /// # Errors
     /// When MongoDB does not answer.
@@ -230,7 +230,8 @@ impl Stores {
             .database
             .collection::<Document>(collection)
             .find(filter)
-            .batch_size(5000)
+            .sort(doc! { "_id": 1 })
+            .batch_size(2000)
             .await?)
     }
 }

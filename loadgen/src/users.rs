@@ -3,8 +3,11 @@
 //! Goose brings the users, the client and its own request counts. The schedule, the instants and the histograms are
 //! ours, because goose's response time ends at the headers and counts whole milliseconds.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,19 +18,30 @@ use goose::goose::{
     TransactionFunction, TransactionResult,
 };
 use goose::{GooseAttack, GooseError};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use crate::histogram::Recorder;
-use crate::pace::Due;
+use crate::pace::{self, Due, Prepared};
 use crate::payload::{Kind, Outcome};
+use crate::priority::{self, Priority};
 use crate::sample::{Answer, RunClock, Sample, Unknown};
 
 /// Where loans are sent.
 const PATH: &str = "/api/loans/request";
+/// What is asked to open the connections before the load begins.
+const WARM_PATH: &str = "/healthz";
+/// How long that may take.
+const WARM_WITHIN: Duration = Duration::from_secs(2);
+/// The most connections that are opened before the load begins.
+const WARM_CONNECTIONS_MAX: usize = 128;
 /// Pause before a request with an unknown outcome is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
 /// How fast goose starts its users, before the load begins.
 const USERS_STARTED_PER_SECOND: usize = 1000;
+/// How many notes may be kept before they are first moved. More only costs an allocation.
+const NOTES_CAPACITY: usize = 4096;
 
 /// How requests are made.
 #[derive(Clone, Copy, Debug)]
@@ -36,69 +50,157 @@ pub struct Asking {
     pub request_timeout: Duration,
     /// How often a request with an unknown outcome is sent again.
     pub resends: u32,
+    /// Users, the most requests in flight.
+    pub users: usize,
 }
 
-/// What the users, the pacing thread and the display share.
+/// What a user saw, to be counted later by another thread.
+#[derive(Debug)]
+enum Note {
+    Sample(Sample),
+    Error { label: String, example: String },
+    Dropped,
+}
+
+/// What the users, the pacing and the display share.
 #[derive(Debug)]
 pub struct Shared {
     /// The clock, set when all users are ready.
     pub clock: OnceLock<RunClock>,
     /// Users that wait for arrivals.
     pub ready: AtomicUsize,
-    /// Requests in flight.
-    pub in_flight: AtomicUsize,
     /// Requests that goose has seen to their end.
     pub requests: AtomicU64,
+    /// Arrivals that were due while every user was busy.
+    pub held_back: AtomicU64,
     /// Set to stop the load.
     pub stop: Arc<AtomicBool>,
+    /// How the sending thread is scheduled.
+    pub priority: OnceLock<Priority>,
     asking: Asking,
     arrivals: flume::Receiver<Due>,
-    recorder: Mutex<Recorder>,
+    /// Arrivals handed to the users, and those that the users are done with.
+    handed_over: AtomicU64,
+    ended: AtomicU64,
+    /// Users that goose has started, and the sign for them to open their connections.
+    started: AtomicUsize,
+    warm: Notify,
+    notes: Mutex<Vec<Note>>,
 }
 
 impl Shared {
-    /// Users that take from `arrivals` and count in `recorder`.
-    pub fn new(
-        asking: Asking,
-        arrivals: flume::Receiver<Due>,
-        recorder: Recorder,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    /// Users that take from `arrivals`.
+    pub fn new(asking: Asking, arrivals: flume::Receiver<Due>, stop: Arc<AtomicBool>) -> Self {
         Self {
             clock: OnceLock::new(),
             ready: AtomicUsize::new(0),
-            in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            held_back: AtomicU64::new(0),
             stop,
+            priority: OnceLock::new(),
             asking,
             arrivals,
-            recorder: Mutex::new(recorder),
+            handed_over: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            started: AtomicUsize::new(0),
+            warm: Notify::new(),
+            notes: Mutex::new(Vec::with_capacity(NOTES_CAPACITY)),
         }
     }
 
-    /// Arrivals that are due and wait for a user.
-    pub fn waiting(&self) -> usize {
-        self.arrivals.len()
+    /// Notes that an arrival is handed to the users.
+    pub(crate) fn hand_over(&self) {
+        let before = self.handed_over.fetch_add(1, Ordering::AcqRel);
+        if before - self.ended.load(Ordering::Acquire) >= self.asking.users as u64 {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// The counts so far. Hold it briefly: every answer waits for it.
-    pub fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        // A panic while counting leaves counts that are at most one sample short.
-        self.recorder
+    /// The next arrival that is due.
+    pub(crate) async fn next_due(&self) -> Result<Due, flume::RecvError> {
+        self.arrivals.recv_async().await
+    }
+
+    /// Whether everything was handed over, or the pacing has ended for another reason.
+    pub fn paced(&self) -> bool {
+        self.arrivals.is_disconnected()
+    }
+
+    /// Arrivals that wait for a user or for their answer.
+    pub fn open(&self) -> u64 {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.handed_over.load(Ordering::Acquire) - ended
+    }
+
+    /// Counts everything that the users have seen since the last call.
+    ///
+    /// The users only leave notes, so that the sending thread neither counts nor waits for who does.
+    pub fn move_notes_to(&self, recorder: &mut Recorder) {
+        let mut taken = Vec::with_capacity(NOTES_CAPACITY);
+        std::mem::swap(
+            &mut taken,
+            &mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for note in taken {
+            match note {
+                Note::Sample(sample) => recorder.note(&sample),
+                Note::Error { label, example } => recorder.error(label, || example),
+                Note::Dropped => recorder.dropped += 1,
+            }
+        }
+    }
+
+    fn leave(&self, note: Note) {
+        self.notes
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(note);
     }
 }
 
-/// Runs `users` goose users against `url` until the arrivals end. Returns goose's own count of requests.
+/// Runs the users and the pacing on a thread of their own until the arrivals end. The answer is goose's own count of
+/// requests.
+///
+/// One thread, so that an arrival goes from its instant to the socket without waking another one.
 ///
 /// # Errors
-/// When goose refuses its settings or cannot start.
-pub async fn attack(url: &str, users: usize, shared: Arc<Shared>) -> Result<u64, GooseError> {
+/// When the system gives no thread. What goose refuses is in the answer.
+pub fn start(
+    url: String,
+    shared: Arc<Shared>,
+    prepared: Prepared,
+    due: flume::Sender<Due>,
+    clock: tokio::sync::oneshot::Receiver<RunClock>,
+) -> std::io::Result<tokio::sync::oneshot::Receiver<Result<u64, GooseError>>> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("send".to_owned())
+        .spawn(move || {
+            let _ = shared.priority.set(priority::raise());
+            let counted = runtime.block_on(async {
+                let pacing = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // Without a clock the load is not to be sent; dropping `due` ends the users.
+                    if let Ok(clock) = clock.await {
+                        pace::pace(prepared, clock, due, &pacing).await;
+                    }
+                });
+                attack(&url, shared).await
+            });
+            // Nobody waits for it when the run has failed.
+            let _ = tell.send(counted);
+        })?;
+    Ok(told)
+}
+
+async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
     // Each user runs one transaction once, which takes arrivals until there are no more.
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(url.to_owned());
-    configuration.users = Some(users);
+    configuration.users = Some(shared.asking.users);
     configuration.increase_rate = Some(USERS_STARTED_PER_SECOND.to_string());
     configuration.iterations = Some(1);
     configuration.no_telnet = true;
@@ -135,55 +237,125 @@ pub async fn attack(url: &str, users: usize, shared: Arc<Shared>) -> Result<u64,
 
 /// One user's whole life: arrivals until there are no more.
 async fn work(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
-    shared.ready.fetch_add(1, Ordering::Relaxed);
-    while let Ok(due) = shared.arrivals.recv_async().await {
-        let Some(clock) = shared.clock.get().copied() else {
-            break;
-        };
-        if shared.stop.load(Ordering::Relaxed) {
-            // Not sent, and so counted as unsent.
-            continue;
+    warm_up(user, shared).await;
+    while let Ok(due) = shared.next_due().await {
+        // Without a clock or after a stop it is not sent, and so counted as unsent.
+        if let Some(clock) = shared.clock.get().copied()
+            && !shared.stop.load(Ordering::Relaxed)
+        {
+            let sample = send_arrival(user, shared, clock, due).await;
+            shared.leave(Note::Sample(sample));
         }
-        shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        let sample = send_arrival(user, shared, clock, due).await;
-        shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-        shared.recorder().note(&sample);
+        shared.ended.fetch_add(1, Ordering::AcqRel);
     }
     Ok(())
+}
+
+/// Waits for the last user to start, then asks at the same time as the others, so that each opens a connection.
+async fn warm_up(user: &GooseUser, shared: &Shared) {
+    let warm = shared.warm.notified();
+    let started = 1 + shared.started.fetch_add(1, Ordering::AcqRel);
+    if started == shared.asking.users {
+        shared.warm.notify_waiters();
+    } else {
+        warm.await;
+    }
+    if started <= WARM_CONNECTIONS_MAX
+        && let Ok(address) = user.base_url.join(WARM_PATH)
+    {
+        // Whatever the answer is, and if there is none, the load itself will tell.
+        let _ = tokio::time::timeout(WARM_WITHIN, async {
+            user.client.get(address).send().await?.bytes().await
+        })
+        .await;
+    }
+    shared.ready.fetch_add(1, Ordering::AcqRel);
+}
+
+/// A body that notes when the connection takes it: its bytes then go to the socket with the head.
+struct Stamped {
+    bytes: Option<Bytes>,
+    length: u64,
+    clock: RunClock,
+    sent: Sent,
+}
+
+/// When the bytes left; nanoseconds after the start of the load, zero while they have not.
+#[derive(Clone, Default)]
+struct Sent(Arc<AtomicU64>);
+
+impl Sent {
+    /// When they left. A request that never reached a connection counts from `handed` to the client.
+    fn at(&self, handed: Duration) -> Duration {
+        match self.0.load(Ordering::Acquire) {
+            0 => handed,
+            nanoseconds => Duration::from_nanos(nanoseconds),
+        }
+    }
+}
+
+impl HttpBody for Stamped {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = self.bytes.take();
+        if bytes.is_some() {
+            let now = self.clock.now().as_nanos() as u64;
+            self.sent.0.store(now.max(1), Ordering::Release);
+        }
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |_| self.length))
+    }
 }
 
 async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, due: Due) -> Sample {
     let arrival = due.arrival;
     let body = Bytes::from(arrival.body);
-    let sent = clock.now();
+    let mut first_sent = None;
     let mut resent = 0;
     if arrival.kind == Kind::Retry {
-        let drop_after = due.drop_after;
+        let handed = clock.now();
+        let sent = Sent::default();
         // Dropping the future closes the connection; what the service made of the request is not known.
-        let first = tokio::time::timeout(drop_after, send(user, shared, body.clone())).await;
+        let first = send(user, shared, body.clone(), clock, &sent);
+        let first = tokio::time::timeout(due.drop_after, first).await;
+        first_sent = Some(sent.at(handed));
         resent += 1;
         if first.is_err() {
-            shared.recorder().dropped += 1;
+            shared.leave(Note::Dropped);
         }
     }
     loop {
-        let last_sent = if resent == 0 { sent } else { clock.now() };
-        let (answer, detail) = send(user, shared, body.clone()).await;
+        let handed = clock.now();
+        let sent = Sent::default();
+        let (answer, detail) = send(user, shared, body.clone(), clock, &sent).await;
         let done = clock.now();
+        let last_sent = sent.at(handed);
+        let first_sent = *first_sent.get_or_insert(last_sent);
         if answer.is_unknown() || is_surprising(answer, arrival.outcome, arrival.kind) {
             let label = detail.error_type.as_ref().map_or_else(
                 || answer.label(),
                 |error_type| format!("{} {error_type}", answer.label()),
             );
-            shared.recorder().error(label, || {
-                format!(
-                    "{} ({}), sent at {:.3} s: {}",
-                    arrival.loan_id,
-                    arrival.kind,
-                    last_sent.as_secs_f64(),
-                    detail.text
-                )
-            });
+            let example = format!(
+                "{} ({}), sent at {:.3} s: {}",
+                arrival.loan_id,
+                arrival.kind,
+                last_sent.as_secs_f64(),
+                detail.text
+            );
+            shared.leave(Note::Error { label, example });
         }
         let resends = shared.asking.resends + u32::from(arrival.kind == Kind::Retry);
         if answer.is_unknown() && resent < resends && !shared.stop.load(Ordering::Relaxed) {
@@ -196,7 +368,7 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
             phase: due.phase,
             kind: arrival.kind,
             intended: due.intended,
-            sent,
+            sent: first_sent,
             last_sent,
             done,
             answer,
@@ -230,7 +402,19 @@ struct Body {
 }
 
 /// Sends one request and reads the whole answer.
-async fn send(user: &mut GooseUser, shared: &Shared, body: Bytes) -> (Answer, Detail) {
+async fn send(
+    user: &mut GooseUser,
+    shared: &Shared,
+    body: Bytes,
+    clock: RunClock,
+    sent: &Sent,
+) -> (Answer, Detail) {
+    let body = reqwest::Body::wrap(Stamped {
+        length: body.len() as u64,
+        bytes: Some(body),
+        clock,
+        sent: sent.clone(),
+    });
     let builder = match user.get_request_builder(&GooseMethod::Post, PATH) {
         Ok(builder) => builder
             .header("content-type", "application/json")

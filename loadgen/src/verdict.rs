@@ -9,8 +9,18 @@ use crate::report::{Audit, Check, CounterRow, Verdict};
 pub struct Evidence<'a> {
     /// Why the run was stopped before its end, if it was.
     pub aborted: Option<&'a str>,
+    /// Why the run ended by itself before its end: a check could no longer hold.
+    pub ended_early: Option<&'a str>,
     /// Arrivals that never left.
     pub unsent: u64,
+    /// Arrivals that were due while every user was busy.
+    pub held_back: u64,
+    /// Goose users of the run.
+    pub users: usize,
+    /// The failed checks that would have held without the generator's own lateness, a sentence each.
+    pub by_lag: &'a [String],
+    /// What would have been refused and was allowed.
+    pub overrides: &'a [String],
     /// 99th percentile of the send lag.
     pub send_lag_p99: Duration,
     /// Its bound.
@@ -25,11 +35,21 @@ pub struct Evidence<'a> {
     pub requests: (u64, u64),
 }
 
-/// The verdict and its reasons, the most important first.
-///
+/// The verdict and its reasons, the most important first. What was allowed against the rules comes last.
+pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
+    let (verdict, mut why) = reasons(evidence);
+    why.extend(
+        evidence
+            .overrides
+            .iter()
+            .map(|allowed| format!("Allowed by the command line: {allowed}")),
+    );
+    (verdict, why)
+}
+
 /// A loan that was lost or doubled is a failure however late the generator was. Everything else that a late
 /// generator saw proves nothing.
-pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
+fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
     let mut faults = Vec::new();
     let audit = evidence.audit;
     for (count, what) in [
@@ -47,7 +67,8 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         }
     }
     let mut doubts = Vec::new();
-    if evidence.unsent > 0 {
+    // What is missing after an early end was not to be sent.
+    if evidence.unsent > 0 && evidence.ended_early.is_none() {
         doubts.push(format!("{} arrivals were never sent.", evidence.unsent));
     }
     if evidence.send_lag_p99 > evidence.send_lag_max {
@@ -57,6 +78,13 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
             evidence.send_lag_max.as_secs_f64() * 1e3
         ));
     }
+    doubts.extend(evidence.by_lag.iter().cloned());
+    if !doubts.is_empty() && evidence.held_back > 0 {
+        doubts.push(format!(
+            "{} arrivals were due while all {} users were busy: give the scenario more users.",
+            evidence.held_back, evidence.users
+        ));
+    }
     let (goose, ours) = evidence.requests;
     if goose != ours {
         doubts.push(format!(
@@ -64,6 +92,9 @@ pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         ));
     }
     let mut failures = Vec::new();
+    if let Some(reason) = evidence.ended_early {
+        failures.push(format!("The run was ended early: {reason}."));
+    }
     if !audit.complete {
         failures.push("The audit did not run to its end.".to_owned());
     }
@@ -150,7 +181,12 @@ mod tests {
     fn the_table() {
         let good = Evidence {
             aborted: None,
+            ended_early: None,
             unsent: 0,
+            held_back: 0,
+            users: 32,
+            by_lag: &[],
+            overrides: &[],
             send_lag_p99: Duration::from_millis(1),
             send_lag_max: Duration::from_millis(20),
             checks: &[],
@@ -191,6 +227,31 @@ mod tests {
             Verdict::Discarded
         );
         assert_eq!(verdict(Evidence { aborted, ..good }), Verdict::Aborted);
+        // A run that ended because it could not pass has failed; what it did not send says nothing.
+        let ended_early = Some("response_ms.p99 can no longer hold");
+        assert_eq!(
+            verdict(Evidence {
+                ended_early,
+                unsent: 1,
+                checks,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        // A check that the generator's own lateness failed proves nothing.
+        let by_lag = &["p99 is late by itself.".to_owned()];
+        assert_eq!(
+            verdict(Evidence {
+                by_lag,
+                checks,
+                ..good
+            }),
+            Verdict::Discarded
+        );
+        let overrides = &["the queue was not empty.".to_owned()];
+        let (passed, why) = decide(&Evidence { overrides, ..good });
+        assert_eq!(passed, Verdict::Pass);
+        assert!(why[1].contains("the queue was not empty"), "{why:?}");
         // A late generator does not excuse a loss, but does excuse a failed check.
         assert_eq!(
             verdict(Evidence {

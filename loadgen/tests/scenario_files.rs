@@ -71,8 +71,16 @@ fn bad_files_are_refused_with_their_place() {
         "s.toml:1:8: the shares in [mix] sum to 1.400, more than 1",
     );
     refused(
-        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p98\"\nmax = 5\n"),
-        "s.toml:8:10: unknown metric \"response_ms.p98\"; did you mean \"response_ms.p90\"?",
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p9x\"\nmax = 5\n"),
+        "s.toml:8:10: unknown metric \"response_ms.p9x\"; did you mean \"response_ms.p90\"?",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"server.gauges.worker\"\nmax = 5\n"),
+        "s.toml:8:10: unknown metric \"server.gauges.worker\"; did you mean \"server.gauges.workers\"?",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"lost\"\nequals = 0\nabort = true\n"),
+        "s.toml:8:10: abort needs a max or equals on a percentile or the max of response_ms or service_ms, or on error_ratio, backlog_peak, workers_peak or service_rss_mib; lost is known only at the end",
     );
     refused(
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"lost\"\n"),

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use loadgen::report::{AuditClass, Report, Verdict};
-use loadgen::run::{Options, Target, run};
+use loadgen::run::{Allowed, Options, Target, run};
 use loadgen::scenario::Scenario;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use serde_json::Value;
@@ -171,8 +171,27 @@ duration = "1s"
 rate = 50
 "#;
 
-/// Runs the scenario against stubs with each of the faults, on one Redis and one mongod.
-async fn reports(faults: &[Fault]) -> Vec<Report> {
+/// An hour of loans, which ends when one answer takes too long.
+const HOPELESS: &str = r#"
+name = "hopeless"
+description = "An hour of good loans that may not take long"
+drain_timeout = "5s"
+send_lag_max = "1h"
+users = 64
+
+[[phase]]
+name = "all"
+duration = "1h"
+rate = 50
+
+[[check]]
+metric = "response_ms.max"
+max = 100
+abort = true
+"#;
+
+/// Runs each scenario against a stub with its fault, on one Redis and one mongod.
+async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
     let servers = Servers::discover().expect("the servers are there");
     let (redis, mongo) = tokio::try_join!(
         RedisServer::start(&servers, RedisOptions::default()),
@@ -184,7 +203,7 @@ async fn reports(faults: &[Fault]) -> Vec<Report> {
         .expect("a good address");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut reports = Vec::new();
-    for (index, fault) in faults.iter().enumerate() {
+    for (index, (fault, scenario)) in runs.iter().enumerate() {
         let name = format!("stub{index}");
         let stub = Arc::new(Stub {
             fault: *fault,
@@ -207,7 +226,7 @@ async fn reports(faults: &[Fault]) -> Vec<Report> {
             }
         });
         let finished = run(Options {
-            scenario: Scenario::parse(SCENARIO, Path::new("stub.toml")).expect("a good scenario"),
+            scenario: Scenario::parse(scenario, Path::new("stub.toml")).expect("a good scenario"),
             scenario_path: PathBuf::from("stub.toml"),
             target: Some(Target {
                 url: format!("http://{address}"),
@@ -219,6 +238,8 @@ async fn reports(faults: &[Fault]) -> Vec<Report> {
             service_binary: None,
             reports: folder.path().to_path_buf(),
             quiet: true,
+            // The stub has no commit.
+            allow: vec![Allowed::OtherCommit],
         })
         .await
         .expect("the run is made");
@@ -241,15 +262,16 @@ fn examples(report: &Report) -> BTreeMap<AuditClass, usize> {
 async fn every_fault_of_a_stub_is_found() {
     let hold = Duration::from_millis(300);
     let reports = reports(&[
-        Fault::None,
-        Fault::Late(hold),
-        Fault::Loses,
-        Fault::Doubles,
-        Fault::Changes,
-        Fault::Invents,
+        (Fault::None, SCENARIO),
+        (Fault::Late(hold), SCENARIO),
+        (Fault::Loses, SCENARIO),
+        (Fault::Doubles, SCENARIO),
+        (Fault::Changes, SCENARIO),
+        (Fault::Invents, SCENARIO),
+        (Fault::Late(hold), HOPELESS),
     ])
     .await;
-    let [good, late, loses, doubles, changes, invents] = &reports[..] else {
+    let [good, late, loses, doubles, changes, invents, hopeless] = &reports[..] else {
         panic!("a report for each stub");
     };
 
@@ -294,6 +316,18 @@ async fn every_fault_of_a_stub_is_found() {
     assert_eq!(doubles.audit.duplicated, 1);
     assert_eq!(changes.audit.mismatched, 1);
     assert_eq!(invents.audit.unexpected, 1);
+
+    // It ended long before its hour, with its report: what was sent is judged, what was not is no doubt.
+    assert_eq!(hopeless.verdict, Verdict::Fail, "{:?}", hopeless.why);
+    assert!(
+        hopeless.ended_early.is_some() && hopeless.why[0].contains("ended early"),
+        "{:?}",
+        hopeless.why
+    );
+    assert!(hopeless.load.sent > 0 && hopeless.load.unsent > hopeless.load.sent);
+    assert!(hopeless.audit.complete);
+    assert_eq!(hopeless.audit.faults(), 0);
+
     // The record was doubled, lost or invented behind the counters' back, so they disagree as well.
     for report in [loses, doubles, invents] {
         assert!(report.counters_agree.iter().any(|row| !row.agree));
@@ -335,10 +369,11 @@ rate = 100
         }
     });
     let scenario = Scenario::parse(scenario, Path::new("stall.toml")).expect("a good scenario");
-    let recorder = loadgen::run::load_only(&scenario, &url)
+    let loaded = loadgen::run::load_only(&scenario, &url)
         .await
         .expect("the load is sent");
-    let total = &recorder.total;
+    assert_eq!(loaded.requests, (10, 10));
+    let total = &loaded.recorder.total;
     assert_eq!((total.sent, total.completed), (10, 10));
     // The last one was due at 90 ms and waited for nine answers before its own: 10 * 200 - 90 ms at least.
     assert!(

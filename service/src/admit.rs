@@ -93,6 +93,8 @@ impl Door {
 
     /// Admits one arrival. Answers `Admitted` or `Replayed` only after Redis has made it durable.
     pub async fn admit(&self, arrival: Arrival) -> Answer {
+        #[cfg(feature = "slowdown")]
+        crate::slowdown::spin();
         let partition = self.queue.partition_of(&arrival.loan_id);
         let (answer, answered) = oneshot::channel();
         match self.partitions[partition].try_send(Waiting { arrival, answer }) {

@@ -36,6 +36,8 @@ mod backoff;
 pub mod clock;
 pub mod error;
 mod failpoint;
+#[cfg(feature = "slowdown")]
+mod slowdown;
 
 use config::{Config, Role};
 use http::Front;

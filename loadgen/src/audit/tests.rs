@@ -2,7 +2,7 @@ use mongodb::bson::doc;
 
 use super::*;
 use crate::sample::{Answer, Unknown};
-use crate::scenario::Mix;
+use crate::scenario::{Mix, Scenario};
 
 const ACCEPTED: Outcome = Outcome::Accepted;
 const FAILED: Outcome = Outcome::Failed {
@@ -212,10 +212,17 @@ fn record_of(arrival: &Arrival) -> Document {
     }
 }
 
+/// Ten arrivals in one second.
+fn schedule() -> Schedule {
+    let text =
+        "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = 10";
+    let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
+    Schedule::new(&scenario.phases, 1)
+}
+
 fn ledger(heard: &[Heard]) -> Ledger {
     Ledger {
         heard: heard.to_vec(),
-        intended_us: vec![0; heard.len()],
     }
 }
 
@@ -237,7 +244,7 @@ fn every_fault_among_good_loans_is_found_and_told() {
     assert_eq!(findings.loan(&doc! { "_id": "t-00000099" }), None);
     let ledger = ledger(&[QUEUED, QUEUED, QUEUED, QUEUED, MALFORMED, QUEUED]);
     findings.stuck("t-00000005");
-    let (audit, rows) = judge(&payloads, &ledger, &findings, None, 0);
+    let (audit, rows) = judge(&payloads, &schedule(), &ledger, &findings, None, 0);
     assert_eq!((audit.lost, audit.duplicated, audit.unexpected), (1, 1, 2));
     assert_eq!((audit.mismatched, audit.stuck), (2, 1));
     let lost = audit
@@ -247,7 +254,8 @@ fn every_fault_among_good_loans_is_found_and_told() {
     let lost = lost.expect("an example of the lost one");
     assert_eq!(lost.loan_id, "t-00000001");
     assert!(
-        lost.story.contains("answered 202; stored nowhere"),
+        lost.story
+            .contains("due at 0.100 s, answered 202; stored nowhere"),
         "{}",
         lost.story
     );
@@ -261,7 +269,14 @@ fn one_attempt_in_both_collections_is_doubled() {
     let mut findings = Findings::new(&payloads, 1);
     findings.loan(&record_of(&payloads.arrival(0)));
     findings.failure(&doc! { "_id": "t-00000000#1", "attempt": 1, "errorType": "poison" });
-    let (audit, _) = judge(&payloads, &ledger(&[QUEUED]), &findings, None, 0);
+    let (audit, _) = judge(
+        &payloads,
+        &schedule(),
+        &ledger(&[QUEUED]),
+        &findings,
+        None,
+        0,
+    );
     assert_eq!(audit.duplicated, 1);
 }
 
@@ -285,7 +300,8 @@ fn live_counters_agree_within_what_is_unknown() {
         ..Counters::default()
     };
     let agree = |after: &Counters| {
-        judge(&payloads, &ledger, &findings, Some((&before, after)), 2)
+        let counters = Some((&before, after));
+        judge(&payloads, &schedule(), &ledger, &findings, counters, 2)
             .1
             .iter()
             .all(|row| row.agree)
@@ -296,4 +312,25 @@ fn live_counters_agree_within_what_is_unknown() {
     after.replayed = 0;
     after.admitted = 12;
     assert!(!agree(&after));
+}
+
+#[test]
+fn dues_are_found_in_any_order() {
+    let schedule = schedule();
+    let mut dues = Dues::new(&schedule);
+    for number in [0, 3, 3, 9, 2] {
+        let slot = dues.slot(number).expect("a slot");
+        assert_eq!(slot.offset.as_millis(), u128::from(number) * 100);
+    }
+    assert_eq!(dues.slot(10), None);
+}
+
+#[test]
+fn a_late_attempt_is_doubled_by_its_own_copy_only() {
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let mut findings = Findings::new(&payloads, 1);
+    let doubled: Vec<bool> = [1, 8, 9, 100, 8, 100, 0]
+        .map(|attempt| findings.note_attempt(0, attempt))
+        .to_vec();
+    assert_eq!(doubled, [false, false, false, false, true, true, false]);
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use loadgen::report::{
     Answers, Audit, AuditClass, AuditExample, Check, CounterRow, CurvePoint, Drain, ErrorRow,
     EventKind, Heat, InstantNote, KindRow, LatencyCurve, Load, Percentiles, Phase, Provenance,
-    Report, Resources, RunEvent, TimePoint, Verdict, Workers,
+    Report, Resources, RunEvent, SelfTestStamp, TimePoint, Verdict, Workers,
 };
 
 /// Every sort of run, by name.
@@ -99,6 +99,19 @@ pub(crate) fn failed() -> Report {
             mongodb: "6.0.5".to_owned(),
             appendfsync: "always".to_owned(),
             load_average_before: Some([0.42, 0.31, 0.2]),
+            generator_priority: "real time (SCHED_FIFO 1)".to_owned(),
+            loadgen_sha256: "a3f1c29b7de0458816fb0c2d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001".to_owned(),
+            scenario_sha256: "1d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001a3f1c29b7de0458816fb0c".to_owned(),
+            cpu_governor: "performance".to_owned(),
+            service_arguments: vec!["--partitions=1".to_owned()],
+            self_test: Some(SelfTestStamp {
+                finished_at: "2026-11-23T10:12:00Z".to_owned(),
+                same_binary: true,
+                pass: true,
+                compared: 14,
+                missed: Vec::new(),
+            }),
+            ..Provenance::default()
         },
         load: Load {
             scheduled: 27_000,
@@ -107,6 +120,7 @@ pub(crate) fn failed() -> Report {
             completed: 26_997,
             failed: 3,
             resent: 12,
+            held_back: 0,
             answers: Answers { queued: 25_390, replayed: 1_337, rejected: 270, unknown: 3 },
             rate_per_second: 675.0,
             planned_rate_per_second: 675.0,
@@ -176,7 +190,7 @@ pub(crate) fn failed() -> Report {
             event(42.5, EventKind::Scale, "5 to 1 workers: queue empty for 5 s"),
         ],
         drain: Drain { backlog_peak: Some(1_420), seconds_to_empty: Some(1.8), left_over: Some(0) },
-        workers: Workers { peak: Some(5), bound: Some(5), steps: 2 },
+        workers: Workers { peak: Some(5), bound: Some(5), steps: 2, flaps: 0 },
         resources: Resources {
             service_rss_bytes_peak: Some(42 << 20),
             service_cpu_milliseconds: Some(14_200),

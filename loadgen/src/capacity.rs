@@ -1,0 +1,571 @@
+//! The highest rate that meets a scenario's objectives in recorded loans.
+//!
+//! Each probe is a whole run with its audit at one rate: a warm-up, then a stretch at that rate. [`Search`] chooses
+//! the rates: up or down by two until one passes and one fails, then between them, then the best one again until it is
+//! confirmed. What counts is recorded loans: a rate at which a backlog grows does not meet the objectives, whatever
+//! the answers' latency.
+
+pub(crate) mod page;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use toml::Spanned;
+
+use crate::checks::{Metric, Plain};
+use crate::report::{Percentiles, Provenance, Report, Verdict};
+use crate::run::{self, Allowed, Options, RunError};
+use crate::scenario::{CheckSpec, Phase, Ramp, Scenario};
+
+/// The lowest rate that is tried, arrivals per second.
+const RATE_MIN: f64 = 10.0;
+/// The most probes of one search.
+const PROBES_MAX: usize = 40;
+/// The warm-up of a probe.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// How long after the last arrival everything must be recorded, so that no backlog has grown.
+const DRAIN_S_MAX: f64 = 1.0;
+
+/// How a capacity is searched.
+#[derive(Clone, Debug)]
+pub struct CapacityOptions {
+    /// The scenario, whose mix, target and checks are kept and whose phases are replaced.
+    pub scenario: Scenario,
+    /// Its file.
+    pub scenario_path: PathBuf,
+    /// The service's binary; the one beside the running binary when `None`.
+    pub service_binary: Option<PathBuf>,
+    /// Where reports go.
+    pub reports: PathBuf,
+    /// The first rate, arrivals per second; the scenario's highest when `None`.
+    pub start: Option<f64>,
+    /// The highest rate that is tried.
+    pub rate_max: f64,
+    /// The search ends when the best and the next failed rate are this close, as a share.
+    pub precision: f64,
+    /// How long each probe holds its rate.
+    pub hold: Duration,
+    /// How often the best rate must pass again.
+    pub confirmations: u32,
+    /// What is not refused.
+    pub allow: Vec<Allowed>,
+}
+
+/// What came of one probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The objectives were met.
+    Met,
+    /// They were not.
+    Missed,
+    /// The generator was late: it proves nothing.
+    Discarded,
+}
+
+/// One run at one rate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Arrivals per second.
+    pub rate_per_second: f64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether it confirmed a rate that had passed.
+    pub confirms: bool,
+    /// Loans recorded for each second until the last one was.
+    pub recorded_per_second: f64,
+    /// Response time while the rate was held.
+    pub response_us: Percentiles,
+    /// End-to-end time while the rate was held.
+    pub end_to_end_us: Percentiles,
+    /// How late requests left.
+    pub send_lag_us: Percentiles,
+    /// From the last arrival until everything was recorded.
+    pub drain_seconds: Option<f64>,
+    /// Processor time of the service for a thousand recorded loans.
+    pub service_cpu_ms_per_1000: Option<f64>,
+    /// The reasons, the most important first.
+    pub why: Vec<String>,
+    /// Folder of the run's own report, in the folder of runs.
+    pub run: String,
+}
+
+/// The result of a search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// When the search began, RFC 3339, UTC.
+    pub started_at: String,
+    /// When it ended.
+    pub finished_at: String,
+    /// What every probe had to meet.
+    pub objectives: Vec<String>,
+    /// The highest rate that met the objectives and was confirmed, arrivals per second; `None` when none did.
+    pub rate_per_second: Option<f64>,
+    /// Loans recorded for each second at that rate, the lowest of its runs.
+    pub recorded_per_second: Option<f64>,
+    /// The lowest rate that missed them.
+    pub missed_at_per_second: Option<f64>,
+    /// What ended the search, in words.
+    pub limit: String,
+    /// How long each probe held its rate.
+    pub hold_seconds: f64,
+    /// The probes, in order.
+    pub probes: Vec<Probe>,
+    /// What was measured, on what.
+    pub provenance: Provenance,
+}
+
+/// Chooses the rates. Pure.
+#[derive(Clone, Debug)]
+pub struct Search {
+    start: f64,
+    rate_max: f64,
+    precision: f64,
+    confirmations: u32,
+    /// How often each rate has passed. Rates are whole numbers.
+    met: BTreeMap<u64, u32>,
+    /// The lowest rate that failed, and whether the generator was the reason.
+    failed: Option<(u64, Outcome)>,
+    /// The rate that was discarded last; it is tried once more.
+    again: Option<u64>,
+    probes: usize,
+}
+
+impl Search {
+    /// Starts at `start` and never goes above `rate_max`.
+    pub fn new(start: f64, rate_max: f64, precision: f64, confirmations: u32) -> Self {
+        Self {
+            start: start.clamp(RATE_MIN, rate_max),
+            rate_max,
+            precision: precision.max(0.005),
+            confirmations,
+            met: BTreeMap::new(),
+            failed: None,
+            again: None,
+            probes: 0,
+        }
+    }
+
+    /// The highest rate that passed and has not failed since.
+    pub fn best(&self) -> Option<u64> {
+        self.met.keys().next_back().copied()
+    }
+
+    /// The lowest rate that failed.
+    pub const fn failed(&self) -> Option<(u64, Outcome)> {
+        self.failed
+    }
+
+    /// Whether the best rate has passed often enough.
+    pub fn confirmed(&self) -> bool {
+        self.met
+            .values()
+            .next_back()
+            .is_some_and(|passed| *passed > self.confirmations)
+    }
+
+    /// The next rate; `None` when the search is over.
+    pub fn next(&self) -> Option<u64> {
+        if self.probes >= PROBES_MAX {
+            return None;
+        }
+        if let Some(again) = self.again {
+            return Some(again);
+        }
+        let next = match (self.best(), self.failed) {
+            (None, None) => self.start,
+            (Some(best), None) if (best as f64) < self.rate_max => {
+                (best as f64 * 2.0).min(self.rate_max)
+            }
+            (None, Some((failed, _))) => {
+                let half = failed as f64 / 2.0;
+                if half < RATE_MIN {
+                    return None;
+                }
+                half
+            }
+            (Some(best), Some((failed, _)))
+                if failed as f64 / best as f64 > 1.0 + self.precision && failed > best + 1 =>
+            {
+                (best as f64 * failed as f64).sqrt()
+            }
+            (Some(best), _) => {
+                return (!self.confirmed()).then_some(best);
+            }
+        };
+        Some(next.round() as u64)
+    }
+
+    /// Whether the next probe confirms a rate that has passed.
+    pub fn confirms(&self) -> bool {
+        self.next().is_some_and(|rate| self.met.contains_key(&rate))
+    }
+
+    /// Notes what came of `rate`.
+    pub fn note(&mut self, rate: u64, outcome: Outcome) {
+        self.probes += 1;
+        match outcome {
+            Outcome::Met => {
+                self.again = None;
+                *self.met.entry(rate).or_default() += 1;
+            }
+            Outcome::Discarded if self.again != Some(rate) => self.again = Some(rate),
+            Outcome::Missed | Outcome::Discarded => {
+                self.again = None;
+                // What passed at this rate or above passed by luck.
+                self.met.retain(|passed, _| *passed < rate);
+                if self.failed.is_none_or(|(failed, _)| rate <= failed) {
+                    self.failed = Some((rate, outcome));
+                }
+            }
+        }
+    }
+}
+
+/// Searches, tells each probe to `say`, and writes the report. Returns the result and the folder.
+///
+/// # Errors
+/// When a run could not be made, or the report could not be written.
+pub async fn capacity(
+    options: &CapacityOptions,
+    mut say: impl FnMut(&str),
+) -> Result<(Capacity, PathBuf), RunError> {
+    let started = OffsetDateTime::now_utc();
+    let name = format!("capacity-{}", options.scenario.name.get_ref());
+    let start = options
+        .start
+        .unwrap_or_else(|| options.scenario.rate_per_second_max());
+    let mut search = Search::new(
+        start,
+        options.rate_max,
+        options.precision,
+        options.confirmations,
+    );
+    let mut result = Capacity {
+        scenario: options.scenario.name.get_ref().clone(),
+        started_at: run::rfc3339(started),
+        finished_at: String::new(),
+        objectives: Vec::new(),
+        rate_per_second: None,
+        recorded_per_second: None,
+        missed_at_per_second: None,
+        limit: String::new(),
+        hold_seconds: options.hold.as_secs_f64(),
+        probes: Vec::new(),
+        provenance: Provenance::default(),
+    };
+    let mut stopped = None;
+    while let Some(rate) = search.next() {
+        let confirms = search.confirms();
+        let finished = run::run(Options {
+            scenario: at_rate(&options.scenario, rate as f64, options.hold),
+            scenario_path: options.scenario_path.clone(),
+            target: None,
+            service_binary: options.service_binary.clone(),
+            reports: options.reports.clone(),
+            quiet: true,
+            allow: options.allow.clone(),
+        })
+        .await?;
+        if let Some(stack) = finished.stack {
+            stack.stop().await?;
+        }
+        let report = &finished.report;
+        if report.verdict == Verdict::Aborted {
+            stopped = report.why.first().cloned();
+            break;
+        }
+        let run = finished
+            .folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let probe = probe(rate, confirms, report, run);
+        search.note(rate, probe.outcome);
+        say(&told(&probe));
+        if result.objectives.is_empty() {
+            result.objectives = report
+                .checks
+                .iter()
+                .map(|check| format!("{}: {}", check.name, check.bound))
+                .collect();
+            result.provenance = report.provenance.clone();
+        }
+        result.probes.push(probe);
+    }
+    conclude(&mut result, &search, stopped, options.rate_max);
+    result.finished_at = run::rfc3339(OffsetDateTime::now_utc());
+    let folder = run::make_folder(&options.reports, &name, started)?;
+    let json = serde_json::to_string_pretty(&result).unwrap_or_default() + "\n";
+    for (file, text) in [
+        ("capacity.json", json),
+        ("capacity.html", page::render(&result)),
+    ] {
+        let path = folder.join(file);
+        std::fs::write(&path, text).map_err(|source| RunError::Unwritable { path, source })?;
+    }
+    Ok((result, folder))
+}
+
+fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>, rate_max: f64) {
+    if search.confirmed() {
+        result.rate_per_second = search.best().map(|rate| rate as f64);
+        result.recorded_per_second = result
+            .probes
+            .iter()
+            .filter(|probe| Some(probe.rate_per_second) == result.rate_per_second)
+            .filter(|probe| probe.outcome == Outcome::Met)
+            .map(|probe| probe.recorded_per_second)
+            .min_by(f64::total_cmp);
+    }
+    result.missed_at_per_second = search.failed().map(|(rate, _)| rate as f64);
+    result.limit = match (stopped, search.failed(), result.rate_per_second) {
+        (Some(reason), ..) => format!("The search was stopped: {reason}"),
+        (_, _, None) => "No rate met the objectives.".to_owned(),
+        (_, None, Some(_)) => format!(
+            "The highest rate that was tried, {rate_max}/s, met the objectives: the service can do more."
+        ),
+        (_, Some((rate, Outcome::Discarded)), Some(_)) => format!(
+            "At {rate}/s the generator was late: the limit is this machine's, and the service may do more."
+        ),
+        (_, Some((rate, _)), Some(_)) => {
+            let why = result
+                .probes
+                .iter()
+                .find(|probe| {
+                    probe.rate_per_second as u64 == rate && probe.outcome == Outcome::Missed
+                })
+                .and_then(|probe| probe.why.first())
+                .map_or("", String::as_str);
+            format!("At {rate}/s the objectives were missed. {why}")
+        }
+    };
+}
+
+/// The scenario with one rate, held, after a warm-up.
+fn at_rate(scenario: &Scenario, rate: f64, hold: Duration) -> Scenario {
+    let name = |name: &str| Spanned::new(0..0, name.to_owned());
+    let poisson = scenario.phases.iter().any(|phase| phase.poisson);
+    let mut probe = scenario.clone();
+    // More in flight than at rest, so that a slow answer holds nothing back.
+    probe.users = None;
+    probe.phases = vec![
+        Phase {
+            name: name("warm-up"),
+            duration: WARM_UP,
+            rate: None,
+            ramp: Some(Ramp {
+                from: rate / 4.0,
+                to: rate,
+            }),
+            burst: None,
+            poisson: false,
+        },
+        Phase {
+            name: name("hold"),
+            duration: hold,
+            rate: Some(rate),
+            ramp: None,
+            burst: None,
+            poisson,
+        },
+    ];
+    probe.checks.retain(is_objective);
+    for check in &mut probe.checks {
+        // What was to hold in a phase, or over the run, is to hold while the rate is held.
+        let by_phase = Metric::parse(check.metric.get_ref())
+            .is_some_and(|metric| metric.by_phase() && !matches!(metric, Metric::Plain(_)));
+        check.phase = by_phase.then(|| name("hold"));
+    }
+    probe.checks.push(CheckSpec {
+        metric: name("drain_s"),
+        phase: None,
+        kind: None,
+        min: None,
+        max: Some(DRAIN_S_MAX),
+        equals: None,
+        abort: false,
+    });
+    probe
+}
+
+/// Whether a check of the scenario is an objective at any rate. Rates and counts of the scenario itself are not.
+fn is_objective(check: &CheckSpec) -> bool {
+    match Metric::parse(check.metric.get_ref()) {
+        Some(Metric::Plain(plain)) => matches!(
+            plain,
+            Plain::ErrorRatio
+                | Plain::Unsent
+                | Plain::Lost
+                | Plain::Duplicated
+                | Plain::Unexpected
+                | Plain::Mismatched
+                | Plain::Stuck
+                | Plain::CountersAgree
+                | Plain::ServiceRssMib
+                | Plain::LeftOver
+        ),
+        Some(Metric::SendLagMs(_) | Metric::Server(_)) | None => false,
+        Some(_) => true,
+    }
+}
+
+fn probe(rate: u64, confirms: bool, report: &Report, run: String) -> Probe {
+    let hold = report.phases.last().cloned().unwrap_or_default();
+    let seconds = hold.end_seconds + report.drain.seconds_to_empty.unwrap_or(0.0);
+    let recorded = report.audit.recorded;
+    Probe {
+        rate_per_second: rate as f64,
+        outcome: match report.verdict {
+            Verdict::Pass => Outcome::Met,
+            Verdict::Discarded => Outcome::Discarded,
+            Verdict::Fail | Verdict::Aborted => Outcome::Missed,
+        },
+        confirms,
+        // The warm-up sends fewer: what counts is the share of what was sent, at the rate that was held.
+        recorded_per_second: if report.load.sent > 0 && seconds > 0.0 {
+            let ideal = recorded as f64 / report.load.sent as f64 * rate as f64;
+            ideal * hold.end_seconds / seconds
+        } else {
+            0.0
+        },
+        response_us: hold.response_us,
+        end_to_end_us: hold.end_to_end_us,
+        send_lag_us: hold.send_lag_us,
+        drain_seconds: report.drain.seconds_to_empty,
+        service_cpu_ms_per_1000: report
+            .resources
+            .service_cpu_milliseconds
+            .filter(|_| recorded > 0)
+            .map(|ms| ms as f64 * 1000.0 / recorded as f64),
+        why: report.why.clone(),
+        run,
+    }
+}
+
+fn told(probe: &Probe) -> String {
+    let ms = |us: Option<u64>| {
+        us.map_or_else(|| "-".to_owned(), |us| format!("{:.1} ms", us as f64 / 1e3))
+    };
+    let outcome = match probe.outcome {
+        Outcome::Met if probe.confirms => "met again",
+        Outcome::Met => "met",
+        Outcome::Missed => "missed",
+        Outcome::Discarded => "discarded",
+    };
+    let why = match (probe.outcome, probe.why.first()) {
+        (Outcome::Met, _) | (_, None) => String::new(),
+        (_, Some(why)) => format!("  {why}"),
+    };
+    format!(
+        "{:>7.0}/s {outcome:<10} recorded {:>7.0}/s, response p99 {:>9}, end to end p99 {:>9}{why}",
+        probe.rate_per_second,
+        probe.recorded_per_second,
+        ms(probe.response_us.p99),
+        ms(probe.end_to_end_us.p99)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches against a service that meets its objectives up to `limit`, and the generator up to `generator`.
+    fn search(start: f64, limit: u64, generator: u64) -> (Search, usize) {
+        let mut search = Search::new(start, 50_000.0, 0.05, 2);
+        let mut probes = 0;
+        while let Some(rate) = search.next() {
+            probes += 1;
+            search.note(
+                rate,
+                if rate > generator {
+                    Outcome::Discarded
+                } else if rate > limit {
+                    Outcome::Missed
+                } else {
+                    Outcome::Met
+                },
+            );
+        }
+        (search, probes)
+    }
+
+    #[test]
+    fn the_limit_is_found_from_both_sides_and_confirmed() {
+        for (start, limit) in [(500.0, 3000), (500.0, 87), (2000.0, 2000), (100.0, 49_999)] {
+            let (search, probes) = search(start, limit, 100_000);
+            let best = search.best().expect("a rate that passes");
+            assert!(
+                best <= limit && best as f64 > limit as f64 * 0.94,
+                "{best} of {limit}"
+            );
+            assert!(search.confirmed());
+            assert!(probes < 20, "{probes}");
+        }
+    }
+
+    #[test]
+    fn a_service_without_a_limit_ends_at_the_highest_rate() {
+        let (search, _) = search(500.0, 100_000, 100_000);
+        assert_eq!((search.best(), search.failed()), (Some(50_000), None));
+    }
+
+    #[test]
+    fn nothing_passes() {
+        let (search, _) = search(500.0, 0, 100_000);
+        assert_eq!((search.best(), search.confirmed()), (None, false));
+    }
+
+    #[test]
+    fn a_late_generator_is_tried_again_and_then_told() {
+        let (search, _) = search(500.0, 100_000, 900);
+        let (failed, outcome) = search.failed().expect("a rate that failed");
+        assert_eq!(outcome, Outcome::Discarded);
+        assert!(search.best().is_some_and(|best| best <= 900) && failed > 900);
+    }
+
+    #[test]
+    fn a_rate_that_fails_again_is_not_the_best() {
+        let mut search = Search::new(100.0, 200.0, 0.05, 1);
+        search.note(100, Outcome::Met);
+        search.note(200, Outcome::Met);
+        assert_eq!(search.next(), Some(200));
+        search.note(200, Outcome::Missed);
+        assert_eq!(search.best(), Some(100));
+        assert_eq!(search.next(), Some(141));
+    }
+
+    #[test]
+    fn a_probe_keeps_the_objectives_and_not_the_rates() {
+        let text = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = 1\n\
+            [[check]]\nmetric = \"rate\"\nphase = \"p\"\nmin = 1\n\
+            [[check]]\nmetric = \"response_ms.p99\"\nphase = \"p\"\nmax = 5\n\
+            [[check]]\nmetric = \"lost\"\nequals = 0\n";
+        let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
+        let probe = at_rate(&scenario, 1000.0, Duration::from_secs(8));
+        let checks: Vec<_> = probe
+            .checks
+            .iter()
+            .map(|check| {
+                let phase = check.phase.as_ref().map(|phase| phase.get_ref().as_str());
+                (check.metric.get_ref().as_str(), phase)
+            })
+            .collect();
+        assert_eq!(
+            checks,
+            [
+                ("response_ms.p99", Some("hold")),
+                ("lost", None),
+                ("drain_s", None)
+            ]
+        );
+        assert!((probe.rate_per_second_max() - 1000.0).abs() < 1e-9);
+    }
+}

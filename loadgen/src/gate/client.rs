@@ -1,0 +1,169 @@
+//! A client for a fixed amount of work: so many loans, so many connections, each asking again as soon as it is
+//! answered. It measures the service, so it does as little as it can itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::histogram::{empty, record};
+use crate::payload::Payloads;
+
+/// The most bytes of one answer.
+const ANSWER_BYTES_MAX: usize = 8192;
+
+/// Requests that are made before the work begins.
+pub struct Work {
+    requests: Vec<Vec<u8>>,
+    address: SocketAddr,
+}
+
+/// What came of the work.
+#[derive(Debug)]
+pub struct Done {
+    /// From the first request to the last answer.
+    pub took: Duration,
+    /// Answers with status 202.
+    pub accepted: usize,
+    /// Any other answer.
+    pub refused: usize,
+    /// From each request to its answer, microseconds.
+    pub latency: Histogram<u64>,
+}
+
+impl Work {
+    /// Requests for the loans `numbers` of `payloads`, to the service at `address`.
+    pub fn new(payloads: &Payloads, numbers: std::ops::Range<u32>, address: SocketAddr) -> Self {
+        let requests = numbers
+            .map(|number| {
+                let body = payloads.arrival(number).body;
+                let mut request = format!(
+                    "POST /api/loans/request HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                )
+                .into_bytes();
+                request.extend_from_slice(&body);
+                request
+            })
+            .collect();
+        Self { requests, address }
+    }
+
+    /// Sends everything over `connections` and reads every answer. Blocks its thread.
+    ///
+    /// # Errors
+    /// When a connection breaks.
+    pub fn run(self, connections: usize) -> io::Result<Done> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let work = Arc::new(self);
+        let next = Arc::new(AtomicUsize::new(0));
+        runtime.block_on(async move {
+            let mut streams = Vec::with_capacity(connections);
+            for _ in 0..connections {
+                let stream = TcpStream::connect(work.address).await?;
+                stream.set_nodelay(true)?;
+                streams.push(stream);
+            }
+            let started = Instant::now();
+            let tasks: Vec<_> = streams
+                .into_iter()
+                .map(|stream| tokio::spawn(ask(stream, Arc::clone(&work), Arc::clone(&next))))
+                .collect();
+            let mut done = Done {
+                took: Duration::ZERO,
+                accepted: 0,
+                refused: 0,
+                latency: empty(),
+            };
+            for task in tasks {
+                let (accepted, refused, latency) = task.await.map_err(io::Error::other)??;
+                done.accepted += accepted;
+                done.refused += refused;
+                done.latency.add(&latency).map_err(io::Error::other)?;
+            }
+            done.took = started.elapsed();
+            Ok(done)
+        })
+    }
+}
+
+async fn ask(
+    mut stream: TcpStream,
+    work: Arc<Work>,
+    next: Arc<AtomicUsize>,
+) -> io::Result<(usize, usize, Histogram<u64>)> {
+    let (mut accepted, mut refused, mut latency) = (0, 0, empty());
+    let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
+    while let Some(request) = work.requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let asked = Instant::now();
+        stream.write_all(request).await?;
+        answer.clear();
+        while !is_whole(&answer) {
+            if answer.len() >= ANSWER_BYTES_MAX || stream.read_buf(&mut answer).await? == 0 {
+                return Err(io::Error::other("the service broke off an answer"));
+            }
+        }
+        record(&mut latency, asked.elapsed());
+        if answer.starts_with(b"HTTP/1.1 202") {
+            accepted += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    Ok((accepted, refused, latency))
+}
+
+/// Whether the bytes are a whole answer of known length.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(head_len) = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| at + 4)
+    else {
+        return false;
+    };
+    let length = answer[..head_len]
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| {
+            let line = std::str::from_utf8(line).ok()?;
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        })
+        .unwrap_or(0);
+    answer.len() >= head_len + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Mix;
+    use crate::selftest::stub::{Delays, Stub};
+
+    #[test]
+    fn an_answer_is_whole_when_its_length_is_there() {
+        let answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+        assert!(is_whole(answer));
+        assert!(!is_whole(&answer[..answer.len() - 1]));
+        assert!(!is_whole(b"HTTP/1.1 202 Accepted\r\n"));
+    }
+
+    #[test]
+    fn every_loan_is_sent_once() {
+        let stub = Stub::start(Delays::None, None).expect("a stub");
+        let address = stub.url()[7..].parse().expect("an address");
+        let payloads = Payloads::new(1, "t", &Mix::default());
+        let done = Work::new(&payloads, 0..500, address)
+            .run(8)
+            .expect("the work is done");
+        assert_eq!((done.accepted, done.refused), (500, 0));
+        assert_eq!((stub.requests(), done.latency.len()), (500, 500));
+    }
+}

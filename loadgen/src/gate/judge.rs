@@ -1,0 +1,434 @@
+//! The answer from the measured rounds. Pure.
+//!
+//! Within a block each arm is measured twice, in mirrored order, so that a machine that grows slower evenly favours
+//! none. A block gives one ratio of head to base for each metric; the blocks' ratios are resampled for the range that
+//! chance allows. A metric fails when that range lies wholly above its bound, and passes when it lies wholly below.
+
+use serde::{Deserialize, Serialize};
+
+use super::hotpath::HotPath;
+use super::round::Round;
+use super::{Arm, ORDER};
+use crate::bootstrap::{Interval, RESAMPLES, Random, median};
+
+/// What is judged: name, bound of the growth, and what one round says.
+pub const METRICS: [Metric; 4] = [
+    Metric {
+        name: "service CPU for an admitted loan",
+        bound: 0.04,
+        of: |round| round.admit_cpu_us,
+    },
+    Metric {
+        name: "service CPU for a recorded loan",
+        bound: 0.05,
+        of: |round| round.record_cpu_us,
+    },
+    Metric {
+        name: "Redis CPU for an admitted loan",
+        bound: 0.05,
+        of: |round| round.admit_redis_us,
+    },
+    Metric {
+        name: "time for an admitted loan",
+        bound: 0.10,
+        of: |round| round.admit_wall_us,
+    },
+];
+
+/// One metric of the gate.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// What it is, in words.
+    pub name: &'static str,
+    /// Growth above this share is too much.
+    pub bound: f64,
+    /// The figure of one round, microseconds.
+    pub of: fn(&Round) -> f64,
+}
+
+/// The answer of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Nothing grew beyond its bound.
+    Pass,
+    /// Something did.
+    Fail,
+    /// The machine was too unsteady to tell.
+    Inconclusive,
+}
+
+impl Answer {
+    /// The exit code: 0 pass, 1 fail, 3 inconclusive.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Inconclusive => 3,
+        }
+    }
+
+    /// In lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// One block: for each metric the mean logarithm of each arm's rounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block([[f64; 3]; METRICS.len()]);
+
+impl Block {
+    /// The block of its rounds, in any order.
+    pub fn of(rounds: &[Round]) -> Self {
+        let mut means = [[0.0; 3]; METRICS.len()];
+        for (metric, means) in METRICS.iter().zip(&mut means) {
+            for arm in [Arm::Base, Arm::Head, Arm::Control] {
+                let logs: Vec<f64> = rounds
+                    .iter()
+                    .filter(|round| round.arm == arm)
+                    .map(|round| (metric.of)(round).max(f64::MIN_POSITIVE).ln())
+                    .collect();
+                means[arm as usize] = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+            }
+        }
+        Self(means)
+    }
+
+    fn log_ratio(&self, metric: usize, arm: Arm) -> f64 {
+        self.0[metric][arm as usize] - self.0[metric][Arm::Base as usize]
+    }
+}
+
+/// How one arm compares with the base.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    /// Blocks that it was drawn from.
+    pub blocks: usize,
+    /// Each metric.
+    pub rows: Vec<Row>,
+}
+
+/// How one metric compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// What.
+    pub name: String,
+    /// Growth over the base, as a share.
+    pub growth: f64,
+    /// The range of that growth that chance allows, 95 %.
+    pub growth_low: f64,
+    /// Its upper end.
+    pub growth_high: f64,
+    /// The most growth that is allowed.
+    pub bound: f64,
+    /// The answer of this metric alone.
+    pub answer: Answer,
+}
+
+/// Compares `arm` with the base over `blocks`.
+pub fn judge(blocks: &[Block], arm: Arm) -> Judgement {
+    let mut random = Random::new(blocks.len() as u64);
+    let rows = METRICS
+        .iter()
+        .enumerate()
+        .map(|(index, metric)| {
+            let ratios: Vec<f64> = blocks
+                .iter()
+                .map(|block| block.log_ratio(index, arm))
+                .collect();
+            let (mean, interval) = spread(&ratios, &mut random);
+            let growth = |log: f64| log.exp() - 1.0;
+            let (low, high) = (growth(interval.low), growth(interval.high));
+            Row {
+                name: metric.name.to_owned(),
+                growth: growth(mean),
+                growth_low: low,
+                growth_high: high,
+                bound: metric.bound,
+                answer: if low > metric.bound {
+                    Answer::Fail
+                } else if high < metric.bound {
+                    Answer::Pass
+                } else {
+                    Answer::Inconclusive
+                },
+            }
+        })
+        .collect();
+    Judgement {
+        blocks: blocks.len(),
+        rows,
+    }
+}
+
+/// The mean of the blocks and the range that chance allows it.
+///
+/// Resampling a handful of values makes them look steadier than they are, in two ways that are known: their spread is
+/// short by one degree of freedom, and a few values have heavier tails than many. Both are made up for.
+fn spread(values: &[f64], random: &mut Random) -> (f64, Interval) {
+    let count = values.len();
+    let mean = values.iter().sum::<f64>() / count.max(1) as f64;
+    if count < 2 {
+        let interval = Interval {
+            low: f64::NEG_INFINITY,
+            high: f64::INFINITY,
+        };
+        return (mean, interval);
+    }
+    let widen = (count as f64 / (count - 1) as f64).sqrt() * student(count - 1) / NORMAL;
+    let draws = (0..RESAMPLES)
+        .map(|_| {
+            let sum: f64 = (0..count).map(|_| values[random.below(count)]).sum();
+            mean + (sum / count as f64 - mean) * widen
+        })
+        .collect();
+    let interval = Interval::of(draws).unwrap_or(Interval {
+        low: f64::NEG_INFINITY,
+        high: f64::INFINITY,
+    });
+    (mean, interval)
+}
+
+/// The 97.5th percentile of the normal distribution.
+const NORMAL: f64 = 1.96;
+
+/// The 97.5th percentile of Student's distribution with that many degrees of freedom.
+fn student(freedom: usize) -> f64 {
+    const FEW: [f64; 10] = [
+        12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    ];
+    match FEW.get(freedom.saturating_sub(1)) {
+        Some(value) => *value,
+        // Close enough for more: 2.20 at 11, 2.09 at 19.
+        None => NORMAL + 2.6 / freedom as f64,
+    }
+}
+
+/// The answer from everything that was measured, with its reasons.
+///
+/// Exact counts come first: a build that loses or refuses a loan is worse however fast it is. Then the counts of the
+/// hot path, which have no chance in them. Then the rounds, unless the control shows that the machine itself moved.
+pub fn conclude(
+    head: &Judgement,
+    control: &Judgement,
+    hot_path: &HotPath,
+    rounds: &[Round],
+) -> (Answer, Vec<String>) {
+    let mut failures: Vec<String> = rounds
+        .iter()
+        .filter(|round| round.arm == Arm::Head)
+        .flat_map(|round| round.faults.iter().cloned())
+        .collect();
+    failures.extend(hot_path.failures());
+    if !failures.is_empty() {
+        return (Answer::Fail, failures);
+    }
+    let base_faults: Vec<String> = rounds
+        .iter()
+        .filter(|round| round.arm != Arm::Head)
+        .flat_map(|round| round.faults.iter())
+        .map(|fault| format!("The base itself is not exact: {fault}"))
+        .collect();
+    if !base_faults.is_empty() {
+        return (Answer::Inconclusive, base_faults);
+    }
+    let moved: Vec<String> = control
+        .rows
+        .iter()
+        .filter(|row| row.answer != Answer::Pass || -row.growth_low > row.bound)
+        .map(|row| {
+            format!(
+                "{}: two measurements of the same build differ by {}, so nothing can be said within {}.",
+                row.name,
+                range(row),
+                percent(row.bound)
+            )
+        })
+        .collect();
+    let failed: Vec<String> = head
+        .rows
+        .iter()
+        .filter(|row| row.answer == Answer::Fail)
+        .map(|row| {
+            format!(
+                "{} grew by {} ({}), and {} is allowed.",
+                row.name,
+                percent(row.growth),
+                range(row),
+                percent(row.bound)
+            )
+        })
+        .collect();
+    if !moved.is_empty() {
+        return (Answer::Inconclusive, moved);
+    }
+    if !failed.is_empty() {
+        return (Answer::Fail, failed);
+    }
+    let unclear: Vec<String> = head
+        .rows
+        .iter()
+        .filter(|row| row.answer == Answer::Inconclusive)
+        .map(|row| {
+            format!(
+                "{}: {} holds the bound of {}.",
+                row.name,
+                range(row),
+                percent(row.bound)
+            )
+        })
+        .collect();
+    if !unclear.is_empty() {
+        return (Answer::Inconclusive, unclear);
+    }
+    let best = head.rows.first().map_or_else(String::new, |row| {
+        format!(
+            "{} changed by {} ({}).",
+            row.name,
+            percent(row.growth),
+            range(row)
+        )
+    });
+    (
+        Answer::Pass,
+        vec![format!("Nothing grew beyond its bound. {best}")],
+    )
+}
+
+/// A share as per cent.
+pub fn percent(share: f64) -> String {
+    format!("{:+.1} %", share * 100.0)
+}
+
+/// The range of a row.
+pub fn range(row: &Row) -> String {
+    format!(
+        "{} to {}",
+        percent(row.growth_low),
+        percent(row.growth_high)
+    )
+}
+
+/// The medians of a block for the terminal.
+pub fn block_text(rounds: &[Round]) -> String {
+    let arms = [Arm::Base, Arm::Head, Arm::Control].map(|arm| {
+        let cpu: Vec<f64> = rounds
+            .iter()
+            .filter(|round| round.arm == arm)
+            .map(|round| round.admit_cpu_us)
+            .collect();
+        median(&cpu).map_or_else(String::new, |cpu| format!("{cpu:.2}"))
+    });
+    format!(
+        "service CPU for an admitted loan, us: base {}, head {}, control {}",
+        arms[0], arms[1], arms[2]
+    )
+}
+
+/// Whether `rounds` are whole blocks in the order of [`ORDER`].
+pub fn are_blocks(rounds: &[Round]) -> bool {
+    rounds.len().is_multiple_of(ORDER.len())
+        && rounds
+            .iter()
+            .zip(ORDER.iter().cycle())
+            .all(|(round, arm)| round.arm == *arm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(arm: Arm, cpu_us: f64) -> Round {
+        Round {
+            arm,
+            at: String::new(),
+            admit_cpu_us: cpu_us,
+            admit_redis_us: 10.0,
+            admit_wall_us: 50.0,
+            admit_p50_us: 900.0,
+            record_cpu_us: 60.0,
+            record_wall_us: 100.0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// `count` blocks in which the head costs `growth` more, each figure off by up to `noise`, and the machine grows
+    /// slower by a tenth from the first round to the last.
+    fn rounds(count: usize, growth: f64, noise: f64, seed: u64) -> Vec<Round> {
+        let mut random = Random::new(seed);
+        let total = count * ORDER.len();
+        (0..total)
+            .map(|index| {
+                let arm = ORDER[index % ORDER.len()];
+                let slower = 1.0 + 0.1 * index as f64 / total as f64;
+                let off = 1.0 + noise * (random.below(2001) as f64 / 1000.0 - 1.0);
+                let more = if arm == Arm::Head { 1.0 + growth } else { 1.0 };
+                round(arm, 20.0 * slower * off * more)
+            })
+            .collect()
+    }
+
+    fn answer(rounds: &[Round]) -> (Answer, Vec<String>) {
+        assert!(are_blocks(rounds));
+        let blocks: Vec<Block> = rounds.chunks(ORDER.len()).map(Block::of).collect();
+        conclude(
+            &judge(&blocks, Arm::Head),
+            &judge(&blocks, Arm::Control),
+            &HotPath::default(),
+            rounds,
+        )
+    }
+
+    #[test]
+    fn three_answers() {
+        let same = answer(&rounds(5, 0.0, 0.005, 1));
+        assert_eq!(same.0, Answer::Pass, "{:?}", same.1);
+        let slower = answer(&rounds(5, 0.10, 0.005, 2));
+        assert_eq!(slower.0, Answer::Fail, "{:?}", slower.1);
+        assert!(slower.1[0].contains("service CPU for an admitted loan grew"));
+        let noisy = answer(&rounds(5, 0.0, 0.3, 3));
+        assert_eq!(noisy.0, Answer::Inconclusive, "{:?}", noisy.1);
+        let close = answer(&rounds(5, 0.04, 0.01, 4));
+        assert_eq!(close.0, Answer::Inconclusive, "{:?}", close.1);
+    }
+
+    #[test]
+    fn a_wrong_count_fails_however_fast_it_is() {
+        let mut faulty = rounds(5, -0.5, 0.005, 1);
+        faulty[1].faults.push("11999 loans admitted".to_owned());
+        assert_eq!(answer(&faulty).0, Answer::Fail);
+        faulty[1].faults.clear();
+        faulty[0].faults.push("11999 loans admitted".to_owned());
+        assert_eq!(answer(&faulty).0, Answer::Inconclusive);
+    }
+
+    #[test]
+    fn a_control_that_moves_makes_nothing_certain() {
+        let mut moved = rounds(5, 0.10, 0.005, 2);
+        for round in &mut moved {
+            if round.arm == Arm::Control {
+                round.admit_cpu_us *= 1.08;
+            }
+        }
+        assert_eq!(answer(&moved).0, Answer::Inconclusive);
+    }
+
+    #[test]
+    fn one_block_says_nothing() {
+        assert_eq!(answer(&rounds(1, 0.5, 0.0, 1)).0, Answer::Inconclusive);
+    }
+
+    #[test]
+    fn students_distribution_nears_the_normal_one() {
+        for (freedom, value) in [(4, 2.776), (11, 2.201), (19, 2.093), (40, 2.021)] {
+            assert!((student(freedom) - value).abs() < 0.01, "{freedom}");
+        }
+    }
+}

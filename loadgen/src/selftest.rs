@@ -1,0 +1,443 @@
+//! The self-test: known truths, and whether the generator finds them.
+
+pub mod stub;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use testbed::{MongoOptions, MongoServer, RedisOptions, RedisServer, Servers};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::provenance;
+use crate::report::{Audit, Report, SelfTestStamp};
+use crate::run::{self, Allowed, Options, RunError, Target};
+use crate::scenario::Scenario;
+use stub::{Delays, Spoils, Storing, Stub};
+
+/// The file in the reports' folder that holds the last result.
+pub const FILE: &str = "self-test.json";
+
+/// How far a percentile may be from theory in a stall.
+const STALL_TOLERANCE: f64 = 0.02;
+/// What three digits keep: each of the two histograms may tell a value this much high.
+const PRECISION: f64 = 0.001;
+/// Arrivals of the run with a stall, and of each run with a fault.
+const ARRIVALS: u64 = 10_000;
+/// How long the stub stalls.
+const STALL: Duration = Duration::from_secs(2);
+/// Arrivals per second of the runs that measure latency.
+const RATE_PER_SECOND: u64 = 500;
+
+/// The result of a self-test, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTest {
+    /// When it ended, RFC 3339, UTC.
+    pub finished_at: String,
+    /// SHA-256 of the binary that was tested.
+    pub loadgen_sha256: String,
+    /// Every known truth beside what was found.
+    pub rows: Vec<Row>,
+}
+
+/// One known truth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// What is compared.
+    pub name: String,
+    /// The truth.
+    pub expected: String,
+    /// What the generator said.
+    pub observed: String,
+    /// Whether that is close enough.
+    pub pass: bool,
+}
+
+/// The last self-test in the folder `reports`, for the report of a run of the binary with the digest
+/// `loadgen_sha256`. `None` when there is none that can be read.
+pub fn stamp(reports: &Path, loadgen_sha256: &str) -> Option<SelfTestStamp> {
+    let text = std::fs::read_to_string(reports.join(FILE)).ok()?;
+    let result: SelfTest = serde_json::from_str(&text).ok()?;
+    let missed: Vec<String> = result
+        .rows
+        .iter()
+        .filter(|row| !row.pass)
+        .map(|row| row.name.clone())
+        .collect();
+    Some(SelfTestStamp {
+        finished_at: result.finished_at,
+        same_binary: !loadgen_sha256.is_empty() && result.loadgen_sha256 == loadgen_sha256,
+        pass: missed.is_empty() && !result.rows.is_empty(),
+        compared: result.rows.len() as u32,
+        missed,
+    })
+}
+
+impl SelfTest {
+    /// Whether every known truth was found.
+    pub fn pass(&self) -> bool {
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.pass)
+    }
+
+    /// The result as a table.
+    pub fn table(&self) -> String {
+        let width = |of: fn(&Row) -> &str, least: usize| {
+            self.rows
+                .iter()
+                .map(|row| of(row).chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(least)
+        };
+        let name = width(|row| &row.name, 9);
+        let expected = width(|row| &row.expected, 5);
+        let mut table = format!("{:name$}  {:expected$}  found\n", "known truth", "truth");
+        for row in &self.rows {
+            let sign = if row.pass { "" } else { "   MISSED" };
+            let _ = writeln!(
+                table,
+                "{:name$}  {:expected$}  {}{sign}",
+                row.name, row.expected, row.observed
+            );
+        }
+        table
+    }
+}
+
+/// Compares everything, says what it does with `say`, and keeps the result in the folder `reports`.
+///
+/// # Errors
+/// When a load could not be sent, or Redis or mongod did not start.
+pub async fn run(reports: &Path, mut say: impl FnMut(&str)) -> Result<SelfTest, RunError> {
+    let mut rows = Vec::new();
+    say("a stub that stalls for 2 s in a run of 20 s");
+    rows.extend(stall().await?);
+    say("a stub with known latencies");
+    rows.extend(spread().await?);
+    say("stubs that lose, double, swap or alter one loan in 10,000");
+    rows.extend(faults().await?);
+    let result = SelfTest {
+        finished_at: OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .unwrap_or_default(),
+        loadgen_sha256: provenance::own_sha256().unwrap_or_default(),
+        rows,
+    };
+    let path = reports.join(FILE);
+    let kept = serde_json::to_string_pretty(&result).unwrap_or_default();
+    std::fs::create_dir_all(reports)
+        .and_then(|()| std::fs::write(&path, kept + "\n"))
+        .map_err(|source| RunError::Unwritable { path, source })?;
+    Ok(result)
+}
+
+/// A load of `rate_per_second` for `seconds`, with enough users that a stall holds nothing back.
+fn scenario(name: &str, rate_per_second: u64, seconds: u64, users: usize) -> Scenario {
+    let text = format!(
+        "name = \"{name}\"\ndescription = \"A known truth\"\nusers = {users}\nsend_lag_max = \"1h\"\n\
+         drain_timeout = \"5s\"\n[target]\nrequest_timeout = \"30s\"\n\
+         [[phase]]\nname = \"all\"\nduration = \"{seconds}s\"\nrate = {rate_per_second}\n"
+    );
+    Scenario::parse(&text, Path::new("self-test.toml")).expect("the text is a good scenario")
+}
+
+/// The share of the arrivals above a percentile, and the response time that a stall gives it.
+///
+/// Arrivals come evenly, and those in the stall wait until its end: the response times from the longest down are the
+/// stall's length, and one gap less for each.
+const STALL_TRUTHS: [(&str, f64); 4] =
+    [("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+async fn stall() -> Result<Vec<Row>, RunError> {
+    let stub = start(
+        Delays::Stall {
+            from: ARRIVALS * 2 / 5,
+            length: STALL,
+        },
+        None,
+    )?;
+    let seconds = ARRIVALS / RATE_PER_SECOND;
+    let scenario = scenario("self-test-stall", RATE_PER_SECOND, seconds, 1300);
+    let loaded = run::load_only(&scenario, &stub.url()).await?;
+    let mut rows = stall_rows(&loaded.recorder.total.response);
+    rows.push(counts(
+        "requests of the stall: goose, the ledger, the stub",
+        [loaded.requests.0, loaded.requests.1, stub.requests()],
+        ARRIVALS,
+    ));
+    Ok(rows)
+}
+
+fn stall_rows(response: &Histogram<u64>) -> Vec<Row> {
+    STALL_TRUTHS
+        .map(|(name, quantile)| {
+            let above = (1.0 - quantile) * ARRIVALS as f64;
+            let truth_s = STALL.as_secs_f64() - above / RATE_PER_SECOND as f64;
+            let found_s = response.value_at_quantile(quantile) as f64 / 1e6;
+            let off = found_s / truth_s - 1.0;
+            Row {
+                name: format!("response time {name} over a stall of 2 s"),
+                expected: format!("{truth_s:.3} s, within 2 %"),
+                observed: format!("{found_s:.3} s ({:+.2} %)", off * 100.0),
+                pass: off.abs() <= STALL_TOLERANCE && response.len() == ARRIVALS,
+            }
+        })
+        .to_vec()
+}
+
+async fn spread() -> Result<Vec<Row>, RunError> {
+    // First without delays: what the way to the stub and back takes is not the generator's error.
+    let plain = start(Delays::None, None)?;
+    let loaded = run::load_only(
+        &scenario("self-test-plain", RATE_PER_SECOND, 6, 128),
+        &plain.url(),
+    )
+    .await?;
+    let way_us = loaded.recorder.total.service.value_at_quantile(0.99);
+    let stub = start(Delays::Spread, None)?;
+    let scenario = scenario("self-test-spread", RATE_PER_SECOND, 10, 512);
+    let loaded = run::load_only(&scenario, &stub.url()).await?;
+    let mut rows = spread_rows(&loaded.recorder.total.service, &stub.imposed(), way_us);
+    rows.push(counts(
+        "requests of the known latencies: goose, the ledger, the stub",
+        [loaded.requests.0, loaded.requests.1, stub.requests()],
+        u64::from(crate::schedule::Schedule::new(&scenario.phases, 1).arrivals()),
+    ));
+    Ok(rows)
+}
+
+fn spread_rows(service: &Histogram<u64>, imposed: &Histogram<u64>, way_us: u64) -> Vec<Row> {
+    [
+        ("p50", 0.5),
+        ("p90", 0.9),
+        ("p95", 0.95),
+        ("p99", 0.99),
+        ("p99.9", 0.999),
+    ]
+    .map(|(name, quantile)| {
+        let truth_us = imposed.value_at_quantile(quantile) as f64;
+        let found_us = service.value_at_quantile(quantile) as f64;
+        let allowed_us = 2.0 * PRECISION * truth_us + way_us as f64;
+        Row {
+            name: format!("service time {name} of known latencies"),
+            expected: format!(
+                "{:.3} ms, within {:.3} ms",
+                truth_us / 1e3,
+                allowed_us / 1e3
+            ),
+            observed: format!(
+                "{:.3} ms ({:+.3} ms)",
+                found_us / 1e3,
+                (found_us - truth_us) / 1e3
+            ),
+            pass: (found_us - truth_us).abs() <= allowed_us && service.len() == imposed.len(),
+        }
+    })
+    .to_vec()
+}
+
+async fn faults() -> Result<Vec<Row>, RunError> {
+    let servers = Servers::discover()?;
+    let (redis, mongodb) = tokio::try_join!(
+        RedisServer::start(&servers, RedisOptions::default()),
+        MongoServer::start(&servers, MongoOptions::default()),
+    )?;
+    let folder = tempfile::tempdir().map_err(|source| RunError::Unwritable {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let scenario = scenario("self-test-fault", 2000, ARRIVALS / 2000, 256);
+    let mut rows = Vec::new();
+    for (index, fault) in [
+        None,
+        Some(Spoils::Loses),
+        Some(Spoils::Doubles),
+        Some(Spoils::Swaps),
+        Some(Spoils::Alters),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let database = format!("selftest{index}");
+        // Another loan each time. The last one has no next one to be swapped with.
+        let chosen = crate::payload::mix64(
+            OffsetDateTime::now_utc().unix_timestamp_nanos() as u64 ^ index as u64,
+        ) % (ARRIVALS - 1);
+        let storing = Storing {
+            mongodb_uri: mongodb.uri(),
+            database: database.clone(),
+            fault: fault.map(|fault| (fault, chosen)),
+        };
+        let stub = start(Delays::None, Some(storing))?;
+        let finished = run::run(Options {
+            scenario: scenario.clone(),
+            scenario_path: PathBuf::from("self-test.toml"),
+            target: Some(Target {
+                url: stub.url(),
+                redis_url: redis.url(),
+                mongodb_uri: mongodb.uri(),
+                mongodb_database: database,
+                private: true,
+            }),
+            service_binary: None,
+            reports: folder.path().to_path_buf(),
+            quiet: true,
+            // The stub is of no commit.
+            allow: vec![Allowed::OtherCommit],
+        })
+        .await?;
+        rows.push(fault_row(fault, &finished.report));
+    }
+    Ok(rows)
+}
+
+/// What the audit must say of a run in which one loan was treated so.
+fn fault_row(fault: Option<Spoils>, report: &Report) -> Row {
+    let (name, lost, duplicated, mismatched) = match fault {
+        None => ("no fault among 10,000 loans", 0, 0, 0),
+        Some(Spoils::Loses) => ("1 loan of 10,000 lost", 1, 0, 0),
+        Some(Spoils::Doubles) => ("1 loan of 10,000 doubled", 0, 1, 0),
+        Some(Spoils::Swaps) => ("2 loans of 10,000 swapped", 0, 0, 2),
+        Some(Spoils::Alters) => ("1 loan of 10,000 altered", 0, 0, 1),
+    };
+    let counted = |audit: &Audit| {
+        format!(
+            "{} lost, {} doubled, {} mismatched",
+            audit.lost, audit.duplicated, audit.mismatched
+        )
+    };
+    // A loan doubled as a failure has a record that it must not have, whichever record is looked at.
+    let mismatched = mismatched + u64::from(fault == Some(Spoils::Doubles));
+    let truth = Audit {
+        lost,
+        duplicated,
+        mismatched,
+        ..Audit::default()
+    };
+    let audit = &report.audit;
+    Row {
+        name: name.to_owned(),
+        expected: counted(&truth),
+        observed: counted(audit),
+        pass: audit.complete
+            && audit.acknowledged == ARRIVALS
+            && (audit.lost, audit.duplicated, audit.mismatched)
+                == (truth.lost, truth.duplicated, truth.mismatched)
+            && audit.unexpected + audit.stuck == 0,
+    }
+}
+
+fn counts(name: &str, counted: [u64; 3], truth: u64) -> Row {
+    Row {
+        name: name.to_owned(),
+        expected: truth.to_string(),
+        observed: counted.map(|count| count.to_string()).join(", "),
+        pass: counted.iter().all(|count| *count == truth),
+    }
+}
+
+fn start(delays: Delays, storing: Option<Storing>) -> Result<Stub, RunError> {
+    Stub::start(delays, storing)
+        .map_err(|error| RunError::Goose(format!("no stub to ask: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram::{empty, record};
+
+    #[test]
+    fn a_stall_that_is_measured_from_the_intended_instant_is_found() {
+        let gap = Duration::from_secs(1) / RATE_PER_SECOND as u32;
+        let mut response = empty();
+        let mut service = empty();
+        for number in 0..ARRIVALS as u32 {
+            let delay = STALL.checked_sub(gap * number).unwrap_or_default();
+            record(&mut response, delay);
+            // A generator that waits for its answers sends one request into the stall.
+            record(
+                &mut service,
+                if number == 0 { STALL } else { Duration::ZERO },
+            );
+        }
+        assert!(stall_rows(&response).iter().all(|row| row.pass));
+        let missed = stall_rows(&service).iter().filter(|row| !row.pass).count();
+        assert_eq!(missed, 3, "all but the maximum");
+    }
+
+    #[test]
+    fn known_latencies_are_compared_within_the_way() {
+        let mut imposed = empty();
+        let mut late = empty();
+        for ms in 1..=1000 {
+            record(&mut imposed, Duration::from_millis(ms));
+            record(&mut late, Duration::from_millis(ms + 3));
+        }
+        assert!(
+            spread_rows(&imposed, &imposed, 0)
+                .iter()
+                .all(|row| row.pass)
+        );
+        assert!(
+            spread_rows(&late, &imposed, 3_100)
+                .iter()
+                .all(|row| row.pass)
+        );
+        assert!(
+            spread_rows(&late, &imposed, 100)
+                .iter()
+                .all(|row| !row.pass)
+        );
+    }
+
+    #[test]
+    fn a_fault_that_is_missed_fails_the_row() {
+        let report = |lost, mismatched| Report {
+            audit: Audit {
+                complete: true,
+                acknowledged: ARRIVALS,
+                lost,
+                mismatched,
+                ..Audit::default()
+            },
+            ..Report::default()
+        };
+        assert!(fault_row(None, &report(0, 0)).pass);
+        assert!(!fault_row(None, &report(1, 0)).pass);
+        assert!(fault_row(Some(Spoils::Loses), &report(1, 0)).pass);
+        assert!(!fault_row(Some(Spoils::Loses), &report(0, 0)).pass);
+        assert!(fault_row(Some(Spoils::Swaps), &report(0, 2)).pass);
+        assert!(!fault_row(Some(Spoils::Swaps), &report(0, 1)).pass);
+    }
+
+    #[test]
+    fn a_stamp_tells_what_was_missed_and_by_which_binary() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(stamp(folder.path(), "ab"), None);
+        let row = |name: &str, pass| Row {
+            name: name.to_owned(),
+            pass,
+            ..Row::default()
+        };
+        let result = SelfTest {
+            loadgen_sha256: "ab".to_owned(),
+            rows: vec![row("one", true), row("two", false)],
+            ..SelfTest::default()
+        };
+        let text = serde_json::to_string(&result).expect("plain data");
+        std::fs::write(folder.path().join(FILE), text).expect("it is written");
+        let read = stamp(folder.path(), "ab").expect("a result");
+        assert_eq!(
+            (read.same_binary, read.pass, read.compared),
+            (true, false, 2)
+        );
+        assert_eq!(read.missed, ["two"]);
+        assert!(!stamp(folder.path(), "cd").expect("a result").same_binary);
+        assert!(result.table().contains("MISSED"));
+    }
+}

@@ -1,0 +1,388 @@
+//! A stub of the service with a known behaviour, on a thread of its own: it delays answers as told, or stores loans in
+//! MongoDB and spoils one of them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
+use serde_json::Value;
+use service::snapshot::Snapshot;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::histogram::{empty, record};
+use crate::payload::mix64;
+
+/// How a stub delays its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delays {
+    /// Not at all.
+    None,
+    /// All requests from this one on wait until the stall is over.
+    Stall {
+        /// Number of the first request that waits.
+        from: u64,
+        /// How long the stall lasts.
+        length: Duration,
+    },
+    /// Each by a random time: most of 1 to 100 ms, one in fifty of 300 to 500 ms.
+    Spread,
+}
+
+/// What a stub does to one loan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoils {
+    /// Promises it and does not store it.
+    Loses,
+    /// Stores it and a failure of the same attempt.
+    Doubles,
+    /// Stores it with the content of the next one, and that one with its content.
+    Swaps,
+    /// Stores it with another amount.
+    Alters,
+}
+
+/// The stores of a stub, and what it does to the loan with this number.
+#[derive(Clone, Debug)]
+pub struct Storing {
+    /// Address of MongoDB.
+    pub mongodb_uri: String,
+    /// The database in it.
+    pub database: String,
+    /// The fault, and the number of its loan.
+    pub fault: Option<(Spoils, u64)>,
+}
+
+/// A running stub. It ends with the process or when it is dropped.
+pub struct Stub {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+struct State {
+    delays: Delays,
+    requests: AtomicU64,
+    stored: AtomicU64,
+    stall_ends: Mutex<Option<Instant>>,
+    /// The delays that were really imposed.
+    imposed: Mutex<Histogram<u64>>,
+    records: Option<flume::Sender<Pending>>,
+}
+
+/// A record that waits for MongoDB.
+struct Pending {
+    record: Document,
+    number: u64,
+    done: oneshot::Sender<()>,
+}
+
+impl Stub {
+    /// Starts a stub on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// When there is no port or no thread.
+    pub fn start(delays: Delays, storing: Option<Storing>) -> std::io::Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (records, pending) = flume::unbounded();
+        let state = Arc::new(State {
+            delays,
+            requests: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            stall_ends: Mutex::new(None),
+            imposed: Mutex::new(empty()),
+            records: storing.is_some().then_some(records),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&state);
+        let thread = std::thread::Builder::new()
+            .name("stub".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    if let Some(storing) = storing {
+                        tokio::spawn(async move { keep(&storing, &pending).await });
+                    }
+                    tokio::select! {
+                        () = serve(listener, serving) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            address,
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The delays that were really imposed on loan requests, microseconds.
+    pub fn imposed(&self) -> Histogram<u64> {
+        lock(&self.state.imposed).clone()
+    }
+
+    /// Loan requests that it has answered.
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A stub that panicked has been noticed by its client.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let state = Arc::clone(&state);
+        let service = service_fn(move |request| {
+            let state = Arc::clone(&state);
+            async move { Ok::<_, Infallible>(answer(&state, request).await) }
+        });
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service),
+        );
+    }
+}
+
+async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/api/metrics") => {
+            let mut snapshot = Snapshot::default();
+            let stored = state.stored.load(Ordering::SeqCst);
+            snapshot.counters.admitted = stored;
+            snapshot.counters.accepted = stored;
+            snapshot.counters.recorded_loans = stored;
+            json(
+                StatusCode::OK,
+                serde_json::to_vec(&snapshot).unwrap_or_default(),
+            )
+        }
+        (&Method::POST, "/api/loans/request") => {
+            let arrived = Instant::now();
+            let Ok(body) = request.into_body().collect().await else {
+                return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
+            };
+            let number = state.requests.fetch_add(1, Ordering::SeqCst);
+            if !state.store(number, &body.to_bytes()).await {
+                return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
+            }
+            state.delay(number).await;
+            record(&mut lock(&state.imposed), arrived.elapsed());
+            json(
+                StatusCode::ACCEPTED,
+                br#"{"status":"queued","replayed":false}"#.to_vec(),
+            )
+        }
+        _ => json(StatusCode::NOT_FOUND, b"{}".to_vec()),
+    }
+}
+
+impl State {
+    /// Stores the loan, if this stub stores. False when the body is no good loan.
+    async fn store(&self, number: u64, body: &[u8]) -> bool {
+        let Some(records) = &self.records else {
+            return true;
+        };
+        let record = serde_json::from_slice(body)
+            .ok()
+            .and_then(|loan| document(&loan));
+        let Some(record) = record else {
+            return false;
+        };
+        self.stored.fetch_add(1, Ordering::SeqCst);
+        let (done, stored) = oneshot::channel();
+        let pending = Pending {
+            record,
+            number,
+            done,
+        };
+        records.send(pending).is_ok() && stored.await.is_ok()
+    }
+
+    async fn delay(&self, number: u64) {
+        match self.delays {
+            Delays::None => {}
+            Delays::Stall { from, length } => {
+                let ends = {
+                    let mut ends = lock(&self.stall_ends);
+                    if number >= from && ends.is_none() {
+                        *ends = Some(Instant::now() + length);
+                    }
+                    *ends
+                };
+                if let Some(ends) = ends {
+                    tokio::time::sleep_until(ends.into()).await;
+                }
+            }
+            Delays::Spread => {
+                let random = mix64(number);
+                let share = (random >> 11) as f64 / (1u64 << 53) as f64;
+                let ms = if random.is_multiple_of(50) {
+                    300.0 + 200.0 * share
+                } else {
+                    100f64.powf(share)
+                };
+                tokio::time::sleep(Duration::from_secs_f64(ms / 1e3)).await;
+            }
+        }
+    }
+}
+
+/// Writes what waits, all of it at once, and tells who waits for it.
+async fn keep(storing: &Storing, pending: &flume::Receiver<Pending>) {
+    let Ok(client) = mongodb::Client::with_uri_str(&storing.mongodb_uri).await else {
+        return;
+    };
+    let database = client.database(&storing.database);
+    let mut swapped: Option<Document> = None;
+    while let Ok(first) = pending.recv_async().await {
+        let batch = ObjectId::new();
+        let mut loans = Vec::new();
+        let mut failures = Vec::new();
+        let mut waiting = Vec::new();
+        for next in std::iter::once(first).chain(pending.drain()) {
+            let Pending {
+                mut record,
+                number,
+                done,
+            } = next;
+            waiting.push(done);
+            record.insert("batch", batch);
+            let fault = storing.fault.filter(|(_, chosen)| *chosen == number);
+            match fault.map(|(fault, _)| fault) {
+                Some(Spoils::Loses) => continue,
+                Some(Spoils::Doubles) => {
+                    let id = record.get_str("_id").unwrap_or_default().to_owned();
+                    failures.push(doc! { "_id": format!("{id}#1"), "loanId": id, "attempt": 1, "errorType": "poison" });
+                }
+                Some(Spoils::Swaps) => {
+                    swapped = Some(record);
+                    continue;
+                }
+                Some(Spoils::Alters) => {
+                    let amount_minor = record.get_i64("amountMinor").unwrap_or_default();
+                    record.insert("amountMinor", amount_minor + 1);
+                }
+                None => {}
+            }
+            if let Some(mut other) = swapped.take() {
+                // Each takes the other's id.
+                let (here, there) = (record.get("_id").cloned(), other.get("_id").cloned());
+                if let (Some(here), Some(there)) = (here, there) {
+                    record.insert("_id", there);
+                    other.insert("_id", here);
+                }
+                other.insert("batch", batch);
+                loans.push(other);
+            }
+            loans.push(record);
+        }
+        if insert(&database, batch, loans, failures).await.is_err() {
+            // Who waits is told by the closed channel.
+            continue;
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}
+
+async fn insert(
+    database: &mongodb::Database,
+    batch: ObjectId,
+    loans: Vec<Document>,
+    failures: Vec<Document>,
+) -> mongodb::error::Result<()> {
+    for (collection, documents) in [("loans", loans), ("failures", failures)] {
+        if !documents.is_empty() {
+            database
+                .collection::<Document>(collection)
+                .insert_many(documents)
+                .await?;
+        }
+    }
+    let confirmed_us = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros() as i64;
+    database
+        .collection::<Document>("record_batches")
+        .insert_one(
+            doc! { "_id": batch, "confirmedAtUs": confirmed_us, "confirmedAt": DateTime::now() },
+        )
+        .await?;
+    Ok(())
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        hyper::header::CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// The record of a good loan, as the contract has it; `None` for any other.
+fn document(loan: &Value) -> Option<Document> {
+    let minor = |value: &Value| Some((value.as_f64()? * 100.0).round() as i64);
+    let applicant = &loan["applicant"];
+    let mut stored =
+        doc! { "name": applicant["name"].as_str()?, "email": applicant["email"].as_str()? };
+    if let Some(phone) = applicant["phone"].as_str() {
+        stored.insert("phone", phone);
+    }
+    if let Some(income_minor) = minor(&applicant["annualIncome"]) {
+        stored.insert("annualIncomeMinor", income_minor);
+    }
+    if let Some(age_years) = applicant["ageYears"].as_i64() {
+        stored.insert("ageYears", age_years as i32);
+    }
+    Some(doc! {
+        "_id": loan["loanId"].as_str()?,
+        "attempt": 1,
+        "amountMinor": minor(&loan["amount"])?,
+        "currency": loan["currency"].as_str()?,
+        "termMonths": loan["termMonths"].as_i64()? as i32,
+        "purpose": loan["purpose"].as_str()?,
+        "creditScore": loan["creditScore"].as_i64()? as i32,
+        "applicant": stored,
+    })
+}
