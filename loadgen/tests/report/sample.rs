@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use loadgen::report::{
     Answers, Audit, AuditClass, AuditExample, Check, CounterRow, CurvePoint, Drain, ErrorRow,
     EventKind, Heat, InstantNote, KindRow, LatencyCurve, Load, Percentiles, Phase, Provenance,
-    Report, Resources, RunEvent, TimePoint, Verdict, Workers,
+    Report, Resources, RunEvent, SelfTestStamp, TimePoint, Verdict, Workers,
 };
 
 /// Every sort of run, by name.
@@ -100,6 +100,17 @@ pub(crate) fn failed() -> Report {
             appendfsync: "always".to_owned(),
             load_average_before: Some([0.42, 0.31, 0.2]),
             generator_priority: "real time (SCHED_FIFO 1)".to_owned(),
+            loadgen_sha256: "a3f1c29b7de0458816fb0c2d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001".to_owned(),
+            scenario_sha256: "1d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001a3f1c29b7de0458816fb0c".to_owned(),
+            cpu_governor: "performance".to_owned(),
+            service_arguments: vec!["--partitions=1".to_owned()],
+            self_test: Some(SelfTestStamp {
+                finished_at: "2026-11-23T10:12:00Z".to_owned(),
+                same_binary: true,
+                pass: true,
+                compared: 14,
+                missed: Vec::new(),
+            }),
             ..Provenance::default()
         },
         load: Load {

@@ -284,7 +284,14 @@ pub(super) fn drain(markup: &mut Markup, report: &Report) {
                             or_dash(workers.bound, count)
                         ),
                     ),
-                    ("Changes of their number", count(workers.steps)),
+                    (
+                        "Changes of their number",
+                        format!(
+                            "{}, {} taken back soon",
+                            count(workers.steps),
+                            count(workers.flaps)
+                        ),
+                    ),
                     (
                         "Fastest recording",
                         or_no_data(fastest, |rate| format!("{}/s", plain(rate))),

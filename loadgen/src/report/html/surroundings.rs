@@ -19,6 +19,8 @@ pub(super) fn trust(markup: &mut Markup, report: &Report) {
         lead,
         |markup| {
             let rows = [
+                known_truths(report),
+                overrides(report),
                 left_on_time(report),
                 all_left(report),
                 counters(report),
@@ -58,15 +60,54 @@ pub(super) fn trust(markup: &mut Markup, report: &Report) {
 /// A question, its answer, and whether that speaks for the figures.
 type Answer = (&'static str, String, Option<bool>);
 
+fn known_truths(report: &Report) -> Answer {
+    let question = "Does the load generator find what is known?";
+    let Some(stamp) = &report.provenance.self_test else {
+        let answer = "Not tried on this machine: make self-test compares it with stalls, latencies and losses that are known.";
+        return (question, answer.to_owned(), None);
+    };
+    let result = if stamp.pass {
+        format!("All {} known truths were found", stamp.compared)
+    } else {
+        format!(
+            "Of {} known truths these were missed: {}",
+            stamp.compared,
+            stamp.missed.join(", ")
+        )
+    };
+    let binary = if stamp.same_binary {
+        "by this very binary"
+    } else {
+        "by another build of it"
+    };
+    let answer = format!("{result}, {binary}, on {}.", stamp.finished_at);
+    (question, answer, Some(stamp.pass && stamp.same_binary))
+}
+
+fn overrides(report: &Report) -> Answer {
+    let overrides = &report.provenance.overrides;
+    let answer = if overrides.is_empty() {
+        "Yes: nothing was overridden.".to_owned()
+    } else {
+        format!("Overridden on the command line: {}", overrides.join("; "))
+    };
+    (
+        "Was everything as a run demands?",
+        answer,
+        Some(overrides.is_empty()),
+    )
+}
+
 fn left_on_time(report: &Report) -> Answer {
     let lag = &report.load.send_lag_us;
     let answer = match (lag.p50, lag.p99, lag.max) {
         (Some(p50), Some(p99), Some(max)) => format!(
-            "Half left within {} of the instant they were due, 99 % within {}, the latest {} late. Response times include \
-             this delay; service times do not.",
+            "Half left within {} of the instant they were due, 99 % within {}, the latest {} late; {} waited because every \
+             user was busy. Response times include this delay; service times do not.",
             micros(p50),
             micros(p99),
-            micros(max)
+            micros(max),
+            count(report.load.held_back)
         ),
         _ => "No data: nothing was sent.".to_owned(),
     };
@@ -153,13 +194,13 @@ fn quiet(report: &Report) -> Answer {
 
 fn build(report: &Report) -> Answer {
     let provenance = &report.provenance;
-    let service = commit(&provenance.service_commit, false);
+    let service = commit(&provenance.service_commit, provenance.service_dirty);
     let ours = commit(&provenance.git_commit, provenance.dirty);
     let known = !provenance.service_commit.is_empty() && !provenance.git_commit.is_empty();
     let same = provenance.service_commit == provenance.git_commit;
     let answer =
         format!("The service says commit {service}; the load generator was built from {ours}.");
-    let good = known.then_some(same && !provenance.dirty);
+    let good = known.then_some(same && !provenance.dirty && !provenance.service_dirty);
     ("Is it the build that it claims to be?", answer, good)
 }
 
@@ -177,6 +218,7 @@ pub(super) fn machine(markup: &mut Markup, report: &Report) {
                 &[
                     ("Processor", or_unknown(&provenance.cpu)),
                     ("Cores", provenance.cores.to_string()),
+                    ("Frequency governor", or_unknown(&provenance.cpu_governor)),
                     ("Memory", or_no_data(provenance.memory_bytes, bytes)),
                     ("Kernel", or_unknown(&provenance.kernel)),
                     (
@@ -197,8 +239,12 @@ pub(super) fn machine(markup: &mut Markup, report: &Report) {
                         format!(
                             "{}, commit {}",
                             or_unknown(&provenance.service_version),
-                            commit(&provenance.service_commit, false)
+                            commit(&provenance.service_commit, provenance.service_dirty)
                         ),
+                    ),
+                    (
+                        "Service arguments",
+                        or_unknown(&provenance.service_arguments.join(" ")),
                     ),
                     (
                         "Load generator",
@@ -208,6 +254,11 @@ pub(super) fn machine(markup: &mut Markup, report: &Report) {
                             commit(&provenance.git_commit, provenance.dirty),
                         ),
                     ),
+                    (
+                        "Load generator's binary",
+                        format!("SHA-256 {}", short(&provenance.loadgen_sha256)),
+                    ),
+                    ("Sending thread", or_unknown(&provenance.generator_priority)),
                 ],
             );
             list(
@@ -269,6 +320,11 @@ pub(super) fn settings(markup: &mut Markup, report: &Report) {
             if !report.settings.is_empty() {
                 markup.leaf("h3", &[], "The scenario in effect");
                 code_block(markup, &report.settings, "The scenario in effect");
+                let digest = &report.provenance.scenario_sha256;
+                if !digest.is_empty() {
+                    let text = format!("SHA-256 of the file: {digest}");
+                    markup.leaf("p", &[("class", &"hint wrap")], &text);
+                }
             }
         },
     );
@@ -297,6 +353,11 @@ pub(super) fn glossary(markup: &mut Markup, _: &Report) {
             }
         });
     });
+}
+
+/// The first digits of a digest, which are enough to compare by eye.
+fn short(digest: &str) -> String {
+    or_unknown(&digest.chars().take(16).collect::<String>())
 }
 
 fn or_unknown(text: &str) -> String {
