@@ -431,6 +431,7 @@ mod tests {
         event(
             at_ms,
             EventKind::Scale {
+                instance: "a".to_owned(),
                 from: 1,
                 to: 2,
                 reason: "more loans".to_owned(),
@@ -473,6 +474,7 @@ mod tests {
                 loan_id: "A".to_owned(),
                 error_type: "out_of_range".to_owned(),
                 attempt: 1,
+                applicant: None,
             },
         ));
         assert_eq!(past.since(0), History::default());

@@ -143,13 +143,14 @@ impl Worker {
         for loan in claimed {
             // A loan that makes the code panic is not committed: it is delivered again, and
             // set aside as poison in the end. Its neighbours are not held up.
-            match catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at))) {
-                Ok((outcome, failure)) => {
-                    failures.extend(failure.map(|failure| (outcomes.len(), failure)));
-                    outcomes.push((loan, outcome));
-                }
-                Err(_) => tracing::error!(loan_id = loan.loan_id, "processing panicked"),
-            }
+            let Ok((outcome, failure)) =
+                catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at)))
+            else {
+                tracing::error!(loan_id = loan.loan_id, "processing panicked");
+                continue;
+            };
+            failures.extend(failure.map(|failure| (outcomes.len(), failure)));
+            outcomes.push((loan, outcome));
         }
         self.metrics.process.add_duration(started.elapsed());
         if outcomes.is_empty() {
