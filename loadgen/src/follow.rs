@@ -262,7 +262,7 @@ mod tests {
             });
         }
         let scale: Message = serde_json::from_str(
-            r#"{"type":"event","event":{"atMs":5,"kind":"scale","from":1,"to":4,"reason":"200 queued"}}"#,
+            r#"{"type":"event","event":{"atMs":5,"kind":"scale","instance":"a","from":1,"to":4,"reason":"200 queued"}}"#,
         )
         .expect("the message of the contract");
         followed.take(scale);

@@ -396,7 +396,8 @@ impl Field {
                     if forgotten() == 0 {
                         proxy.half_open();
                     }
-                    swallowed() > 0
+                    // A connection may swallow a byte before it is counted.
+                    swallowed() > 0 && forgotten() > 0
                 })
                 .await;
                 let words = format!(

@@ -786,7 +786,7 @@ mod tests {
                 "kind = \"kill\"\ntarget = \"service\"\nlasts = \"1s\"\ninstance = 1",
                 "no instance 1",
             ),
-            ("kind = \"kill\"\ncolour = 1", "unknown field"),
+            ("kind = \"kill\"\ncolour = 1", "unknown key"),
         ] {
             let error = parse(&format!("[[fault]]\nat = \"1s\"\n{wrong}")).expect_err(wrong);
             assert!(error.contains(words), "{error}");
