@@ -162,16 +162,13 @@ impl Worker {
             .iter()
             .filter_map(|(number, failure)| Some((*number, failure.applicant_email.clone()?)))
             .collect();
-        let (won, more) = match next {
-            Some(ask) => {
-                self.link
-                    .commit_and_claim(&outcomes, &applicants, &self.consumer, ask, CLAIM_LEN_MAX)
-                    .await?
-            }
-            None => {
-                let won = self.link.commit_counting(&outcomes, &applicants).await?;
-                (won, Vec::new())
-            }
+        let (won, more) = if let Some(ask) = next {
+            self.link
+                .commit_and_claim(&outcomes, &applicants, &self.consumer, ask, CLAIM_LEN_MAX)
+                .await?
+        } else {
+            let won = self.link.commit_counting(&outcomes, &applicants).await?;
+            (won, Vec::new())
         };
         failpoint!("commit-after");
         self.metrics.commit.add_duration(started.elapsed());
