@@ -60,7 +60,16 @@ mod tests {
         check(|at| at, 80.0);
         check(|at| 50.0 + at + 5.0 * (at * 1.7).sin(), 80.0);
         // Breathing, and high or low at the very end.
-        check(|at| 50.0 + if at as u32 % 2 == 0 { 10.0 } else { 0.0 }, 0.0);
+        check(
+            |at| {
+                50.0 + if (at as u32).is_multiple_of(2) {
+                    10.0
+                } else {
+                    0.0
+                }
+            },
+            0.0,
+        );
         // A rise while it warms up is none.
         check(|at| at.min(20.0), 0.0);
     }

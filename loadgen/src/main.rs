@@ -112,6 +112,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_field_names, reason = "the flag is called --run-id")]
 struct Run {
     /// The scenario file
     scenario: PathBuf,

@@ -34,11 +34,11 @@ pub(crate) fn token_of_environment() -> Option<String> {
 
 /// A token for a private service. Without one the service makes its own.
 pub(crate) fn random_token() -> Option<String> {
-    let mut bytes = [0; 24];
+    let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
         .ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// The dashboard's address. What stands after `#` is never sent to a server, and so is in no log.

@@ -8,7 +8,8 @@ use support::{
     post, quick, second_instance, service_options, start, wait_until,
 };
 use testbed::{
-    MongoServer, Proxy, RedisServer, Servers, ServiceOptions, ServiceProcess, Signal, Stack, http,
+    MongoOptions, MongoServer, Proxy, RedisOptions, RedisServer, Servers, ServiceOptions,
+    ServiceProcess, Signal, Stack, http,
 };
 
 /// 1. Post under load; `kill -9` Redis.
@@ -120,10 +121,10 @@ async fn one_of_two_instances_is_killed() {
 #[tokio::test]
 async fn mongodb_is_unplugged_while_a_duplicate_is_read_back() {
     let servers = Servers::discover().unwrap();
-    let redis = RedisServer::start(&servers, Default::default())
+    let redis = RedisServer::start(&servers, RedisOptions::default())
         .await
         .unwrap();
-    let mongodb = MongoServer::start(&servers, Default::default())
+    let mongodb = MongoServer::start(&servers, MongoOptions::default())
         .await
         .unwrap();
     let proxy = Proxy::start(([127, 0, 0, 1], mongodb.port()).into())

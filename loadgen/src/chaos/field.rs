@@ -110,6 +110,7 @@ pub struct Struck {
 }
 
 /// What a fault's own code finds out.
+#[expect(clippy::struct_field_names, reason = "named as in the fault's report")]
 struct Effect {
     took_effect: bool,
     evidence: String,

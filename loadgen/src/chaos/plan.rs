@@ -591,14 +591,13 @@ fn drawn(item: &str, lasts: Duration, delay: Duration, instance: usize) -> Resul
 /// The fields that a kind of fault needs, apart from `at`.
 fn needed(kind: &str) -> Option<&'static [&'static str]> {
     Some(match kind {
-        "stop_with_loans" | "stop_with_results" => &["lasts"],
         "kill" | "stop" | "terminate" | "full_disk" | "broken_disk" | "black_hole" => {
             &["target", "lasts"]
         }
         "slow_disk" | "slow_network" => &["target", "lasts", "delay"],
         "reset" | "half_open" => &["target"],
         "crash_points" => &["points"],
-        "full_memory" | "pause" => &["lasts"],
+        "stop_with_loans" | "stop_with_results" | "full_memory" | "pause" => &["lasts"],
         "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush" => &[],
         _ => return None,
     })
