@@ -60,7 +60,7 @@ test: servers tools pages lint ## every check and every test, on real servers an
 	$(MAKE) --no-print-directory dashboard
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests
-	cargo build --locked --workspace --bins $(TEST_FEATURES)
+	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cd $(DASHBOARD) && $(NODE) npm run --silent check && $(NODE) npm run --silent e2e
 
 browser: ## find Chromium, or install Debian's

@@ -112,7 +112,10 @@ enum Command {
 }
 
 #[derive(Args)]
-#[expect(clippy::struct_field_names, reason = "the flag is called --run-id")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "each field is named after its flag"
+)]
 struct Run {
     /// The scenario file
     scenario: PathBuf,
@@ -355,7 +358,7 @@ fn record_rounds(
 fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Failure> {
     let recorded = gate::power::read(file)?;
     let power = gate::power::power(&recorded, gates)
-        .ok_or("too few rounds: a gate needs 30 without a slowdown and 10 with one")?;
+        .ok_or("too few rounds: it takes 20 of each kind for a first look, 100 for a proof")?;
     print(&if json {
         serde_json::to_string_pretty(&power)? + "\n"
     } else {
@@ -565,4 +568,30 @@ fn part(
 fn print(text: &str) {
     // A reader that closed the pipe does not want the rest.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_shard_needs_its_run() {
+        let run = ["loadgen", "run", "s.toml", "--shard", "1/2"];
+        assert!(Cli::try_parse_from(run).is_err());
+        assert!(part(None, None, None).is_ok_and(|part| part.is_none()));
+        let shard = Some(Shard { index: 1, count: 2 });
+        let of = |run_id: &str, start_at: &str| {
+            part(shard, Some(run_id.to_owned()), Some(start_at.to_owned()))
+        };
+        assert!(of("a1", "2030-01-01T00:00:00Z").is_ok_and(|part| part.is_some()));
+        assert!(of("A 1", "2030-01-01T00:00:00Z").is_err());
+        assert!(of("a1", "tomorrow").is_err());
+    }
 }
