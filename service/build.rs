@@ -16,6 +16,10 @@ the API works as it is: <a href=\"/api/metrics\">/api/metrics</a>.</p></html>\n"
 
 fn main() {
     stamp_commit();
+    embed_pages();
+}
+
+fn embed_pages() {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     let dist = here.join("dashboard/dist");
@@ -50,8 +54,9 @@ fn main() {
         let path = relative.to_str().expect("Vite names files in ASCII");
         let _ = writeln!(
             table,
-            "    Page {{ path: \"/{}\", plain: include_bytes!({file:?}), brotli: {}, gzip: {} }},",
+            "    Page {{ path: \"/{}\", plain: include_bytes!({}), brotli: {}, gzip: {} }},",
             path.replace('\\', "/"),
+            literal(file),
             compressed(file, "br"),
             compressed(file, "gz"),
         );
@@ -83,8 +88,16 @@ fn compressed(file: &Path, extension: &str) -> String {
     name.push(extension);
     let copy = PathBuf::from(name);
     if copy.is_file() {
-        format!("Some(include_bytes!({copy:?}))")
+        format!("Some(include_bytes!({}))", literal(&copy))
     } else {
         "None".to_owned()
     }
+}
+
+/// A path as a string literal of Rust.
+fn literal(path: &Path) -> String {
+    format!(
+        "{:?}",
+        path.to_str().expect("the paths of a build are UTF-8")
+    )
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::interval::IntervalLog;
 use crate::payload::Kind;
@@ -57,6 +58,21 @@ impl Default for Latencies {
 }
 
 impl Latencies {
+    /// Adds everything of `other`.
+    pub fn join(&mut self, other: &Self) {
+        for (mine, more) in [
+            (&mut self.response, &other.response),
+            (&mut self.service, &other.service),
+            (&mut self.send_lag, &other.send_lag),
+            (&mut self.end_to_end, &other.end_to_end),
+        ] {
+            mine.add(more).expect("all have the bounds of `empty`");
+        }
+        self.sent += other.sent;
+        self.completed += other.completed;
+        self.failed += other.failed;
+    }
+
     fn note(&mut self, sample: &Sample) {
         self.sent += 1;
         if sample.answer.is_unknown() {
@@ -100,7 +116,7 @@ pub struct Second {
 }
 
 /// One kind of error and a few of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ErrorCount {
     /// How often.
     pub count: u64,

@@ -6,6 +6,7 @@
 
 mod axis;
 mod buckets;
+pub mod chaos;
 mod chart;
 mod files;
 mod flow;

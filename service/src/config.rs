@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::http::admin::AdminToken;
 use crate::limits::BODY_LEN_MAX;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -61,6 +62,12 @@ pub struct Config {
     /// A loan that a silent worker has held this long is given to another
     #[arg(long, env = "SLUICE_CLAIM_TIMEOUT", default_value = "30s")]
     pub claim_timeout: Span,
+    /// Redis has this long to answer; then the outcome of a request counts as unknown
+    #[arg(long, env = "SLUICE_REDIS_TIMEOUT", default_value = "10s")]
+    pub redis_timeout: Span,
+    /// MongoDB has this long to confirm a batch; then the batch is written again
+    #[arg(long, env = "SLUICE_MONGODB_TIMEOUT", default_value = "30s")]
+    pub mongodb_timeout: Span,
     /// Most queued loans; beyond it requests are answered 503
     #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000)]
     pub backlog_max: u64,
@@ -73,6 +80,15 @@ pub struct Config {
     /// Refuse to start on a Redis that may lose confirmed loans
     #[arg(long, env = "SLUICE_REQUIRE_DURABLE")]
     pub require_durable: bool,
+    /// The administrator's token; without it one is made and printed at start
+    #[arg(long, env = "SLUICE_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<AdminToken>,
+    /// Print the description of the HTTP interface (OpenAPI 3.1) and exit
+    #[arg(long)]
+    pub openapi: bool,
+    /// Ask the service at --listen whether it is ready, and exit: 0 if it is
+    #[arg(long)]
+    pub probe: bool,
     /// Form of the log, on standard error
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
@@ -170,12 +186,24 @@ impl Config {
             "--claim-timeout must be at least 200ms",
         );
         require(
+            self.redis_timeout.0 >= Duration::from_millis(200),
+            "--redis-timeout must be at least 200ms",
+        );
+        require(
+            self.mongodb_timeout.0 >= Duration::from_millis(200),
+            "--mongodb-timeout must be at least 200ms",
+        );
+        require(
             self.backlog_max >= u64::from(self.partitions),
             "--backlog-max must be at least one loan for each partition",
         );
         require(
             self.body_max >= 256 && self.body_max <= 1024 * 1024,
             "--body-max must be 256 to 1048576 bytes",
+        );
+        require(
+            self.admin_token.as_ref().is_none_or(AdminToken::is_good),
+            "--admin-token must have at least 8 visible ASCII characters and no space",
         );
         require(
             self.connections_max >= 1,

@@ -8,33 +8,44 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-use crate::admit::{Answer, Door};
-use crate::clock::now_us;
-use crate::limits::HEADER_READ_TIMEOUT;
-use crate::loan::LoanId;
+use crate::admit::Door;
+use crate::api::{Health, Session};
+use crate::limits::{
+    CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADER_READ_TIMEOUT, HEADERS_MAX, SHED_GRACE,
+};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
-use crate::parse;
 use crate::queue::Queue;
-use crate::queue::admission::Arrival;
-use crate::queue::state::Whereabouts;
 use crate::store::Store;
 use crate::worker::stopped;
 
+pub(crate) mod admin;
 mod body;
-mod json;
+mod connections;
+mod control;
+mod errors;
+mod exposition;
+mod loans;
+pub(crate) mod openapi;
 mod pages;
+mod query;
+mod request_id;
 mod response;
 mod socket;
 
+use admin::AdminToken;
+pub(crate) use connections::Connections;
+use connections::{Patient, Taken};
+use query::Query;
+pub(crate) use request_id::RequestIds;
 use response::Problem;
 
 /// What the routes need.
@@ -48,7 +59,11 @@ pub(crate) struct Front {
     pub(crate) monitor: Monitor,
     /// Whether this process has the role `dashboard`.
     pub(crate) has_pages: bool,
+    pub(crate) admin_token: AdminToken,
     pub(crate) body_max: usize,
+    pub(crate) connections: Arc<Connections>,
+    /// Makes the ids of requests that bring none: the instance, and a number.
+    pub(crate) request_ids: RequestIds,
     pub(crate) is_draining: AtomicBool,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -60,15 +75,13 @@ type Reply = Response<Full<Bytes>>;
 pub(crate) async fn serve(
     listener: TcpListener,
     front: Arc<Front>,
-    connections_max: usize,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let free = Arc::new(Semaphore::new(connections_max));
     loop {
-        // Beyond the bound, connections wait in the kernel's backlog.
-        let permit = tokio::select! {
-            permit = Arc::clone(&free).acquire_owned() => permit.expect("never closed"),
+        // Beyond the bound, connections wait in the kernel's backlog until one is free.
+        let seat = tokio::select! {
+            seat = front.connections.take() => seat,
             () = stopped(&mut stop) => break,
         };
         let stream = tokio::select! {
@@ -84,185 +97,284 @@ pub(crate) async fn serve(
             () = stopped(&mut stop) => break,
         };
         let _ = stream.set_nodelay(true);
-        let front = Arc::clone(&front);
-        let mut stop = stop.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let metrics = Arc::clone(&front.metrics);
-            let _held = Metrics::hold(&metrics.connections);
-            let service = service_fn(|request| {
-                let front = Arc::clone(&front);
-                async move { Ok::<_, Infallible>(route(&front, request).await) }
-            });
-            let mut connection = std::pin::pin!(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_READ_TIMEOUT)
-                    .pipeline_flush(true)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-            );
-            let result = tokio::select! {
-                result = &mut connection => result,
-                () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+        tokio::spawn(talk(stream, Arc::clone(&front), seat, stop.clone()));
     }
     drop(listener);
-    let all = free.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX));
-    if tokio::time::timeout(grace, all).await.is_err() {
+    if tokio::time::timeout(grace, front.connections.ended())
+        .await
+        .is_err()
+    {
         tracing::warn!(?grace, "some connections did not end in time");
     }
 }
 
+/// One connection, from the first byte to the last.
+async fn talk(stream: TcpStream, front: Arc<Front>, seat: Taken, mut stop: watch::Receiver<bool>) {
+    let metrics = Arc::clone(&front.metrics);
+    let _held = Metrics::hold(&metrics.connections);
+    let seat = &seat;
+    let service = service_fn(|request| {
+        seat.answering();
+        let front = Arc::clone(&front);
+        async move {
+            let reply = route(&front, request).await;
+            seat.waiting();
+            Ok::<_, Infallible>(reply)
+        }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_LEN_MAX)
+            .max_buf_size(CONNECTION_BUFFER_LEN_MAX)
+            // One buffer, so that its bound holds. `pipeline_flush` would lift the bound: a client
+            // that asks and asks and never reads would fill the memory.
+            .writev(false)
+            .serve_connection(TokioIo::new(Patient::new(stream)), service)
+            .with_upgrades()
+    );
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = seat.is_needed() => {
+            connection.as_mut().graceful_shutdown();
+            // An idle connection ends now; one that is half a request does not.
+            match tokio::time::timeout(SHED_GRACE, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// What may be done with a file of the dashboard.
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// The paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Request,
+    Retry,
+    Loan(String),
+    Errors,
+    Session,
+    Control,
+    Pause,
+    Resume,
+    Runs,
+    Metrics,
+    History,
+    Exposition,
+    WebSocket,
+    Health,
+    Ready,
+    OpenApi,
+}
+
+impl Target {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/api/loans/request" => Self::Request,
+            "/api/loans/retry" => Self::Retry,
+            "/api/errors" => Self::Errors,
+            "/api/session" => Self::Session,
+            "/api/control" => Self::Control,
+            "/api/control/pause" => Self::Pause,
+            "/api/control/resume" => Self::Resume,
+            "/api/runs" => Self::Runs,
+            "/api/metrics" => Self::Metrics,
+            "/api/history" => Self::History,
+            "/metrics" => Self::Exposition,
+            "/ws" => Self::WebSocket,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/openapi.json" => Self::OpenApi,
+            _ => {
+                // One segment: a slash that is escaped stays a part of it.
+                let segment = path.strip_prefix("/api/loans/")?;
+                if segment.contains('/') {
+                    return None;
+                }
+                let id = percent_encoding::percent_decode_str(segment);
+                Self::Loan(id.decode_utf8_lossy().into_owned())
+            }
+        })
+    }
+
+    /// As `/openapi.json` writes the path.
+    #[cfg(debug_assertions)]
+    fn path(&self) -> &'static str {
+        match self {
+            Self::Request => "/api/loans/request",
+            Self::Loan(_) => "/api/loans/{loanId}",
+            Self::Retry => "/api/loans/retry",
+            Self::Errors => "/api/errors",
+            Self::Session => "/api/session",
+            Self::Control => "/api/control",
+            Self::Pause => "/api/control/pause",
+            Self::Resume => "/api/control/resume",
+            Self::Runs => "/api/runs",
+            Self::Metrics => "/api/metrics",
+            Self::History => "/api/history",
+            Self::Exposition => "/metrics",
+            Self::WebSocket => "/ws",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::OpenApi => "/openapi.json",
+        }
+    }
+
+    /// The methods, as the header `Allow` lists them.
+    fn allowed(&self) -> &'static str {
+        match self {
+            Self::Request | Self::Pause | Self::Resume | Self::Runs => "POST, OPTIONS",
+            Self::Retry => "PATCH, OPTIONS",
+            Self::WebSocket => "GET, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether only an administrator may call it.
+    fn is_admin(&self) -> bool {
+        matches!(
+            self,
+            Self::Retry | Self::Session | Self::Pause | Self::Resume | Self::Runs
+        )
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.allowed()
+            .split(", ")
+            .any(|allowed| method.as_str() == allowed)
+    }
+}
+
+/// Answers a request, under its id.
 async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
-    let path = request.uri().path();
-    let reply = if path != "/api/loans/request" {
-        read_only(front, request).await
-    } else if request.method() != Method::POST {
-        Err(Problem::MethodNotAllowed("POST"))
-    } else {
-        front.metrics.received.fetch_add(1, Ordering::Relaxed);
-        let reply = request_loan(front, request).await;
-        if let Err(problem) = &reply {
-            front.metrics.reject(problem.error_type());
-        }
-        reply
-    };
-    reply.unwrap_or_else(|problem| response::problem(&problem))
+    let request_id = front.request_ids.of(&request);
+    // Only where somebody reads it: most requests are answered within microseconds.
+    let told = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let mut reply = direct(front, request, &request_id).await;
+    if let Some((method, path)) = told {
+        let status = reply.status().as_u16();
+        tracing::debug!(request_id = request_id.to_str().unwrap_or_default(), %method, path, status, "request");
+    }
+    reply.headers_mut().insert(request_id::NAME, request_id);
+    reply
 }
 
-async fn read_only(front: &Arc<Front>, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let path = request.uri().path();
-    let loan_id = path.strip_prefix("/api/loans/");
-    let page = front
-        .has_pages
-        .then(|| pages::find(path, request.headers()))
-        .flatten();
-    let is_known = loan_id.is_some()
-        || page.is_some()
-        || matches!(
-            path,
-            "/api/metrics" | "/api/history" | "/healthz" | "/readyz" | "/ws"
-        );
-    if !is_known {
-        return Err(Problem::NotFound("no such path"));
+async fn direct(front: &Arc<Front>, request: Request<Incoming>, request_id: &HeaderValue) -> Reply {
+    let method = request.method().clone();
+    let Some(target) = Target::of(request.uri().path()) else {
+        return page(front, &request)
+            .unwrap_or_else(|| response::problem(&Problem::NotFound("no such path")));
+    };
+    if !target.allows(&method) {
+        return response::problem(&Problem::MethodNotAllowed(target.allowed()));
     }
-    if let Some(page) = page
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-    {
-        return Ok(page);
+    if method == Method::OPTIONS {
+        return response::options(target.allowed());
     }
-    if request.method() != Method::GET {
-        return Err(Problem::MethodNotAllowed("GET"));
+    let reply = answer(front, &target, request).await;
+    if target.is_admin() {
+        let request_id = request_id.to_str().unwrap_or_default();
+        let error_type = reply.as_ref().err().map(Problem::error_type);
+        tracing::info!(request_id, ?target, error_type, "administrator's call");
     }
-    match path {
-        "/healthz" => Ok(response::json(&serde_json::json!({ "status": "up" }))),
-        "/readyz" => ready(front),
-        "/api/metrics" => Ok(response::json(&*front.monitor.latest())),
-        "/api/history" => history(front, request.uri().query()),
-        "/ws" => socket::upgrade(front, request),
-        _ => find_loan(front, loan_id.unwrap_or_default()).await,
-    }
+    let reply = reply.unwrap_or_else(|problem| response::problem(&problem));
+    #[cfg(debug_assertions)]
+    openapi::assert_documented(target.path(), &method, reply.status().as_u16());
+    reply
 }
 
-/// `POST /api/loans/request`: parse, admit, answer.
-async fn request_loan(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let Some(door) = &front.door else {
-        return Err(Problem::NotFound("this instance does not take loans"));
-    };
-    if front.is_draining.load(Ordering::Relaxed) {
-        return Err(Problem::Draining);
+async fn answer(
+    front: &Arc<Front>,
+    target: &Target,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    if target.is_admin() {
+        front.admin_token.check(request.headers())?;
     }
-    if !is_json(request.headers()) {
-        return Err(Problem::UnsupportedMediaType);
-    }
-    let body = body::read(request.into_body(), front.body_max).await?;
-    let received_us = now_us();
-    let envelope = parse::envelope(&body).map_err(Problem::Unreadable)?;
-    let arrival = Arrival {
-        loan_id: envelope.loan_id.clone(),
-        fingerprint: envelope.fingerprint,
-        received_us,
-        body,
-    };
-    match door.admit(arrival).await {
-        Answer::Admitted => Ok(response::queued(&envelope.loan_id, false)),
-        Answer::Replayed => Ok(response::queued(&envelope.loan_id, true)),
-        Answer::Conflict => Err(Problem::Conflict(envelope.loan_id)),
-        Answer::Paused => Err(Problem::Paused),
-        Answer::Full => Err(Problem::Overloaded),
-        Answer::Unknown => Err(Problem::QueueUnavailable),
-    }
-}
-
-/// `GET /api/loans/{loanId}`.
-async fn find_loan(front: &Front, loan_id: &str) -> Result<Reply, Problem> {
-    let loan_id = LoanId::new(loan_id).ok_or(Problem::NotFound("no loan can have this id"))?;
-    let unavailable = |error: crate::error::ServiceError| {
-        tracing::warn!(%error, "a loan cannot be looked up");
-        Problem::QueueUnavailable
-    };
-    let mut link = front.queue.link(front.queue.partition_of(&loan_id));
-    let answer = |status: &str, key: &str, value: serde_json::Value| {
-        let mut body = serde_json::json!({ "loanId": loan_id.as_str(), "status": status });
-        if !value.is_null() {
-            body[key] = value;
+    // Boxed but for the way of a loan: each connection keeps room for the largest of these futures, and
+    // those that ask MongoDB are large.
+    match target {
+        Target::Request => {
+            front.metrics.received.fetch_add(1, Ordering::Relaxed);
+            let reply = loans::request(front, request).await;
+            if let Err(problem) = &reply {
+                front.metrics.reject(problem.error_type());
+            }
+            reply
         }
-        Ok(response::json(&body))
-    };
-    match link.find(&loan_id).await.map_err(unavailable)? {
-        Whereabouts::Queued => answer("queued", "", serde_json::Value::Null),
-        Whereabouts::Processing => answer("processing", "", serde_json::Value::Null),
-        Whereabouts::Accepted(document) => {
-            answer("accepted", "result", json::from_bson_bytes(&document))
-        }
-        Whereabouts::Failed(category) => {
-            let failure = front
-                .store
-                .latest_failure(&loan_id)
-                .await
-                .map_err(unavailable)?;
-            let failure = failure.map_or_else(
-                || serde_json::json!({ "errorType": category }),
-                |failure| json::from_bson(failure.into()),
-            );
-            answer("failed", "failure", failure)
-        }
-        Whereabouts::Elsewhere => match front.store.loan(&loan_id).await.map_err(unavailable)? {
-            Some(record) => answer("recorded", "result", json::from_bson(record.into())),
-            None => Err(Problem::NotFound("no loan with this id")),
-        },
+        Target::Loan(loan_id) => Box::pin(loans::find(front, loan_id, request.headers())).await,
+        Target::Retry => Box::pin(control::retry_loans(front, request)).await,
+        Target::Errors => Box::pin(errors::list(front, request)).await,
+        Target::Session => Ok(response::json(&Session { admin: true })),
+        Target::Control => Box::pin(control::show(front)).await,
+        Target::Pause => Box::pin(control::set(front, true)).await,
+        Target::Resume => Box::pin(control::set(front, false)).await,
+        Target::Runs => Box::pin(control::mark_run(front, request)).await,
+        Target::Metrics => Ok(response::json(&*front.monitor.latest())),
+        Target::History => history(front, request.uri().query()),
+        Target::Exposition => Ok(response::text(
+            exposition::CONTENT_TYPE,
+            exposition::text(
+                &front.monitor.latest(),
+                &front.metrics,
+                front.connections.shed_count(),
+            ),
+        )),
+        Target::WebSocket => socket::upgrade(front, request),
+        Target::Health => Ok(response::json(&Health {
+            status: "up".to_owned(),
+        })),
+        Target::Ready => ready(front),
+        Target::OpenApi => Ok(response::text("application/json", openapi::document())),
     }
 }
 
 /// `GET /api/history?minutes=`: 1 to 30, all by default.
 fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
     let longest = HISTORY_MAX.as_secs() / 60;
-    let minutes = query
-        .unwrap_or_default()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("minutes="));
-    let minutes = match minutes.map(str::parse::<u64>) {
-        None => longest,
-        Some(Ok(minutes)) if (1..=longest).contains(&minutes) => minutes,
-        Some(_) => return Err(Problem::BadQuery("minutes must be 1 to 30")),
-    };
-    let reach = Duration::from_secs(minutes * 60);
+    let minutes = Query::parse(query, &["minutes"])?.get("minutes", |text| {
+        text.parse::<u64>()
+            .ok()
+            .filter(|minutes| (1..=longest).contains(minutes))
+            .ok_or("must be 1 to 30")
+    })?;
+    let reach = Duration::from_secs(minutes.unwrap_or(longest) * 60);
     Ok(response::json(&front.monitor.history(reach)))
+}
+
+/// A file of the dashboard, where this process has that role and the path names one.
+fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
+    let page = front
+        .has_pages
+        .then(|| pages::find(request.uri().path(), request.headers()))
+        .flatten()?;
+    Some(match *request.method() {
+        Method::GET | Method::HEAD => page,
+        Method::OPTIONS => response::options(PAGE_METHODS),
+        _ => response::problem(&Problem::MethodNotAllowed(PAGE_METHODS)),
+    })
 }
 
 fn ready(front: &Front) -> Result<Reply, Problem> {
     let snapshot = front.monitor.latest();
     let draining = front.is_draining.load(Ordering::Relaxed);
     if snapshot.redis.up && snapshot.mongodb.up && !draining {
-        Ok(response::json(&serde_json::json!({ "status": "ready" })))
+        Ok(response::json(&Health {
+            status: "ready".to_owned(),
+        }))
     } else {
         Err(Problem::NotReady {
             redis: snapshot.redis.up,
@@ -270,15 +382,4 @@ fn ready(front: &Front) -> Result<Reply, Problem> {
             draining,
         })
     }
-}
-
-/// A missing type counts as JSON; another type is refused.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return true;
-    };
-    let kind = value.as_bytes().split(|&byte| byte == b';').next();
-    let kind = kind.unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"application/json")
-        || (kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }

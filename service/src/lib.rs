@@ -2,14 +2,16 @@
 //!
 //! The modules stand in the order of one loan's way:
 //! `http` -> `parse` -> `admit` -> (`queue`) -> `worker` -> `validate` -> `enrich` -> `record`
-//! -> (`queue`) -> `recorder` -> `store`. Around it: `metrics`, `monitor`, `config`, `limits`.
+//! -> (`queue`) -> `recorder` -> `store`. Around it: `api`, `metrics`, `monitor`, `config`,
+//! `limits`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 pub mod config;
@@ -24,10 +26,13 @@ pub mod parse;
 pub mod queue;
 pub mod record;
 mod recorder;
+pub mod retry;
 pub mod store;
 pub mod validate;
 pub mod worker;
 
+pub mod api;
+mod events;
 pub mod metrics;
 pub mod monitor;
 pub mod snapshot;
@@ -39,8 +44,11 @@ mod failpoint;
 #[cfg(feature = "slowdown")]
 mod slowdown;
 
+pub use http::openapi::document as openapi;
+
 use config::{Config, Role};
 use http::Front;
+use http::admin::AdminToken;
 use metrics::Metrics;
 use monitor::{Monitor, Watched};
 use queue::Queue;
@@ -55,6 +63,9 @@ pub const GIT_COMMIT: &str = match option_env!("SLUICE_GIT_COMMIT") {
     None => "unknown",
 };
 
+/// Whether this build can be crashed at its crash points, and its guards be switched off.
+pub const HAS_CRASH_POINTS: bool = cfg!(feature = "failpoints");
+
 /// Why the service could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -65,7 +76,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why not.
         source: std::io::Error,
     },
@@ -88,13 +99,24 @@ pub enum StartError {
 ///
 /// # Errors
 /// `Listen`.
+#[expect(clippy::unused_async, reason = "a listener needs the runtime")]
 pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
-    TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })
+    let listen = || {
+        let socket = match config.listen {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        // Accepted connections inherit it. What a client does not read, the kernel would keep by
+        // the megabyte.
+        socket.set_send_buffer_size(limits::SEND_BUFFER_LEN)?;
+        socket.bind(config.listen)?;
+        socket.listen(limits::ACCEPT_BACKLOG)
+    };
+    listen().map_err(|source| StartError::Listen {
+        address: config.listen,
+        source,
+    })
 }
 
 /// Runs the service on `listener` until `stop` turns true, then drains: no new connections, the
@@ -111,24 +133,35 @@ pub async fn run(
 ) -> Result<(), StartError> {
     config.check().map_err(StartError::Settings)?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let queue =
-        Queue::new(&config.redis_url, config.partitions).map_err(|source| StartError::Address {
+    let queue = Queue::new(&config.redis_url, config.partitions)
+        .map_err(|source| StartError::Address {
             flag: "--redis-url",
             source,
-        })?;
+        })?
+        .with_timeout(config.redis_timeout.0);
     let store = Store::new(&config.mongodb_uri, &config.mongodb_database)
         .await
         .map_err(|source| StartError::Address {
             flag: "--mongodb-uri",
             source,
-        })?;
+        })?
+        .with_timeout(config.mongodb_timeout.0);
     if config.require_durable {
         require_durable(&queue).await?;
     }
+    let connections_max = room_for(config.connections_max);
     // Only now: a service that cannot start says one line, why.
     tracing::info!("listening on http://{address}");
-    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let admin_token = config.admin_token.clone().unwrap_or_else(|| {
+        let token = AdminToken::random();
+        print_login(address, &token);
+        token
+    });
+    // Short: Redis writes it to its file with each loan that is claimed.
+    let mut instance = uuid::Uuid::new_v4().simple().to_string();
+    instance.truncate(12);
     let metrics = Arc::new(Metrics::default());
+    events::exchange(&queue, &metrics, &instance);
     let monitor = Monitor::start(Watched {
         queue: queue.clone(),
         store: store.clone(),
@@ -140,6 +173,8 @@ pub async fn run(
             0
         },
     });
+
+    let mut farewell = queue.link(0);
 
     // Each stage is stopped only after the one before it has nothing more to hand over.
     let (stop_workers, workers_stop) = watch::channel(false);
@@ -184,7 +219,10 @@ pub async fn run(
         metrics,
         monitor,
         has_pages: config.has(Role::Dashboard),
+        admin_token,
         body_max: config.body_max,
+        connections: http::Connections::new(connections_max),
+        request_ids: http::RequestIds::new(&instance),
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),
     });
@@ -196,14 +234,7 @@ pub async fn run(
             front.is_draining.store(true, Ordering::Relaxed);
         })
     };
-    http::serve(
-        listener,
-        front,
-        config.connections_max,
-        stop,
-        limits::DRAIN_TIMEOUT / 3,
-    )
-    .await;
+    http::serve(listener, front, stop, limits::DRAIN_TIMEOUT / 3).await;
     drain.abort();
 
     let rest = async {
@@ -222,7 +253,52 @@ pub async fn run(
     {
         tracing::warn!("the drain took too long; what is left stays in Redis");
     }
+    // The others need not wait until it is missed.
+    let farewell = farewell.leave(&instance);
+    let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
     Ok(())
+}
+
+/// How many connections there can be: each is an open file, and Redis and MongoDB must not run out
+/// of them.
+fn room_for(connections_max: usize) -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return connections_max;
+    };
+    let wanted = (connections_max + limits::FILES_RESERVED) as u64;
+    if soft < wanted {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+    }
+    if hard >= wanted {
+        return connections_max;
+    }
+    let room = (hard as usize)
+        .saturating_sub(limits::FILES_RESERVED)
+        .max(1);
+    tracing::warn!(
+        open_files_max = hard,
+        connections_max = room,
+        "the limit of open files leaves room for fewer connections"
+    );
+    room
+}
+
+/// Prints the administrator's token once, apart from the log. The part of an address after `#` is
+/// never sent, so it reaches no log of a proxy either.
+fn print_login(address: SocketAddr, token: &AdminToken) {
+    use std::io::Write as _;
+    let host = if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    let token = token.expose();
+    // Nobody may be reading: the token can be set instead.
+    let _ = writeln!(
+        std::io::stdout(),
+        "dashboard with administrator's access: http://{host}/#token={token}"
+    );
 }
 
 /// Waits up to ten seconds for Redis, and refuses one that is not durable.

@@ -8,6 +8,27 @@ pub const BODY_LEN_MAX: usize = 64 * 1024;
 pub const JSON_DEPTH_MAX: usize = 32;
 /// A client has this long to send a request's head, also on an idle keep-alive connection.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest head of a request, in bytes.
+pub const HEAD_LEN_MAX: usize = 16 * 1024;
+/// Most headers of a request.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes that one connection may have read or not yet sent, and so what is pipelined.
+pub const CONNECTION_BUFFER_LEN_MAX: usize = 128 * 1024;
+/// Bytes of answers that the kernel keeps for a client; Linux doubles it.
+pub const SEND_BUFFER_LEN: u32 = 64 * 1024;
+/// Connections that wait in the kernel to be accepted.
+pub const ACCEPT_BACKLOG: u32 = 4_096;
+/// A client that takes nothing of an answer for this long is let go.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// When there is no room for another connection, one whose client has said nothing this long may
+/// be closed ...
+pub const SHED_WAITING_AFTER: Duration = Duration::from_secs(1);
+/// ... or one whose request has not been answered for this long: as a rule its body does not come.
+pub const SHED_ANSWERING_AFTER: Duration = Duration::from_secs(5);
+/// A connection that is to be closed has this long to end by itself.
+pub const SHED_GRACE: Duration = Duration::from_millis(100);
+/// Open files beside the clients' connections: to Redis, to MongoDB, and the process's own.
+pub const FILES_RESERVED: usize = 256;
 /// A client has this long to send a request's body.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most loans that wait inside one process for admission; more are answered 503.
@@ -19,28 +40,46 @@ pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Admission calls under way at once on one connection: while Redis flushes one batch to disk, the
 /// next is already on its way.
 pub const ADMISSION_BATCHES_IN_FLIGHT: usize = 2;
-/// A call that writes to Redis may take this long before its outcome counts as unknown.
+/// Batches of loans that wait to be looked up in MongoDB; what comes beyond them is answered 503.
+pub const LOOK_UPS_WAITING_MAX: usize = 64;
+/// A call that writes to Redis may take this long before its outcome counts as unknown, unless set.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redis has this long to accept a connection.
 pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Loans that a worker claims at once.
-pub const CLAIM_LEN_MAX: usize = 128;
+pub const CLAIM_LEN_MAX: usize = 256;
 /// A worker that found fewer waits this long before it asks again. Each claim and each commit costs
 /// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
 /// short beside the time that results gather before they are recorded.
-pub const CLAIM_GATHER: Duration = Duration::from_millis(10);
+pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
 /// Records written to MongoDB in one call.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;
-/// MongoDB has this long to confirm a batch before its outcome counts as unknown.
+/// MongoDB has this long to confirm a batch before its outcome counts as unknown, unless set.
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A loan that was delivered this often without a result is set aside as `poison`.
 pub const DELIVERIES_MAX: u64 = 5;
 /// WebSocket clients at once.
 pub const WEB_SOCKET_CLIENTS_MAX: usize = 256;
-/// Applicants whose failures are counted by name.
-pub const APPLICANTS_COUNTED_MAX: usize = 4_096;
+/// Failed loans that one step of a retry queues again: Redis serves others between two steps.
+pub const RETRY_STEP_LEN_MAX: usize = 100;
+/// Failed loans that one call of a retry queues again, unless it says fewer.
+pub const RETRY_LEN_MAX: u64 = 10_000;
+/// Ids that one call of a retry may name.
+pub const RETRY_IDS_MAX: usize = 1_000;
+/// Bytes of an administrator's request beside a correction in it.
+pub const ADMIN_BODY_LEN_MAX: usize = 128 * 1024;
+/// Failures on one page of the error log.
+pub const ERRORS_PAGE_LEN_MAX: u32 = 200;
+/// Bytes of a text in a load run's marker.
+pub const MARKER_TEXT_LEN_MAX: usize = 128;
+/// An instance that has not been heard of this long is gone.
+pub const INSTANCE_KEPT: Duration = Duration::from_secs(5);
+/// New loans are refused when Redis has used this much of its memory, in percent: what was admitted
+/// needs the rest to go its way.
+pub const REDIS_MEMORY_PERCENT_MAX: u64 = 85;
 /// A drain gives up after this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
+const _: () = assert!(HEAD_LEN_MAX <= CONNECTION_BUFFER_LEN_MAX);
 const _: () = assert!(ADMISSION_BATCH_LEN_MAX <= ADMISSION_WAITING_MAX);
 const _: () = assert!(BODY_LEN_MAX <= ADMISSION_BATCH_BYTES_MAX);

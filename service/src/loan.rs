@@ -125,6 +125,13 @@ impl Category {
         Self::Poison,
     ];
 
+    /// The category of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|category| category.name() == name)
+    }
+
     /// Its name in the API, in Redis and in MongoDB.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,8 @@
 //! The service's process: settings, log, runtime, signals, exit code.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use service::config::{Config, LogFormat};
@@ -11,8 +13,21 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A probe waits this long.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, and then each touch of its sparse heap costs 2 MiB: an idle service takes
+    // 31 MB instead of 14. Where the system refuses, only memory is lost.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let config = Config::parse();
+    if config.openapi {
+        return print(&service::openapi());
+    }
+    if config.probe {
+        return probe(config.listen);
+    }
     start_log(config.log);
     // Without this the crash points ignore `FAILPOINTS`.
     #[cfg(feature = "failpoints")]
@@ -65,6 +80,48 @@ fn start_log(format: LogFormat) {
     match format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn print(document: &str) -> ExitCode {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{document}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Asks a service on this machine whether it is ready: for containers that have no other client.
+fn probe(mut address: SocketAddr) -> ExitCode {
+    use std::io::{Read as _, Write as _};
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        write!(
+            stream,
+            "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
+        Ok(answer) => {
+            let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+            let _ = writeln!(std::io::stderr(), "service: {address} is not ready: {body}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "service: {address} does not answer: {error}"
+            );
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,22 +1,38 @@
 //! What this process counts and measures. Cluster-wide counters live in Redis, see
 //! [`crate::queue::state`]; [`crate::monitor`] joins both into the snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::now_ms;
-use crate::limits::APPLICANTS_COUNTED_MAX;
-use crate::snapshot::{ApplicantCount, Event, EventKind, Latencies, Percentiles};
+use crate::snapshot::{Event, EventKind, Latencies, Percentiles};
 
 /// Latencies above this count as this: one hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Events that a slow listener may be behind before it misses the oldest.
 const EVENTS_KEPT: usize = 1_024;
+
+/// Upper bounds of the buckets that Prometheus reads, in microseconds.
+const BUCKETS_US: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 60_000_000,
+];
+
+/// A latency in buckets.
+#[derive(Clone, Debug)]
+pub struct Buckets {
+    /// The sum of all, in seconds.
+    pub sum_seconds: f64,
+    /// How many.
+    pub count: u64,
+    /// For each bucket, its upper bound in seconds and how many are in it alone.
+    pub counts: Vec<(f64, u64)>,
+}
 
 /// A latency, in microseconds: since the start with 3 digits, and since it was last taken with 2.
 #[derive(Debug)]
@@ -67,6 +83,26 @@ impl Latency {
         percentiles(&self.lock().all)
     }
 
+    fn buckets(&self) -> Buckets {
+        let histogram = &self.lock().all;
+        let mut counts = Vec::with_capacity(BUCKETS_US.len() + 1);
+        let mut below = 0;
+        for bound_us in BUCKETS_US {
+            counts.push((
+                *bound_us as f64 / 1e6,
+                histogram.count_between(below, *bound_us),
+            ));
+            below = bound_us + 1;
+        }
+        let rest = histogram.count_between(below, u64::MAX);
+        counts.push((f64::MAX, rest));
+        Buckets {
+            sum_seconds: histogram.mean() * histogram.len() as f64 / 1e6,
+            count: histogram.len(),
+            counts,
+        }
+    }
+
     /// The percentiles of what was added since the last call.
     pub fn take_recent(&self) -> Percentiles {
         let recent = &mut self.lock().recent;
@@ -104,8 +140,6 @@ pub struct Metrics {
     pub received: AtomicU64,
     /// Refusals by error type, in the order of first appearance.
     rejected: Mutex<BTreeMap<&'static str, u64>>,
-    /// Failures by applicant.
-    applicants: Mutex<HashMap<String, u64>>,
     /// Workers that run.
     pub workers: AtomicU64,
     /// Open HTTP connections.
@@ -125,14 +159,19 @@ pub struct Metrics {
     /// Whole body to MongoDB's confirmation.
     pub end_to_end: Latency,
     events: broadcast::Sender<Event>,
+    /// Events on their way to the other instances.
+    outbox: mpsc::Sender<Event>,
+    outgoing: Mutex<Option<mpsc::Receiver<Event>>>,
+    /// Whether Redis is so full that only what drains may go on.
+    pub is_redis_filling: AtomicBool,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        let (outbox, outgoing) = mpsc::channel(EVENTS_KEPT);
         Self {
             received: AtomicU64::default(),
             rejected: Mutex::default(),
-            applicants: Mutex::default(),
             workers: AtomicU64::default(),
             connections: AtomicU64::default(),
             web_socket_clients: AtomicU64::default(),
@@ -143,6 +182,9 @@ impl Default for Metrics {
             record: Latency::default(),
             end_to_end: Latency::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
+            outbox,
+            outgoing: Mutex::new(Some(outgoing)),
+            is_redis_filling: AtomicBool::new(false),
         }
     }
 }
@@ -153,25 +195,26 @@ impl Metrics {
         *lock(&self.rejected).entry(error_type).or_default() += 1;
     }
 
-    /// Counts a failure of an applicant. Beyond a bound, new applicants are counted together.
-    pub fn count_applicant(&self, applicant: &str) {
-        let mut applicants = lock(&self.applicants);
-        let is_full = applicants.len() >= APPLICANTS_COUNTED_MAX;
-        let name = if is_full && !applicants.contains_key(applicant) {
-            "(others)"
-        } else {
-            applicant
-        };
-        *applicants.entry(name.to_owned()).or_default() += 1;
-    }
-
-    /// Tells every listener.
+    /// Tells every listener of every instance.
     pub fn tell(&self, kind: EventKind) {
-        // Nobody may be listening.
-        let _ = self.events.send(Event {
+        let event = Event {
             at_ms: now_ms(),
             kind,
-        });
+        };
+        // Events are a view, not the record: in a flood the other instances miss some.
+        let _ = self.outbox.try_send(event.clone());
+        self.hear(event);
+    }
+
+    /// Tells every listener of this instance.
+    pub(crate) fn hear(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// The events for the other instances. The first caller gets them.
+    pub(crate) fn outgoing(&self) -> Option<mpsc::Receiver<Event>> {
+        lock(&self.outgoing).take()
     }
 
     /// Listens to events from now on.
@@ -187,20 +230,6 @@ impl Metrics {
             .collect()
     }
 
-    /// The 20 applicants with the most failures, most first.
-    pub fn top_applicants(&self) -> Vec<ApplicantCount> {
-        let mut counts: Vec<_> = lock(&self.applicants)
-            .iter()
-            .map(|(applicant, count)| ApplicantCount {
-                applicant: applicant.clone(),
-                count: *count,
-            })
-            .collect();
-        counts.sort_by(|a, b| b.count.cmp(&a.count).then(a.applicant.cmp(&b.applicant)));
-        counts.truncate(20);
-        counts
-    }
-
     /// All latencies.
     pub fn latencies(&self) -> Latencies {
         Latencies {
@@ -211,6 +240,20 @@ impl Metrics {
             record: self.record.percentiles(),
             end_to_end: self.end_to_end.percentiles(),
         }
+    }
+
+    /// All latencies in buckets, by step.
+    pub fn buckets(&self) -> Vec<(&'static str, Buckets)> {
+        [
+            ("admit", &self.admit),
+            ("queue_wait", &self.queue_wait),
+            ("process", &self.process),
+            ("commit", &self.commit),
+            ("record", &self.record),
+            ("end_to_end", &self.end_to_end),
+        ]
+        .map(|(step, latency)| (step, latency.buckets()))
+        .to_vec()
     }
 
     /// A gauge held up while the guard lives.

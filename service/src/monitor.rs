@@ -1,7 +1,7 @@
 //! The monitor: joins Redis's state with this process's figures into the snapshot, five times a
 //! second, and keeps thirty minutes of history.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::now_ms;
+use crate::limits::{INSTANCE_KEPT, REDIS_MEMORY_PERCENT_MAX};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::queue::control::Instances;
 use crate::queue::state::QueueState;
 use crate::snapshot::{
-    Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState, Rates,
-    RecentLatencies, RedisState, Snapshot,
+    ApplicantCount, Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState,
+    Rates, RecentLatencies, RedisState, Snapshot,
 };
 use crate::store::Store;
 
@@ -24,6 +26,8 @@ use crate::store::Store;
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
 /// Snapshots between two looks at what changes slowly.
 const SLOW_EVERY: u32 = 5;
+/// Applicants in a snapshot.
+const APPLICANTS_SHOWN: usize = 20;
 /// The oldest that the history reaches back.
 pub const HISTORY_MAX: Duration = Duration::from_secs(30 * 60);
 /// Points of history, a second each.
@@ -153,6 +157,9 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     let mut tick = interval(SNAPSHOT_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut was_durable = true;
+    let mut instances = Instances::default();
+    let mut oldest_waiting_ms = 0;
+    let mut failed_by_applicant = Vec::new();
     while !sender.is_closed() {
         tick.tick().await;
         let is_slow = ticks.is_multiple_of(SLOW_EVERY);
@@ -168,6 +175,38 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
                     redis.up = false;
                 }
             }
+        }
+        if is_slow && redis.up {
+            let workers = metrics.workers.load(Ordering::Relaxed);
+            let beat = links[0].beat(&instance, workers, workers_max, INSTANCE_KEPT);
+            match beat.await {
+                Ok(found) => instances = found,
+                Err(error) => tracing::debug!(%error, "other instances cannot be seen"),
+            }
+            let mut oldest_ms = 0;
+            let mut applicants: BTreeMap<String, u64> = BTreeMap::new();
+            for link in &mut links {
+                match link.slow_state(APPLICANTS_SHOWN).await {
+                    Ok(slow) => {
+                        oldest_ms = oldest_ms.max(slow.oldest_waiting_ms);
+                        for (applicant, count) in slow.applicants {
+                            *applicants.entry(applicant).or_default() += count;
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "Redis gives no state"),
+                }
+            }
+            oldest_waiting_ms = oldest_ms;
+            failed_by_applicant = most(applicants);
+        }
+        // A full Redis is told in time, also between two slow looks.
+        if !is_slow
+            && redis.up
+            && redis.max_memory_bytes > 0
+            && let Ok(used) = links[0].used_memory().await
+        {
+            redis.used_memory_bytes = used;
+            note_filling(&redis, &metrics);
         }
         // While Redis is out of reach the last known state stands, marked by `redis.up`.
         if redis.up {
@@ -185,14 +224,19 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
                 );
             }
             was_durable = is_durable;
+            redis.durable = is_durable;
             redis.version = server.version;
             redis.appendfsync = server.appendfsync;
             redis.used_memory_bytes = server.used_memory_bytes;
             redis.max_memory_bytes = server.max_memory_bytes;
+            note_filling(&redis, &metrics);
         }
 
         let now = Instant::now();
-        let counters = counters(&state, &metrics);
+        let mut counters = counters(&state, &metrics);
+        counters
+            .failed_by_applicant
+            .clone_from(&failed_by_applicant);
         let rates = rates(&mut counted, now, &counters);
         if is_slow {
             recent = RecentLatencies {
@@ -211,8 +255,11 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
                 in_flight: state.in_flight,
                 unrecorded: state.unrecorded,
                 failed_waiting: state.failed_waiting,
-                workers: metrics.workers.load(Ordering::Relaxed),
-                workers_max,
+                oldest_waiting_ms,
+                workers: instances.workers,
+                workers_max: instances.workers_max,
+                workers_here: metrics.workers.load(Ordering::Relaxed),
+                instances: instances.count,
                 connections: metrics.connections.load(Ordering::Relaxed),
                 web_socket_clients: metrics.web_socket_clients.load(Ordering::Relaxed),
                 paused: state.paused,
@@ -232,6 +279,32 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     }
 }
 
+/// Has new loans refused while Redis is filling up, so that what was admitted can go its way.
+fn note_filling(redis: &RedisState, metrics: &Metrics) {
+    let bound = redis.max_memory_bytes / 100 * REDIS_MEMORY_PERCENT_MAX;
+    let is_filling = redis.max_memory_bytes > 0 && redis.used_memory_bytes >= bound;
+    if is_filling != metrics.is_redis_filling.swap(is_filling, Ordering::Relaxed) {
+        tracing::warn!(
+            used_memory_bytes = redis.used_memory_bytes,
+            max_memory_bytes = redis.max_memory_bytes,
+            refusing = is_filling,
+            "Redis is filling up"
+        );
+    }
+}
+
+/// The applicants with the most failures, most first.
+fn most(applicants: BTreeMap<String, u64>) -> Vec<ApplicantCount> {
+    let mut counts: Vec<_> = applicants
+        .into_iter()
+        .map(|(applicant, count)| ApplicantCount { applicant, count })
+        .collect();
+    // By name where counts are equal, since the map is ordered and the sort stable.
+    counts.sort_by_key(|applicant| std::cmp::Reverse(applicant.count));
+    counts.truncate(APPLICANTS_SHOWN);
+    counts
+}
+
 /// Asks MongoDB once a second, apart from the snapshots: they must not wait for it.
 async fn watch_mongodb(store: Store, sender: watch::Sender<MongoState>) {
     while !sender.is_closed() {
@@ -249,7 +322,7 @@ async fn watch_mongodb(store: Store, sender: watch::Sender<MongoState>) {
 
 fn counters(state: &QueueState, metrics: &Metrics) -> Counters {
     let sum = |name: &str| state.counters.get(name).copied().unwrap_or_default();
-    let failed: std::collections::BTreeMap<_, _> = state
+    let failed: BTreeMap<_, _> = state
         .counters
         .iter()
         .filter_map(|(name, count)| Some((name.strip_prefix("failed:")?.to_owned(), *count)))
@@ -262,7 +335,7 @@ fn counters(state: &QueueState, metrics: &Metrics) -> Counters {
         processed: sum("accepted") + failed.values().sum::<u64>(),
         accepted: sum("accepted"),
         failed,
-        failed_by_applicant: metrics.top_applicants(),
+        failed_by_applicant: Vec::new(),
         retried: sum("retried"),
         recorded_loans: sum("recorded_loans"),
         recorded_failures: sum("recorded_failures"),
@@ -358,6 +431,7 @@ mod tests {
         event(
             at_ms,
             EventKind::Scale {
+                instance: "a".to_owned(),
                 from: 1,
                 to: 2,
                 reason: "more loans".to_owned(),
@@ -400,6 +474,7 @@ mod tests {
                 loan_id: "A".to_owned(),
                 error_type: "out_of_range".to_owned(),
                 attempt: 1,
+                applicant: None,
             },
         ));
         assert_eq!(past.since(0), History::default());

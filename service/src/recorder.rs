@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::clock::now_us;
 use crate::error::ServiceError;
-use crate::failpoint::failpoint;
+use crate::failpoint::{Guard, failpoint};
 use crate::limits::RECORD_BATCH_LEN_MAX;
 use crate::metrics::Metrics;
 use crate::queue::Link;
@@ -44,7 +44,8 @@ impl Recorder {
                     self.store.prepare().await?;
                     is_prepared = true;
                 }
-                for kind in [Kind::Loans, Kind::Failures] {
+                // Failures first: whoever finds a loan recorded finds its failed attempts too.
+                for kind in [Kind::Failures, Kind::Loans] {
                     if has_leftovers {
                         while self.step(kind, true).await? == RECORD_BATCH_LEN_MAX {}
                     }
@@ -120,6 +121,9 @@ impl Recorder {
             return Ok(0);
         }
         failpoint!("record-before");
+        if Guard::RecordConfirmed.is_off() {
+            self.link.recorded(kind, &results, 0).await?;
+        }
         let batch = ObjectId::new();
         let started = Instant::now();
         let confirmation = self.store.record(kind, &results, batch).await?;
@@ -133,6 +137,7 @@ impl Recorder {
             .collect();
         self.metrics.end_to_end.add_all(
             held.iter()
+                .filter(|result| result.received_us > 0)
                 .map(|result| confirmed_us.saturating_sub(result.received_us)),
         );
         let (loans, failures) = match kind {

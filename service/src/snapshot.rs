@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::RunMarkerKind;
 
 /// Everything that is known about the service at one instant.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// When it was taken, in milliseconds since the Unix epoch.
@@ -30,7 +33,6 @@ pub struct Snapshot {
     /// Latencies in microseconds since the process started.
     pub latency_us: Latencies,
     /// Latencies in microseconds over the last whole second.
-    #[serde(default)]
     pub recent_latency_us: RecentLatencies,
     /// How Redis is.
     pub redis: RedisState,
@@ -41,7 +43,7 @@ pub struct Snapshot {
 }
 
 /// Sums that only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Loan requests that reached this instance with a whole head.
@@ -58,7 +60,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Loans that failed, by category.
     pub failed: BTreeMap<String, u64>,
-    /// The applicants with the most failures on this instance, at most 20.
+    /// The applicants with the most failures, most first, at most 20. Among more than 10,000
+    /// applicants with failures, the rarest are forgotten: then a count may be too low.
     pub failed_by_applicant: Vec<ApplicantCount>,
     /// Failed loans that were queued again.
     pub retried: u64,
@@ -75,17 +78,17 @@ pub struct Counters {
 }
 
 /// One applicant's failures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicantCount {
     /// The applicant's e-mail address.
     pub applicant: String,
-    /// Failures since the process started.
+    /// Failed attempts.
     pub count: u64,
 }
 
 /// Values at one instant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gauges {
     /// Loans that wait for a worker.
@@ -96,10 +99,16 @@ pub struct Gauges {
     pub unrecorded: u64,
     /// Failed loans kept for a retry.
     pub failed_waiting: u64,
-    /// Workers of this instance.
+    /// Age of the oldest loan that no worker has decided, in milliseconds; 0 if there is none.
+    pub oldest_waiting_ms: u64,
+    /// Workers of all instances.
     pub workers: u64,
-    /// The most workers that this instance may run.
+    /// The most workers that all instances together may run.
     pub workers_max: u64,
+    /// Workers of this instance.
+    pub workers_here: u64,
+    /// Instances that are alive, whatever their roles.
+    pub instances: u64,
     /// Open HTTP connections of this instance.
     pub connections: u64,
     /// WebSocket clients of this instance.
@@ -109,7 +118,7 @@ pub struct Gauges {
 }
 
 /// Changes per second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rates {
     /// Requests received by this instance.
@@ -123,7 +132,7 @@ pub struct Rates {
 }
 
 /// The latency of each step, in microseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latencies {
     /// From the whole body to Redis's confirmation.
@@ -141,7 +150,7 @@ pub struct Latencies {
 }
 
 /// What a client waits for and what a loan takes, over the last whole second: what a chart shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecentLatencies {
     /// From the whole body to Redis's confirmation.
@@ -151,7 +160,7 @@ pub struct RecentLatencies {
 }
 
 /// Percentiles of one latency, in microseconds. All zero while `count` is zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Percentiles {
@@ -164,7 +173,7 @@ pub struct Percentiles {
 }
 
 /// Redis as the service sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisState {
     /// Whether it answered last.
@@ -173,6 +182,8 @@ pub struct RedisState {
     pub version: String,
     /// `always`, `everysec`, `no`, or `off` without an append-only file.
     pub appendfsync: String,
+    /// Whether what it confirms survives `kill -9` and a power cut: `appendfsync` is `always`.
+    pub durable: bool,
     /// `used_memory`.
     pub used_memory_bytes: u64,
     /// `maxmemory`, 0 for none.
@@ -180,7 +191,7 @@ pub struct RedisState {
 }
 
 /// MongoDB as the service sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MongoState {
     /// Whether it answered last.
@@ -190,7 +201,7 @@ pub struct MongoState {
 }
 
 /// What this process uses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessState {
     /// Resident memory.
@@ -202,7 +213,7 @@ pub struct ProcessState {
 }
 
 /// One second of the history. Latencies are of that second, 0 when there was nothing to measure.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
 pub struct Point {
@@ -223,7 +234,7 @@ pub struct Point {
 }
 
 /// What `GET /api/history` answers, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
     /// A point a second.
@@ -233,7 +244,7 @@ pub struct History {
 }
 
 /// Something that happened, told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When, in milliseconds since the Unix epoch.
@@ -244,15 +255,14 @@ pub struct Event {
 }
 
 /// The kinds of [`Event`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase",
-    tag = "kind"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", tag = "kind")]
 pub enum EventKind {
-    /// The number of workers changed.
+    /// The number of an instance's workers changed.
+    #[serde(rename_all = "camelCase")]
     Scale {
+        /// The instance.
+        instance: String,
         /// Workers before.
         from: u64,
         /// Workers after.
@@ -261,6 +271,7 @@ pub enum EventKind {
         reason: String,
     },
     /// A loan failed.
+    #[serde(rename_all = "camelCase")]
     Failure {
         /// Its id.
         loan_id: String,
@@ -268,11 +279,42 @@ pub enum EventKind {
         error_type: String,
         /// Which attempt, 1 first.
         attempt: u32,
+        /// The applicant's e-mail address, as far as it could be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        applicant: Option<String>,
+    },
+    /// Ingestion was paused, for every instance.
+    Pause,
+    /// Ingestion was resumed, for every instance.
+    Resume,
+    /// Failed loans were queued again.
+    Retry {
+        /// How many.
+        requeued: u64,
+    },
+    /// A load run told where it is.
+    #[serde(rename_all = "camelCase")]
+    Run {
+        /// Names the run.
+        run_id: String,
+        /// The scenario's name.
+        scenario: String,
+        /// What the marker marks.
+        marker: RunMarkerKind,
+        /// The phase's or the fault's name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The verdict, at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<String>,
+        /// Response times as the clients see them, in microseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response_us: Option<Percentiles>,
     },
 }
 
 /// One WebSocket message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Message {
     /// The first message: up to the last five minutes, a point a second, oldest first.

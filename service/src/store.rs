@@ -11,16 +11,20 @@ use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawDocumentBuf, cstr, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::{Error, ErrorKind, InsertManyError};
-use mongodb::options::{ClientOptions, IndexOptions, WriteConcern};
+use mongodb::options::{ClientOptions, Hint, IndexOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::error::ServiceError;
+use crate::failpoint::{Guard, failpoint};
 use crate::limits::RECORD_TIMEOUT;
-use crate::loan::{Fingerprint, LoanId};
+use crate::loan::{Category, Fingerprint, LoanId};
 use crate::queue::record::{Kind, Unrecorded};
+use crate::record::{FailureDocument, LoanDocument};
 
 /// MongoDB's code for a second document with the same `_id`.
 const DUPLICATE_KEY: i32 = 11_000;
+/// A question to MongoDB may take this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Confirmations are kept this long.
 const BATCHES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -31,6 +35,7 @@ pub struct Store {
     loans: Collection<RawDocumentBuf>,
     failures: Collection<RawDocumentBuf>,
     batches: Collection<Document>,
+    timeout: Duration,
 }
 
 /// What MongoDB made of a batch.
@@ -42,6 +47,92 @@ pub struct Confirmation {
     pub duplicates: u64,
     /// Batches that the duplicates were written in, whose confirmation may have been missed.
     earlier: Vec<ObjectId>,
+}
+
+/// Which failed attempts.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorFilter {
+    /// Of this loan.
+    pub loan_id: Option<LoanId>,
+    /// Of this category.
+    pub category: Option<Category>,
+    /// Failed at this instant or later.
+    pub from: Option<DateTime>,
+    /// Failed before this instant.
+    pub to: Option<DateTime>,
+    /// After this place, in the order of the log: older.
+    pub before: Option<Place>,
+}
+
+/// A place in the log of failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// When the attempt failed.
+    pub failed_at: DateTime,
+    /// The document's `_id`, which orders attempts of the same instant.
+    pub id: String,
+}
+
+impl ErrorFilter {
+    fn conditions(&self) -> Document {
+        let mut conditions = Document::new();
+        if let Some(loan_id) = &self.loan_id {
+            conditions.insert("loanId", loan_id.as_str());
+        }
+        if let Some(category) = self.category {
+            conditions.insert("errorType", category.name());
+        }
+        let mut failed_at = Document::new();
+        if let Some(from) = self.from {
+            failed_at.insert("$gte", from);
+        }
+        if let Some(to) = self.to {
+            failed_at.insert("$lt", to);
+        }
+        if let Some(before) = &self.before {
+            // The bound leads into the index; the rest orders what failed in the same millisecond.
+            failed_at.insert("$lte", before.failed_at);
+            conditions.insert(
+                "$or",
+                bson::bson!([
+                    { "failedAt": { "$lt": before.failed_at } },
+                    { "failedAt": before.failed_at, "_id": { "$lt": &before.id } },
+                ]),
+            );
+        }
+        if !failed_at.is_empty() {
+            conditions.insert("failedAt", failed_at);
+        }
+        conditions
+    }
+
+    /// The index that holds the answer in order: a loan has few attempts, a category many.
+    fn index(&self) -> Document {
+        if self.loan_id.is_some() {
+            by_loan()
+        } else if self.category.is_some() {
+            by_category()
+        } else {
+            newest_first()
+        }
+    }
+}
+
+fn newest_first() -> Document {
+    doc! { "failedAt": -1, "_id": -1 }
+}
+
+fn by_loan() -> Document {
+    doc! { "loanId": 1, "failedAt": -1, "_id": -1 }
+}
+
+fn by_category() -> Document {
+    doc! { "errorType": 1, "failedAt": -1, "_id": -1 }
+}
+
+/// Whether MongoDB refused a query because the index that it names is not there.
+fn is_bad_hint(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == 2 && error.message.contains("hint"))
 }
 
 impl Store {
@@ -71,8 +162,16 @@ impl Store {
             loans: database.collection("loans"),
             failures: database.collection("failures"),
             batches: database.collection("record_batches"),
+            timeout: RECORD_TIMEOUT,
             database,
         })
+    }
+
+    /// The same store, where MongoDB has this long to confirm a batch.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Makes the indexes. Safe to repeat.
@@ -83,9 +182,9 @@ impl Store {
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
         self.failures
             .create_indexes([
-                index(doc! { "failedAt": -1, "_id": -1 }),
-                index(doc! { "loanId": 1, "failedAt": -1, "_id": -1 }),
-                index(doc! { "errorType": 1, "failedAt": -1, "_id": -1 }),
+                index(newest_first()),
+                index(by_loan()),
+                index(by_category()),
             ])
             .await?;
         let kept = IndexOptions::builder().expire_after(BATCHES_KEPT).build();
@@ -132,6 +231,9 @@ impl Store {
             let mut document = RawDocumentBuf::from_bytes(result.document.clone())
                 .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
             document.append(cstr!("batch"), batch);
+            if Guard::RecordOnce.is_off() {
+                document = with_another_id(&document, batch);
+            }
             documents.push(document);
         }
         let insert = self.collection(kind).insert_many(&documents).ordered(false);
@@ -139,7 +241,7 @@ impl Store {
             is_held: vec![true; results.len()],
             ..Confirmation::default()
         };
-        let refused = match within(RECORD_TIMEOUT, insert.into_future()).await {
+        let refused = match within(self.timeout, insert.into_future()).await {
             Ok(_) => return Ok(confirmation),
             Err(ServiceError::Mongo(error)) => refused(error)?,
             Err(error) => return Err(error),
@@ -159,6 +261,7 @@ impl Store {
             }
         }
         // Held already: done, if it is the same loan. Read back rather than believed.
+        failpoint!("read-back-before");
         let ids: Vec<_> = twins.keys().cloned().collect();
         let mut held = self
             .collection(kind)
@@ -219,7 +322,7 @@ impl Store {
             .insert_many(notes)
             .ordered(false)
             .write_concern(WriteConcern::nodes(1));
-        match within(RECORD_TIMEOUT, insert.into_future()).await {
+        match within(self.timeout, insert.into_future()).await {
             Ok(_) => Ok(()),
             Err(ServiceError::Mongo(error)) => refused(error).map(drop),
             Err(error) => Err(error),
@@ -248,29 +351,104 @@ impl Store {
             }
             Ok(found)
         };
-        within(Duration::from_secs(5), find).await
+        within(READ_TIMEOUT, find).await
     }
 
     /// The accepted loan, if it is recorded.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn loan(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
-        let loans = self.database.collection::<Document>("loans");
+    pub async fn loan(&self, loan_id: &LoanId) -> Result<Option<LoanDocument>, ServiceError> {
+        let loans = self.loans.clone_with_type::<LoanDocument>();
         let find = loans.find_one(doc! { "_id": loan_id.as_str() });
-        within(Duration::from_secs(5), find.into_future()).await
+        within(READ_TIMEOUT, find.into_future()).await
     }
 
-    /// The latest recorded failure of a loan, if it has one.
+    /// The recorded failures of a loan, newest first, at most `len_max`.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn latest_failure(&self, loan_id: &LoanId) -> Result<Option<Document>, ServiceError> {
-        let failures = self.database.collection::<Document>("failures");
-        let find = failures
-            .find_one(doc! { "loanId": loan_id.as_str() })
-            .sort(doc! { "failedAt": -1, "_id": -1 });
-        within(Duration::from_secs(5), find.into_future()).await
+    pub async fn failures_of(
+        &self,
+        loan_id: &LoanId,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        let find = async {
+            self.failures
+                .clone_with_type::<FailureDocument>()
+                .find(doc! { "loanId": loan_id.as_str() })
+                .sort(newest_first())
+                .limit(i64::from(len_max))
+                .await?
+                .try_collect()
+                .await
+        };
+        within(READ_TIMEOUT, find).await
+    }
+
+    /// When a batch was confirmed, while that is still known.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn confirmed_at(&self, batch: ObjectId) -> Result<Option<DateTime>, ServiceError> {
+        let find = self.batches.find_one(doc! { "_id": batch });
+        let note = within(READ_TIMEOUT, find.into_future()).await?;
+        Ok(note.and_then(|note| note.get_datetime("confirmedAt").ok().copied()))
+    }
+
+    /// Whether a failed attempt of this loan had this content.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn has_failed_as(
+        &self,
+        loan_id: &LoanId,
+        fingerprint: &Fingerprint,
+    ) -> Result<bool, ServiceError> {
+        let find = self
+            .failures
+            .find_one(doc! { "loanId": loan_id.as_str(), "fingerprint": fingerprint.to_string() });
+        let find = find.read_concern(mongodb::options::ReadConcern::majority());
+        Ok(within(READ_TIMEOUT, find.into_future()).await?.is_some())
+    }
+
+    /// The failed attempts that pass a filter, newest first, at most `len_max`.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn errors(
+        &self,
+        filter: &ErrorFilter,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        match self.errors_once(filter, len_max).await {
+            // The index is not there yet: nobody has recorded anything.
+            Err(ServiceError::Mongo(error)) if is_bad_hint(&error) => {
+                self.prepare().await?;
+                self.errors_once(filter, len_max).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn errors_once(
+        &self,
+        filter: &ErrorFilter,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        let find = async {
+            self.failures
+                .clone_with_type::<FailureDocument>()
+                .find(filter.conditions())
+                .hint(Hint::Keys(filter.index()))
+                .sort(newest_first())
+                .limit(i64::from(len_max))
+                .max_time(READ_TIMEOUT)
+                .await?
+                .try_collect()
+                .await
+        };
+        within(READ_TIMEOUT, find).await
     }
 
     fn collection(&self, kind: Kind) -> &Collection<RawDocumentBuf> {
@@ -279,6 +457,18 @@ impl Store {
             Kind::Failures => &self.failures,
         }
     }
+}
+
+/// The same document under an id that no other batch gives it: what a switched-off guard stores.
+fn with_another_id(document: &bson::RawDocument, batch: ObjectId) -> RawDocumentBuf {
+    let mut other = RawDocumentBuf::new();
+    other.append(cstr!("_id"), format!("{}#{batch}", text(document, "_id")));
+    for (key, value) in document.iter().flatten() {
+        if key != cstr!("_id") {
+            other.append(key, value);
+        }
+    }
+    other
 }
 
 /// The errors of single documents, if that is all that went wrong.

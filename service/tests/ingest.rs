@@ -9,27 +9,13 @@ use std::net::SocketAddr;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use support::{
-    REQUEST, audit, body, documents, drained, exchange, held_ids, lengths, loan, loan_id, metrics,
-    post, quick, redis_counters, service_options, start, start_with, strings, wait_until,
+    REQUEST, assert_problem, audit, body, documents, drained, exchange, held_ids, lengths, loan,
+    loan_id, metrics, post, quick, redis_counters, service_options, start, start_with, strings,
+    wait_until,
 };
 use testbed::Stack;
 use testbed::http::{self, Answer};
 use tokio_tungstenite::tungstenite::Message;
-
-#[track_caller]
-fn assert_problem(answer: &Answer, status: u16, error_type: &str) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/problem+json")
-    );
-    let problem = body(answer);
-    assert_eq!(problem["status"], status, "{answer:?}");
-    assert_eq!(problem["errorType"], error_type, "{answer:?}");
-    for key in ["type", "title", "detail"] {
-        assert!(problem[key].is_string(), "{key} of {answer:?}");
-    }
-}
 
 #[track_caller]
 fn assert_queued(answer: &Answer, id: &str, is_replayed: bool) {
@@ -129,10 +115,10 @@ async fn refused_requests_leave_no_trace() {
     );
     let answer = http::get(address, REQUEST).await.unwrap();
     assert_problem(&answer, 405, "method_not_allowed");
-    assert_eq!(answer.header("allow"), Some("POST"));
+    assert_eq!(answer.header("allow"), Some("POST, OPTIONS"));
     let answer = http::post(address, "/healthz", "{}").await.unwrap();
     assert_problem(&answer, 405, "method_not_allowed");
-    assert_eq!(answer.header("allow"), Some("GET"));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
 
     // Too large, by the announced length and by what comes.
     let large = vec![b' '; 64 * 1024 + 1];
@@ -356,12 +342,25 @@ async fn a_loan_is_found_by_its_id() {
     assert_eq!(found["loanId"], loan_id(0));
     assert_eq!(found["status"], "recorded");
     assert_eq!(found["result"]["amountMinor"], 116_950, "{found}");
+    assert_eq!(found["attempts"], json!([]));
+    let steps = |found: &Value| -> Vec<String> {
+        let steps = found["steps"].as_array().unwrap();
+        let at = |step: &Value| step["at"].as_str().unwrap().to_owned();
+        assert!(steps.is_sorted_by_key(at), "{found}");
+        let name = |step: &Value| step["step"].as_str().unwrap().to_owned();
+        steps.iter().map(name).collect()
+    };
+    let way = ["received", "queued", "claimed", "processed", "recorded"];
+    assert_eq!(steps(&found), way);
+    assert_eq!(found["receivedAt"], found["steps"][0]["at"]);
     let answer = find(&loan_id(9)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let found = body(&answer);
     assert_eq!(found["status"], "failed");
-    assert_eq!(found["failure"]["errorType"], "out_of_range", "{found}");
-    assert_eq!(found["failure"]["faults"][0]["field"], "creditScore");
+    assert_eq!(found["attempts"].as_array().unwrap().len(), 1);
+    assert_eq!(found["attempts"][0]["errorType"], "out_of_range", "{found}");
+    assert_eq!(found["attempts"][0]["faults"][0]["field"], "creditScore");
+    assert_eq!(steps(&found), way);
     assert_problem(&find("GC-999999").await, 404, "not_found");
     assert_problem(&find("no%20id").await, 404, "not_found");
 }

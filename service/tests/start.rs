@@ -67,3 +67,23 @@ fn a_value_that_cannot_be_read_is_named() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--record-interval"), "{said}");
 }
+
+/// A probe of nothing fails, in one line.
+#[test]
+fn a_probe_of_nothing_fails() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = holder.local_addr().expect("bound").to_string();
+    drop(holder);
+    let (code, said) = start(&["--probe", "--listen", &address]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&address), "{said}");
+}
+
+/// A token that is too short is refused, and does not stand in the message.
+#[test]
+fn a_bad_token_is_not_repeated() {
+    let (code, said) = start(&["--listen", "127.0.0.1:0", "--admin-token", "tiny"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--admin-token"), "{said}");
+    assert!(!said.contains("tiny"), "{said}");
+}

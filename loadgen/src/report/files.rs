@@ -185,7 +185,7 @@ fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
     fs::write(path, text).map_err(write_error(path))
 }
 
-fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
+pub(super) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
     move |source| ReportError::Write {
         path: path.to_owned(),
         source,

@@ -1,10 +1,11 @@
 // The dashboard in a real browser, on a real stack.
 
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { schemaOf } from '../scripts/schema.mjs';
 import { count, share } from '../src/format';
 import { startBrowser } from './browser';
 import { loan, loans, Stack, TOKEN, until } from './stack';
@@ -42,10 +43,12 @@ interface Options {
   width?: number;
   height?: number;
   theme?: 'light' | 'dark';
+  /** Before the page is loaded. */
+  prepare?: (page: Page) => Promise<void>;
 }
 
 /** Opens the dashboard and waits until it is live. */
-async function open({ path = '/', isAdmin = false, width = 1280, height = 900, theme = 'light' }: Options = {}): Promise<Page> {
+async function open({ path = '/', isAdmin = false, width = 1280, height = 900, theme = 'light', prepare }: Options = {}): Promise<Page> {
   context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', timezoneId: 'UTC' });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
@@ -57,6 +60,7 @@ async function open({ path = '/', isAdmin = false, width = 1280, height = 900, t
   page.on('request', (request) => {
     if (new URL(request.url()).host !== new URL(stack.url).host) complaints.push(`a request to ${request.url()}`);
   });
+  await prepare?.(page);
   await page.goto(`${stack.url}${path}${isAdmin ? `#token=${TOKEN}` : ''}`);
   await isLive(page);
   if (isAdmin) await page.getByRole('button', { name: 'Log out' }).waitFor();
@@ -137,7 +141,7 @@ describe('the figures', () => {
 
   test('scaling steps are told with their reason', async () => {
     const page = await open();
-    await stack.postAll(loans(1_500));
+    await stack.postAll(loans(1_500), 200);
     await page.getByRole('list', { name: /^Activity/ }).getByText(/Workers 1 → \d: .+/).first().waitFor();
   });
 });
@@ -256,7 +260,7 @@ describe('the controls', () => {
     await pauseButton.click({ force: true });
     expect(await page.getByRole('dialog').count()).toBe(0);
 
-    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('button', { name: 'Log in', exact: true }).click();
     await page.getByLabel('Admin token').fill('wrong');
     await page.keyboard.press('Enter');
     await page.getByRole('alert').filter({ hasText: 'does not accept this token' }).waitFor();
@@ -294,13 +298,12 @@ describe('the controls', () => {
 
   test('retry by type asks, and says how many were queued again', async () => {
     await stack.postAll(loans(4, 'no name', 'RETRY'));
-    await stack.drained();
+    const before = (await stack.drained()).counters.retried;
     const page = await open({ isAdmin: true });
     await page.getByRole('button', { name: 'Retry missing field' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Retry', exact: true }).click();
     await said(page, /^\d+ loans queued again/);
-    const { counters } = await stack.drained();
-    expect(counters.retried).toBeGreaterThanOrEqual(4);
+    await until('all of them are counted', async () => (await stack.metrics()).counters.retried >= before + 4);
     await page.getByRole('list', { name: /^Activity/ }).getByText(/failed loans queued again/).first().waitFor();
   });
 
@@ -313,7 +316,7 @@ describe('the controls', () => {
     await page.getByRole('button', { name: 'Correct and retry' }).click();
     const draft = page.getByLabel('Corrected loan');
     await draft.fill('{');
-    await page.getByText('This is not JSON').waitFor();
+    await page.getByText('This is not JSON').first().waitFor();
     expect(await page.getByRole('button', { name: /^Queue the corrected loan/ }).getAttribute('aria-disabled')).toBe('true');
     await draft.fill(JSON.stringify({ ...wrong, creditScore: 712 }));
     await page.getByRole('button', { name: 'Queue the corrected loan' }).click();
@@ -365,6 +368,49 @@ describe('the connection', () => {
     await until('the figures are of now', async () => (await value(page, 'accepted')) === count(counters.accepted));
     // The token of before still holds.
     await page.getByRole('button', { name: 'Log out' }).waitFor();
+  });
+
+  test('what a lost connection missed is fetched when it is back', async () => {
+    let isCut = false;
+    let cut = (): void => undefined;
+    const page = await open({
+      path: '/?minutes=1',
+      prepare: (fresh) =>
+        fresh.routeWebSocket('**/ws', async (socket) => {
+          if (isCut) return socket.close();
+          socket.connectToServer();
+          cut = () => {
+            isCut = true;
+            void socket.close();
+          };
+        }),
+    });
+    const rates = page.getByRole('group', { name: /^Throughput/ });
+    const points = async () => ((await (await fetch(`${stack.url}/api/history?minutes=1`)).json()) as { points: unknown[] }).points.length;
+    await until('there is some history', async () => (await points()) >= 14);
+    cut();
+    await page.getByTestId('connection').filter({ hasText: 'Disconnected' }).waitFor();
+    // Longer than what counts as a gap; the history goes on meanwhile.
+    const before = await points();
+    await until('history has gone on', async () => (await points()) >= Math.min(58, before + 7));
+    isCut = false;
+    await page.getByRole('button', { name: 'Now' }).click();
+    await isLive(page);
+    // Second for second, without a hole.
+    await rates.focus();
+    const at = async () => Number(await rates.getByRole('status').getAttribute('data-at'));
+    const times: number[] = [];
+    await until('the rows of the outage are there', async () => {
+      times.length = 0;
+      await page.keyboard.press('Escape');
+      for (let step = 0; step < 12; step += 1) {
+        const told = await at();
+        await page.keyboard.press('ArrowLeft');
+        times.push(await until('another row is read out', async () => ((await at()) !== told ? at() : null)));
+      }
+      return times.every((time, index) => index === 0 || Math.abs((times[index - 1] ?? 0) - time) <= 2);
+    });
+    expect((times[0] ?? 0) - (times.at(-1) ?? 0)).toBeGreaterThanOrEqual(9);
   });
 
   test('a service that hangs is not shown as live', async () => {
@@ -465,9 +511,8 @@ describe('everybody can use it', () => {
         });
         return found.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`);
       };
-      await context.addInitScript(() => undefined);
       // Not by a script element: the page's policy would refuse it.
-      await page.evaluate((await import('node:fs')).readFileSync(AXE, 'utf8'));
+      await page.evaluate(readFileSync(AXE, 'utf8'));
       await rows(page).first().waitFor();
       expect(await serious()).toEqual([]);
       await rows(page).first().getByRole('button').first().click();
@@ -493,18 +538,31 @@ describe('everybody can use it', () => {
 
   for (const theme of ['light', 'dark'] as const) {
     test(`pictures, ${theme}`, async () => {
+      const over = new AbortController();
+      const load = (async () => {
+        while (!over.signal.aborted) await stack.postAll(loans(40).map((good, index) => (index % 20 === 0 ? loan('bad score') : good)));
+      })();
       for (const width of WIDTHS) {
         const page = await open({ isAdmin: true, width, height: width < 500 ? 780 : Math.round(width * 0.5625), theme });
         await rows(page).first().waitFor();
         await page.screenshot({ path: `${OUTPUT}${theme}-${width}.png` });
         await context.close();
       }
+      over.abort();
+      await load;
       await open();
     });
   }
 });
 
 describe('what is sent', () => {
+  test('has the types that the page was written for', async () => {
+    await open();
+    const document: unknown = await (await fetch(`${stack.url}/openapi.json`)).json();
+    const written = readFileSync(new URL('../src/api/schema.ts', import.meta.url), 'utf8');
+    expect(written === (await schemaOf(document)), 'src/api/schema.ts is not of this service: npm run types').toBe(true);
+  });
+
   test('is compressed, kept, under 150 kB in all, and under a strict policy', async () => {
     const page = await open();
     const sent = await page.evaluate(() =>

@@ -9,11 +9,11 @@ import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { Failure, LiveEvent, Point, Snapshot } from '../src/api/types';
+import type { ErrorType, Failure, LiveEvent, Point, Snapshot } from '../src/api/types';
 
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
-const ERROR_TYPES = ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type'];
+const ERROR_TYPES: readonly ErrorType[] = ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type'];
 
 /** Loans per second at a second of the run: quiet, a burst, quiet. */
 export type Load = (second: number) => number;
@@ -79,7 +79,7 @@ export class Fake {
     const wholeSecond = Math.floor(second + seconds) > Math.floor(second);
     this.atMs += ms;
     if (wholeSecond && wanted !== this.workers && (wanted > this.workers || second % 7 < 1)) {
-      this.happen({ atMs: this.atMs, kind: 'scale', from: this.workers, to: wanted, reason: `${this.queue} queued loans call for ${wanted}` }, isPast);
+      this.happen({ atMs: this.atMs, kind: 'scale', instance: 'fake', from: this.workers, to: wanted, reason: `${this.queue} queued loans call for ${wanted}` }, isPast);
       this.workers = wanted;
     }
     if (this.load === burst && wholeSecond) this.markRun(Math.floor(second + seconds), isPast);
@@ -130,7 +130,7 @@ export class Fake {
       loanId,
       attempt: 1,
       errorType,
-      faults: [{ field: 'creditScore', rule: 'integer 300 to 900', errorType, value: '120' }, ...(number % 3 === 0 ? [{ field: 'applicant.email', rule: 'a plausible address', errorType: 'invalid_format', value: 'nobody' }] : [])],
+      faults: [{ field: 'creditScore', rule: 'integer 300 to 900', errorType, value: '120' }, ...(number % 3 === 0 ? [{ field: 'applicant.email', rule: 'a plausible address', errorType: 'invalid_format' as const, value: 'nobody' }] : [])],
       applicantEmail: `ada${number % 40}@example.org`,
       receivedAt: at,
       failedAt: at,
@@ -193,6 +193,7 @@ export class Fake {
         unrecorded: point.unrecorded,
         failedWaiting: this.totals.failed,
         workers: this.workers,
+        workersHere: this.workers,
         workersMax: 5,
         connections: 12,
         webSocketClients: this.sockets.size,

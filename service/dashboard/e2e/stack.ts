@@ -73,14 +73,14 @@ export class Stack {
   }
 
   /** Sends loans, some at a time, and repeats each until it is taken. */
-  async postAll(loans: readonly unknown[]): Promise<void> {
+  async postAll(loans: readonly unknown[], clients = 20): Promise<void> {
     const left = [...loans];
     const client = async () => {
       for (let loan = left.shift(); loan !== undefined; loan = left.shift()) {
         while ((await this.post(loan).catch(() => 0)) !== 202) await pause(20);
       }
     };
-    await Promise.all(Array.from({ length: 20 }, client));
+    await Promise.all(Array.from({ length: clients }, client));
   }
 
   async metrics(): Promise<Snapshot> {

@@ -15,6 +15,7 @@ describe('scales', () => {
     expect(calmTop(480, 10, 10)).toBe(1_000);
     expect(calmTop(450, 10, 1_000)).toBe(500);
     expect(calmTop(470, 10, 1_000)).toBe(1_000);
+    expect(calmTop(1_500, 10, 2_500)).toBe(2_500);
     expect(calmTop(2, 10, 1_000)).toBe(10);
   });
 
@@ -57,7 +58,7 @@ describe('the window', () => {
 
 test('marks say what happened', () => {
   const marks = marksOf([
-    { atMs: 1_000, kind: 'scale', from: 1, to: 3, reason: '150 loans' },
+    { atMs: 1_000, kind: 'scale', instance: 'i', from: 1, to: 3, reason: '150 loans' },
     { atMs: 2_000, kind: 'pause' },
     { atMs: 3_000, kind: 'run', runId: 'r', scenario: 's', marker: 'end', verdict: 'pass' },
     { atMs: 4_000, kind: 'retry', requeued: 3 },

@@ -1,14 +1,16 @@
 import { expect, test } from 'vitest';
+import type { Failure, LoanState } from '../src/api/types';
 import { sentence } from '../src/api/client';
 import { retryText } from '../src/control/text';
 import { refusal, tokenOfHash } from '../src/control/session';
 import { draftOf, readDraft } from '../src/loan/correction';
 
-const attempt = { loanId: 'A', attempt: 1, errorType: 'out_of_range', faults: [], applicantEmail: 'ada@example.org', receivedAt: '', failedAt: '' };
+const attempt: Failure = { loanId: 'A', attempt: 1, errorType: 'out_of_range', faults: [], applicantEmail: 'ada@example.org', receivedAt: '', failedAt: '' };
+const failed: LoanState = { loanId: 'A', status: 'failed', steps: [], attempts: [attempt] };
 
 test('a draft is the loan as it was sent, or what is known of it', () => {
-  expect(JSON.parse(draftOf({ loanId: 'A', status: 'failed', loan: { loanId: 'A', amount: 5 } }, []))).toEqual({ loanId: 'A', amount: 5 });
-  expect(JSON.parse(draftOf({ loanId: 'A', status: 'failed' }, [attempt]))).toMatchObject({ loanId: 'A', applicant: { email: 'ada@example.org' } });
+  expect(JSON.parse(draftOf({ ...failed, body: '{"loanId":"A","amount":5}' }, []))).toEqual({ loanId: 'A', amount: 5 });
+  expect(JSON.parse(draftOf(failed, [attempt]))).toMatchObject({ loanId: 'A', applicant: { email: 'ada@example.org' } });
 });
 
 test('a correction is an object with the same id', () => {

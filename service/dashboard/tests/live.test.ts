@@ -5,7 +5,7 @@ import { Connection, type Batch, type ConnectionState } from '../src/live/connec
 import { runningAt, runsOf } from '../src/live/runs';
 import { initialState, mergeEvents, withBatch } from '../src/live/store';
 
-const scale = (atMs: number, to = 2): LiveEvent => ({ atMs, kind: 'scale', from: 1, to, reason: 'more loans' });
+const scale = (atMs: number, to = 2): LiveEvent => ({ atMs, kind: 'scale', instance: 'i', from: 1, to, reason: 'more loans' });
 const run = (atMs: number, marker: 'start' | 'phase' | 'fault' | 'latency' | 'end', more: object = {}): LiveEvent => ({
   atMs,
   kind: 'run',

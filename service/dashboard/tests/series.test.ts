@@ -101,6 +101,9 @@ describe('Series', () => {
     expect(column(series, 'clientP99').slice(2)).toEqual([11, 11]);
     series.merge([point(2, 2), point(3, 3)]);
     expect(column(series, 'clientP99')).toEqual([9, 9, 11, 11]);
+    // A second that history does not have takes its latency along.
+    series.merge([point(2, 2), point(30, 30)]);
+    expect(column(series, 'clientP99')).toEqual([9, 9, Number.NaN]);
   });
 
   test('the nearest row', () => {

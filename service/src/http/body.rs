@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 
 use super::response::Problem;
 use crate::limits::BODY_READ_TIMEOUT;
@@ -18,6 +20,31 @@ pub(super) async fn read(body: Incoming, len_max: usize) -> Result<Bytes, Proble
     tokio::time::timeout(BODY_READ_TIMEOUT, gather(body, len_max))
         .await
         .unwrap_or(Err(Problem::Timeout))
+}
+
+/// Reads a whole body that is JSON by its type.
+///
+/// # Errors
+/// As [`read`], and `UnsupportedMediaType`.
+pub(super) async fn read_json(
+    request: Request<Incoming>,
+    len_max: usize,
+) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    read(request.into_body(), len_max).await
+}
+
+/// A missing type counts as JSON; another type is refused.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let kind = value.as_bytes().split(|&byte| byte == b';').next();
+    let kind = kind.unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/json")
+        || (kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }
 
 async fn gather(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {

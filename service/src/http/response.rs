@@ -4,12 +4,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::Reply;
+use crate::api::ProblemDetails;
 use crate::loan::LoanId;
 use crate::parse::ParseError;
 
@@ -26,17 +27,92 @@ pub(crate) enum Problem {
     Overloaded,
     QueueUnavailable,
     Draining,
+    StoreUnavailable,
+    Unauthorized,
+    Forbidden,
+    InvalidBody(String),
+    InvalidParameter {
+        name: String,
+        detail: String,
+    },
     NotReady {
         redis: bool,
         mongodb: bool,
         draining: bool,
     },
-    BadQuery(&'static str),
     NotFound(&'static str),
     MethodNotAllowed(&'static str),
     ForeignOrigin,
     NotAWebSocket,
     TooManyWebSockets,
+}
+
+/// A kind of problem, as `/openapi.json` documents it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The `errorType`.
+    pub(super) name: &'static str,
+    pub(super) status: u16,
+    /// When it is answered.
+    pub(super) meaning: &'static str,
+}
+
+/// Every kind of problem.
+pub(super) const KINDS: &[Kind] = &[
+    kind("invalid_utf8", 400, "the body is not UTF-8"),
+    kind("malformed_json", 400, "the body is not JSON"),
+    kind("too_deep", 400, "the body is nested too deep"),
+    kind("not_an_object", 400, "the body is not a JSON object"),
+    kind("duplicate_key", 400, "a key stands twice in one object"),
+    kind(
+        "invalid_loan_id",
+        400,
+        "`loanId` is missing or breaks its rule",
+    ),
+    kind(
+        "truncated_body",
+        400,
+        "the body ended before its announced length",
+    ),
+    kind("invalid_body", 400, "the body says what cannot be done"),
+    kind(
+        "invalid_parameter",
+        400,
+        "a parameter of the query is unknown or breaks its rule; `parameter` names it",
+    ),
+    kind("unauthorized", 401, "there is no bearer token"),
+    kind("forbidden", 403, "the token is another one"),
+    kind("foreign_origin", 403, "the page comes from another host"),
+    kind("not_found", 404, "there is nothing of this name"),
+    kind("method_not_allowed", 405, "the path has other methods"),
+    kind("request_timeout", 408, "the body did not come in time"),
+    kind("body_too_large", 413, "the body is too large"),
+    kind(
+        "unsupported_media_type",
+        415,
+        "the body is not JSON by type",
+    ),
+    kind(
+        "loan_id_conflict",
+        422,
+        "the id is known with other content",
+    ),
+    kind("not_a_web_socket", 426, "the path speaks WebSocket"),
+    kind("paused", 503, "ingestion is paused"),
+    kind("overloaded", 503, "the backlog is full"),
+    kind("queue_unavailable", 503, "Redis gave no answer"),
+    kind("store_unavailable", 503, "MongoDB gave no answer"),
+    kind("draining", 503, "this instance is stopping"),
+    kind("not_ready", 503, "Redis or MongoDB is out of reach"),
+    kind("too_many_web_sockets", 503, "too many WebSocket clients"),
+];
+
+const fn kind(name: &'static str, status: u16, meaning: &'static str) -> Kind {
+    Kind {
+        name,
+        status,
+        meaning,
+    }
 }
 
 impl Problem {
@@ -57,9 +133,13 @@ impl Problem {
             Self::Paused => "paused",
             Self::Overloaded => "overloaded",
             Self::QueueUnavailable => "queue_unavailable",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::InvalidBody(_) => "invalid_body",
+            Self::InvalidParameter { .. } => "invalid_parameter",
             Self::Draining => "draining",
             Self::NotReady { .. } => "not_ready",
-            Self::BadQuery(_) => "bad_query",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::ForeignOrigin => "foreign_origin",
@@ -69,23 +149,9 @@ impl Problem {
     }
 
     fn status(&self) -> StatusCode {
-        match self {
-            Self::Unreadable(_) | Self::Truncated | Self::BadQuery(_) => StatusCode::BAD_REQUEST,
-            Self::Conflict(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Paused
-            | Self::Overloaded
-            | Self::QueueUnavailable
-            | Self::Draining
-            | Self::NotReady { .. }
-            | Self::TooManyWebSockets => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
-            Self::NotAWebSocket => StatusCode::UPGRADE_REQUIRED,
-        }
+        let kind = KINDS.iter().find(|kind| kind.name == self.error_type());
+        let status = kind.map_or(500, |kind| kind.status);
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// What happened and what to do, for a person.
@@ -104,6 +170,13 @@ impl Problem {
             Self::QueueUnavailable => {
                 "the queue gave no answer; the loan may or may not be queued: send the same loan again".to_owned()
             }
+            Self::StoreUnavailable => "MongoDB gave no answer; try again later".to_owned(),
+            Self::Unauthorized => {
+                "send the administrator's token: Authorization: Bearer TOKEN".to_owned()
+            }
+            Self::Forbidden => "this is not the administrator's token".to_owned(),
+            Self::InvalidBody(detail) => detail.clone(),
+            Self::InvalidParameter { name, detail } => format!("{name:?}: {detail}"),
             Self::Draining => "this instance is stopping; try again".to_owned(),
             Self::NotReady { redis, mongodb, draining } => format!(
                 "Redis {}, MongoDB {}, {}",
@@ -111,7 +184,7 @@ impl Problem {
                 if *mongodb { "up" } else { "down" },
                 if *draining { "draining" } else { "not draining" },
             ),
-            Self::BadQuery(what) | Self::NotFound(what) => (*what).to_owned(),
+            Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed(allowed) => format!("use {allowed}"),
             Self::ForeignOrigin => "this page's origin may not connect here".to_owned(),
             Self::NotAWebSocket => "this path speaks WebSocket, version 13".to_owned(),
@@ -124,7 +197,10 @@ impl Problem {
         match self {
             Self::Paused => Some("5"),
             Self::Overloaded | Self::TooManyWebSockets => Some("2"),
-            Self::QueueUnavailable | Self::Draining | Self::NotReady { .. } => Some("1"),
+            Self::QueueUnavailable
+            | Self::StoreUnavailable
+            | Self::Draining
+            | Self::NotReady { .. } => Some("1"),
             _ => None,
         }
     }
@@ -137,6 +213,13 @@ pub(super) fn queued(loan_id: &LoanId, is_replayed: bool) -> Reply {
     reply(StatusCode::ACCEPTED, "application/json", body.into())
 }
 
+/// 202 for what is done once and for all.
+pub(super) fn accepted() -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::ACCEPTED;
+    reply
+}
+
 /// 200 with a JSON body, never cached: every answer here is of this instant.
 pub(super) fn json(value: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(value).expect("plain data serialises");
@@ -147,21 +230,50 @@ pub(super) fn json(value: &impl Serialize) -> Reply {
     reply
 }
 
+/// 200 with a text that is never cached.
+pub(super) fn text(content_type: &'static str, body: String) -> Reply {
+    let mut reply = reply(StatusCode::OK, content_type, body.into());
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// 204 with the methods of a path. It permits nothing to a page of another origin.
+pub(super) fn options(allowed: &'static str) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    reply
+}
+
 /// Problem details, RFC 9457.
 pub(super) fn problem(problem: &Problem) -> Reply {
     let status = problem.status();
-    let body = serde_json::json!({
-        "type": format!("urn:sluice:problem:{}", problem.error_type()),
-        "title": status.canonical_reason().unwrap_or("Error"),
-        "status": status.as_u16(),
-        "detail": problem.detail(),
-        "errorType": problem.error_type(),
-    });
-    let mut reply = reply(status, "application/problem+json", body.to_string().into());
+    let details = ProblemDetails {
+        r#type: format!("urn:sluice:problem:{}", problem.error_type()),
+        title: status.canonical_reason().unwrap_or("Error").to_owned(),
+        status: status.as_u16(),
+        detail: problem.detail(),
+        error_type: problem.error_type().to_owned(),
+        parameter: match problem {
+            Problem::InvalidParameter { name, .. } => Some(name.clone()),
+            _ => None,
+        },
+    };
+    let body = serde_json::to_vec(&details).expect("plain data serialises");
+    let mut reply = reply(status, "application/problem+json", body.into());
     if let Some(seconds) = problem.retry_after() {
         reply
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    if *problem == Problem::Unauthorized {
+        reply
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Problem::MethodNotAllowed(allowed) = problem {
         reply
@@ -228,4 +340,26 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{LoanStatus, Queued};
+
+    #[tokio::test]
+    async fn the_fast_answer_is_the_documented_one() {
+        use http_body_util::BodyExt as _;
+        let loan_id = LoanId::new("GC-000001").unwrap();
+        let body = queued(&loan_id, true).into_body().collect().await.unwrap();
+        let answer: Queued = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!(
+            answer,
+            Queued {
+                loan_id: "GC-000001".to_owned(),
+                status: LoanStatus::Queued,
+                replayed: true,
+            }
+        );
+    }
 }

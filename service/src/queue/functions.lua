@@ -8,10 +8,14 @@
 --   failed:<cat>   streams of failed loans, for a retry   i loanId, l loan
 --   id:<loanId>    fingerprint (16 bytes), state, entry   while the loan is in Redis
 --   seen:<n>       filters of the loans that MongoDB has recorded
---   m              counters;  ctl  what an operator has set
+--   m              counters;  ctl  what an operator has set: paused, and was:<loanId>, the fingerprints that
+--                  corrections of a loan have replaced
+--   who            failed attempts by applicant
+--   inst           of partition 0: the instances that are alive
+-- A function may touch keys that it is not told by name: all are of the same partition, so of the same slot.
 --
--- A loan is its fingerprint (16 bytes), received_us (8), attempt (4), body; a result is received_us (8),
--- BSON document; numbers are big-endian. See queue/packed.rs.
+-- A loan is its fingerprint (16 bytes), its id's hash (12), received_us (8), attempt (4), body; a result is
+-- received_us (8), BSON document; numbers are big-endian. See queue/packed.rs.
 --
 -- The state in an id key is one letter: q queued or processing, a accepted, f failed, ? being
 -- looked up in MongoDB (then the entry is the look-up's token).
@@ -25,35 +29,38 @@ local FILTER_LOANS = 800000      -- that the first generation takes: about 2 % f
 local FILTER_DOUBLINGS = 6       -- then generations stay at 64 MiB, 51 million loans
 local FILTERS_KEPT = 9           -- the oldest is dropped beyond this
 
+local APPLICANTS_KEPT = 10000    -- with the most failures; the others are forgotten
+local CORRECTIONS_KEPT = 8       -- fingerprints of a loan that corrections have replaced
+
 -- One call of Redis costs more than its arguments. So a batch is read and written by as few calls as can be:
 -- but Lua's stack holds no more than 8,000 arguments, so in steps.
 local STEP = 500
 
--- The three places of an id in a filter, from the 12 hash bytes that the caller computed.
-local function places(hash, generation)
+-- The three places of an id in a filter, from the 12 hash bytes that the caller computed: they start at the byte `from`.
+local function places(bytes, from, generation)
   local bits = FILTER_BITS * 2 ^ math.min(generation, FILTER_DOUBLINGS)
-  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(hash, 1, 12)
+  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(bytes, from, from + 11)
   return (((a1 * 256 + a2) * 256 + a3) * 256 + a4) % bits,
          (((b1 * 256 + b2) * 256 + b3) * 256 + b4) % bits,
          (((c1 * 256 + c2) * 256 + c3) * 256 + c4) % bits
 end
 
--- For each hash, whether its loan may have been recorded. The first bit alone tells nearly all new loans.
-local function may_be_recorded(seen, first, last, hashes)
+-- For each loan of args, from args[2] on, whether it may have been recorded. The first bit alone tells nearly all new loans.
+local function may_be_recorded(seen, first, last, args, count)
   local is_set = {}
   for generation = last, first, -1 do
-    for from = 1, #hashes, STEP do
-      local to = math.min(from + STEP - 1, #hashes)
+    for from = 1, count, STEP do
+      local to = math.min(from + STEP - 1, count)
       local reads = {}
       for n = from, to do
         reads[#reads + 1] = 'GET'
         reads[#reads + 1] = 'u1'
-        reads[#reads + 1] = (places(hashes[n], generation))
+        reads[#reads + 1] = (places(args[2 * n + 1], 17, generation))
       end
       local bits = redis.call('BITFIELD', seen .. generation, unpack(reads))
       for n = from, to do
         if bits[n - from + 1] == 1 and not is_set[n] then
-          local _, b, c = places(hashes[n], generation)
+          local _, b, c = places(args[2 * n + 1], 17, generation)
           is_set[n] = redis.call('GETBIT', seen .. generation, b) == 1 and redis.call('GETBIT', seen .. generation, c) == 1
         end
       end
@@ -72,16 +79,36 @@ local function held_by(keys, at)
   return held
 end
 
--- Calls Redis with the words before, then all of list, in steps; answers the sum of what it answers.
-local function call_with_all(list, ...)
+-- Calls Redis with one to three words, then list[first] to list[last], in steps; answers the sum of what it answers.
+local function call_with_all(list, first, last, word, second, third)
   local sum = 0
-  for from = 1, #list, STEP do
-    local words = {...}
-    for n = from, math.min(from + STEP - 1, #list) do words[#words + 1] = list[n] end
-    local answer = redis.call(unpack(words))
+  for from = first, last, STEP do
+    local to = math.min(from + STEP - 1, last)
+    local answer
+    if third then
+      answer = redis.call(word, second, third, unpack(list, from, to))
+    elseif second then
+      answer = redis.call(word, second, unpack(list, from, to))
+    else
+      answer = redis.call(word, unpack(list, from, to))
+    end
     if type(answer) == 'number' then sum = sum + answer end
   end
   return sum
+end
+
+-- The key of this name in the partition whose counters have the key m.
+local function beside(m, name)
+  return string.sub(m, 1, -2) .. name
+end
+
+-- Whether a correction has replaced content of this fingerprint.
+local function is_replaced(ctl, loan_id, fingerprint)
+  local was = redis.call('HGET', ctl, 'was:' .. loan_id) or ''
+  for at = 1, #was, 16 do
+    if string.sub(was, at, at + 15) == fingerprint then return true end
+  end
+  return false
 end
 
 local function group(key, name)
@@ -104,7 +131,7 @@ local function setup(keys, args)
   return redis.status_reply('OK')
 end
 
--- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan, hash, token.
+-- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan; then, if any had one, for each its token or ''.
 -- Answers {depth, token, outcome...}; an outcome is
 --   1 admitted   0 the same loan again   -1 the same id with other content
 --   2 may be recorded: look the id up in MongoDB, then call again with the token
@@ -117,19 +144,18 @@ local function admit(keys, args)
   local paused = redis.call('HGET', keys[3], 'paused')
   local room = tonumber(args[1]) - depth
   local held = held_by(keys, 5)
-  local hashes = {}
-  for at = 4, #args, 4 do hashes[#hashes + 1] = args[at] end
-  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), hashes)
+  local loans = #keys - 4
+  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), args, loans)
   local reply, write = {depth, ''}, {}
   local admitted, replayed = 0, 0
-  for n = 5, #keys do
-    local at = 2 + (n - 5) * 4
-    local id, loan, token = keys[n], args[at + 1], args[at + 3]
+  for n = 1, loans do
+    local id, loan, token = keys[4 + n], args[2 * n + 1], args[2 * loans + 1 + n] or ''
     local now = held[id]
     local state = now and string.sub(now, 17, 17)
     local outcome
     if state and state ~= '?' then
-      if string.sub(now, 1, 16) == string.sub(loan, 1, 16) then
+      local fingerprint = string.sub(loan, 1, 16)
+      if string.sub(now, 1, 16) == fingerprint or is_replaced(keys[3], args[2 * n], fingerprint) then
         outcome = 0
         replayed = replayed + 1
       else
@@ -139,8 +165,8 @@ local function admit(keys, args)
       outcome = -2
     elseif room <= 0 then
       outcome = -3
-    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n - 4] then
-      local entry = redis.call('XADD', q, '*', 'i', args[at], 'l', loan)
+    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n] then
+      local entry = redis.call('XADD', q, '*', 'i', args[2 * n], 'l', loan)
       held[id] = string.sub(loan, 1, 16) .. 'q' .. entry
       write[#write + 1] = id
       write[#write + 1] = held[id]
@@ -157,7 +183,7 @@ local function admit(keys, args)
     end
     reply[#reply + 1] = outcome
   end
-  call_with_all(write, 'MSET')
+  call_with_all(write, 1, #write, 'MSET')
   if admitted > 0 then redis.call('HINCRBY', m, 'admitted', admitted) end
   if replayed > 0 then redis.call('HINCRBY', m, 'replayed', replayed) end
   return reply
@@ -171,7 +197,8 @@ local function looked_up(keys, args)
   return 1
 end
 
--- KEYS q done flog m failed: id... ; ARGV for each loan: entry, loanId, fingerprint, category ('' accepted), result, loan ('' accepted).
+-- KEYS q done flog m failed: id... ; ARGV for each loan: entry, loanId, fingerprint, category ('' accepted), result, loan ('' accepted);
+-- then pairs: the number of a failed loan, its applicant.
 -- Only the first commit of a delivered loan has an effect: its id key still names the queue's entry, to it alone.
 -- Answers 1 (committed) or 0 (another was first) for each.
 local function commit(keys, args)
@@ -200,36 +227,49 @@ local function commit(keys, args)
       reply[#reply + 1] = 0
     end
   end
-  call_with_all(write, 'MSET')
-  call_with_all(entries, 'XACK', q, 'w')
-  call_with_all(entries, 'XDEL', q)
+  call_with_all(write, 1, #write, 'MSET')
+  call_with_all(entries, 1, #entries, 'XACK', q, 'w')
+  call_with_all(entries, 1, #entries, 'XDEL', q)
   for counter, count in pairs(won) do redis.call('HINCRBY', m, counter, count) end
+  local told = #args - (#keys - 5) * 6
+  if told > 0 then
+    local who = beside(m, 'who')
+    for at = #args - told + 1, #args, 2 do
+      if reply[tonumber(args[at])] == 1 then redis.call('ZINCRBY', who, 1, args[at + 1]) end
+    end
+    local excess = redis.call('ZCARD', who) - APPLICANTS_KEPT
+    if excess > 0 then redis.call('ZREMRANGEBYRANK', who, 0, excess - 1) end
+  end
   if lost > 0 then redis.call('HINCRBY', m, 'lost_commit_races', lost) end
   return reply
 end
 
--- KEYS done m seen: id... ; ARGV duplicates, then for each record: entry, hash. MongoDB has confirmed these loans.
+-- KEYS done m seen: id... ; ARGV duplicates, then the entry of each record, then the hash of each. MongoDB has confirmed these loans.
 local function recorded(keys, args)
   local done, m, seen = keys[1], keys[2], keys[3]
-  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans')
+  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans', 'corrected')
   if not counters[2] then return forgotten() end
   local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
-  local entries, ids, bits = {}, {}, {}
-  for n = 4, #keys do
-    local at = 2 + (n - 4) * 2
-    entries[#entries + 1] = args[at]
-    ids[#ids + 1] = keys[n]
-    for _, place in ipairs({places(args[at + 1], last)}) do
-      bits[#bits + 1] = 'SET'
-      bits[#bits + 1] = 'u1'
-      bits[#bits + 1] = place
-      bits[#bits + 1] = 1
-    end
+  local len = #keys - 3
+  local bits, at = {}, 0
+  for n = 1, len do
+    local a, b, c = places(args[1 + len + n], 1, last)
+    bits[at + 1], bits[at + 2], bits[at + 3], bits[at + 4] = 'SET', 'u1', a, '1'
+    bits[at + 5], bits[at + 6], bits[at + 7], bits[at + 8] = 'SET', 'u1', b, '1'
+    bits[at + 9], bits[at + 10], bits[at + 11], bits[at + 12] = 'SET', 'u1', c, '1'
+    at = at + 12
   end
-  call_with_all(bits, 'BITFIELD', seen .. last)
-  call_with_all(ids, 'DEL')
-  local count = call_with_all(entries, 'XACK', done, 'm')
-  call_with_all(entries, 'XDEL', done)
+  -- Bits before the id is freed: there is no instant at which neither knows the loan.
+  call_with_all(bits, 1, at, 'BITFIELD', seen .. last)
+  call_with_all(keys, 4, #keys, 'DEL')
+  if counters[4] then
+    -- From here on MongoDB answers for replaced content: it holds the failure.
+    local replaced, start = {}, #beside(m, 'id:') + 1
+    for n = 1, len do replaced[n] = 'was:' .. string.sub(keys[3 + n], start) end
+    call_with_all(replaced, 1, len, 'HDEL', beside(m, 'ctl'))
+  end
+  local count = call_with_all(args, 2, 1 + len, 'XACK', done, 'm')
+  call_with_all(args, 2, 1 + len, 'XDEL', done)
   if count > 0 then redis.call('HINCRBY', m, 'recorded_loans', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', m, 'duplicate_keys', args[1]) end
   loans = loans + count
@@ -249,10 +289,8 @@ end
 
 -- KEYS flog m ; ARGV duplicates, entry... . MongoDB has confirmed these failures.
 local function logged(keys, args)
-  local entries = {}
-  for n = 2, #args do entries[#entries + 1] = args[n] end
-  local count = call_with_all(entries, 'XACK', keys[1], 'm')
-  call_with_all(entries, 'XDEL', keys[1])
+  local count = call_with_all(args, 2, #args, 'XACK', keys[1], 'm')
+  call_with_all(args, 2, #args, 'XDEL', keys[1])
   if count > 0 then redis.call('HINCRBY', keys[2], 'recorded_failures', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', keys[2], 'duplicate_keys', args[1]) end
   return count
@@ -290,8 +328,107 @@ local function tidy(keys, args)
   return dropped
 end
 
--- No allow-oom: new loans are refused when Redis is full ...
+-- Queues a failed loan again, as its next attempt: what failed:<cat> held of it, or a correction's fingerprint and body.
+local function queue_again(q, id, loan_id, loan, fingerprint, body)
+  local attempt = struct.unpack('>I4', string.sub(loan, 37, 40)) + 1
+  fingerprint = fingerprint or string.sub(loan, 1, 16)
+  body = body or string.sub(loan, 41)
+  local again = fingerprint .. string.sub(loan, 17, 36) .. struct.pack('>I4', attempt) .. body
+  redis.call('SET', id, fingerprint .. 'q' .. redis.call('XADD', q, '*', 'i', loan_id, 'l', again))
+end
+
+-- An entry's fields i and l.
+local function id_and_loan(fields)
+  local fact = {}
+  for n = 1, #fields, 2 do fact[fields[n]] = fields[n + 1] end
+  return fact.i, fact.l
+end
+
+-- KEYS q m failed: ; ARGV category, from, upto, count. Queues the loans again that failed for this, oldest first.
+-- Answers {queued again, skipped, the last entry looked at ('' none)}. Of two calls at once one finds the entry, the other does not.
+local function requeue(keys, args)
+  local q, m, stream = keys[1], keys[2], keys[3] .. args[1]
+  local ids, moved, skipped, last = beside(m, 'id:'), {}, 0, ''
+  for _, entry in ipairs(redis.call('XRANGE', stream, args[2], args[3], 'COUNT', args[4])) do
+    last = entry[1]
+    local loan_id, loan = id_and_loan(entry[2])
+    if redis.call('GET', ids .. loan_id) == string.sub(loan, 1, 16) .. 'f' .. args[1] .. ':' .. last then
+      queue_again(q, ids .. loan_id, loan_id, loan)
+      moved[#moved + 1] = last
+    else
+      skipped = skipped + 1
+    end
+  end
+  call_with_all(moved, 1, #moved, 'XDEL', stream)
+  if #moved > 0 then redis.call('HINCRBY', m, 'retried', #moved) end
+  return {#moved, skipped, last}
+end
+
+-- KEYS q m failed: id... ; ARGV fingerprint and body of a correction ('' none), loanId... . Queues those of these loans again that have failed.
+-- Answers {queued again, skipped}.
+local function requeue_ids(keys, args)
+  local q, m = keys[1], keys[2]
+  local fingerprint, body = args[1], args[2]
+  if fingerprint == '' then fingerprint, body = nil, nil end
+  local moved, skipped = 0, 0
+  for n = 4, #keys do
+    local id, loan_id = keys[n], args[n - 1]
+    local category, entry = string.match(string.sub(redis.call('GET', id) or '', 17), '^f([^:]*):(.*)$')
+    local found = category and redis.call('XRANGE', keys[3] .. category, entry, entry) or {}
+    if #found == 1 then
+      local _, loan = id_and_loan(found[1][2])
+      local replaced = string.sub(loan, 1, 16)
+      if fingerprint and fingerprint ~= replaced then
+        -- A client that repeats what it sent once is still answered that the loan is known.
+        local ctl, field = beside(m, 'ctl'), 'was:' .. loan_id
+        local was = (redis.call('HGET', ctl, field) or '') .. replaced
+        redis.call('HSET', ctl, field, string.sub(was, -16 * CORRECTIONS_KEPT))
+        redis.call('HINCRBY', m, 'corrected', 1)
+      end
+      queue_again(q, id, loan_id, loan, fingerprint, body)
+      redis.call('XDEL', keys[3] .. category, entry)
+      moved = moved + 1
+    else
+      skipped = skipped + 1
+    end
+  end
+  if moved > 0 then redis.call('HINCRBY', m, 'retried', moved) end
+  return {moved, skipped}
+end
+
+-- KEYS ctl ; ARGV 'pause' or 'resume', now in ms. Answers 1 if that changed anything.
+local function control(keys, args)
+  if args[1] == 'pause' then return redis.call('HSETNX', keys[1], 'paused', args[2]) end
+  return redis.call('HDEL', keys[1], 'paused')
+end
+
+-- KEYS inst ; ARGV instance, workers, workers_max, kept_ms (0: it is leaving). Answers {instances, workers, workers_max} of all
+-- that were heard of within that time, by the clock of Redis.
+local function beat(keys, args)
+  local time = redis.call('TIME')
+  local now, kept = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(args[4])
+  if kept == 0 then
+    redis.call('HDEL', keys[1], args[1])
+    return {0, 0, 0}
+  end
+  redis.call('HSET', keys[1], args[1], string.format('%d %s %s', now, args[2], args[3]))
+  local sum = {0, 0, 0}
+  local all = redis.call('HGETALL', keys[1])
+  for n = 1, #all, 2 do
+    local at, workers, most = string.match(all[n + 1], '^(%d+) (%d+) (%d+)$')
+    if at and now - at <= kept then
+      sum[1], sum[2], sum[3] = sum[1] + 1, sum[2] + workers, sum[3] + most
+    else
+      redis.call('HDEL', keys[1], all[n])
+    end
+  end
+  return sum
+end
+
+-- No allow-oom: what adds to the queue is refused when Redis is full ...
 redis.register_function{function_name = 'sluice1_admit', callback = admit}
+redis.register_function{function_name = 'sluice1_requeue', callback = requeue}
+redis.register_function{function_name = 'sluice1_requeue_ids', callback = requeue_ids}
 -- ... and all that drains goes on, on a new connection too.
 redis.register_function{function_name = 'sluice1_setup', callback = setup, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_looked_up', callback = looked_up, flags = {'allow-oom'}}
@@ -300,3 +437,5 @@ redis.register_function{function_name = 'sluice1_recorded', callback = recorded,
 redis.register_function{function_name = 'sluice1_logged', callback = logged, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_reap', callback = reap, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice1_tidy', callback = tidy, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_control', callback = control, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice1_beat', callback = beat, flags = {'allow-oom'}}

@@ -23,7 +23,7 @@ pub struct Unrecorded {
     entry: String,
     /// The loan's id.
     pub loan_id: String,
-    /// When its body was whole, in microseconds since the Unix epoch.
+    /// When its body was whole, in microseconds since the Unix epoch; 0 after a retry.
     pub received_us: u64,
     /// The BSON document to record.
     pub document: Vec<u8>,
@@ -102,8 +102,10 @@ impl Link {
                 }
                 call.arg(duplicates);
                 for result in results {
-                    call.arg(&result.entry)
-                        .arg(&filter_hash(&result.loan_id)[..]);
+                    call.arg(&result.entry);
+                }
+                for result in results {
+                    call.arg(&filter_hash(&result.loan_id)[..]);
                 }
                 call
             }

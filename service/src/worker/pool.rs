@@ -75,6 +75,7 @@ impl Pool {
                     "workers"
                 );
                 self.metrics.tell(EventKind::Scale {
+                    instance: self.instance.clone(),
                     from: wanted,
                     to: step.workers,
                     reason: step.reason,

@@ -35,10 +35,13 @@ pub fn quick() -> Vec<String> {
         .to_vec()
 }
 
+pub const ADMIN_TOKEN: &str = "token-of-the-tests";
+
 pub fn service_options(arguments: Vec<String>) -> ServiceOptions {
     ServiceOptions {
         binary: Some(env!("CARGO_BIN_EXE_service").into()),
         arguments,
+        environment: vec![("SLUICE_ADMIN_TOKEN".into(), ADMIN_TOKEN.into())],
         ..ServiceOptions::default()
     }
 }
@@ -110,6 +113,38 @@ pub async fn post(address: SocketAddr, loan: &Value) -> Answer {
     http::post(address, REQUEST, loan.to_string())
         .await
         .expect("the service answers")
+}
+
+/// A call with the administrator's token.
+pub async fn admin(address: SocketAddr, method: &str, path: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let headers = [
+        ("Authorization", &*bearer),
+        ("Content-Type", "application/json"),
+    ];
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    http::request(address, method, path, &headers, body.as_bytes())
+        .await
+        .expect("the service answers")
+}
+
+#[track_caller]
+pub fn assert_problem(answer: &Answer, status: u16, error_type: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    let problem = body(answer);
+    assert_eq!(problem["status"], status, "{answer:?}");
+    assert_eq!(problem["errorType"], error_type, "{answer:?}");
+    for key in ["type", "title", "detail"] {
+        assert!(problem[key].is_string(), "{key} of {answer:?}");
+    }
 }
 
 pub fn body(answer: &Answer) -> Value {

@@ -46,8 +46,8 @@ async function call<T>(path: string, { method = 'GET', token, body, signal }: Ca
 
 async function problemOf(response: Response): Promise<ApiError> {
   try {
-    const problem = (await response.json()) as ProblemBody;
-    return new ApiError(response.status, problem.errorType ?? 'unknown', sentence(problem.detail ?? problem.title));
+    const problem = (await response.json()) as Partial<ProblemBody>;
+    return new ApiError(response.status, problem.errorType ?? 'unknown', sentence(problem.detail ?? problem.title ?? `The service answered ${response.status}`));
   } catch {
     return new ApiError(response.status, 'unknown', `The service answered ${response.status}.`);
   }

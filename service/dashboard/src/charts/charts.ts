@@ -153,18 +153,19 @@ export class Charts {
     };
   }
 
-  /** Moves the cursor by rows, for the keyboard; answers what stands there, in words. */
-  step(name: ChartName, rows: number): string {
+  /** Moves the cursor by rows, for the keyboard; answers when that row is of, in seconds, and what stands there, in words. */
+  step(name: ChartName, rows: number): { at: number; text: string } {
     const { series } = this.live;
-    if (series.length === 0) return 'No data yet.';
+    if (series.length === 0) return { at: 0, text: 'No data yet.' };
     const [from, to] = this.range;
     const start = series.nearest(this.hoverAt ?? to);
     const first = lowerBound(series.times, from);
     const index = Math.min(series.length - 1, Math.max(first, this.hoverAt === null ? start : start + rows));
-    this.hoverAt = series.times[index] ?? to;
+    const at = series.times[index] ?? to;
+    this.hoverAt = at;
     this.isHoverByKey = true;
     this.isForced = true;
-    return this.describe(name, index);
+    return { at, text: this.describe(name, index) };
   }
 
   leave(): void {

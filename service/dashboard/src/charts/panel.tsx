@@ -106,7 +106,7 @@ function Toolbar() {
 
 function Chart({ name, isEmpty, hasRun }: { name: ChartName; isEmpty: boolean; hasRun: boolean }) {
   const box = useRef<HTMLDivElement>(null);
-  const [spoken, setSpoken] = useState('');
+  const [spoken, setSpoken] = useState({ at: 0, text: '' });
   const { title, unit, height, grow } = TITLES[name];
   useEffect(() => (box.current === null ? undefined : charts.mount(name, box.current)), [name, hasRun]);
 
@@ -161,8 +161,8 @@ function Chart({ name, isEmpty, hasRun }: { name: ChartName; isEmpty: boolean; h
         />
         {isEmpty && <div className="absolute inset-0 grid place-items-center text-muted">Waiting for data</div>}
       </div>
-      <div role="status" className="sr-only">
-        {spoken}
+      <div role="status" className="sr-only" data-at={spoken.at}>
+        {spoken.text}
       </div>
     </div>
   );

@@ -23,7 +23,7 @@ export function Confirm({ title, children, action, kind = 'primary', onConfirm, 
     <Dialog title={title} onClose={onClose}>
       <div className="text-muted">{children}</div>
       <div className="mt-5 flex justify-end gap-2">
-        <Button autoFocus onClick={onClose}>
+        <Button data-focus="" onClick={onClose}>
           Cancel
         </Button>
         <Button kind={kind} reason={isBusy ? 'Working …' : null} onClick={() => void confirm()}>

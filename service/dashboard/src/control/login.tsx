@@ -47,7 +47,7 @@ function LoginDialog({ onClose }: { onClose: () => void }) {
           className="field mt-1.5 w-full font-mono"
           type="password"
           autoComplete="off"
-          autoFocus
+          data-focus=""
           value={token}
           aria-describedby="token-help"
           aria-invalid={message !== null}

@@ -1,7 +1,5 @@
 // The error log's filters and their form in the page's address.
 
-import type { Failure } from '../api/types';
-
 export interface Filters {
   loanId: string;
   errorType: string;
@@ -51,7 +49,7 @@ export function instantMs(text: string): number {
 }
 
 /** Whether a live failure belongs into the filtered log. */
-export function matches(filters: Filters, failure: Pick<Failure, 'loanId' | 'errorType'>, atMs: number): boolean {
+export function matches(filters: Filters, failure: { loanId: string; errorType: string }, atMs: number): boolean {
   return (
     (filters.loanId === '' || failure.loanId === filters.loanId) &&
     (filters.errorType === '' || failure.errorType === filters.errorType) &&

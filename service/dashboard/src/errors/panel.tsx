@@ -117,6 +117,7 @@ export function ErrorsPanel() {
         <div className="flex min-h-0 min-w-0 flex-col">
           <FilterBar filters={filters} onChange={change} />
           <div
+            aria-busy={log.phase === 'loading'}
             className="relative mt-3 min-h-0 min-w-0 3xl:flex-1 3xl:overflow-y-auto"
             onPointerEnter={(event) => event.pointerType === 'mouse' && setRead(true)}
             onPointerLeave={() => setRead(false)}

@@ -24,7 +24,7 @@ export function LogTable({ log, isFiltered, onToggle, onChanged }: Props) {
     );
   }
   return (
-    <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`} aria-busy={phase === 'loading'}>
+    <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`}>
       <div className="hidden grid-cols-[1rem_4.5rem_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)] gap-3 border-b border-line px-2 pb-1 text-xs text-muted @xl:grid" aria-hidden="true">
         <span />
         <span>Time</span>

@@ -79,7 +79,8 @@ export function withBatch(state: LiveState, batch: Batch, nowMs: number): LiveSt
 
 /** What tells one build of the service from another. */
 export function buildOf(snapshot: Snapshot): string {
-  return `${snapshot.version} ${snapshot.gitCommit}`;
+  const commit = snapshot.gitCommit === 'unknown' ? '' : ` ${snapshot.gitCommit.slice(0, 9)}`;
+  return snapshot.version + commit;
 }
 
 /** Snapshots arrive late, never early: the largest difference is the best, and it may slip slowly. */

@@ -4,8 +4,20 @@ import type { Failure, LoanState } from '../api/types';
 
 /** The loan as it was sent, where the service tells it; else its fields as far as the failure names them. */
 export function draftOf(loan: LoanState, attempts: readonly Failure[]): string {
-  const known = loan.loan ?? skeleton(loan.loanId, attempts[0]);
-  return JSON.stringify(known, null, 2);
+  return loan.body == null ? pretty(skeleton(loan.loanId, attempts[0])) : indented(loan.body);
+}
+
+/** A body that is JSON, easier to read; anything else as it is. */
+function indented(body: string): string {
+  try {
+    return pretty(JSON.parse(body));
+  } catch {
+    return body;
+  }
+}
+
+function pretty(value: unknown): string {
+  return JSON.stringify(value, null, 2);
 }
 
 function skeleton(loanId: string, failure: Failure | undefined): Record<string, unknown> {

@@ -118,7 +118,7 @@ function StatusChip({ status }: { status: string }) {
 
 /** Each step with its time and how long after the one before it came. */
 function Steps({ loan }: { loan: LoanState }) {
-  const steps = loan.steps ?? [];
+  const { steps } = loan;
   if (steps.length === 0) return null;
   return (
     <Part title="Steps">

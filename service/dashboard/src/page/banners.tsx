@@ -14,7 +14,7 @@ export function Banners() {
   const session = useSession();
   const isLost = connection.phase === 'waiting' || connection.phase === 'stale' || (connection.phase === 'connecting' && connection.failures > 0);
   const pausedAt = events.findLast((event) => event.kind === 'pause' || event.kind === 'resume');
-  const isDurable = snapshot === null || (snapshot.redis.durable ?? (snapshot.redis.appendfsync === 'always' || snapshot.redis.appendfsync === ''));
+  const isDurable = snapshot === null || snapshot.redis.durable || snapshot.redis.appendfsync === '';
   const loginMessage = session.phase === 'anonymous' ? session.message : null;
   return (
     <div className="empty:hidden" role="region" aria-label="Notices" aria-live="polite">

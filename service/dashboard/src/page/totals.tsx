@@ -26,7 +26,7 @@ function Tiles({ snapshot }: { snapshot: Snapshot }) {
   const failed = sum(Object.values(counters.failed));
   const recorded = counters.recordedLoans + counters.recordedFailures;
   const rejected = sum(Object.values(counters.rejected));
-  const oldest = gauges.oldestWaitingMs ?? 0;
+  const oldest = gauges.oldestWaitingMs;
   return (
     <>
       <Tile name="ingested" label="Ingested" wide swatch="bg-ingested" value={rate(rates.admitted)} unit="/s">
@@ -44,7 +44,7 @@ function Tiles({ snapshot }: { snapshot: Snapshot }) {
         {oldest > 0 && gauges.queueDepth > 0 ? `oldest waits ${duration(oldest / 1000)}` : gauges.inFlight > 0 ? `${count(gauges.inFlight)} in work` : 'none waits'}
       </Tile>
       <Tile name="workers" label="Workers" swatch="bg-workers" value={count(gauges.workers)} unit={`of ${count(gauges.workersMax)}`}>
-        on {plural(gauges.instances ?? 1, 'instance')}
+        on {plural(Math.max(1, gauges.instances), 'instance')}
       </Tile>
       <Tile name="accepted" label="Accepted" value={count(counters.accepted)}>
         {counters.retried > 0 ? `${count(counters.retried)} retried` : `${share(counters.accepted, counters.processed)} of processed`}

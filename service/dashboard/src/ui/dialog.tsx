@@ -9,6 +9,8 @@ export function Dialog({ title, onClose, children, wide = false }: { title: stri
     const opener = document.activeElement;
     const element = dialog.current;
     element?.showModal();
+    // Else the browser takes the first, which closes the dialog.
+    element?.querySelector<HTMLElement>('[data-focus]')?.focus();
     return () => {
       element?.close();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();

@@ -1,0 +1,1934 @@
+// Made from /openapi.json by `npm run types`, which the service makes from its Rust types. Do not edit.
+
+export interface paths {
+    "/api/control": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Is ingestion paused?
+         * @description For every instance.
+         */
+        get: operations["getApiControl"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause ingestion
+         * @description For every instance at once, through a restart of anything. New loans are answered 503; what was admitted goes on being processed.
+         */
+        post: operations["postApiControlPause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume ingestion
+         * @description For every instance at once.
+         */
+        post: operations["postApiControlResume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The failed attempts
+         * @description Newest first. What `nextCursor` leads to is older, so pages have neither gaps nor repeats while new failures come.
+         */
+        get: operations["getApiErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The last half hour
+         * @description A point a second, and what happened meanwhile. The latencies are of this instance.
+         */
+        get: operations["getApiHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/loans/{loanId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where a loan is
+         * @description With the steps of its way, the attempts that failed, and its result once it is accepted.
+         */
+        get: operations["getApiLoansLoanId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/loans/request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a loan
+         * @description 202 once the loan is durable in the queue. The same loan again is answered 202 with `replayed: true` and counted once, so a client that heard nothing, or 503, sends the same loan again. A loan that breaks rules is taken too, and fails later: see `/api/errors`.
+         */
+        post: operations["postApiLoansRequest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/loans/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Queue failed loans again
+         * @description All of them, those of a category, or those of some ids, the oldest first. Each becomes a new attempt in the same history. With `correction` one loan gets other content; a client that repeats the content it sent first is still answered `replayed: true`. A loan that fails again during the call is not taken twice. Of two calls at once each loan is taken by one.
+         */
+        patch: operations["patchApiLoansRetry"];
+        trace?: never;
+    };
+    "/api/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The live snapshot
+         * @description The same object that `/ws` sends.
+         */
+        get: operations["getApiMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell where a load run is
+         * @description Every dashboard of every instance shows it.
+         */
+        post: operations["postApiRuns"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Is this the administrator's token?
+         * @description 200 if it is.
+         */
+        get: operations["getApiSession"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Liveness
+         * @description 200 while the process runs.
+         */
+        get: operations["getHealthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The figures for Prometheus
+         * @description OpenMetrics.
+         */
+        get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * This description
+         * @description OpenAPI 3.1.
+         */
+        get: operations["getOpenapiJson"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Readiness
+         * @description 200 while Redis and MongoDB answer and this instance is not stopping.
+         */
+        get: operations["getReadyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow what happens
+         * @description A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. A page of another origin is refused.
+         */
+        get: operations["getWs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description One applicant's failures. */
+        ApplicantCount: {
+            /** @description The applicant's e-mail address. */
+            applicant: string;
+            /**
+             * Format: int64
+             * @description Failed attempts.
+             */
+            count: number;
+        };
+        /** @description Who asks for a loan. */
+        ApplicantRequest: {
+            /**
+             * Format: int32
+             * @description Age in years.
+             * @example 67
+             */
+            ageYears?: number | null;
+            /**
+             * Format: double
+             * @description Yearly income, at most two decimals.
+             * @example 42000
+             */
+            annualIncome?: number | null;
+            /**
+             * @description E-mail address.
+             * @example elke@example.org
+             */
+            email: string;
+            /**
+             * @description Full name.
+             * @example Elke Hartmann
+             */
+            name: string;
+            /**
+             * @description Telephone number.
+             * @example +49 30 1234567
+             */
+            phone?: string | null;
+        };
+        /** @description Who asked for an accepted loan. */
+        ApplicantResult: {
+            /**
+             * Format: int32
+             * @description Age in years.
+             */
+            ageYears?: number | null;
+            /**
+             * Format: int64
+             * @description Yearly income.
+             */
+            annualIncomeMinor?: number | null;
+            /** @description E-mail address. */
+            email: string;
+            /** @description Full name. */
+            name: string;
+            /** @description Telephone number. */
+            phone?: string | null;
+        };
+        /** @description What an operator has set, for every instance. */
+        Control: {
+            /** @description Whether new loans are refused. What was admitted goes on being processed. */
+            paused: boolean;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            pausedAt?: string | null;
+        };
+        /** @description Sums that only grow. */
+        Counters: {
+            /**
+             * Format: int64
+             * @description Loans that passed validation.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description Loans put in the queue, each once.
+             */
+            admitted: number;
+            /**
+             * Format: int64
+             * @description Records that MongoDB already held.
+             */
+            duplicateKeys: number;
+            /** @description Loans that failed, by category. */
+            failed: {
+                [key: string]: number;
+            };
+            /**
+             * @description The applicants with the most failures, most first, at most 20. Among more than 10,000
+             *     applicants with failures, the rarest are forgotten: then a count may be too low.
+             */
+            failedByApplicant: components["schemas"]["ApplicantCount"][];
+            /**
+             * Format: int64
+             * @description Commits that came second for their loan and were dropped.
+             */
+            lostCommitRaces: number;
+            /**
+             * Format: int64
+             * @description Loans that a worker decided: `accepted` plus all of `failed`.
+             */
+            processed: number;
+            /**
+             * Format: int64
+             * @description Loan requests that reached this instance with a whole head.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Failures that MongoDB has confirmed.
+             */
+            recordedFailures: number;
+            /**
+             * Format: int64
+             * @description Accepted loans that MongoDB has confirmed.
+             */
+            recordedLoans: number;
+            /**
+             * Format: int64
+             * @description Loans taken over from a worker that went silent.
+             */
+            redelivered: number;
+            /** @description Requests that this instance refused, by `errorType`. */
+            rejected: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Requests that repeated a known loan.
+             */
+            replayed: number;
+            /**
+             * Format: int64
+             * @description Failed loans that were queued again.
+             */
+            retried: number;
+        };
+        /** @description Failed attempts, newest first. */
+        ErrorPage: {
+            /** @description The failed attempts. */
+            errors: components["schemas"]["FailedAttempt"][];
+            /** @description Asks for what is older, as `cursor`; `null` at the end. */
+            nextCursor: string | null;
+        };
+        /**
+         * @description Why a loan failed.
+         * @enum {string}
+         */
+        ErrorType: "missing_field" | "wrong_type" | "out_of_range" | "invalid_format" | "poison";
+        /** @description Something that happened, told as it happens. */
+        Event: components["schemas"]["EventKind"] & {
+            /**
+             * Format: int64
+             * @description When, in milliseconds since the Unix epoch.
+             */
+            atMs: number;
+        };
+        /** @description The kinds of [`Event`]. */
+        EventKind: {
+            /**
+             * Format: int64
+             * @description Workers before.
+             */
+            from: number;
+            /** @description The instance. */
+            instance: string;
+            /** @enum {string} */
+            kind: "scale";
+            /** @description Why, in words. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Workers after.
+             */
+            to: number;
+        } | {
+            /** @description The applicant's e-mail address, as far as it could be read. */
+            applicant?: string | null;
+            /**
+             * Format: int32
+             * @description Which attempt, 1 first.
+             */
+            attempt: number;
+            /** @description Its category. */
+            errorType: string;
+            /** @enum {string} */
+            kind: "failure";
+            /** @description Its id. */
+            loanId: string;
+        } | {
+            /** @enum {string} */
+            kind: "pause";
+        } | {
+            /** @enum {string} */
+            kind: "resume";
+        } | {
+            /** @enum {string} */
+            kind: "retry";
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            requeued: number;
+        } | {
+            /** @enum {string} */
+            kind: "run";
+            /** @description What the marker marks. */
+            marker: components["schemas"]["RunMarkerKind"];
+            /** @description The phase's or the fault's name. */
+            name?: string | null;
+            responseUs?: null | components["schemas"]["Percentiles"];
+            /** @description Names the run. */
+            runId: string;
+            /** @description The scenario's name. */
+            scenario: string;
+            /** @description The verdict, at the end. */
+            verdict?: string | null;
+        };
+        /** @description One failed attempt of a loan. */
+        FailedAttempt: {
+            /** @description The applicant's address, as far as it could be read. */
+            applicantEmail?: string | null;
+            /**
+             * Format: int32
+             * @description Which attempt, 1 first.
+             */
+            attempt: number;
+            /** @description The first by rank of the faults' categories. */
+            errorType: components["schemas"]["ErrorType"];
+            /**
+             * Format: date-time
+             * @description When a worker decided it.
+             */
+            failedAt: string;
+            /** @description Every fault. */
+            faults: components["schemas"]["FaultView"][];
+            /** @description The loan's id. */
+            loanId: string;
+            /**
+             * Format: date-time
+             * @description When the loan's body had come in whole.
+             */
+            receivedAt: string;
+        };
+        /** @description One broken rule. */
+        FaultView: {
+            /** @description Of what kind. */
+            errorType: components["schemas"]["ErrorType"];
+            /** @description Which field, such as `applicant.email`. */
+            field: string;
+            /** @description The rule, in words. */
+            rule: string;
+            /** @description The value that broke it, shortened; empty where there is none. */
+            value: string;
+        };
+        /** @description Values at one instant. */
+        Gauges: {
+            /**
+             * Format: int64
+             * @description Open HTTP connections of this instance.
+             */
+            connections: number;
+            /**
+             * Format: int64
+             * @description Failed loans kept for a retry.
+             */
+            failedWaiting: number;
+            /**
+             * Format: int64
+             * @description Loans that a worker holds.
+             */
+            inFlight: number;
+            /**
+             * Format: int64
+             * @description Instances that are alive, whatever their roles.
+             */
+            instances: number;
+            /**
+             * Format: int64
+             * @description Age of the oldest loan that no worker has decided, in milliseconds; 0 if there is none.
+             */
+            oldestWaitingMs: number;
+            /** @description Whether ingestion is paused, for every instance. */
+            paused: boolean;
+            /**
+             * Format: int64
+             * @description Loans that wait for a worker.
+             */
+            queueDepth: number;
+            /**
+             * Format: int64
+             * @description Results that MongoDB has not confirmed yet.
+             */
+            unrecorded: number;
+            /**
+             * Format: int64
+             * @description WebSocket clients of this instance.
+             */
+            webSocketClients: number;
+            /**
+             * Format: int64
+             * @description Workers of all instances.
+             */
+            workers: number;
+            /**
+             * Format: int64
+             * @description Workers of this instance.
+             */
+            workersHere: number;
+            /**
+             * Format: int64
+             * @description The most workers that all instances together may run.
+             */
+            workersMax: number;
+        };
+        /** @description A state in one word. */
+        Health: {
+            /** @description `up` or `ready`. */
+            status: string;
+        };
+        /** @description What `GET /api/history` answers, oldest first. */
+        History: {
+            /** @description What happened meanwhile, but for failures: those are in `/api/errors`. */
+            events: components["schemas"]["Event"][];
+            /** @description A point a second. */
+            points: components["schemas"]["Point"][];
+        };
+        /** @description The latency of each step, in microseconds. */
+        Latencies: {
+            /** @description From the whole body to Redis's confirmation. */
+            admit: components["schemas"]["Percentiles"];
+            /** @description From the end of processing to Redis's confirmation of the commit, per batch. */
+            commit: components["schemas"]["Percentiles"];
+            /** @description From the whole body to MongoDB's confirmation. */
+            endToEnd: components["schemas"]["Percentiles"];
+            /** @description Validation and enrichment of one batch. */
+            process: components["schemas"]["Percentiles"];
+            /** @description From the whole body to a worker's claim. */
+            queueWait: components["schemas"]["Percentiles"];
+            /** @description One batch's write to MongoDB, until it is confirmed. */
+            record: components["schemas"]["Percentiles"];
+        };
+        /**
+         * @description A loan as a client asks for it. The door checks only that it is an object with a good `loanId`;
+         *     a worker checks the rest.
+         */
+        LoanRequest: {
+            /**
+             * Format: double
+             * @description Above 0, at most two decimals.
+             * @example 1169
+             */
+            amount: number;
+            /** @description Who asks. */
+            applicant: components["schemas"]["ApplicantRequest"];
+            /**
+             * Format: int32
+             * @description The applicant's score.
+             * @example 712
+             */
+            creditScore: number;
+            /**
+             * @description An ISO 4217 code, in use or historic; `INR` if there is none.
+             * @example DEM
+             */
+            currency?: string | null;
+            /**
+             * @description The client's own id of the loan.
+             * @example GC-000001
+             */
+            loanId: string;
+            /**
+             * @description What it is for.
+             * @example radio/television
+             */
+            purpose: string;
+            /**
+             * Format: int32
+             * @description How many months it runs.
+             * @example 6
+             */
+            termMonths: number;
+        };
+        /** @description What an accepted loan became. Money is in hundredths of the currency's unit. */
+        LoanResult: {
+            /**
+             * Format: int64
+             * @description The amount.
+             */
+            amountMinor: number;
+            /**
+             * Format: int32
+             * @description The yearly rate of the band.
+             */
+            annualRateBasisPoints: number;
+            /** @description Who asks. */
+            applicant: components["schemas"]["ApplicantResult"];
+            /**
+             * Format: int32
+             * @description Which attempt was accepted, 1 first.
+             */
+            attempt: number;
+            /**
+             * Format: int32
+             * @description The applicant's score.
+             */
+            creditScore: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /**
+             * Format: int64
+             * @description A year's instalments against a year's income, where that is known.
+             */
+            debtToIncomeBasisPoints?: number | null;
+            /** @description `approve`, `refer` or `decline`. */
+            decision: string;
+            /** @description Stands for the loan's content. */
+            fingerprint: string;
+            /**
+             * Format: int64
+             * @description The monthly instalment.
+             */
+            monthlyInstalmentMinor: number;
+            /**
+             * Format: date-time
+             * @description When a worker decided it.
+             */
+            processedAt: string;
+            /** @description What it is for. */
+            purpose: string;
+            /**
+             * Format: date-time
+             * @description When the loan's body had come in whole.
+             */
+            receivedAt: string;
+            /** @description The risk band. */
+            riskBand: string;
+            /**
+             * Format: int32
+             * @description How many months it runs.
+             */
+            termMonths: number;
+        };
+        /**
+         * @description Where a loan is.
+         * @enum {string}
+         */
+        LoanStatus: "queued" | "processing" | "accepted" | "failed" | "recorded";
+        /** @description One loan: where it is, how it came there, and what became of it. */
+        LoanView: {
+            /** @description The attempts that failed, newest first. */
+            attempts: components["schemas"]["FailedAttempt"][];
+            /** @description The content of a failed loan as it was sent, for an administrator alone. */
+            body?: string | null;
+            /** @description The loan's id. */
+            loanId: string;
+            /**
+             * Format: date-time
+             * @description When its body had come in whole.
+             */
+            receivedAt?: string | null;
+            result?: null | components["schemas"]["LoanResult"];
+            /** @description Where it is now. */
+            status: components["schemas"]["LoanStatus"];
+            /** @description The steps of the attempt that is under way or was the last, oldest first. */
+            steps: components["schemas"]["Step"][];
+        };
+        /** @description One WebSocket message. */
+        Message: {
+            /** @description The points. */
+            points: components["schemas"]["Point"][];
+            /** @enum {string} */
+            type: "history";
+        } | {
+            /** @description The snapshot. */
+            snapshot: components["schemas"]["Snapshot"];
+            /** @enum {string} */
+            type: "snapshot";
+        } | {
+            /** @description The event. */
+            event: components["schemas"]["Event"];
+            /** @enum {string} */
+            type: "event";
+        };
+        /** @description MongoDB as the service sees it. */
+        MongoState: {
+            /** @description Whether it answered last. */
+            up: boolean;
+            /** @description Its version. */
+            version: string;
+        };
+        /** @description Percentiles of one latency, in microseconds. All zero while `count` is zero. */
+        Percentiles: {
+            /** Format: int64 */
+            count: number;
+            /** Format: int64 */
+            max: number;
+            /** Format: int64 */
+            p50: number;
+            /** Format: int64 */
+            p90: number;
+            /** Format: int64 */
+            p99: number;
+            /** Format: int64 */
+            p999: number;
+        };
+        /** @description One second of the history. Latencies are of that second, 0 when there was nothing to measure. */
+        Point: {
+            /** Format: int64 */
+            admitP50Us: number;
+            /** Format: int64 */
+            admitP99Us: number;
+            /** Format: int64 */
+            admitted: number;
+            /** Format: int64 */
+            atMs: number;
+            /** Format: int64 */
+            endToEndP50Us: number;
+            /** Format: int64 */
+            endToEndP99Us: number;
+            /** Format: int64 */
+            failed: number;
+            /** Format: int64 */
+            inFlight: number;
+            /** Format: int64 */
+            processed: number;
+            /** Format: int64 */
+            queueDepth: number;
+            /** Format: int64 */
+            received: number;
+            /** Format: int64 */
+            recorded: number;
+            /** Format: int64 */
+            unrecorded: number;
+            /** Format: int64 */
+            workers: number;
+        };
+        /** @description Why a request was refused: problem details, RFC 9457. */
+        ProblemDetails: {
+            /** @description What happened and what to do, for a person. */
+            detail: string;
+            /** @description Names the kind of problem, for a program. Never changes its meaning. */
+            errorType: string;
+            /** @description The query parameter that is wrong. */
+            parameter?: string | null;
+            /**
+             * Format: int32
+             * @description The status code.
+             */
+            status: number;
+            /** @description The status code in words. */
+            title: string;
+            /**
+             * @description Names the kind of problem.
+             * @example urn:sluice:problem:overloaded
+             */
+            type: string;
+        };
+        /** @description What this process uses. */
+        ProcessState: {
+            /**
+             * Format: double
+             * @description Processor time since the start, user and system.
+             */
+            cpuSeconds: number;
+            /**
+             * Format: int64
+             * @description Open file descriptors.
+             */
+            openFiles: number;
+            /**
+             * Format: int64
+             * @description Resident memory.
+             */
+            rssBytes: number;
+        };
+        /** @description The answer to a loan that is durable in the queue. */
+        Queued: {
+            /** @description The loan's id. */
+            loanId: string;
+            /** @description Whether this very loan was known already. It is counted once all the same. */
+            replayed: boolean;
+            /** @description Always `queued`. */
+            status: components["schemas"]["LoanStatus"];
+        };
+        /** @description Changes per second. */
+        Rates: {
+            /**
+             * Format: double
+             * @description Loans admitted.
+             */
+            admitted: number;
+            /**
+             * Format: double
+             * @description Loans processed.
+             */
+            processed: number;
+            /**
+             * Format: double
+             * @description Requests received by this instance.
+             */
+            received: number;
+            /**
+             * Format: double
+             * @description Loans and failures confirmed by MongoDB.
+             */
+            recorded: number;
+        };
+        /** @description What a client waits for and what a loan takes, over the last whole second: what a chart shows. */
+        RecentLatencies: {
+            /** @description From the whole body to Redis's confirmation. */
+            admit: components["schemas"]["Percentiles"];
+            /** @description From the whole body to MongoDB's confirmation. */
+            endToEnd: components["schemas"]["Percentiles"];
+        };
+        /** @description Redis as the service sees it. */
+        RedisState: {
+            /** @description `always`, `everysec`, `no`, or `off` without an append-only file. */
+            appendfsync: string;
+            /** @description Whether what it confirms survives `kill -9` and a power cut: `appendfsync` is `always`. */
+            durable: boolean;
+            /**
+             * Format: int64
+             * @description `maxmemory`, 0 for none.
+             */
+            maxMemoryBytes: number;
+            /** @description Whether it answered last. */
+            up: boolean;
+            /**
+             * Format: int64
+             * @description `used_memory`.
+             */
+            usedMemoryBytes: number;
+            /** @description Its version. */
+            version: string;
+        };
+        /** @description How many failed loans a retry moved. */
+        Retried: {
+            /**
+             * Format: int64
+             * @description Failed loans that match and were not reached: ask again.
+             */
+            remaining: number;
+            /**
+             * Format: int64
+             * @description Queued again, each as a new attempt.
+             */
+            requeued: number;
+            /**
+             * Format: int64
+             * @description Asked for, but not failed: unknown, under way, accepted, or taken by another retry.
+             */
+            skipped: number;
+        };
+        /**
+         * @description Which failed loans to queue again: all, those of a category, or those of these ids. A
+         *     correction takes the place of one loan's content.
+         */
+        RetryRequest: {
+            correction?: null | components["schemas"]["LoanRequest"];
+            errorType?: null | components["schemas"]["ErrorType"];
+            /**
+             * Format: int64
+             * @description Most loans to queue again in this call.
+             */
+            limit?: number | null;
+            /** @description Only these loans. */
+            loanIds?: string[] | null;
+        };
+        /** @description What a load run tells: where it is, what its clients see. */
+        RunMarker: {
+            /** @description What happened. */
+            kind: components["schemas"]["RunMarkerKind"];
+            /** @description The phase's or the fault's name. */
+            name?: string | null;
+            responseUs?: null | components["schemas"]["Percentiles"];
+            /** @description Names the run. */
+            runId: string;
+            /** @description The scenario's name. */
+            scenario: string;
+            /** @description The verdict, at the end. */
+            verdict?: string | null;
+        };
+        /**
+         * @description What a load run's marker marks.
+         * @enum {string}
+         */
+        RunMarkerKind: "start" | "phase" | "fault" | "latency" | "end";
+        /** @description Whose token was sent. */
+        Session: {
+            /** @description Always true: others are refused. */
+            admin: boolean;
+        };
+        /** @description Everything that is known about the service at one instant. */
+        Snapshot: {
+            /**
+             * Format: int64
+             * @description When it was taken, in milliseconds since the Unix epoch.
+             */
+            atMs: number;
+            /** @description Sums since the queue was created. */
+            counters: components["schemas"]["Counters"];
+            /** @description Values at this instant. */
+            gauges: components["schemas"]["Gauges"];
+            /** @description Commit that the binary was built from, or `unknown`. */
+            gitCommit: string;
+            /** @description The instance that took it. */
+            instance: string;
+            /** @description Latencies in microseconds since the process started. */
+            latencyUs: components["schemas"]["Latencies"];
+            /** @description How MongoDB is. */
+            mongodb: components["schemas"]["MongoState"];
+            /** @description What the process uses. */
+            process: components["schemas"]["ProcessState"];
+            /** @description Changes per second over the last second. */
+            rates: components["schemas"]["Rates"];
+            /** @description Latencies in microseconds over the last whole second. */
+            recentLatencyUs: components["schemas"]["RecentLatencies"];
+            /** @description How Redis is. */
+            redis: components["schemas"]["RedisState"];
+            /**
+             * Format: double
+             * @description Seconds since the process started.
+             */
+            uptimeSeconds: number;
+            /** @description Version of the service. */
+            version: string;
+        };
+        /** @description One step of a loan. */
+        Step: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description Which one. */
+            step: components["schemas"]["StepKind"];
+        };
+        /**
+         * @description The steps of a loan, in their order.
+         * @enum {string}
+         */
+        StepKind: "received" | "queued" | "claimed" | "processed" | "recorded";
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    getApiControl: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Control"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiControlPause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Control"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is another one */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiControlResume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Control"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is another one */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiErrors: {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Of this category. */
+                errorType?: components["schemas"]["ErrorType"];
+                /** @description Failed at this instant or later: RFC 3339, or milliseconds since 1970. */
+                from?: string;
+                /** @description How many on a page. */
+                limit?: number;
+                /** @description Of this loan. */
+                loanId?: string;
+                /** @description Failed before this instant. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorPage"];
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: MongoDB gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiHistory: {
+        parameters: {
+            query?: {
+                /** @description How far back. */
+                minutes?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The past, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiLoansLoanId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The loan's id. `request` and `retry` are names of other calls. */
+                loanId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The loan. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoanView"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiLoansRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoanRequest"];
+            };
+        };
+        responses: {
+            /** @description Durable in the queue, or known already. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queued"];
+                };
+            };
+            /** @description `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `request_timeout`: the body did not come in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not JSON by type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `loan_id_conflict`: the id is known with other content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    patchApiLoansRetry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetryRequest"];
+            };
+        };
+        responses: {
+            /** @description What was done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retried"];
+                };
+            };
+            /** @description `invalid_body`: the body says what cannot be done; `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is another one */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `request_timeout`: the body did not come in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not JSON by type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The latest snapshot. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiRuns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunMarker"];
+            };
+        };
+        responses: {
+            /** @description It was told. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is another one */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `request_timeout`: the body did not come in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not JSON by type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is another one */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getHealthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It runs. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8": unknown;
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getOpenapiJson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The description. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getReadyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is ready. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_ready`: Redis or MongoDB is out of reach */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getWs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection speaks WebSocket from here on. */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `foreign_origin`: the page comes from another host */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_a_web_socket`: the path speaks WebSocket */
+            426: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_web_sockets`: too many WebSocket clients */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+}

@@ -1,0 +1,501 @@
+//! What the HTTP interface takes and says, as types. `http/openapi.rs` publishes them, the live
+//! figures are in [`crate::snapshot`].
+
+use std::fmt;
+
+use bson::DateTime;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::record::{FailureDocument, LoanDocument};
+use crate::snapshot::Percentiles;
+
+/// A loan as a client asks for it. The door checks only that it is an object with a good `loanId`;
+/// a worker checks the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoanRequest {
+    /// The client's own id of the loan.
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$", example = "GC-000001")]
+    pub loan_id: String,
+    /// Above 0, at most two decimals.
+    #[schema(exclusive_minimum = 0.0, maximum = 10_000_000.0, example = 1169.0)]
+    pub amount: f64,
+    /// An ISO 4217 code, in use or historic; `INR` if there is none.
+    #[schema(pattern = "^[A-Z]{3}$", example = "DEM")]
+    pub currency: Option<String>,
+    /// How many months it runs.
+    #[schema(minimum = 1, maximum = 480, example = 6)]
+    pub term_months: u32,
+    /// What it is for.
+    #[schema(min_length = 1, max_length = 64, example = "radio/television")]
+    pub purpose: String,
+    /// The applicant's score.
+    #[schema(minimum = 300, maximum = 900, example = 712)]
+    pub credit_score: u32,
+    /// Who asks.
+    pub applicant: ApplicantRequest,
+}
+
+/// Who asks for a loan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicantRequest {
+    /// Full name.
+    #[schema(min_length = 1, max_length = 200, example = "Elke Hartmann")]
+    pub name: String,
+    /// E-mail address.
+    #[schema(example = "elke@example.org")]
+    pub email: String,
+    /// Telephone number.
+    #[schema(example = "+49 30 1234567")]
+    pub phone: Option<String>,
+    /// Yearly income, at most two decimals.
+    #[schema(minimum = 0.0, example = 42_000.0)]
+    pub annual_income: Option<f64>,
+    /// Age in years.
+    #[schema(minimum = 18, maximum = 130, example = 67)]
+    pub age_years: Option<u32>,
+}
+
+/// The answer to a loan that is durable in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Queued {
+    /// The loan's id.
+    pub loan_id: String,
+    /// Always `queued`.
+    pub status: LoanStatus,
+    /// Whether this very loan was known already. It is counted once all the same.
+    pub replayed: bool,
+}
+
+/// Where a loan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LoanStatus {
+    /// Waits for a worker.
+    Queued,
+    /// A worker holds it.
+    Processing,
+    /// Accepted; MongoDB has not confirmed it yet.
+    Accepted,
+    /// Failed; it waits for a retry.
+    Failed,
+    /// Accepted, and recorded in MongoDB.
+    Recorded,
+}
+
+/// One loan: where it is, how it came there, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoanView {
+    /// The loan's id.
+    pub loan_id: String,
+    /// Where it is now.
+    pub status: LoanStatus,
+    /// When its body had come in whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub received_at: Option<String>,
+    /// The steps of the attempt that is under way or was the last, oldest first.
+    pub steps: Vec<Step>,
+    /// The attempts that failed, newest first.
+    pub attempts: Vec<FailedAttempt>,
+    /// What the loan became, once it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<LoanResult>,
+    /// The content of a failed loan as it was sent, for an administrator alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// One step of a loan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Which one.
+    pub step: StepKind,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+/// The steps of a loan, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StepKind {
+    /// The body had come in whole.
+    Received,
+    /// Durable in the queue.
+    Queued,
+    /// A worker took it.
+    Claimed,
+    /// A worker decided it.
+    Processed,
+    /// MongoDB confirmed it.
+    Recorded,
+}
+
+/// One failed attempt of a loan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedAttempt {
+    /// The loan's id.
+    pub loan_id: String,
+    /// Which attempt, 1 first.
+    pub attempt: u32,
+    /// The first by rank of the faults' categories.
+    pub error_type: ErrorType,
+    /// Every fault.
+    pub faults: Vec<FaultView>,
+    /// The applicant's address, as far as it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applicant_email: Option<String>,
+    /// When the loan's body had come in whole.
+    #[schema(format = DateTime)]
+    pub received_at: String,
+    /// When a worker decided it.
+    #[schema(format = DateTime)]
+    pub failed_at: String,
+}
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultView {
+    /// Which field, such as `applicant.email`.
+    pub field: String,
+    /// The rule, in words.
+    pub rule: String,
+    /// Of what kind.
+    pub error_type: ErrorType,
+    /// The value that broke it, shortened; empty where there is none.
+    pub value: String,
+}
+
+/// Why a loan failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorType {
+    /// A required field is not there.
+    MissingField,
+    /// A field is of another JSON type.
+    WrongType,
+    /// A number breaks its rule.
+    OutOfRange,
+    /// A text breaks its rule.
+    InvalidFormat,
+    /// Delivered too often without a result.
+    Poison,
+}
+
+/// What an accepted loan became. Money is in hundredths of the currency's unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoanResult {
+    /// Stands for the loan's content.
+    pub fingerprint: String,
+    /// Which attempt was accepted, 1 first.
+    pub attempt: u32,
+    /// The amount.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// How many months it runs.
+    pub term_months: u32,
+    /// What it is for.
+    pub purpose: String,
+    /// The applicant's score.
+    pub credit_score: u32,
+    /// Who asks.
+    pub applicant: ApplicantResult,
+    /// The risk band.
+    pub risk_band: String,
+    /// The yearly rate of the band.
+    pub annual_rate_basis_points: u32,
+    /// The monthly instalment.
+    pub monthly_instalment_minor: i64,
+    /// A year's instalments against a year's income, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debt_to_income_basis_points: Option<i64>,
+    /// `approve`, `refer` or `decline`.
+    pub decision: String,
+    /// When the loan's body had come in whole.
+    #[schema(format = DateTime)]
+    pub received_at: String,
+    /// When a worker decided it.
+    #[schema(format = DateTime)]
+    pub processed_at: String,
+}
+
+/// Who asked for an accepted loan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicantResult {
+    /// Full name.
+    pub name: String,
+    /// E-mail address.
+    pub email: String,
+    /// Telephone number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// Yearly income.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annual_income_minor: Option<i64>,
+    /// Age in years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_years: Option<u32>,
+}
+
+/// Failed attempts, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorPage {
+    /// The failed attempts.
+    pub errors: Vec<FailedAttempt>,
+    /// Asks for what is older, as `cursor`; `null` at the end.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+}
+
+/// Whose token was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// Always true: others are refused.
+    pub admin: bool,
+}
+
+/// What an operator has set, for every instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Control {
+    /// Whether new loans are refused. What was admitted goes on being processed.
+    pub paused: bool,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub paused_at: Option<String>,
+}
+
+/// How many failed loans a retry moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retried {
+    /// Queued again, each as a new attempt.
+    pub requeued: u64,
+    /// Asked for, but not failed: unknown, under way, accepted, or taken by another retry.
+    pub skipped: u64,
+    /// Failed loans that match and were not reached: ask again.
+    pub remaining: u64,
+}
+
+/// Which failed loans to queue again: all, those of a category, or those of these ids. A
+/// correction takes the place of one loan's content.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Only loans that failed for this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<ErrorType>,
+    /// Only these loans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 1000)]
+    pub loan_ids: Option<Vec<String>>,
+    /// The loan that takes the place of the one in `loanIds`, of the same `loanId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<LoanRequest>,
+    /// Most loans to queue again in this call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub limit: Option<u64>,
+}
+
+/// What a load run tells: where it is, what its clients see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunMarker {
+    /// Names the run.
+    #[schema(min_length = 1, max_length = 128)]
+    pub run_id: String,
+    /// The scenario's name.
+    #[schema(min_length = 1, max_length = 128)]
+    pub scenario: String,
+    /// What happened.
+    pub kind: RunMarkerKind,
+    /// The phase's or the fault's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub name: Option<String>,
+    /// The verdict, at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub verdict: Option<String>,
+    /// Response times as the clients see them, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_us: Option<Percentiles>,
+}
+
+/// What a load run's marker marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RunMarkerKind {
+    /// The run begins.
+    Start,
+    /// A phase begins.
+    Phase,
+    /// A fault begins or ends.
+    Fault,
+    /// Only new response times.
+    Latency,
+    /// The run is over.
+    End,
+}
+
+/// A state in one word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `up` or `ready`.
+    pub status: String,
+}
+
+/// Why a request was refused: problem details, RFC 9457.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemDetails {
+    /// Names the kind of problem.
+    #[schema(example = "urn:sluice:problem:overloaded")]
+    pub r#type: String,
+    /// The status code in words.
+    pub title: String,
+    /// The status code.
+    pub status: u16,
+    /// What happened and what to do, for a person.
+    pub detail: String,
+    /// Names the kind of problem, for a program. Never changes its meaning.
+    pub error_type: String,
+    /// The query parameter that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+}
+
+impl fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(crate::loan::Category::from(*self).name())
+    }
+}
+
+impl From<crate::loan::Category> for ErrorType {
+    fn from(category: crate::loan::Category) -> Self {
+        use crate::loan::Category;
+        match category {
+            Category::MissingField => Self::MissingField,
+            Category::WrongType => Self::WrongType,
+            Category::OutOfRange => Self::OutOfRange,
+            Category::InvalidFormat => Self::InvalidFormat,
+            Category::Poison => Self::Poison,
+        }
+    }
+}
+
+impl From<ErrorType> for crate::loan::Category {
+    fn from(error_type: ErrorType) -> Self {
+        match error_type {
+            ErrorType::MissingField => Self::MissingField,
+            ErrorType::WrongType => Self::WrongType,
+            ErrorType::OutOfRange => Self::OutOfRange,
+            ErrorType::InvalidFormat => Self::InvalidFormat,
+            ErrorType::Poison => Self::Poison,
+        }
+    }
+}
+
+impl From<FailureDocument> for FailedAttempt {
+    fn from(document: FailureDocument) -> Self {
+        Self {
+            loan_id: document.loan_id,
+            attempt: document.attempt,
+            error_type: document.error_type,
+            faults: document.faults,
+            applicant_email: document.applicant_email,
+            received_at: rfc3339(document.received_at),
+            failed_at: rfc3339(document.failed_at),
+        }
+    }
+}
+
+impl From<crate::loan::Fault> for FaultView {
+    fn from(fault: crate::loan::Fault) -> Self {
+        Self {
+            field: fault.field.to_owned(),
+            rule: fault.rule.to_owned(),
+            error_type: fault.category.into(),
+            value: fault.value,
+        }
+    }
+}
+
+impl From<LoanDocument> for LoanResult {
+    fn from(document: LoanDocument) -> Self {
+        let applicant = document.applicant;
+        Self {
+            fingerprint: document.fingerprint,
+            attempt: document.attempt,
+            amount_minor: document.amount_minor.0,
+            currency: document.currency,
+            term_months: document.term_months,
+            purpose: document.purpose,
+            credit_score: document.credit_score,
+            applicant: ApplicantResult {
+                name: applicant.name,
+                email: applicant.email,
+                phone: applicant.phone,
+                annual_income_minor: applicant.annual_income_minor.map(|cents| cents.0),
+                age_years: applicant.age_years,
+            },
+            risk_band: document.risk_band,
+            annual_rate_basis_points: document.annual_rate_basis_points,
+            monthly_instalment_minor: document.monthly_instalment_minor.0,
+            debt_to_income_basis_points: document.debt_to_income_basis_points,
+            decision: document.decision,
+            received_at: rfc3339(document.received_at),
+            processed_at: rfc3339(document.processed_at),
+        }
+    }
+}
+
+/// An instant as the interface writes it: RFC 3339 with three decimals always, so that texts sort
+/// as instants do.
+pub fn rfc3339(at: DateTime) -> String {
+    let text = at.try_to_rfc3339_string().unwrap_or_default();
+    let Some(text) = text.strip_suffix('Z') else {
+        return text;
+    };
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{seconds}.{fraction:0<3}Z")
+}
+
+/// Milliseconds since the Unix epoch as the interface writes an instant.
+pub fn rfc3339_ms(at_ms: u64) -> String {
+    rfc3339(DateTime::from_millis(at_ms as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_have_three_decimals() {
+        for (at_ms, text) in [
+            (1_700_000_000_000, "2023-11-14T22:13:20.000Z"),
+            (1_700_000_000_100, "2023-11-14T22:13:20.100Z"),
+            (1_700_000_000_120, "2023-11-14T22:13:20.120Z"),
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (0, "1970-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339_ms(at_ms), text);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What an administrator does: session, pause and resume, retry, load runs' markers.
+
+use std::collections::BTreeSet;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::response::{self, Problem};
+use super::{Front, Reply, body};
+use crate::api::{Control, ErrorType, RunMarker, rfc3339_ms};
+use crate::error::ServiceError;
+use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, RETRY_IDS_MAX, RETRY_LEN_MAX};
+use crate::loan::{Category, LoanId};
+use crate::parse;
+use crate::retry::{Selection, retry};
+use crate::snapshot::EventKind;
+
+/// `GET /api/control`.
+pub(super) async fn show(front: &Front) -> Result<Reply, Problem> {
+    let control = read(front).await.map_err(unavailable)?;
+    Ok(response::json(&control))
+}
+
+/// `POST /api/control/pause` and `/resume`.
+pub(super) async fn set(front: &Front, is_paused: bool) -> Result<Reply, Problem> {
+    let mut has_changed = false;
+    for partition in 0..front.queue.partitions() {
+        let mut link = front.queue.link(partition);
+        has_changed |= link.set_paused(is_paused).await.map_err(unavailable)?;
+    }
+    if has_changed {
+        tracing::info!(is_paused, "ingestion");
+        front.metrics.tell(if is_paused {
+            EventKind::Pause
+        } else {
+            EventKind::Resume
+        });
+    }
+    show(front).await
+}
+
+async fn read(front: &Front) -> Result<Control, ServiceError> {
+    let mut since_ms: Option<u64> = None;
+    for partition in 0..front.queue.partitions() {
+        if let Some(at_ms) = front.queue.link(partition).paused_ms().await? {
+            since_ms = Some(since_ms.map_or(at_ms, |since_ms| since_ms.min(at_ms)));
+        }
+    }
+    Ok(Control {
+        paused: since_ms.is_some(),
+        paused_at: since_ms.map(rfc3339_ms),
+    })
+}
+
+/// As [`crate::api::RetryRequest`], with the correction as it came: its bytes become the loan.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RetryBody<'a> {
+    error_type: Option<ErrorType>,
+    loan_ids: Option<Vec<String>>,
+    #[serde(borrow)]
+    correction: Option<&'a RawValue>,
+    limit: Option<u64>,
+}
+
+/// `PATCH /api/loans/retry`.
+pub(super) async fn retry_loans(
+    front: &Front,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let len_max = front.body_max + ADMIN_BODY_LEN_MAX;
+    let body = body::read_json(request, len_max).await?;
+    let asked: RetryBody<'_> = from_json(&body)?;
+    let limit = asked.limit.unwrap_or(RETRY_LEN_MAX);
+    if !(1..=RETRY_LEN_MAX).contains(&limit) {
+        return Err(invalid(format!("`limit` must be 1 to {RETRY_LEN_MAX}")));
+    }
+    let selection = select(&asked, front.body_max)?;
+    let retried = retry(&front.queue, selection, limit)
+        .await
+        .map_err(unavailable)?;
+    tracing::info!(
+        requeued = retried.requeued,
+        skipped = retried.skipped,
+        remaining = retried.remaining,
+        "retry"
+    );
+    if retried.requeued > 0 {
+        front.metrics.tell(EventKind::Retry {
+            requeued: retried.requeued,
+        });
+    }
+    Ok(response::json(&retried))
+}
+
+fn select(asked: &RetryBody<'_>, body_max: usize) -> Result<Selection, Problem> {
+    let Some(names) = &asked.loan_ids else {
+        if asked.correction.is_some() {
+            return Err(invalid("a correction needs its loan in `loanIds`"));
+        }
+        return Ok(Selection::Categories(match asked.error_type {
+            Some(error_type) => vec![error_type.into()],
+            None => Category::ALL.to_vec(),
+        }));
+    };
+    if asked.error_type.is_some() {
+        return Err(invalid("give `errorType` or `loanIds`, not both"));
+    }
+    if names.is_empty() || names.len() > RETRY_IDS_MAX {
+        return Err(invalid(format!(
+            "`loanIds` must name 1 to {RETRY_IDS_MAX} loans"
+        )));
+    }
+    let loan_ids = names
+        .iter()
+        .map(|name| LoanId::new(name))
+        .collect::<Option<BTreeSet<_>>>()
+        .ok_or_else(|| invalid("`loanIds` holds what no loan can be called"))?;
+    let mut loan_ids: Vec<_> = loan_ids.into_iter().collect();
+    let Some(correction) = asked.correction else {
+        return Ok(Selection::Ids(loan_ids));
+    };
+    let (Some(loan_id), true) = (loan_ids.pop(), loan_ids.is_empty()) else {
+        return Err(invalid("a correction is for one loan"));
+    };
+    // The same checks as for a request.
+    let body = correction.get().as_bytes();
+    if body.len() > body_max {
+        return Err(Problem::TooLarge(body_max));
+    }
+    let envelope = parse::envelope(body).map_err(Problem::Unreadable)?;
+    if envelope.loan_id != loan_id {
+        return Err(invalid(
+            "the correction's `loanId` must be the one in `loanIds`",
+        ));
+    }
+    let body = bytes::Bytes::copy_from_slice(body);
+    Ok(Selection::Corrected(loan_id, envelope.fingerprint, body))
+}
+
+/// `POST /api/runs`: every dashboard hears of it.
+pub(super) async fn mark_run(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let marker: RunMarker = from_json(&body)?;
+    let needed = [("runId", &marker.run_id), ("scenario", &marker.scenario)];
+    if let Some((field, _)) = needed.iter().find(|(_, text)| text.is_empty()) {
+        return Err(invalid(format!("`{field}` is empty")));
+    }
+    let texts = [Some(&marker.run_id), Some(&marker.scenario)]
+        .into_iter()
+        .chain([marker.name.as_ref(), marker.verdict.as_ref()])
+        .flatten();
+    if texts
+        .into_iter()
+        .any(|text| text.chars().count() > MARKER_TEXT_LEN_MAX)
+    {
+        return Err(invalid(format!(
+            "a text is longer than {MARKER_TEXT_LEN_MAX} characters"
+        )));
+    }
+    front.metrics.tell(EventKind::Run {
+        run_id: marker.run_id,
+        scenario: marker.scenario,
+        marker: marker.kind,
+        name: marker.name,
+        verdict: marker.verdict,
+        response_us: marker.response_us,
+    });
+    Ok(response::accepted())
+}
+
+fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::InvalidBody(detail.into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn unavailable(error: ServiceError) -> Problem {
+    tracing::warn!(%error, "an administrator's call failed");
+    Problem::QueueUnavailable
+}

@@ -1,0 +1,221 @@
+//! The calls about loans.
+
+use std::sync::atomic::Ordering;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+
+use super::response::{self, Problem};
+use super::{Front, Reply, body};
+use crate::admit::Answer;
+use crate::api::{
+    FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
+};
+use crate::clock::now_us;
+use crate::error::ServiceError;
+use crate::loan::{Category, LoanId};
+use crate::parse;
+use crate::queue::admission::Arrival;
+use crate::queue::state::{Kept, Whereabouts};
+use crate::record::{FailureDocument, LoanDocument};
+use crate::validate::validate;
+
+/// Failed attempts that are shown with a loan. `/api/errors` has them all.
+const ATTEMPTS_SHOWN: u32 = 100;
+
+/// `POST /api/loans/request`: parse, admit, answer.
+pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let Some(door) = &front.door else {
+        return Err(Problem::NotFound("this instance does not take loans"));
+    };
+    if front.is_draining.load(Ordering::Relaxed) {
+        return Err(Problem::Draining);
+    }
+    let body = body::read_json(request, front.body_max).await?;
+    let received_us = now_us();
+    let envelope = parse::envelope(&body).map_err(Problem::Unreadable)?;
+    let arrival = Arrival {
+        loan_id: envelope.loan_id.clone(),
+        fingerprint: envelope.fingerprint,
+        received_us,
+        body,
+    };
+    match door.admit(arrival).await {
+        Answer::Admitted => Ok(response::queued(&envelope.loan_id, false)),
+        Answer::Replayed => Ok(response::queued(&envelope.loan_id, true)),
+        Answer::Conflict => Err(Problem::Conflict(envelope.loan_id)),
+        Answer::Paused => Err(Problem::Paused),
+        Answer::Full => Err(Problem::Overloaded),
+        Answer::Unknown => Err(Problem::QueueUnavailable),
+    }
+}
+
+/// `GET /api/loans/{loanId}`. An administrator also sees the content of a failed loan, to correct it.
+pub(super) async fn find(
+    front: &Front,
+    loan_id: &str,
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
+    let loan_id = LoanId::new(loan_id).ok_or(Problem::NotFound("no loan can have this id"))?;
+    let view = view(front, &loan_id).await.map_err(|error| {
+        tracing::warn!(%error, "a loan cannot be looked up");
+        Problem::QueueUnavailable
+    })?;
+    let mut view = view.ok_or(Problem::NotFound("no loan with this id"))?;
+    if front.admin_token.check(headers).is_err() {
+        view.body = None;
+    }
+    Ok(response::json(&view))
+}
+
+async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, ServiceError> {
+    let mut link = front.queue.link(front.queue.partition_of(loan_id));
+    let mut view = LoanView {
+        loan_id: loan_id.as_str().to_owned(),
+        status: LoanStatus::Queued,
+        received_at: None,
+        steps: Vec::new(),
+        attempts: Vec::new(),
+        result: None,
+        body: None,
+    };
+    let whereabouts = link.find(loan_id).await?;
+    let failures = match &whereabouts {
+        Whereabouts::Queued(kept) | Whereabouts::Processing(kept, _) if kept.attempt == 1 => {
+            Vec::new()
+        }
+        _ => front.store.failures_of(loan_id, ATTEMPTS_SHOWN).await?,
+    };
+    match whereabouts {
+        Whereabouts::Queued(kept) => view.stand(&kept, None),
+        Whereabouts::Processing(kept, claimed_ms) => {
+            view.status = LoanStatus::Processing;
+            view.stand(&kept, Some(claimed_ms));
+        }
+        Whereabouts::Accepted(document) => {
+            view.status = LoanStatus::Accepted;
+            let document = bson::deserialize_from_slice(&document)
+                .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
+            view.accept(document);
+        }
+        Whereabouts::Failed(category, kept) => {
+            view.status = LoanStatus::Failed;
+            view.body = Some(String::from_utf8_lossy(&kept.body).into_owned());
+            match failures.first() {
+                Some(latest) if latest.attempt == kept.attempt => view.fail(front, latest).await?,
+                // The recorder has not come to it yet.
+                _ => view.fail_unrecorded(&category, &kept),
+            }
+        }
+        Whereabouts::Elsewhere => match (front.store.loan(loan_id).await?, failures.first()) {
+            (Some(document), _) => {
+                view.status = LoanStatus::Recorded;
+                let batch = document.batch;
+                view.accept(document);
+                if let Some(batch) = batch {
+                    view.confirm(front.store.confirmed_at(batch).await?);
+                }
+            }
+            // Redis has forgotten it; MongoDB has not.
+            (None, Some(latest)) => {
+                view.status = LoanStatus::Failed;
+                view.fail(front, latest).await?;
+            }
+            (None, None) => return Ok(None),
+        },
+    }
+    view.attempts
+        .extend(failures.into_iter().map(FailedAttempt::from));
+    Ok(Some(view))
+}
+
+impl LoanView {
+    fn step(&mut self, step: StepKind, at: String) {
+        self.steps.push(Step { step, at });
+    }
+
+    /// Where a loan stands that is not decided.
+    fn stand(&mut self, kept: &Kept, claimed_ms: Option<u64>) {
+        let received_at = rfc3339_ms(kept.received_us / 1000);
+        self.step(StepKind::Received, received_at.clone());
+        self.step(StepKind::Queued, rfc3339_ms(kept.since_ms));
+        if let Some(claimed_ms) = claimed_ms {
+            self.step(StepKind::Claimed, rfc3339_ms(claimed_ms));
+        }
+        self.received_at = Some(received_at);
+    }
+
+    fn accept(&mut self, document: LoanDocument) {
+        self.way(
+            document.received_at,
+            document.queued_at,
+            document.claimed_at,
+            document.processed_at,
+        );
+        self.result = Some(document.into());
+    }
+
+    async fn fail(&mut self, front: &Front, latest: &FailureDocument) -> Result<(), ServiceError> {
+        self.way(
+            latest.received_at,
+            latest.queued_at,
+            latest.claimed_at,
+            latest.failed_at,
+        );
+        if let Some(batch) = latest.batch {
+            self.confirm(front.store.confirmed_at(batch).await?);
+        }
+        Ok(())
+    }
+
+    /// A failure that MongoDB does not know yet: its faults are found again.
+    fn fail_unrecorded(&mut self, category: &str, kept: &Kept) {
+        let received_at = rfc3339_ms(kept.received_us / 1000);
+        let failed_at = rfc3339_ms(kept.since_ms);
+        self.step(StepKind::Received, received_at.clone());
+        self.step(StepKind::Processed, failed_at.clone());
+        self.received_at = Some(received_at.clone());
+        let failure = validate(&kept.body).err();
+        let (faults, applicant_email) = failure.map_or_else(Default::default, |failure| {
+            let faults = failure.faults.into_iter().map(FaultView::from).collect();
+            (faults, failure.applicant_email)
+        });
+        self.attempts.push(FailedAttempt {
+            loan_id: self.loan_id.clone(),
+            attempt: kept.attempt,
+            error_type: Category::of(category).unwrap_or(Category::Poison).into(),
+            faults,
+            applicant_email,
+            received_at,
+            failed_at,
+        });
+    }
+
+    fn way(
+        &mut self,
+        received: bson::DateTime,
+        queued: Option<bson::DateTime>,
+        claimed: Option<bson::DateTime>,
+        processed: bson::DateTime,
+    ) {
+        let steps = [
+            (StepKind::Received, Some(received)),
+            (StepKind::Queued, queued),
+            (StepKind::Claimed, claimed),
+            (StepKind::Processed, Some(processed)),
+        ];
+        for (step, at) in steps {
+            if let Some(at) = at {
+                self.step(step, rfc3339(at));
+            }
+        }
+        self.received_at = Some(rfc3339(received));
+    }
+
+    fn confirm(&mut self, at: Option<bson::DateTime>) {
+        if let Some(at) = at {
+            self.step(StepKind::Recorded, rfc3339(at));
+        }
+    }
+}

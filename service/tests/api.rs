@@ -1,0 +1,259 @@
+//! The interface as a whole: its description is true, and odd requests get orderly answers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use support::{
+    REQUEST, assert_problem, body, exchange, loan, loan_id, post, quick, service_options, start,
+    start_with,
+};
+use testbed::http;
+
+/// The description that the service serves is the one that it prints, and every call in it is
+/// there, with those methods and no others.
+#[tokio::test]
+async fn the_description_is_true() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let served = body(&http::get(address, "/openapi.json").await.unwrap());
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_service"))
+        .arg("--openapi")
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    assert_eq!(
+        serde_json::from_slice::<Value>(&printed.stdout).unwrap(),
+        served
+    );
+    assert_eq!(
+        served["openapi"].as_str().unwrap().split('.').next(),
+        Some("3")
+    );
+
+    for (path, item) in served["paths"].as_object().unwrap() {
+        let url = path.replace("{loanId}", "GC-000001");
+        let documented: BTreeSet<_> = item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| key.to_uppercase())
+            .collect();
+        assert!(!documented.is_empty());
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"] {
+            let answer = http::request(address, method, &url, &[], b"")
+                .await
+                .unwrap();
+            if documented.contains(method) {
+                let operation = &item[method.to_lowercase()];
+                let answers = operation["responses"].as_object().unwrap();
+                assert!(
+                    answers.contains_key(&answer.status.to_string()),
+                    "{method} {path}: {answer:?}"
+                );
+                let is_admin = operation["security"].is_array();
+                assert_eq!(
+                    answer.status == 401,
+                    is_admin,
+                    "{method} {path}: {answer:?}"
+                );
+            } else {
+                assert_problem(&answer, 405, "method_not_allowed");
+                let allowed = answer.header("allow").unwrap();
+                let allowed: BTreeSet<_> = allowed.split(", ").map(str::to_owned).collect();
+                let implied = BTreeSet::from(["HEAD".to_owned(), "OPTIONS".to_owned()]);
+                assert_eq!(&allowed - &implied, documented, "{method} {path}");
+            }
+        }
+        let answer = http::request(address, "OPTIONS", &url, &[], b"")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 204, "{answer:?}");
+        assert!(answer.header("allow").is_some());
+    }
+    for schema in ["Snapshot", "Message", "Event", "Point", "ProblemDetails"] {
+        assert!(
+            served["components"]["schemas"][schema].is_object(),
+            "{schema}"
+        );
+    }
+}
+
+/// Odd requests get orderly answers, and the service goes on.
+#[tokio::test]
+async fn odd_requests_are_answered() {
+    let stack = start().await;
+    let address = stack.service.address();
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    let get = async |path: &str| http::get(address, path).await.unwrap();
+
+    // Escapes in a path mean what they stand for; an escaped slash is no slash.
+    let id = loan_id(0);
+    let escaped = format!("/api/loans/%47{}", &id[1..]);
+    assert_eq!(body(&get(&escaped).await)["loanId"], id);
+    for path in [
+        format!("/api/loans/{id}%2F"),
+        format!("/api/loans/{id}/"),
+        format!("/api/loans/{id}%00"),
+        "/api/loans/".to_owned(),
+        "/api/loans/%".to_owned(),
+        "/api/loans/%ff%fe".to_owned(),
+        "/api/loans/..%2f..%2fetc".to_owned(),
+        format!("/api/loans/{}", "x".repeat(8_000)),
+        "/API/metrics".to_owned(),
+        "//api/metrics".to_owned(),
+        "/api/metrics/".to_owned(),
+    ] {
+        assert_problem(&get(&path).await, 404, "not_found");
+    }
+    // A query that a path does not know is ignored, also in a form that nobody can read.
+    assert_eq!(get("/healthz?a=1&a=2&%ff").await.status, 200);
+
+    // HEAD is GET without its body.
+    let answer = http::request(address, "HEAD", "/api/metrics", &[], b"")
+        .await
+        .unwrap();
+    assert_eq!((answer.status, &*answer.body), (200, ""));
+    assert_ne!(answer.header("content-length"), Some("0"));
+    let answer = http::request(address, "HEAD", "/api/nothing", &[], b"")
+        .await
+        .unwrap();
+    assert_eq!((answer.status, &*answer.body), (404, ""));
+    for method in ["BREW", "get", "CONNECT", "TRACE"] {
+        let target = if method == "CONNECT" {
+            "a.example:80"
+        } else {
+            "/healthz"
+        };
+        let answer = http::request(address, method, target, &[], b"")
+            .await
+            .unwrap();
+        assert!([400, 404, 405].contains(&answer.status), "{answer:?}");
+    }
+    // A body where none belongs is not looked at.
+    let answer = http::request(
+        address,
+        "GET",
+        "/healthz",
+        &[],
+        "x".repeat(70_000).as_bytes(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(answer.status, 200);
+
+    // Bytes that are no text, in the query and in the path.
+    for (target, status) in [
+        ("/api/errors?loanId=\u{e9}", 400),
+        ("/healthz?\u{e9}", 200),
+        ("/api/loans/\u{e9}", 404),
+    ] {
+        let mut message = b"GET ".to_vec();
+        message.extend(target.chars().map(|c| c as u8));
+        message.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        // The HTTP library lets go of who sends what is not a target.
+        let Some(answer) = exchange(address, &message, false).await else {
+            continue;
+        };
+        assert!(
+            [status, 400].contains(&answer.status),
+            "{target}: {answer:?}"
+        );
+    }
+    // A target beyond every bound is refused, by its length or for what it says.
+    for len in [10_000, 66_000] {
+        let answer = exchange(
+            address,
+            format!(
+                "GET /api/errors?loanId={} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                "x".repeat(len)
+            )
+            .as_bytes(),
+            false,
+        )
+        .await
+        .unwrap();
+        assert!(
+            [400, 414, 431].contains(&answer.status),
+            "{}",
+            answer.status
+        );
+    }
+    let mut heads = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+    for number in 0..1_000 {
+        heads.extend(["X-", &number.to_string(), ": y\r\n"]);
+    }
+    heads.push_str("\r\n");
+    let answer = exchange(address, heads.as_bytes(), false).await.unwrap();
+    assert_eq!(answer.status, 431, "{answer:?}");
+    for nonsense in [
+        "\r\n\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\u{0}\u{1}\u{2}\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        // An answer of 400, or none.
+        if let Some(answer) = exchange(address, nonsense.as_bytes(), true).await {
+            assert_eq!(answer.status, 400, "{nonsense:?}: {answer:?}");
+        }
+    }
+    let smuggled = format!(
+        "POST {REQUEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+    );
+    let answer = exchange(address, smuggled.as_bytes(), true).await.unwrap();
+    assert_eq!(answer.status, 400, "two lengths are none: {answer:?}");
+    assert!(!answer.body.contains("HTTP/1.1 200"), "{answer:?}");
+
+    assert_eq!(get("/healthz").await.status, 200);
+    let log = stack.service.log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// A request's id is the client's or a new one; the answer and the log name it, and the log is JSON
+/// by the line.
+#[tokio::test]
+async fn a_request_is_found_by_its_id() {
+    let mut arguments = quick();
+    arguments.extend(["--log", "json"].map(String::from));
+    let mut options = service_options(arguments);
+    let level = (
+        "SLUICE_LOG_LEVEL".to_owned(),
+        "debug,mongodb=off".to_owned(),
+    );
+    options.environment.push(level);
+    let stack = start_with(options).await;
+    let address = stack.service.address();
+    let ask = async |id: &str| {
+        let headers = [("X-Request-Id", id)];
+        let answer = http::request(address, "GET", "/api/loans/nobody", &headers, b"").await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 404);
+        answer.header("x-request-id").unwrap().to_owned()
+    };
+    assert_eq!(ask("client-17").await, "client-17");
+    let made = [ask("").await, ask("a b").await, ask(&"x".repeat(65)).await];
+    let unique: BTreeSet<_> = made.iter().collect();
+    assert_eq!(unique.len(), 3);
+    assert!(
+        made.iter().all(|id| !id.contains(' ') && id.len() < 64),
+        "{made:?}"
+    );
+
+    let log = stack.service.log();
+    let entries: Vec<Value> = log
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for id in [&*made[0], "client-17"] {
+        let entry = entries
+            .iter()
+            .find(|entry| entry["fields"]["request_id"] == id);
+        let fields = &entry.unwrap()["fields"];
+        assert_eq!(fields["path"], "/api/loans/nobody", "{fields}");
+        assert_eq!(fields["status"], 404, "{fields}");
+    }
+}
