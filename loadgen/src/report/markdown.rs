@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::number::{bytes, count, or_no_data, rate, seconds};
-use super::words::{commit, headline, one_line, sign, summary, verdict};
+use super::words::{commit, headline, instant, one_line, sign, summary, verdict};
 use super::{Check, Percentiles, Report, number};
 
 /// The report as short Markdown.
@@ -93,7 +93,7 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         text(&provenance.mongodb),
         text(&provenance.cpu),
         provenance.cores,
-        text(&report.started_at),
+        text(&instant(&report.started_at)),
         seconds(report.duration_seconds),
     )
 }

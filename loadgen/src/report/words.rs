@@ -148,6 +148,14 @@ pub(super) fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// `2026-11-23T11:00:00.123Z` as `2026-11-23 11:00:00 UTC`; anything else as it is.
+pub(super) fn instant(rfc3339: &str) -> String {
+    match (rfc3339.get(..10), rfc3339.get(11..19)) {
+        (Some(date), Some(time)) if rfc3339.ends_with('Z') => format!("{date} {time} UTC"),
+        _ => rfc3339.to_owned(),
+    }
+}
+
 /// The commit, shortened, with a mark when the source had changes; `unknown` when empty.
 pub(super) fn commit(commit: &str, dirty: bool) -> String {
     if commit.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::markup::Markup;
 use super::super::number::{count, counted, micros, or_dash, rate};
-use super::super::words::{sign, verdict};
+use super::super::words::{instant, sign, verdict};
 use super::super::{Percentiles, Verdict, chart};
 use super::page;
 use super::parts::{no_data, section};
@@ -206,7 +206,7 @@ fn list(markup: &mut Markup, runs: &[RunRow]) {
                     });
                     let words = format!("{} {}", sign(run.verdict), verdict(run.verdict));
                     markup.leaf("td", &[("class", &tone(run.verdict))], &words);
-                    markup.leaf("td", &[("class", &"nowrap")], &readable(&run.started_at));
+                    markup.leaf("td", &[("class", &"nowrap")], &instant(&run.started_at));
                     markup.leaf("td", &[("class", &"code")], &run.commit);
                     for text in [
                         count(run.sent),
@@ -283,15 +283,6 @@ const fn tone(verdict: Verdict) -> &'static str {
         Verdict::Fail => "bad",
         Verdict::Discarded | Verdict::Aborted => "hold",
     }
-}
-
-/// `2026-11-23T11:00:00.123Z` as `2026-11-23 11:00:00`.
-fn readable(rfc3339: &str) -> String {
-    rfc3339
-        .chars()
-        .take(19)
-        .collect::<String>()
-        .replace('T', " ")
 }
 
 /// The page of a run, relative to the list.

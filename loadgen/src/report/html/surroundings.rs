@@ -2,7 +2,7 @@
 
 use super::super::markup::Markup;
 use super::super::number::{bytes, count, counted, micros, or_dash, or_no_data, seconds};
-use super::super::words::commit;
+use super::super::words::{commit, instant};
 use super::super::{Percentiles, Report};
 use super::parts::{Cell, code_block, list, section, table};
 
@@ -80,7 +80,7 @@ fn known_truths(report: &Report) -> Answer {
     } else {
         "by another build of it"
     };
-    let answer = format!("{result}, {binary}, on {}.", stamp.finished_at);
+    let answer = format!("{result}, {binary}, on {}.", instant(&stamp.finished_at));
     (question, answer, Some(stamp.pass && stamp.same_binary))
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::markup::Markup;
 use super::super::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
-use super::super::words::{commit, headline, sign, summary};
+use super::super::words::{commit, headline, instant, sign, summary};
 use super::super::{Percentiles, Report};
 
 /// The verdict, what the run was, the reasons, and where to look it up.
@@ -34,7 +34,7 @@ pub(super) fn banner(markup: &mut Markup, report: &Report) {
         }
         let mut facts = Vec::new();
         if !report.started_at.is_empty() {
-            facts.push(format!("Started {}", report.started_at));
+            facts.push(format!("Started {}", instant(&report.started_at)));
         }
         facts.push(format!("took {}", seconds(report.duration_seconds)));
         facts.push(format!("seed {}", report.seed));
