@@ -99,7 +99,8 @@ describe('the figures', () => {
     for (const [type, number] of Object.entries(metrics.counters.failed)) {
       if (number > 0) await types.getByRole('button', { name: new RegExp(`${type.replaceAll('_', ' ')} ${count(number)}\\b`, 'i') }).waitFor();
     }
-    expect(await page.getByTestId('by-applicant').locator('li').count()).toBe(20);
+    // Applicants are read once a second.
+    await until('the applicants are told', async () => (await page.getByTestId('by-applicant').locator('li').count()) === 20);
   });
 
   test('the readout under the cursor is of the hovered second', async () => {
