@@ -45,8 +45,10 @@ $(PAGES): $(PAGES_FROM) $(PACKAGES)
 
 pages: $(PAGES) ## the dashboard's pages
 
+# A build leaves much to be written; a run that is measured should not find the disk busy with it.
 build: pages ## the service and the load generator, optimised
 	cargo build --locked --release --workspace
+	sync
 
 bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
 	target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports
