@@ -14,13 +14,20 @@ DASHBOARD := service/dashboard
 NODE := $(CURDIR)/scripts/node.sh
 PACKAGES := $(DASHBOARD)/node_modules/.sluice-stamp
 PAGES := $(DASHBOARD)/dist/index.html
-PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
-    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts tsconfig.json)
+PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/report/src $(DASHBOARD)/public $(DASHBOARD)/scripts -type f 2>/dev/null) \
+    $(addprefix $(DASHBOARD)/,index.html package.json vite.config.ts vite.report.config.ts tsconfig.json)
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate clean
+# The fault run: seeds of drawn faults. SEEDS=200 is the whole of it.
+SEEDS ?= 30
+# The soak's length, such as 2m; its file's when empty.
+SOAK ?=
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 600
+
+.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
@@ -38,8 +45,10 @@ $(PAGES): $(PAGES_FROM) $(PACKAGES)
 
 pages: $(PAGES) ## the dashboard's pages
 
+# A build leaves much to be written; a run that is measured should not find the disk busy with it.
 build: pages ## the service and the load generator, optimised
 	cargo build --locked --release --workspace
+	sync
 
 bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
 	target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports
@@ -53,7 +62,7 @@ test: servers tools pages lint ## every check and every test, on real servers an
 	$(MAKE) --no-print-directory dashboard
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests
-	cargo build --locked --workspace --bins $(TEST_FEATURES)
+	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cd $(DASHBOARD) && $(NODE) npm run --silent check && $(NODE) npm run --silent e2e
 
 browser: ## find Chromium, or install Debian's
@@ -77,6 +86,17 @@ compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 
 gate: servers build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
 	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
+
+chaos: servers ## the fault run: every row of the matrix, proofs of the rig, drawn faults (SEEDS=30)
+	cargo build --locked --workspace $(TEST_FEATURES)
+	target/debug/loadgen chaos scenarios/chaos --seeds $(SEEDS) --reports reports
+
+soak: servers build ## 10 minutes at 500/s: memory, open files and Redis's memory stay flat (SOAK=2m for a short one)
+	target/release/loadgen run scenarios/soak.toml $(if $(SOAK),--duration $(SOAK)) --reports reports
+
+fuzz: ## the parser against serde_json, and the HTTP front, 10 minutes each (FUZZ_SECONDS=600)
+	scripts/fuzz.sh parse $(FUZZ_SECONDS)
+	scripts/fuzz.sh front $(FUZZ_SECONDS)
 
 micro: ## the micro-benchmarks
 	cargo bench --locked -p benches

@@ -9,6 +9,7 @@ use service::snapshot::Snapshot;
 
 use crate::audit::Audited;
 use crate::checks::{self, Figures, Judged, Metric, Plain};
+use crate::flatness;
 use crate::follow::{Followed, Point};
 use crate::histogram::{Latencies, Recorder, Second};
 use crate::payload::{Kind, Payloads};
@@ -131,7 +132,7 @@ pub fn account(seen: &Account<'_>) -> Report {
             service_us: CurvePoint::curve(&total.service),
             end_to_end_us: CurvePoint::curve(&total.end_to_end),
         },
-        heatmap: None,
+        heatmap: seen.recorder.heat.map(),
         events: events(seen),
         drain: seen.drain.clone(),
         workers: Workers {
@@ -154,7 +155,8 @@ pub fn account(seen: &Account<'_>) -> Report {
             .map(|(kind, error)| ErrorRow {
                 kind: kind.clone(),
                 count: error.count,
-                example: error.example.clone(),
+                example: error.examples.first().cloned().unwrap_or_default(),
+                more_examples: error.examples.iter().skip(1).cloned().collect(),
             })
             .collect(),
         ended_early: seen.ended_early.map(str::to_owned),
@@ -383,6 +385,25 @@ struct Measured<'a> {
     resources: &'a Resources,
 }
 
+impl Measured<'_> {
+    /// A figure of the live metrics while the load ran: seconds after its start, and the value.
+    fn series(&self, of: fn(&Point) -> u64) -> Vec<(f64, f64)> {
+        let end = self.seen.schedule.duration().as_secs_f64();
+        self.seen
+            .followed
+            .points
+            .iter()
+            .map(|point| {
+                (
+                    self.seen.clock.offset_seconds(point.at_ms),
+                    of(point) as f64,
+                )
+            })
+            .filter(|(at, _)| (0.0..=end).contains(at))
+            .collect()
+    }
+}
+
 impl Figures for Measured<'_> {
     fn latency(
         &self,
@@ -477,6 +498,13 @@ impl Figures for Measured<'_> {
                 let start = self.resources.redis_memory_start_bytes? as f64;
                 let end = self.resources.redis_memory_end_bytes? as f64;
                 (start > 0.0).then_some((end - start) / start)
+            }
+            Plain::ServiceRssRiseRatio => {
+                flatness::growth_ratio(&self.series(|point| point.rss_bytes))
+            }
+            Plain::OpenFilesRise => flatness::growth(&self.series(|point| point.open_files)),
+            Plain::RedisMemoryRiseRatio => {
+                flatness::growth_ratio(&self.series(|point| point.redis_memory_bytes))
             }
         }
     }

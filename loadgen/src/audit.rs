@@ -258,6 +258,40 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// What was found of one loan.
+    pub(crate) fn of(&self, number: u32) -> Found {
+        self.found.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// The attempts of one loan that have a record, in order.
+    pub(crate) fn attempts_of(&self, number: u32) -> Vec<i64> {
+        let bits = self.attempts.get(number as usize).copied().unwrap_or(0);
+        let more = self
+            .attempts_more
+            .range((number, i64::MIN)..=(number, i64::MAX));
+        let mut attempts: Vec<i64> = (1..=8)
+            .filter(|attempt| bits & (1 << (attempt - 1)) != 0)
+            .chain(more.map(|(_, attempt)| *attempt))
+            .collect();
+        attempts.sort_unstable();
+        attempts
+    }
+
+    /// How a record of one loan differs from what was sent.
+    pub(crate) fn difference_of(&self, number: u32) -> Option<&str> {
+        self.differences.get(&number).map(String::as_str)
+    }
+
+    /// Records found.
+    pub(crate) const fn records(&self) -> u64 {
+        self.loans + self.failures
+    }
+
+    /// Records of loans that this run never sent, with examples.
+    pub(crate) fn foreign(&self) -> (u64, &[AuditExample]) {
+        (self.foreign, &self.foreign_examples)
+    }
+
     fn number_of(&self, loan_id: &str) -> Option<u32> {
         let number = self.payloads.number_of(loan_id)?;
         (number < self.arrivals && self.payloads.kind_and_owner(number).1 == number)
@@ -462,7 +496,7 @@ pub fn judge(
     (audit, rows)
 }
 
-fn outcome_of(payloads: &Payloads, number: u32, kind: Kind) -> Outcome {
+pub(crate) fn outcome_of(payloads: &Payloads, number: u32, kind: Kind) -> Outcome {
     match kind {
         Kind::Valid | Kind::Retry | Kind::Duplicate => Outcome::Accepted,
         Kind::Malformed | Kind::Conflict => Outcome::Refused,
@@ -515,7 +549,7 @@ fn story(
     words.join("; ")
 }
 
-fn counter_rows(
+pub(crate) fn counter_rows(
     audit: &Audit,
     findings: &Findings<'_>,
     counters: Option<(&Counters, &Counters)>,

@@ -65,17 +65,6 @@ impl Random {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         ((u128::from(mix64(self.0)) * bound as u128) >> 64) as usize
     }
-
-    /// `count` different numbers below `bound`, in random order. `count` is at most `bound`.
-    pub fn distinct(&mut self, count: usize, bound: usize) -> Vec<usize> {
-        let mut numbers: Vec<usize> = (0..bound).collect();
-        for at in 0..count {
-            let other = at + self.below(bound - at);
-            numbers.swap(at, other);
-        }
-        numbers.truncate(count);
-        numbers
-    }
 }
 
 /// Histograms that are resampled whole: each is a block of values that belong together, such as one second.
@@ -181,16 +170,6 @@ mod tests {
         assert_eq!(quantile(&[1.0, 2.0, 3.0], 0.5), Some(2.0));
         assert_eq!(quantile(&[1.0, 2.0], 0.25), Some(1.25));
         assert_eq!(quantile(&[], 0.5), None);
-    }
-
-    #[test]
-    fn distinct_numbers_are_distinct() {
-        let mut random = Random::new(7);
-        let mut drawn = random.distinct(50, 60);
-        drawn.sort_unstable();
-        drawn.dedup();
-        assert_eq!(drawn.len(), 50);
-        assert!(drawn.iter().all(|number| *number < 60));
     }
 
     #[test]

@@ -272,6 +272,7 @@ pub async fn capacity(
             reports: options.reports.clone(),
             quiet: true,
             allow: options.allow.clone(),
+            merge: Vec::new(),
         })
         .await?;
         if let Some(stack) = finished.stack {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
 use service::snapshot::{EventKind, Message, Snapshot};
 use tokio::task::JoinHandle;
 
@@ -21,7 +22,7 @@ const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
 const FLAP_WITHIN_MS: u64 = 10_000;
 
 /// The gauges and rates of one snapshot.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each field is the snapshot's of the same name")]
 pub struct Point {
     pub at_ms: u64,
@@ -31,10 +32,13 @@ pub struct Point {
     pub workers: u64,
     pub recorded_per_second: f64,
     pub admitted_per_second: f64,
+    pub rss_bytes: u64,
+    pub open_files: u64,
+    pub redis_memory_bytes: u64,
 }
 
 /// A change of the number of workers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scale {
     /// When, milliseconds since the Unix epoch.
     pub at_ms: u64,
@@ -47,7 +51,7 @@ pub struct Scale {
 }
 
 /// What was followed so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Followed {
     /// The latest snapshot.
     pub latest: Option<Snapshot>,
@@ -103,6 +107,9 @@ impl Followed {
                     workers: gauges.workers,
                     recorded_per_second: snapshot.rates.recorded,
                     admitted_per_second: snapshot.rates.admitted,
+                    rss_bytes: snapshot.process.rss_bytes,
+                    open_files: snapshot.process.open_files,
+                    redis_memory_bytes: snapshot.redis.used_memory_bytes,
                 });
                 let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
                 self.backlog_peak = self.backlog_peak.max(Some(backlog));
@@ -255,7 +262,7 @@ mod tests {
             });
         }
         let scale: Message = serde_json::from_str(
-            r#"{"type":"event","event":{"atMs":5,"kind":"scale","from":1,"to":4,"reason":"200 queued"}}"#,
+            r#"{"type":"event","event":{"atMs":5,"kind":"scale","instance":"a","from":1,"to":4,"reason":"200 queued"}}"#,
         )
         .expect("the message of the contract");
         followed.take(scale);

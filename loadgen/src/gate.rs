@@ -28,9 +28,11 @@ use judge::{Answer, Block, Judgement};
 use round::{Round, RoundError, Rounds};
 
 /// Blocks that are measured before the first judgement. Each has two rounds of every arm.
-pub const BLOCKS_MIN: usize = 5;
+pub const BLOCKS_MIN: usize = 10;
+/// Blocks that are added while it is not clear.
+pub const BLOCKS_MORE: usize = 5;
 /// The most blocks; what is not clear then stays inconclusive.
-pub const BLOCKS_MAX: usize = 20;
+pub const BLOCKS_MAX: usize = 40;
 
 /// Why a gate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +148,7 @@ pub async fn gate(
         let wanted = if blocks.is_empty() {
             options.blocks_min
         } else {
-            (blocks.len() + BLOCKS_MIN).min(options.blocks_max)
+            (blocks.len() + BLOCKS_MORE).min(options.blocks_max)
         };
         while blocks.len() < wanted {
             let mut block = Vec::with_capacity(ORDER.len());

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::interval::IntervalLog;
 use crate::payload::Kind;
+use crate::report::{ERROR_EXAMPLES_MAX, Heat};
 use crate::sample::{Answer, Ledger, Sample};
 
 /// The highest latency kept; above it, this value is counted.
@@ -56,6 +58,21 @@ impl Default for Latencies {
 }
 
 impl Latencies {
+    /// Adds everything of `other`.
+    pub fn join(&mut self, other: &Self) {
+        for (mine, more) in [
+            (&mut self.response, &other.response),
+            (&mut self.service, &other.service),
+            (&mut self.send_lag, &other.send_lag),
+            (&mut self.end_to_end, &other.end_to_end),
+        ] {
+            mine.add(more).expect("all have the bounds of `empty`");
+        }
+        self.sent += other.sent;
+        self.completed += other.completed;
+        self.failed += other.failed;
+    }
+
     fn note(&mut self, sample: &Sample) {
         self.sent += 1;
         if sample.answer.is_unknown() {
@@ -98,13 +115,13 @@ pub struct Second {
     pub response_p99_us: Option<u64>,
 }
 
-/// One kind of error and an example of it.
-#[derive(Clone, Debug, Default)]
+/// One kind of error and a few of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ErrorCount {
     /// How often.
     pub count: u64,
-    /// The first one in full.
-    pub example: String,
+    /// The first ones in full, each different, at most [`ERROR_EXAMPLES_MAX`].
+    pub examples: Vec<String>,
 }
 
 /// Everything that is counted while the load runs.
@@ -122,6 +139,8 @@ pub struct Recorder {
     pub answers: BTreeMap<Kind, BTreeMap<Answer, u64>>,
     /// By second.
     pub seconds: Vec<Second>,
+    /// Response times by second and size.
+    pub heat: Heat,
     /// Requests beyond the first one of an arrival.
     pub resent: u64,
     /// Requests dropped on purpose.
@@ -147,6 +166,7 @@ impl Recorder {
             phase_kinds: BTreeMap::new(),
             answers: BTreeMap::new(),
             seconds: Vec::new(),
+            heat: Heat::default(),
             resent: 0,
             dropped: 0,
             last_sent: Duration::ZERO,
@@ -206,10 +226,13 @@ impl Recorder {
     /// Counts one error on the wire.
     pub fn error(&mut self, kind: String, example: impl FnOnce() -> String) {
         let entry = self.errors.entry(kind).or_default();
-        if entry.count == 0 {
-            entry.example = example();
-        }
         entry.count += 1;
+        if entry.examples.len() < ERROR_EXAMPLES_MAX {
+            let example = example();
+            if !entry.examples.contains(&example) {
+                entry.examples.push(example);
+            }
+        }
     }
 
     /// Notes that an arrival was due.
@@ -224,6 +247,7 @@ impl Recorder {
 
     fn close_second(&mut self) {
         let (index, histogram) = &mut self.current;
+        self.heat.add(*index, histogram);
         if !histogram.is_empty()
             && let Some(second) = self.seconds.get_mut(*index)
         {
@@ -324,6 +348,29 @@ mod tests {
             recorder.seconds[2].response_p50_us.map(|us| us / 10_000),
             Some(120)
         );
+    }
+
+    #[test]
+    fn errors_keep_a_few_different_examples() {
+        let mut recorder = Recorder::new(1, 1);
+        for example in ["a", "a", "b", "c", "d"] {
+            recorder.error("timeout".to_owned(), || example.to_owned());
+        }
+        let timeout = &recorder.errors["timeout"];
+        assert_eq!(timeout.count, 5);
+        assert_eq!(timeout.examples, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_heat_map_has_every_answer() {
+        let mut recorder = Recorder::new(1, 3);
+        for (number, done_ms) in [(0, 120), (1, 130), (2, 2_100)] {
+            recorder.note(&sample(number, 100, 100, done_ms, Answer::Queued));
+        }
+        recorder.finish();
+        let map = recorder.heat.map().expect("there were answers");
+        assert_eq!(map.columns.len(), 3);
+        assert_eq!(map.columns.iter().flatten().sum::<u64>(), 3);
     }
 
     #[test]

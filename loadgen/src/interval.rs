@@ -167,21 +167,37 @@ impl IntervalLog {
             .phases
             .get(usize::from(series.1))
             .map_or("", String::as_str);
-        let mut bytes = Vec::new();
-        let encoded = V2DeflateSerializer::new()
-            .serialize(histogram, &mut bytes)
-            .map_err(|error| io::Error::other(format!("{error:?}")));
         let mut line = format!(
             "Tag={}:{}:{name},{start_s:.3},{length_s:.3},{:.3},",
             series.0.name(),
             series.1,
             histogram.max() as f64 / 1e3
         );
-        BASE64.encode_string(&bytes, &mut line);
+        line.push_str(&encode(histogram));
         let _ = writeln!(line);
-        let written = encoded.and_then(|_| self.file.write_all(line.as_bytes()));
-        self.failed = written.err();
+        self.failed = self.file.write_all(line.as_bytes()).err();
     }
+}
+
+/// A histogram as text, without loss.
+pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a histogram of the bounds of `empty` fits its format, and memory takes it");
+    BASE64.encode(bytes)
+}
+
+/// The histogram that [`encode`] wrote; `None` for any other text.
+pub(crate) fn decode(text: &str) -> Option<Histogram<u64>> {
+    let bytes = BASE64.decode(text).ok()?;
+    let mut histogram = empty();
+    let read: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .ok()?;
+    // The bounds of `empty`, so that all can be added.
+    histogram.add(&read).ok()?;
+    Some(histogram)
 }
 
 /// A name without what a tag may not hold.
@@ -241,7 +257,6 @@ pub fn read(path: &Path) -> Result<BTreeMap<Series, Vec<Interval>>, LogError> {
 
 fn parse(bytes: &[u8]) -> Option<BTreeMap<Series, Vec<Interval>>> {
     let mut all: BTreeMap<Series, Vec<Interval>> = BTreeMap::new();
-    let mut deserializer = Deserializer::new();
     for entry in IntervalLogIterator::new(bytes) {
         let LogEntry::Interval(interval) = entry.ok()? else {
             continue;
@@ -252,8 +267,7 @@ fn parse(bytes: &[u8]) -> Option<BTreeMap<Series, Vec<Interval>>> {
             .into_iter()
             .find(|latency| latency.name() == name)?;
         let phase = parts.next()?.parse().ok()?;
-        let encoded = BASE64.decode(interval.encoded_histogram()).ok()?;
-        let histogram = deserializer.deserialize(&mut encoded.as_slice()).ok()?;
+        let histogram = decode(interval.encoded_histogram())?;
         all.entry((latency, phase)).or_default().push(Interval {
             start_s: interval.start_timestamp().as_secs_f64(),
             histogram,

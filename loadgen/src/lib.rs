@@ -4,6 +4,7 @@
 //! and handed over on time by [`pace`]; goose [`users`] send it; every answer is a [`sample`], counted in
 //! [`histogram`]s. Meanwhile [`follow`] reads the service's live metrics. When nothing is left to do, [`audit`] reads
 //! the stored records, [`checks`] judge, [`verdict`] decides, and [`report`] tells it. [`run`] ties them together.
+//! [`chaos`] does the same while servers, disks and networks fail.
 
 pub mod scenario;
 
@@ -36,6 +37,7 @@ pub mod checks;
 pub mod verdict;
 
 pub mod account;
+pub mod flatness;
 pub mod progress;
 pub mod provenance;
 
@@ -45,6 +47,8 @@ pub mod run;
 
 pub mod bootstrap;
 pub mod capacity;
+pub mod chaos;
 pub mod compare;
 pub mod gate;
 pub mod selftest;
+pub mod shard;

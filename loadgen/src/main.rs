@@ -6,11 +6,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use loadgen::capacity::{self, CapacityOptions};
+use loadgen::chaos::{self, plan::Plan};
 use loadgen::gate::{self, GateOptions};
 use loadgen::report;
 use loadgen::run::{self, Allowed, Options, Target};
-use loadgen::scenario::Scenario;
+use loadgen::scenario::{Scenario, parse_duration};
 use loadgen::selftest;
+use loadgen::shard::{Part, Shard};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
@@ -36,6 +40,15 @@ enum Command {
     },
     /// Search the highest rate that meets a scenario's objectives in recorded loans
     Capacity(Capacity),
+    /// Join the shards of one run: drain, audit, checks, one report
+    Merge {
+        /// What the run was made with: scenario, target and stores
+        #[command(flatten)]
+        run: Run,
+        /// The folders of all shards
+        #[arg(long, required = true, num_args = 1..)]
+        shards: Vec<PathBuf>,
+    },
     /// Two reports side by side, with how far each difference may be chance
     Compare {
         /// Folder of the first run, or its report.json
@@ -88,11 +101,21 @@ enum Command {
         #[arg(long, default_value = "reports")]
         reports: PathBuf,
     },
+    /// Run load under faults, heal, drain, and judge every loan (0 pass, 1 fail, 2 could not run, 5 void)
+    Chaos(Chaos),
     /// Print the JSON Schema of report.json
-    Schema,
+    Schema {
+        /// Of chaos.json instead
+        #[arg(long)]
+        chaos: bool,
+    },
 }
 
 #[derive(Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "each field is named after its flag"
+)]
 struct Run {
     /// The scenario file
     scenario: PathBuf,
@@ -127,9 +150,43 @@ struct Run {
     /// What is not refused though the figures may mislead; the report says so
     #[arg(long, value_enum)]
     allow: Vec<Allowed>,
+    /// Length of the longest phase, such as 2m, instead of the scenario's
+    #[arg(long)]
+    duration: Option<String>,
+    /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines
+    #[arg(long, requires_all = ["target", "run_id", "start_at"], conflicts_with = "keep_stack")]
+    shard: Option<Shard>,
+    /// The name that all shards of one run share, 1 to 32 of a-z, 0-9
+    #[arg(long)]
+    run_id: Option<String>,
+    /// When all shards start, RFC 3339
+    #[arg(long)]
+    start_at: Option<String>,
     /// Leave the private stack running until Ctrl-C, to look at it
     #[arg(long)]
     keep_stack: bool,
+}
+
+#[derive(Args)]
+struct Chaos {
+    /// Scenario files, or folders of them
+    #[arg(default_value = "scenarios/chaos")]
+    plans: Vec<PathBuf>,
+    /// Runs with drawn faults: how many seeds; 20, or 1 when --seed names it
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first seed, instead of the files'; alone it repeats one run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only the short scenarios, and no more than this many seeds
+    #[arg(long)]
+    short: bool,
+    /// The service's binary, built with its crash points; the one beside this one without it
+    #[arg(long, env = "SLUICE_SERVICE")]
+    service: Option<PathBuf>,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
 }
 
 #[derive(Args)]
@@ -181,7 +238,8 @@ struct Gate {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Run(arguments) => run_scenario(arguments),
+        Command::Run(arguments) => run_scenario(arguments, Vec::new()),
+        Command::Merge { run, shards } => run_scenario(run, shards),
         Command::Check { scenario } => check(&scenario),
         Command::Capacity(arguments) => search_capacity(arguments),
         Command::Compare { a, b, json } => compare(&a, &b, json),
@@ -195,8 +253,13 @@ fn main() -> ExitCode {
         Command::GatePower { file, gates, json } => gate_power(&file, gates, json),
         Command::Send { scenario, url } => send(&scenario, &url),
         Command::SelfTest { reports } => self_test(&reports),
-        Command::Schema => {
-            print(&report::json::schema());
+        Command::Chaos(arguments) => run_chaos(arguments),
+        Command::Schema { chaos } => {
+            print(&if chaos {
+                report::chaos::schema()
+            } else {
+                report::json::schema()
+            });
             Ok(0)
         }
     };
@@ -295,7 +358,7 @@ fn record_rounds(
 fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Failure> {
     let recorded = gate::power::read(file)?;
     let power = gate::power::power(&recorded, gates)
-        .ok_or("too few rounds: a gate needs 30 without a slowdown and 10 with one")?;
+        .ok_or("too few rounds: it takes 20 of each kind for a first look, 100 for a proof")?;
     print(&if json {
         serde_json::to_string_pretty(&power)? + "\n"
     } else {
@@ -380,10 +443,22 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn run_scenario(arguments: Run) -> Result<u8, Failure> {
+fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
     let mut scenario = Scenario::load(&arguments.scenario)?;
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
+    }
+    if let Some(text) = &arguments.duration {
+        let length = parse_duration(text)
+            .filter(|length| !length.is_zero())
+            .ok_or_else(|| format!("--duration {text:?} is not a duration: write 90s or 2m"))?;
+        if let Some(longest) = scenario
+            .phases
+            .iter_mut()
+            .max_by_key(|phase| phase.duration)
+        {
+            longest.duration = length;
+        }
     }
     let target = match (arguments.target, arguments.redis, arguments.mongodb) {
         (Some(url), Some(redis_url), Some(mongodb_uri)) => Some(Target {
@@ -395,6 +470,10 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         }),
         _ => None,
     };
+    if target.is_none() && !merge.is_empty() {
+        return Err("merge needs --target, --redis and --mongodb of the run".into());
+    }
+    let part = part(arguments.shard, arguments.run_id, arguments.start_at)?;
     let options = Options {
         scenario,
         scenario_path: arguments.scenario,
@@ -403,10 +482,21 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         reports: arguments.reports,
         quiet: false,
         allow: arguments.allow,
+        merge,
     };
+    if let Some(part) = part {
+        let shard = part.shard;
+        let folder = runtime()?.block_on(run::run_shard(options, part))?;
+        print(&format!("shard {shard}: {}\n", folder.display()));
+        return Ok(0);
+    }
     runtime()?.block_on(async {
         let finished = run::run(options).await?;
-        print(&report::terminal::render(&finished.report));
+        print(&if report::terminal::shows_colours() {
+            report::terminal::render_coloured(&finished.report)
+        } else {
+            report::terminal::render(&finished.report)
+        });
         print(&format!(
             "report: {}\n",
             finished.folder.join("report.html").display()
@@ -427,7 +517,81 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     })
 }
 
+fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
+    let mut plans = Plan::load_all(&arguments.plans)?;
+    plans.retain(|(_, plan)| !(arguments.short && plan.long));
+    let options = chaos::Options {
+        plans,
+        seeds: arguments
+            .seeds
+            .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 }),
+        seed: arguments.seed,
+        service_binary: arguments.service,
+        reports: arguments.reports,
+        quiet: false,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let finished = chaos::run(&options).await?;
+        print(&report::chaos::terminal(&finished.report));
+        print(&format!(
+            "report: {}\n",
+            finished.folder.join("chaos.html").display()
+        ));
+        Ok(finished.report.verdict.exit_code())
+    })
+}
+
+fn part(
+    shard: Option<Shard>,
+    run_id: Option<String>,
+    start_at: Option<String>,
+) -> Result<Option<Part>, Failure> {
+    let (Some(shard), Some(run_id), Some(start_at)) = (shard, run_id, start_at) else {
+        return Ok(None);
+    };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if !(1..=32).contains(&run_id.len()) || !run_id.bytes().all(plain) {
+        return Err("--run-id must be 1 to 32 of a-z and 0-9".into());
+    }
+    let start_at = OffsetDateTime::parse(&start_at, &Rfc3339)
+        .map_err(|error| format!("--start-at {start_at}: {error}"))?;
+    Ok(Some(Part {
+        shard,
+        run_id,
+        start_at,
+    }))
+}
+
 fn print(text: &str) {
     // A reader that closed the pipe does not want the rest.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_shard_needs_its_run() {
+        let run = ["loadgen", "run", "s.toml", "--shard", "1/2"];
+        assert!(Cli::try_parse_from(run).is_err());
+        assert!(part(None, None, None).is_ok_and(|part| part.is_none()));
+        let shard = Some(Shard { index: 1, count: 2 });
+        let of = |run_id: &str, start_at: &str| {
+            part(shard, Some(run_id.to_owned()), Some(start_at.to_owned()))
+        };
+        assert!(of("a1", "2030-01-01T00:00:00Z").is_ok_and(|part| part.is_some()));
+        assert!(of("A 1", "2030-01-01T00:00:00Z").is_err());
+        assert!(of("a1", "tomorrow").is_err());
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) fn random_token() -> Option<String> {
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
         .ok()?;
-    Some(format!("{:032x}", u128::from_ne_bytes(bytes)))
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// The dashboard's address. What stands after `#` is never sent to a server, and so is in no log.

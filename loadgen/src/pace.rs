@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::payload::{Arrival, Payloads};
 use crate::sample::RunClock;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Slot};
+use crate::shard::Shard;
 use crate::timer::Timer;
 use crate::users::Shared;
 
@@ -42,16 +43,21 @@ pub struct Due {
 /// Arrivals that are made ahead, in order.
 pub type Prepared = flume::Receiver<Vec<Due>>;
 
-/// Makes the arrivals of `schedule` ahead, on a thread of its own, until the end or until nobody takes them.
+/// Makes the arrivals of `schedule` (those of `shard`) ahead, on a thread of its own, until the end or until nobody takes them.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn prepare(schedule: Schedule, payloads: Payloads) -> std::io::Result<Prepared> {
+pub fn prepare(
+    schedule: Schedule,
+    payloads: Payloads,
+    shard: Option<Shard>,
+) -> std::io::Result<Prepared> {
     let (made, prepared) = flume::bounded(CHUNKS_MAX);
     std::thread::Builder::new()
         .name("prepare".to_owned())
         .spawn(move || {
-            let mut slots = schedule.slots().map(|slot| Due {
+            let ours = |slot: &Slot| shard.is_none_or(|shard| shard.holds(slot.number));
+            let mut slots = schedule.slots().filter(ours).map(|slot| Due {
                 arrival: payloads.arrival(slot.number),
                 phase: slot.phase,
                 intended: slot.offset,
@@ -139,6 +145,7 @@ mod tests {
         prepare(
             Schedule::new(&scenario.phases, 1),
             Payloads::new(1, "t", &Mix::default()),
+            None,
         )
         .expect("a thread")
     }

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::scenario::Mix;
 
@@ -16,7 +16,7 @@ const APPLICATIONS: &str = include_str!("../../scenarios/data/german_credit.csv"
 const BACK_MAX: u32 = 400;
 
 /// What an arrival is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A good loan.
     Valid,

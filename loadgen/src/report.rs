@@ -5,11 +5,16 @@
 //! A figure that was not measured is `None` (`null` in JSON), never a zero that looks measured.
 
 mod axis;
+mod buckets;
+pub mod chaos;
 mod chart;
 mod files;
+mod flow;
+mod heat;
 pub mod html;
 pub mod json;
 pub mod junit;
+mod live;
 pub mod markdown;
 mod markup;
 mod number;
@@ -23,12 +28,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use files::{ReportError, point_latest, write, write_index};
+pub use flow::unbalanced;
+pub use heat::Heat;
 
 /// Version of the `report.json` format. Grows when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// How many examples the audit keeps for each class of fault.
 pub const EXAMPLES_PER_CLASS_MAX: usize = 20;
+
+/// How many examples are kept of each kind of error.
+pub const ERROR_EXAMPLES_MAX: usize = 3;
 
 /// One load run: what was planned, what was sent, what became of it, and what that means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -659,6 +669,9 @@ pub struct ErrorRow {
     pub count: u64,
     /// One example in full.
     pub example: String,
+    /// Up to [`ERROR_EXAMPLES_MAX`] less one others, each different.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_examples: Vec<String>,
 }
 
 /// Where one instant is taken.

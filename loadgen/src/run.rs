@@ -13,7 +13,7 @@ use time::macros::format_description;
 
 use crate::account::{Account, account, hopeless};
 use crate::audit::{self, Audited, Question};
-use crate::follow::{self, Follower, SnapshotError};
+use crate::follow::{self, Followed, Follower, SnapshotError};
 use crate::histogram::{Recorder, hgrm};
 use crate::interval::{self, IntervalLog};
 use crate::markers::{self, Markers};
@@ -24,7 +24,8 @@ use crate::provenance;
 use crate::report::{self, Drain, Provenance, Report, ReportError};
 use crate::sample::RunClock;
 use crate::scenario::Scenario;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Slot};
+use crate::shard::{self, MergeError, Part, Surroundings};
 use crate::stores::{RedisFacts, StoreError, Stores};
 use crate::users::{self, Asking, Shared};
 
@@ -77,6 +78,8 @@ pub struct Options {
     pub quiet: bool,
     /// What is not refused.
     pub allow: Vec<Allowed>,
+    /// Folders of the shards of a run that was sent already: nothing is sent, they are joined and judged.
+    pub merge: Vec<PathBuf>,
 }
 
 /// What a run refuses because its figures would mislead, unless it is allowed. The report then says so.
@@ -139,6 +142,12 @@ pub enum RunError {
     /// Goose refused to start.
     #[error("goose cannot start: {0}")]
     Goose(String),
+    /// The shards of a run could not be joined.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The common start of the shards is over.
+    #[error("the common start {0} has passed; give all shards a later --start-at")]
+    Late(OffsetDateTime),
     /// The report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -214,19 +223,37 @@ impl Show {
         }
     }
 
-    fn end(&self) {
-        if let Some(progress) = &self.0 {
+    fn end(&mut self) {
+        if let Some(progress) = &mut self.0 {
             progress.end();
         }
     }
 }
 
-async fn measure(
-    options: &Options,
-    started: OffsetDateTime,
-    folder: &Path,
-    progress: &mut Show,
-) -> Result<(Report, Option<Stack>), RunError> {
+/// A service with its stores, and what was known of them before the load.
+struct Ready {
+    target: Target,
+    /// Its administrator's, where it is known.
+    token: Option<String>,
+    stack: Option<Stack>,
+    stores: Stores,
+    snapshot_before: Snapshot,
+    redis_memory_start_bytes: Option<u64>,
+    provenance: Provenance,
+}
+
+async fn connect(target: &Target, scenario: &Scenario) -> Result<Stores, StoreError> {
+    Stores::connect(
+        &target.redis_url,
+        &target.mongodb_uri,
+        &target.mongodb_database,
+        scenario.target.partitions,
+    )
+    .await
+}
+
+/// Starts a private stack or takes the target, and refuses what would mislead.
+async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, RunError> {
     let scenario = &options.scenario;
     let mut provenance = provenance::gather();
     let (target, stack, token) = if let Some(target) = &options.target {
@@ -236,13 +263,7 @@ async fn measure(
         provenance.service_arguments = service_arguments(scenario);
         private_stack(options).await?
     };
-    let stores = Stores::connect(
-        &target.redis_url,
-        &target.mongodb_uri,
-        &target.mongodb_database,
-        scenario.target.partitions,
-    )
-    .await?;
+    let stores = connect(&target, scenario).await?;
     let snapshot_before =
         follow::snapshot(&target.url)
             .await
@@ -279,62 +300,213 @@ async fn measure(
         })
         .collect::<Result<_, _>>()?;
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
-
     progress.say(&format!(
-        "scenario {}, dashboard {}",
+        "scenario {}; watch it at {}",
         scenario.name.get_ref(),
         markers::dashboard_link(&target.url, token.as_deref())
     ));
-    let follower = Follower::start(&target.url);
+    // Goose tells on standard output that its users are there.
+    progress.end();
+    Ok(Ready {
+        target,
+        token,
+        stack,
+        stores,
+        snapshot_before,
+        redis_memory_start_bytes,
+        provenance,
+    })
+}
+
+/// The load of a run that was sent, by this process or by its shards.
+struct Sent {
+    run_tag: String,
+    clock: RunClock,
+    recorder: Recorder,
+    requests: Requests,
+    held_back: u64,
+    ended_early: Option<String>,
+    aborted: Option<String>,
+    following: Following,
+    markers: Option<Markers>,
+}
+
+/// Requests by goose's count and by ours.
+enum Requests {
+    /// Goose is still winding down.
+    Open(Goose, Arc<Shared>),
+    Known(u64, u64),
+}
+
+impl Requests {
+    async fn counted(self) -> Result<(u64, u64), RunError> {
+        match self {
+            Self::Open(goose, shared) => {
+                let counted = joined(goose).await?;
+                Ok((counted, shared.requests.load(Ordering::Relaxed)))
+            }
+            Self::Known(goose, ours) => Ok((goose, ours)),
+        }
+    }
+}
+
+/// The live metrics.
+enum Following {
+    Live(Follower),
+    Kept(Box<Followed>),
+}
+
+impl Following {
+    fn followed(&self) -> Followed {
+        match self {
+            Self::Live(follower) => follower.followed().clone(),
+            Self::Kept(followed) => (**followed).clone(),
+        }
+    }
+}
+
+async fn measure(
+    options: &Options,
+    started: OffsetDateTime,
+    folder: &Path,
+    progress: &mut Show,
+) -> Result<(Report, Option<Stack>), RunError> {
+    let scenario = &options.scenario;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
-    let payloads = Payloads::new(scenario.seed, &run_tag(started), &scenario.mix);
+    let (mut ready, sent) = if let (Some(target), [_, ..]) = (&options.target, &options.merge[..]) {
+        joined_shards(options, target, &schedule).await?
+    } else {
+        let mut ready = make_ready(options, progress).await?;
+        let sent = send(options, &mut ready, &schedule, started, folder, progress).await?;
+        (ready, sent)
+    };
+    let stack = ready.stack.take();
+    let report = conclude(options, ready, sent, &schedule, started, folder, progress).await?;
+    Ok((report, stack))
+}
+
+/// What the shards of a run have sent to `target`.
+async fn joined_shards(
+    options: &Options,
+    target: &Target,
+    schedule: &Schedule,
+) -> Result<(Ready, Sent), RunError> {
+    let gathered = shard::gather(&options.merge, &options.scenario, schedule)?;
+    let ready = Ready {
+        target: target.clone(),
+        token: None,
+        stack: None,
+        stores: connect(target, &options.scenario).await?,
+        snapshot_before: gathered.snapshot_before,
+        redis_memory_start_bytes: gathered.redis_memory_start_bytes,
+        provenance: gathered.provenance,
+    };
+    let (goose, ours) = gathered.requests;
+    let sent = Sent {
+        run_tag: shared_tag(&gathered.run_id),
+        clock: gathered.clock,
+        recorder: gathered.recorder,
+        requests: Requests::Known(goose, ours),
+        held_back: gathered.held_back,
+        ended_early: gathered.ended_early,
+        aborted: gathered.stopped,
+        following: Following::Kept(Box::new(gathered.followed)),
+        markers: None,
+    };
+    Ok((ready, sent))
+}
+
+/// Sends the whole load.
+async fn send(
+    options: &Options,
+    ready: &mut Ready,
+    schedule: &Schedule,
+    started: OffsetDateTime,
+    folder: &Path,
+    progress: &mut Show,
+) -> Result<Sent, RunError> {
+    let scenario = &options.scenario;
+    let follower = Follower::start(&ready.target.url);
+    let run_tag = run_tag(started);
+    let payloads = Payloads::new(scenario.seed, &run_tag, &scenario.mix);
     let stop = Stop::watch();
-
     let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
-    let mut markers = Markers::start(&target.url, token, &run_id, scenario, &schedule);
-
+    let token = ready.token.take();
+    let mut markers = Markers::start(&ready.target.url, token, &run_id, scenario, schedule);
     let log = folder.join(interval::FILE);
     let plan = Plan {
         scenario,
-        schedule: &schedule,
+        schedule,
         payloads: &payloads,
-        url: &target.url,
+        url: &ready.target.url,
         log: Some(&log),
+        part: None,
     };
-    let mut load = drive(&plan, &stop, |now, recorder| {
+    let load = drive(&plan, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
-            progress.load(now, scenario, &schedule, recorder, &follower.followed());
+            progress.load(now, scenario, schedule, recorder, &follower.followed());
         }
         markers.look(now, recorder);
-        hopeless(scenario, &schedule, recorder, &follower.followed())
+        hopeless(scenario, schedule, recorder, &follower.followed())
     })
     .await?;
     if let Some(reason) = &load.ended_early {
         progress.say(&format!("the run ends early: {reason}"));
     }
-    provenance.generator_priority = load
-        .shared
-        .priority
-        .get()
-        .copied()
-        .unwrap_or_default()
-        .to_string();
-    let drain_timeout = if stop.reason().is_some() || load.ended_early.is_some() {
+    ready.provenance.generator_priority = load.priority();
+    Ok(Sent {
+        run_tag,
+        clock: load.clock,
+        recorder: load.recorder,
+        held_back: load.shared.held_back.load(Ordering::Relaxed),
+        requests: Requests::Open(load.goose, load.shared),
+        ended_early: load.ended_early,
+        aborted: stop.reason().map(str::to_owned),
+        following: Following::Live(follower),
+        markers: Some(markers),
+    })
+}
+
+/// Waits until everything is recorded, audits, and judges.
+async fn conclude(
+    options: &Options,
+    ready: Ready,
+    sent: Sent,
+    schedule: &Schedule,
+    started: OffsetDateTime,
+    folder: &Path,
+    progress: &mut Show,
+) -> Result<Report, RunError> {
+    let scenario = &options.scenario;
+    let Ready {
+        target,
+        stores,
+        snapshot_before,
+        redis_memory_start_bytes,
+        provenance,
+        ..
+    } = ready;
+    let mut recorder = sent.recorder;
+    let payloads = Payloads::new(scenario.seed, &sent.run_tag, &scenario.mix);
+    let drain_timeout = if sent.aborted.is_some() || sent.ended_early.is_some() {
         DRAIN_ABORTED
     } else {
         scenario.drain_timeout
     };
     progress.doing("waiting until everything is recorded");
-    let mut drain = drain(&stores, load.clock, load.recorder.last_sent, drain_timeout).await;
-    let requests_goose = joined(load.goose).await?;
-    let requests_ours = load.shared.requests.load(Ordering::Relaxed);
+    let mut drain = drain(&stores, sent.clock, recorder.last_sent, drain_timeout).await;
+    if !options.merge.is_empty() {
+        // It may have been empty long before the shards were joined.
+        drain.seconds_to_empty = None;
+    }
+    let requests = sent.requests.counted().await?;
 
     progress.doing("auditing every loan");
     let redis_memory_end_bytes = settle_memory(&stores, redis_memory_start_bytes).await;
     let snapshot_after = settle_counters(&target.url).await;
-    load.recorder.finish();
-    let requests_unknown = load.recorder.resent + load.recorder.total.failed;
-    let ledger = std::mem::take(&mut load.recorder.ledger);
+    recorder.finish();
+    let requests_unknown = recorder.resent + recorder.total.failed;
+    let ledger = std::mem::take(&mut recorder.ledger);
     let counters: Option<(&Counters, &Counters)> = snapshot_after
         .as_ref()
         .map(|after| (&snapshot_before.counters, &after.counters));
@@ -342,8 +514,8 @@ async fn measure(
         stores: &stores,
         payloads: &payloads,
         ledger: &ledger,
-        clock: load.clock,
-        schedule: &schedule,
+        clock: sent.clock,
+        schedule,
         counters,
         requests_unknown,
         private: target.private,
@@ -357,7 +529,6 @@ async fn measure(
         }
     };
 
-    let mut recorder = load.recorder;
     for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
         latencies.end_to_end.clone_from(end_to_end);
     }
@@ -377,43 +548,101 @@ async fn measure(
             source,
         })?;
     }
-    drain.backlog_peak = follower.followed().backlog_peak;
+    let followed = sent.following.followed();
+    drain.backlog_peak = followed.backlog_peak;
     write_histograms(folder, &recorder)?;
     let finished = OffsetDateTime::now_utc();
-    let report = {
-        let followed = follower.followed();
-        account(&Account {
-            scenario,
-            scenario_path: &options.scenario_path,
-            schedule: &schedule,
-            payloads: &payloads,
-            recorder: &recorder,
-            heard: &ledger.heard,
-            followed: &followed,
-            clock: load.clock,
-            audited,
-            drain,
-            provenance,
-            started_at: rfc3339(started),
-            finished_at: rfc3339(finished),
-            duration: Duration::try_from(finished - started).unwrap_or_default(),
-            redis_memory_start_bytes,
-            redis_memory_end_bytes,
-            service_cpu: snapshot_after
-                .as_ref()
-                .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
-            aborted: stop.reason(),
-            ended_early: load.ended_early.as_deref(),
-            held_back: load.shared.held_back.load(Ordering::Relaxed),
-            snapshots: snapshot_after
-                .as_ref()
-                .map(|after| (&snapshot_before, after)),
-            requests: (requests_goose, requests_ours),
-            external: options.target.is_some(),
-        })
+    let report = account(&Account {
+        scenario,
+        scenario_path: &options.scenario_path,
+        schedule,
+        payloads: &payloads,
+        recorder: &recorder,
+        heard: &ledger.heard,
+        followed: &followed,
+        clock: sent.clock,
+        audited,
+        drain,
+        provenance,
+        started_at: rfc3339(started),
+        finished_at: rfc3339(finished),
+        duration: Duration::try_from(finished - started).unwrap_or_default(),
+        redis_memory_start_bytes,
+        redis_memory_end_bytes,
+        service_cpu: snapshot_after
+            .as_ref()
+            .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
+        aborted: sent.aborted.as_deref(),
+        ended_early: sent.ended_early.as_deref(),
+        held_back: sent.held_back,
+        snapshots: snapshot_after
+            .as_ref()
+            .map(|after| (&snapshot_before, after)),
+        requests,
+        external: options.target.is_some(),
+    });
+    if let Some(markers) = sent.markers {
+        markers.end(report.verdict.name()).await;
+    }
+    Ok(report)
+}
+
+/// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder.
+///
+/// # Errors
+/// When the service is not ready for it, or the common start has passed.
+pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError> {
+    let scenario = &options.scenario;
+    let name = format!("{}-shard-{}", scenario.name.get_ref(), part.shard.index);
+    let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
+    let mut progress = Show(if options.quiet {
+        None
+    } else {
+        Some(Progress::new())
+    });
+    let mut ready = make_ready(&options, &mut progress).await?;
+    let follower = Follower::start(&ready.target.url);
+    let schedule = Schedule::new(&scenario.phases, scenario.seed);
+    let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
+    let stop = Stop::watch();
+    let log = folder.join(interval::FILE);
+    let plan = Plan {
+        scenario,
+        schedule: &schedule,
+        payloads: &payloads,
+        url: &ready.target.url,
+        log: Some(&log),
+        part: Some(&part),
     };
-    markers.end(report.verdict.name()).await;
-    Ok((report, stack))
+    let mut load = drive(&plan, &stop, |now, recorder| {
+        if let Some(progress) = &mut progress.0 {
+            progress.load(now, scenario, &schedule, recorder, &follower.followed());
+        }
+        hopeless(scenario, &schedule, recorder, &follower.followed())
+    })
+    .await?;
+    progress.end();
+    let goose = std::mem::replace(&mut load.goose, tokio::spawn(async { Ok(0) }));
+    let counted = joined(goose).await?;
+    let requests = (counted, load.shared.requests.load(Ordering::Relaxed));
+    load.recorder.finish();
+    if let Some(log) = load.recorder.log.take() {
+        log.finish().map_err(|source| RunError::Unwritable {
+            path: folder.join(interval::FILE),
+            source,
+        })?;
+    }
+    ready.provenance.generator_priority = load.priority();
+    let followed = follower.followed().clone();
+    let around = Surroundings {
+        followed,
+        snapshot_before: ready.snapshot_before,
+        redis_memory_start_bytes: ready.redis_memory_start_bytes,
+        provenance: ready.provenance,
+        stopped: stop.reason(),
+    };
+    shard::keep(&folder, &part, scenario, &load, requests, around)?;
+    Ok(folder)
 }
 
 /// What would make the figures mislead: what it is, what to do, and what allows it. Pure.
@@ -498,13 +727,21 @@ async fn private_stack(
 }
 
 /// The load, sent and answered; goose may still be winding down.
-struct Driven {
-    recorder: Recorder,
-    shared: Arc<Shared>,
-    clock: RunClock,
+pub(crate) struct Driven {
+    pub(crate) recorder: Recorder,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: RunClock,
     goose: Goose,
     /// Why `look` ended the load.
-    ended_early: Option<String>,
+    pub(crate) ended_early: Option<String>,
+}
+
+impl Driven {
+    /// How the sending thread was scheduled, in words.
+    fn priority(&self) -> String {
+        let priority = self.shared.priority.get().copied();
+        priority.unwrap_or_default().to_string()
+    }
 }
 
 /// Goose's count of requests, once it has ended.
@@ -518,6 +755,8 @@ struct Plan<'a> {
     url: &'a str,
     /// Where the latencies are kept by second, if anywhere.
     log: Option<&'a Path>,
+    /// The share of this generator, when there are several.
+    part: Option<&'a Part>,
 }
 
 /// Sends the load of a scenario to the service at `url` and returns what was counted, with goose's count of requests
@@ -538,6 +777,7 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, RunErro
         payloads: &payloads,
         url,
         log: None,
+        part: None,
     };
     let load = drive(&plan, &Stop::watch(), |_, _| None).await?;
     let goose = joined(load.goose).await?;
@@ -577,7 +817,9 @@ async fn drive(
         payloads,
         url,
         log,
+        part,
     } = *plan;
+    let shard = part.map(|part| part.shard);
     let no_thread = |error| RunError::Goose(format!("no thread to send from: {error}"));
     let users_count = scenario.users_count();
     let (due, arrivals) = flume::bounded(WAITING_MAX);
@@ -590,7 +832,7 @@ async fn drive(
         arrivals,
         Arc::clone(&stop.flag),
     ));
-    let prepared = pace::prepare(schedule.clone(), payloads.clone()).map_err(no_thread)?;
+    let prepared = pace::prepare(schedule.clone(), payloads.clone(), shard).map_err(no_thread)?;
     let (start, clock) = tokio::sync::oneshot::channel();
     let told = users::start(url.to_owned(), Arc::clone(&shared), prepared, due, clock)
         .map_err(no_thread)?;
@@ -618,7 +860,8 @@ async fn drive(
     }
 
     let mut recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
-    for slot in schedule.slots() {
+    let ours = |slot: &Slot| shard.is_none_or(|shard| shard.holds(slot.number));
+    for slot in schedule.slots().filter(ours) {
         recorder.planned(slot.offset);
     }
     for check in &scenario.checks {
@@ -629,7 +872,12 @@ async fn drive(
             recorder.keep(phase as u16, kind);
         }
     }
-    let clock = RunClock::starting_in(LEAD);
+    let ahead = match part {
+        None => LEAD,
+        Some(part) => Duration::try_from(part.start_at - OffsetDateTime::now_utc())
+            .map_err(|_| RunError::Late(part.start_at))?,
+    };
+    let clock = RunClock::starting_in(ahead);
     if let Some(path) = log {
         let names: Vec<&str> = scenario
             .phases
@@ -837,8 +1085,13 @@ pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
         .expect("a date of this century has an RFC 3339 form")
 }
 
+/// Starts the ids of a run of several generators.
+fn shared_tag(run_id: &str) -> String {
+    format!("GC-{run_id}")
+}
+
 /// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
-fn run_tag(started: OffsetDateTime) -> String {
+pub(crate) fn run_tag(started: OffsetDateTime) -> String {
     format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
 }
 

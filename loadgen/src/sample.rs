@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// The one clock of a run: monotonic offsets from the start of the load, and the wall clock at that start.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
@@ -19,6 +21,20 @@ impl RunClock {
         Self {
             start: Instant::now() + ahead,
             start_wall_us: wall.as_micros() as i64,
+        }
+    }
+
+    /// A clock whose load started at `start_wall_us`, microseconds since the Unix epoch, as far as this process can
+    /// reach back.
+    pub fn of_the_past(start_wall_us: i64) -> Self {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let ago = (wall.as_micros() as i64 - start_wall_us).max(0) as u64;
+        let now = Instant::now();
+        Self {
+            start: now.checked_sub(Duration::from_micros(ago)).unwrap_or(now),
+            start_wall_us,
         }
     }
 
@@ -44,7 +60,7 @@ impl RunClock {
 }
 
 /// Why there was no definite answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Unknown {
     /// No whole answer within the request timeout.
     Timeout,
@@ -61,7 +77,7 @@ pub enum Unknown {
 }
 
 /// The answer to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Answer {
     /// 202 for a new loan.
     Queued,
@@ -149,6 +165,16 @@ impl Heard {
             Answer::Unknown(_) => Self::UNKNOWN,
         };
         Self(if resent { code | Self::RESENT } else { code })
+    }
+
+    /// The byte itself.
+    pub const fn byte(self) -> u8 {
+        self.0
+    }
+
+    /// The one that [`Heard::byte`] gave.
+    pub const fn from_byte(byte: u8) -> Self {
+        Self(byte)
     }
 
     const fn code(self) -> u8 {

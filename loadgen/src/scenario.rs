@@ -534,7 +534,7 @@ const fn default_send_lag() -> Duration {
     Duration::from_millis(20)
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
         serde::de::Error::custom(format!(
@@ -560,7 +560,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Line and column of a byte, both 1 first; the column counts characters.
-fn position(source: &str, byte: usize) -> (usize, usize) {
+pub(crate) fn position(source: &str, byte: usize) -> (usize, usize) {
     let before = source.get(..byte).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (
@@ -570,7 +570,7 @@ fn position(source: &str, byte: usize) -> (usize, usize) {
 }
 
 /// Adds the nearest right name to serde's message about an unknown field.
-fn with_nearest(message: &str) -> String {
+pub(crate) fn with_nearest(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(" ");
     let mut names = line.split('`').skip(1).step_by(2);
     if line.starts_with("unknown field")

@@ -289,6 +289,7 @@ async fn faults() -> Result<Vec<Row>, RunError> {
             quiet: true,
             // The stub is of no commit.
             allow: vec![Allowed::OtherCommit],
+            merge: Vec::new(),
         })
         .await?;
         rows.push(fault_row(fault, &finished.report));

@@ -1,11 +1,12 @@
 //! Redis and MongoDB read directly, past the service: what is left, what is stored, how they are set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use redis::aio::ConnectionManager;
+use service::snapshot::Counters;
 
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,6 +131,56 @@ impl Stores {
             }
         }
         Ok(ids)
+    }
+
+    /// The counters that every instance adds to, as Redis holds them.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn counters(&self) -> Result<Counters, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut counters = Counters::default();
+        for partition in 0..self.partitions {
+            let all: BTreeMap<String, u64> = redis::cmd("HGETALL")
+                .arg(format!("{{l:{partition}}}:m"))
+                .query_async(&mut redis)
+                .await?;
+            for (name, count) in all {
+                let sum = match name.as_str() {
+                    "admitted" => &mut counters.admitted,
+                    "replayed" => &mut counters.replayed,
+                    "accepted" => &mut counters.accepted,
+                    "retried" => &mut counters.retried,
+                    "recorded_loans" => &mut counters.recorded_loans,
+                    "recorded_failures" => &mut counters.recorded_failures,
+                    "redelivered" => &mut counters.redelivered,
+                    "lost_commit_races" => &mut counters.lost_commit_races,
+                    "duplicate_keys" => &mut counters.duplicate_keys,
+                    _ => match name.strip_prefix("failed:") {
+                        Some(category) => counters.failed.entry(category.to_owned()).or_default(),
+                        None => continue,
+                    },
+                };
+                *sum += count;
+            }
+        }
+        Ok(counters)
+    }
+
+    /// How many records there are, of loans and of failures.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn records(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for collection in ["loans", "failures"] {
+            count += self
+                .database
+                .collection::<Document>(collection)
+                .count_documents(doc! {})
+                .await?;
+        }
+        Ok(count)
     }
 
     /// `used_memory` of Redis, bytes.

@@ -348,7 +348,13 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
                 || answer.label(),
                 |error_type| format!("{} {error_type}", answer.label()),
             );
-            let example = format!("{} ({}): {}", arrival.loan_id, arrival.kind, detail.text);
+            let example = format!(
+                "{} ({}), sent at {:.3} s: {}",
+                arrival.loan_id,
+                arrival.kind,
+                last_sent.as_secs_f64(),
+                detail.text
+            );
             shared.leave(Note::Error { label, example });
         }
         let resends = shared.asking.resends + u32::from(arrival.kind == Kind::Retry);

@@ -18,6 +18,7 @@ async fn the_smoke_run_ends_without_a_fault() {
         quiet: true,
         // A test may be built after the service's last build.
         allow: vec![Allowed::OtherCommit],
+        merge: Vec::new(),
     })
     .await
     .expect("the run is made");

@@ -14,8 +14,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use loadgen::report::{AuditClass, Report, Verdict};
-use loadgen::run::{Allowed, Options, Target, run};
+use loadgen::run::{Allowed, Options, Target, run, run_shard};
 use loadgen::scenario::Scenario;
+use loadgen::shard::{Part, Shard};
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use serde_json::Value;
 use service::snapshot::Snapshot;
@@ -205,26 +206,12 @@ async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
     let mut reports = Vec::new();
     for (index, (fault, scenario)) in runs.iter().enumerate() {
         let name = format!("stub{index}");
-        let stub = Arc::new(Stub {
+        let (address, serving) = serve(Stub {
             fault: *fault,
             database: client.database(&name),
             stored: AtomicU64::new(0),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        let serving = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let stub = Arc::clone(&stub);
-                let service = service_fn(move |request| {
-                    let stub = Arc::clone(&stub);
-                    async move { Ok::<_, Infallible>(stub.answer(request).await) }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        });
+        })
+        .await;
         let finished = run(Options {
             scenario: Scenario::parse(scenario, Path::new("stub.toml")).expect("a good scenario"),
             scenario_path: PathBuf::from("stub.toml"),
@@ -240,6 +227,7 @@ async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
             quiet: true,
             // The stub has no commit.
             allow: vec![Allowed::OtherCommit],
+            merge: Vec::new(),
         })
         .await
         .expect("the run is made");
@@ -247,6 +235,110 @@ async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
         reports.push(finished.report);
     }
     reports
+}
+
+/// Serves a stub on a free port.
+async fn serve(stub: Stub) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let stub = Arc::new(stub);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stub = Arc::clone(&stub);
+            let service = service_fn(move |request| {
+                let stub = Arc::clone(&stub);
+                async move { Ok::<_, Infallible>(stub.answer(request).await) }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    (address, serving)
+}
+
+/// Three generators send one schedule; the joined report is that of one run.
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_joined_into_one_report() {
+    let servers = Servers::discover().expect("the servers are there");
+    let (redis, mongo) = tokio::try_join!(
+        RedisServer::start(&servers, RedisOptions::default()),
+        MongoServer::start(&servers, MongoOptions::default()),
+    )
+    .expect("the servers start");
+    let client = mongodb::Client::with_uri_str(mongo.uri())
+        .await
+        .expect("a good address");
+    let (address, _serving) = serve(Stub {
+        fault: Fault::Loses,
+        database: client.database("shards"),
+        stored: AtomicU64::new(0),
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = Options {
+        scenario: Scenario::parse(SCENARIO, Path::new("stub.toml")).expect("a good scenario"),
+        scenario_path: PathBuf::from("stub.toml"),
+        target: Some(Target {
+            url: format!("http://{address}"),
+            redis_url: redis.url(),
+            mongodb_uri: mongo.uri(),
+            mongodb_database: "shards".to_owned(),
+            private: true,
+        }),
+        service_binary: None,
+        reports: folder.path().to_path_buf(),
+        quiet: true,
+        allow: vec![Allowed::OtherCommit],
+        merge: Vec::new(),
+    };
+    let start_at = time::OffsetDateTime::now_utc() + Duration::from_secs(3);
+    let shard = |index| {
+        run_shard(
+            options.clone(),
+            Part {
+                shard: Shard { index, count: 3 },
+                run_id: "joined".to_owned(),
+                start_at,
+            },
+        )
+    };
+    let (first, second, third) =
+        tokio::try_join!(shard(1), shard(2), shard(3)).expect("the shards are sent");
+    let merged = |merge: Vec<PathBuf>| Options {
+        merge,
+        ..options.clone()
+    };
+    let finished = run(merged(vec![third.clone(), first.clone(), second.clone()]))
+        .await
+        .expect("they are joined");
+    let report = finished.report;
+    assert_eq!((report.load.scheduled, report.load.sent), (50, 50));
+    assert_eq!(report.load.response_us.count, 50);
+    assert_eq!(report.audit.ids, 50);
+    assert_eq!((report.audit.recorded, report.audit.lost), (49, 1));
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert!(
+        report
+            .time_series
+            .iter()
+            .map(|point| point.planned)
+            .sum::<u64>()
+            == 50
+    );
+
+    // Two of three, or one of them twice, are no run.
+    for folders in [
+        vec![first.clone(), second.clone()],
+        vec![first, second.clone(), second],
+    ] {
+        let error = run(merged(folders)).await.err().expect("it is refused");
+        assert!(
+            error.to_string().contains("not the shards of one run"),
+            "{error}"
+        );
+    }
 }
 
 fn examples(report: &Report) -> BTreeMap<AuditClass, usize> {

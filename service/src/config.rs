@@ -62,6 +62,12 @@ pub struct Config {
     /// A loan that a silent worker has held this long is given to another
     #[arg(long, env = "SLUICE_CLAIM_TIMEOUT", default_value = "30s")]
     pub claim_timeout: Span,
+    /// Redis has this long to answer; then the outcome of a request counts as unknown
+    #[arg(long, env = "SLUICE_REDIS_TIMEOUT", default_value = "10s")]
+    pub redis_timeout: Span,
+    /// MongoDB has this long to confirm a batch; then the batch is written again
+    #[arg(long, env = "SLUICE_MONGODB_TIMEOUT", default_value = "30s")]
+    pub mongodb_timeout: Span,
     /// Most queued loans; beyond it requests are answered 503
     #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000)]
     pub backlog_max: u64,
@@ -178,6 +184,14 @@ impl Config {
         require(
             self.claim_timeout.0 >= Duration::from_millis(200),
             "--claim-timeout must be at least 200ms",
+        );
+        require(
+            self.redis_timeout.0 >= Duration::from_millis(200),
+            "--redis-timeout must be at least 200ms",
+        );
+        require(
+            self.mongodb_timeout.0 >= Duration::from_millis(200),
+            "--mongodb-timeout must be at least 200ms",
         );
         require(
             self.backlog_max >= u64::from(self.partitions),

@@ -1,6 +1,9 @@
 //! Crash points for tests: `failpoint!("name")` ends the process as `kill -9` would, when the
 //! environment's `FAILPOINTS` says `name=return`. Compiled to nothing without the `failpoints`
 //! feature.
+//!
+//! Guards can be switched off the same way, `commit-first=return`: the fault run must then report a
+//! loss or a double, which shows that it would notice one.
 
 macro_rules! failpoint {
     ($name:literal) => {
@@ -8,3 +11,39 @@ macro_rules! failpoint {
     };
 }
 pub(crate) use failpoint;
+
+/// A guard of the design that a test may switch off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// 202 comes after Redis has confirmed.
+    AdmitConfirmed,
+    /// An id that is known is not admitted again.
+    IdRemembered,
+    /// Only the first commit of a loan counts.
+    CommitFirst,
+    /// A result leaves Redis after MongoDB has confirmed.
+    RecordConfirmed,
+    /// A result has one `_id`, whoever records it.
+    RecordOnce,
+}
+
+impl Guard {
+    /// Whether it is switched off. Never without the `failpoints` feature.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn is_off(self) -> bool {
+        let name = match self {
+            Self::AdmitConfirmed => "admit-confirmed",
+            Self::IdRemembered => "id-remembered",
+            Self::CommitFirst => "commit-first",
+            Self::RecordConfirmed => "record-confirmed",
+            Self::RecordOnce => "record-once",
+        };
+        fail::eval(name, |_| ()).is_some()
+    }
+
+    /// Whether it is switched off. Never without the `failpoints` feature.
+    #[cfg(not(feature = "failpoints"))]
+    pub(crate) const fn is_off(self) -> bool {
+        false
+    }
+}

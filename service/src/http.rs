@@ -304,6 +304,8 @@ async fn answer(
     if target.is_admin() {
         front.admin_token.check(request.headers())?;
     }
+    // Boxed but for the way of a loan: each connection keeps room for the largest of these futures, and
+    // those that ask MongoDB are large.
     match target {
         Target::Request => {
             front.metrics.received.fetch_add(1, Ordering::Relaxed);
@@ -313,14 +315,14 @@ async fn answer(
             }
             reply
         }
-        Target::Loan(loan_id) => loans::find(front, loan_id, request.headers()).await,
-        Target::Retry => control::retry_loans(front, request).await,
-        Target::Errors => errors::list(front, request).await,
+        Target::Loan(loan_id) => Box::pin(loans::find(front, loan_id, request.headers())).await,
+        Target::Retry => Box::pin(control::retry_loans(front, request)).await,
+        Target::Errors => Box::pin(errors::list(front, request)).await,
         Target::Session => Ok(response::json(&Session { admin: true })),
-        Target::Control => control::show(front).await,
-        Target::Pause => control::set(front, true).await,
-        Target::Resume => control::set(front, false).await,
-        Target::Runs => control::mark_run(front, request).await,
+        Target::Control => Box::pin(control::show(front)).await,
+        Target::Pause => Box::pin(control::set(front, true)).await,
+        Target::Resume => Box::pin(control::set(front, false)).await,
+        Target::Runs => Box::pin(control::mark_run(front, request)).await,
         Target::Metrics => Ok(response::json(&*front.monitor.latest())),
         Target::History => history(front, request.uri().query()),
         Target::Exposition => Ok(response::text(

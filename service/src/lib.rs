@@ -63,6 +63,9 @@ pub const GIT_COMMIT: &str = match option_env!("SLUICE_GIT_COMMIT") {
     None => "unknown",
 };
 
+/// Whether this build can be crashed at its crash points, and its guards be switched off.
+pub const HAS_CRASH_POINTS: bool = cfg!(feature = "failpoints");
+
 /// Why the service could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -130,17 +133,19 @@ pub async fn run(
 ) -> Result<(), StartError> {
     config.check().map_err(StartError::Settings)?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let queue =
-        Queue::new(&config.redis_url, config.partitions).map_err(|source| StartError::Address {
+    let queue = Queue::new(&config.redis_url, config.partitions)
+        .map_err(|source| StartError::Address {
             flag: "--redis-url",
             source,
-        })?;
+        })?
+        .with_timeout(config.redis_timeout.0);
     let store = Store::new(&config.mongodb_uri, &config.mongodb_database)
         .await
         .map_err(|source| StartError::Address {
             flag: "--mongodb-uri",
             source,
-        })?;
+        })?
+        .with_timeout(config.mongodb_timeout.0);
     if config.require_durable {
         require_durable(&queue).await?;
     }
@@ -152,7 +157,9 @@ pub async fn run(
         print_login(address, &token);
         token
     });
-    let instance = uuid::Uuid::new_v4().simple().to_string();
+    // Short: Redis writes it to its file with each loan that is claimed.
+    let mut instance = uuid::Uuid::new_v4().simple().to_string();
+    instance.truncate(12);
     let metrics = Arc::new(Metrics::default());
     events::exchange(&queue, &metrics, &instance);
     let monitor = Monitor::start(Watched {

@@ -40,19 +40,21 @@ pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Admission calls under way at once on one connection: while Redis flushes one batch to disk, the
 /// next is already on its way.
 pub const ADMISSION_BATCHES_IN_FLIGHT: usize = 2;
-/// A call that writes to Redis may take this long before its outcome counts as unknown.
+/// Batches of loans that wait to be looked up in MongoDB; what comes beyond them is answered 503.
+pub const LOOK_UPS_WAITING_MAX: usize = 64;
+/// A call that writes to Redis may take this long before its outcome counts as unknown, unless set.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redis has this long to accept a connection.
 pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Loans that a worker claims at once.
-pub const CLAIM_LEN_MAX: usize = 128;
+pub const CLAIM_LEN_MAX: usize = 256;
 /// A worker that found fewer waits this long before it asks again. Each claim and each commit costs
 /// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
 /// short beside the time that results gather before they are recorded.
-pub const CLAIM_GATHER: Duration = Duration::from_millis(10);
+pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
 /// Records written to MongoDB in one call.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;
-/// MongoDB has this long to confirm a batch before its outcome counts as unknown.
+/// MongoDB has this long to confirm a batch before its outcome counts as unknown, unless set.
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A loan that was delivered this often without a result is set aside as `poison`.
 pub const DELIVERIES_MAX: u64 = 5;

@@ -17,6 +17,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, and then each touch of its sparse heap costs 2 MiB: an idle service takes
+    // 31 MB instead of 14. Where the system refuses, only memory is lost.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let config = Config::parse();
     if config.openapi {
         return print(&service::openapi());

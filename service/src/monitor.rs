@@ -431,7 +431,7 @@ mod tests {
         event(
             at_ms,
             EventKind::Scale {
-                instance: "i".to_owned(),
+                instance: "a".to_owned(),
                 from: 1,
                 to: 2,
                 reason: "more loans".to_owned(),

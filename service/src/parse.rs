@@ -199,7 +199,20 @@ fn refusal(error: &simd_json::Error, body: &[u8]) -> ParseError {
     match error.error() {
         ErrorType::InvalidUtf8 => ParseError::InvalidUtf8,
         ErrorType::DepthLimitExceeded => ParseError::TooDeep,
-        other => ParseError::Malformed(format!("{other:?} at byte {}", error.index())),
+        other => ParseError::Malformed(reason(other, body)),
+    }
+}
+
+/// What is wrong and where, for a person. simd-json names its own states and often no place, so the
+/// reason comes from serde_json, which reads such a body once more: only refusals pay for it.
+fn reason(error: &ErrorType, body: &[u8]) -> String {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Err(reason) => reason.to_string(),
+        // It skips numbers without reading their value.
+        Ok(_) if matches!(error, ErrorType::InvalidNumber) => {
+            "a number is too large to be read".to_owned()
+        }
+        Ok(_) => "it is not JSON as RFC 8259 has it".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::clock::now_us;
 use crate::error::ServiceError;
-use crate::failpoint::failpoint;
+use crate::failpoint::{Guard, failpoint};
 use crate::limits::RECORD_BATCH_LEN_MAX;
 use crate::metrics::Metrics;
 use crate::queue::Link;
@@ -121,6 +121,9 @@ impl Recorder {
             return Ok(0);
         }
         failpoint!("record-before");
+        if Guard::RecordConfirmed.is_off() {
+            self.link.recorded(kind, &results, 0).await?;
+        }
         let batch = ObjectId::new();
         let started = Instant::now();
         let confirmation = self.store.record(kind, &results, batch).await?;

@@ -15,6 +15,7 @@ use mongodb::options::{ClientOptions, Hint, IndexOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::error::ServiceError;
+use crate::failpoint::{Guard, failpoint};
 use crate::limits::RECORD_TIMEOUT;
 use crate::loan::{Category, Fingerprint, LoanId};
 use crate::queue::record::{Kind, Unrecorded};
@@ -34,6 +35,7 @@ pub struct Store {
     loans: Collection<RawDocumentBuf>,
     failures: Collection<RawDocumentBuf>,
     batches: Collection<Document>,
+    timeout: Duration,
 }
 
 /// What MongoDB made of a batch.
@@ -160,8 +162,16 @@ impl Store {
             loans: database.collection("loans"),
             failures: database.collection("failures"),
             batches: database.collection("record_batches"),
+            timeout: RECORD_TIMEOUT,
             database,
         })
+    }
+
+    /// The same store, where MongoDB has this long to confirm a batch.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Makes the indexes. Safe to repeat.
@@ -221,6 +231,9 @@ impl Store {
             let mut document = RawDocumentBuf::from_bytes(result.document.clone())
                 .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
             document.append(cstr!("batch"), batch);
+            if Guard::RecordOnce.is_off() {
+                document = with_another_id(&document, batch);
+            }
             documents.push(document);
         }
         let insert = self.collection(kind).insert_many(&documents).ordered(false);
@@ -228,7 +241,7 @@ impl Store {
             is_held: vec![true; results.len()],
             ..Confirmation::default()
         };
-        let refused = match within(RECORD_TIMEOUT, insert.into_future()).await {
+        let refused = match within(self.timeout, insert.into_future()).await {
             Ok(_) => return Ok(confirmation),
             Err(ServiceError::Mongo(error)) => refused(error)?,
             Err(error) => return Err(error),
@@ -248,6 +261,7 @@ impl Store {
             }
         }
         // Held already: done, if it is the same loan. Read back rather than believed.
+        failpoint!("read-back-before");
         let ids: Vec<_> = twins.keys().cloned().collect();
         let mut held = self
             .collection(kind)
@@ -308,7 +322,7 @@ impl Store {
             .insert_many(notes)
             .ordered(false)
             .write_concern(WriteConcern::nodes(1));
-        match within(RECORD_TIMEOUT, insert.into_future()).await {
+        match within(self.timeout, insert.into_future()).await {
             Ok(_) => Ok(()),
             Err(ServiceError::Mongo(error)) => refused(error).map(drop),
             Err(error) => Err(error),
@@ -443,6 +457,18 @@ impl Store {
             Kind::Failures => &self.failures,
         }
     }
+}
+
+/// The same document under an id that no other batch gives it: what a switched-off guard stores.
+fn with_another_id(document: &bson::RawDocument, batch: ObjectId) -> RawDocumentBuf {
+    let mut other = RawDocumentBuf::new();
+    other.append(cstr!("_id"), format!("{}#{batch}", text(document, "_id")));
+    for (key, value) in document.iter().flatten() {
+        if key != cstr!("_id") {
+            other.append(key, value);
+        }
+    }
+    other
 }
 
 /// The errors of single documents, if that is all that went wrong.

@@ -50,7 +50,7 @@ impl Worker {
         while !*stop.borrow() {
             let step = async {
                 if has_leftovers {
-                    while self.work(Ask::Mine).await? > 0 {}
+                    self.work(Ask::Mine).await?;
                     has_leftovers = false;
                 }
                 if Instant::now() >= next_take_over {
@@ -67,13 +67,12 @@ impl Worker {
                 () = stopped(&mut stop) => break,
             };
             match done {
-                Ok(len) => {
+                Ok(0) => backoff.reset(),
+                Ok(_) => {
                     backoff.reset();
-                    if (1..CLAIM_LEN_MAX).contains(&len) {
-                        tokio::select! {
-                            () = sleep(CLAIM_GATHER) => {}
-                            () = stopped(&mut stop) => break,
-                        }
+                    tokio::select! {
+                        () = sleep(CLAIM_GATHER) => {}
+                        () = stopped(&mut stop) => break,
                     }
                 }
                 Err(error) => {
@@ -88,7 +87,7 @@ impl Worker {
         }
         // Nothing that this worker holds is left to the claim time-out.
         let leftovers = async {
-            while self.work(Ask::Mine).await? > 0 {}
+            self.work(Ask::Mine).await?;
             Ok::<_, ServiceError>(())
         };
         if let Err(error) = leftovers.await {
@@ -96,30 +95,40 @@ impl Worker {
         }
     }
 
+    /// Claims and finishes loans until a claim is not full; answers how many the last one brought.
     async fn work(&mut self, ask: Ask) -> Result<usize, ServiceError> {
-        let claimed = self.link.claim(&self.consumer, ask, CLAIM_LEN_MAX).await?;
-        self.finish(claimed).await
+        let mut claimed = self.link.claim(&self.consumer, ask, CLAIM_LEN_MAX).await?;
+        while claimed.len() == CLAIM_LEN_MAX {
+            claimed = self.finish(claimed, Some(ask)).await?;
+        }
+        let len = claimed.len();
+        self.finish(claimed, None).await?;
+        Ok(len)
     }
 
     async fn take_over(&mut self) -> Result<(), ServiceError> {
         loop {
-            let claimed = self
+            let taken = self
                 .link
                 .take_over(&self.consumer, self.claim_timeout, TAKE_OVER_LEN_MAX)
                 .await?;
-            if self.finish(claimed).await? == 0 {
+            if taken.is_empty() {
                 return Ok(());
             }
+            self.finish(taken, None).await?;
         }
     }
 
-    /// Processes and commits; answers how many loans were at hand.
-    async fn finish(&mut self, claimed: Vec<Claimed>) -> Result<usize, ServiceError> {
+    /// Processes and commits; with `next`, claims more in the same breath.
+    async fn finish(
+        &mut self,
+        claimed: Vec<Claimed>,
+        next: Option<Ask>,
+    ) -> Result<Vec<Claimed>, ServiceError> {
         if claimed.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         failpoint!("claim-after");
-        let len = claimed.len();
         let now = now_us();
         let claimed_at = record::at(now);
         self.metrics.queue_wait.add_all(
@@ -130,21 +139,22 @@ impl Worker {
         );
         let started = Instant::now();
         let mut failures = Vec::new();
-        let mut outcomes = Vec::with_capacity(len);
+        let mut outcomes = Vec::with_capacity(claimed.len());
         for loan in claimed {
             // A loan that makes the code panic is not committed: it is delivered again, and
             // set aside as poison in the end. Its neighbours are not held up.
-            match catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at))) {
-                Ok((outcome, failure)) => {
-                    failures.extend(failure.map(|failure| (outcomes.len(), failure)));
-                    outcomes.push((loan, outcome));
-                }
-                Err(_) => tracing::error!(loan_id = loan.loan_id, "processing panicked"),
-            }
+            let Ok((outcome, failure)) =
+                catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at)))
+            else {
+                tracing::error!(loan_id = loan.loan_id, "processing panicked");
+                continue;
+            };
+            failures.extend(failure.map(|failure| (outcomes.len(), failure)));
+            outcomes.push((loan, outcome));
         }
         self.metrics.process.add_duration(started.elapsed());
         if outcomes.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         failpoint!("commit-before");
         let started = Instant::now();
@@ -152,7 +162,14 @@ impl Worker {
             .iter()
             .filter_map(|(number, failure)| Some((*number, failure.applicant_email.clone()?)))
             .collect();
-        let won = self.link.commit_counting(&outcomes, &applicants).await?;
+        let (won, more) = if let Some(ask) = next {
+            self.link
+                .commit_and_claim(&outcomes, &applicants, &self.consumer, ask, CLAIM_LEN_MAX)
+                .await?
+        } else {
+            let won = self.link.commit_counting(&outcomes, &applicants).await?;
+            (won, Vec::new())
+        };
         failpoint!("commit-after");
         self.metrics.commit.add_duration(started.elapsed());
         for (number, failure) in failures {
@@ -166,7 +183,7 @@ impl Worker {
                 });
             }
         }
-        Ok(len)
+        Ok(more)
     }
 }
 

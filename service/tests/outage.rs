@@ -4,10 +4,13 @@
 mod support;
 
 use support::{
-    Load, audit, body, documents, is_invalid, lengths, loan, metrics, pending, post,
-    second_instance, start, wait_until,
+    Load, PATIENCE, audit, body, documents, drained, is_invalid, lengths, loan, metrics, pending,
+    post, quick, second_instance, service_options, start, wait_until,
 };
-use testbed::http;
+use testbed::{
+    MongoOptions, MongoServer, Proxy, RedisOptions, RedisServer, Servers, ServiceOptions,
+    ServiceProcess, Signal, Stack, http,
+};
 
 /// 1. Post under load; `kill -9` Redis.
 /// 2. A request is answered 503 with `Retry-After`, and the service runs on.
@@ -109,4 +112,87 @@ async fn one_of_two_instances_is_killed() {
         failures.len(),
         (0..count).filter(|&number| is_invalid(number)).count()
     );
+}
+
+/// 1. The service dies after MongoDB has confirmed a batch; its successor records the batch again, is told that
+///    MongoDB holds it, and is about to read it back.
+/// 2. By then every connection to MongoDB is half open: open for the service, gone for MongoDB.
+/// 3. The service gives the answer up by itself, connects anew and records everything once.
+#[tokio::test]
+async fn mongodb_is_unplugged_while_a_duplicate_is_read_back() {
+    let servers = Servers::discover().unwrap();
+    let redis = RedisServer::start(&servers, RedisOptions::default())
+        .await
+        .unwrap();
+    let mongodb = MongoServer::start(&servers, MongoOptions::default())
+        .await
+        .unwrap();
+    let proxy = Proxy::start(([127, 0, 0, 1], mongodb.port()).into())
+        .await
+        .unwrap();
+    let failpoints = |points: &str| vec![("FAILPOINTS".to_owned(), points.to_owned())];
+    let mut arguments = quick();
+    arguments.push("--mongodb-timeout=1s".to_owned());
+    let service = ServiceProcess::start(ServiceOptions {
+        redis_url: redis.url(),
+        mongodb_uri: format!("mongodb://{}/", proxy.address()),
+        environment: failpoints("record-after=2*off->return"),
+        ..service_options(arguments)
+    })
+    .await
+    .unwrap();
+    let mut stack = Stack {
+        service,
+        mongodb,
+        redis,
+    };
+    let load = Load::start(&[stack.service.address()], 4);
+    stack.service.wait(PATIENCE).await.unwrap();
+    stack
+        .service
+        .restart_with(failpoints("read-back-before=1*sleep(1500)"))
+        .await
+        .unwrap();
+    // Within these four seconds the batch is taken over, found to be there, and waits to be read back.
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        proxy.half_open();
+    }
+    assert!(proxy.counts().swallowed_bytes > 0);
+    load.goes_on(40).await;
+    let count = load.finish().await;
+    let snapshot = audit(&stack, count).await;
+    assert!(snapshot.counters.duplicate_keys > 0);
+}
+
+/// 1. A loan is recorded; then mongod stands still, so that looking the loan up takes long.
+/// 2. Many clients send the recorded loan again.
+/// 3. New loans are taken all the same: their answers do not wait for those look-ups.
+#[tokio::test]
+async fn new_loans_do_not_wait_for_look_ups() {
+    let stack = start().await;
+    let address = stack.service.address();
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    drained(&stack.redis).await;
+    stack.mongodb.signal(Signal::SIGSTOP).unwrap();
+    let repeats: Vec<_> = (0..16)
+        .map(|_| tokio::spawn(async move { post(address, &loan(0)).await.status }))
+        .collect();
+    let mut number = 1;
+    // They are all under way once the service has taken their bodies: a new loan behind each of them shows it.
+    while number <= 40 {
+        let answer = post(address, &loan(number)).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        number += 1;
+    }
+    assert!(
+        repeats.iter().any(|repeat| !repeat.is_finished()),
+        "new loans were taken after the look-ups, not beside them"
+    );
+    stack.mongodb.signal(Signal::SIGCONT).unwrap();
+    for repeat in repeats {
+        // 503 where the look-up took too long; never a second loan.
+        assert!(matches!(repeat.await.unwrap(), 202 | 503));
+    }
+    audit(&stack, number).await;
 }

@@ -372,3 +372,33 @@ async fn replaced_content_is_known_in_redis() {
         assert_eq!(fail_all(&mut link, Category::OutOfRange).await, 1);
     }
 }
+
+/// A retry goes through all partitions; its limit is one for all of them.
+#[tokio::test]
+async fn partitions_are_retried_in_turn() {
+    let (server, _) = functions().await;
+    let queue = Queue::new(&server.url(), 3).unwrap();
+    let mut links: Vec<_> = (0..3).map(|partition| queue.link(partition)).collect();
+    for number in 0..60 {
+        let arrival = arrival(number, 1);
+        let link = &mut links[queue.partition_of(&arrival.loan_id)];
+        link.admit(&[(arrival, None)], 1_000).await.unwrap();
+    }
+    let mut failed = Vec::new();
+    for link in &mut links {
+        failed.push(fail_all(link, Category::OutOfRange).await);
+    }
+    assert_eq!(failed.iter().sum::<usize>(), 60);
+    assert!(failed.iter().all(|count| *count > 5), "{failed:?}");
+    let all = Selection::Categories(Category::ALL.to_vec());
+    let told = retry(&queue, all, 50).await.unwrap();
+    assert_eq!((told.requeued, told.skipped, told.remaining), (50, 0, 10));
+    let ids = (0..60).map(|number| arrival(number, 1).loan_id).collect();
+    let told = retry(&queue, Selection::Ids(ids), 100).await.unwrap();
+    assert_eq!((told.requeued, told.skipped, told.remaining), (10, 50, 0));
+    let mut claimed = 0;
+    for link in &mut links {
+        claimed += link.claim("w", NEW, 100).await.unwrap().len();
+    }
+    assert_eq!(claimed, 60);
+}

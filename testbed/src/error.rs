@@ -70,6 +70,12 @@ pub enum TestbedError {
         /// The end of its output.
         log: String,
     },
+    /// No C compiler for the disk that can be slow.
+    #[error("no C compiler found: install gcc (Debian: apt-get install gcc libc6-dev)")]
+    NoCompiler,
+    /// The C compiler refused the disk that can be slow.
+    #[error("the C compiler refused disk.c: {0}")]
+    Compiler(String),
     /// The server is not running at the moment.
     #[error("{0} is not running")]
     NotRunning(&'static str),

@@ -3,6 +3,7 @@
 //! - [`servers`]: where the Redis and mongod binaries are
 //! - [`redis`], [`mongodb`], [`service`]: one running server each
 //! - [`stack`]: the three of them together
+//! - [`proxy`], [`disk`]: a network and a disk that fail on demand
 //! - [`http`]: a minimal client
 //! - `process`, `port`: how one child is started, watched and stopped
 //! - `guardian`: nothing is left behind, however this process ends
@@ -18,6 +19,9 @@ pub mod redis;
 pub mod service;
 pub mod stack;
 
+pub mod disk;
+pub mod proxy;
+
 mod guardian;
 pub mod http;
 mod port;
@@ -25,9 +29,11 @@ mod process;
 
 pub mod error;
 
+pub use disk::Disk;
 pub use error::TestbedError;
 pub use mongodb::{MongoOptions, MongoServer};
 pub use nix::sys::signal::Signal;
+pub use proxy::Proxy;
 pub use redis::{RedisOptions, RedisServer};
 pub use servers::Servers;
 pub use service::{ServiceOptions, ServiceProcess};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use mongodb::Client;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::Signal;
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness};
+use crate::process::{Launch, Process, Readiness, pairs};
 use crate::redis::make_folder;
 use crate::servers::Servers;
 
@@ -26,6 +27,8 @@ pub struct MongoOptions {
     pub data_folder: Option<PathBuf>,
     /// More arguments for `mongod`, after the ones from here.
     pub arguments: Vec<String>,
+    /// More environment, for example that of a [`Disk`](crate::Disk).
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for MongoOptions {
@@ -34,6 +37,7 @@ impl Default for MongoOptions {
             cache_gb: 0.5,
             data_folder: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -53,8 +57,12 @@ impl MongoServer {
         let launch = Launch {
             name: "mongod",
             program: servers.mongod.clone(),
+            environment: {
+                let mut environment = servers.environment();
+                environment.extend(pairs(options.environment.clone()));
+                environment
+            },
             arguments: Box::new(move |port, folder| arguments(&options, port, folder)),
-            environment: servers.environment(),
             hides_settings: false,
             log_file: None,
             port: None,
@@ -106,6 +114,22 @@ impl MongoServer {
     /// Fails when it is not running.
     pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
         self.0.signal(signal)
+    }
+
+    /// How it ended, when it has ended by itself since it was started.
+    ///
+    /// # Errors
+    /// Fails when its end has been seen already.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
+        self.0.try_wait()
+    }
+
+    /// Waits until it ends by itself, for example when its disk fails.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end in time; it runs on then.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
+        self.0.wait(within).await
     }
 
     /// Ends it in order, and removes its temporary folder.

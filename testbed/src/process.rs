@@ -264,6 +264,14 @@ impl Drop for Process {
     }
 }
 
+/// Environment in the system's own strings.
+pub(crate) fn pairs(environment: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
+    environment
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
 fn is_setting(variable: &OsStr) -> bool {
     variable.as_encoded_bytes().starts_with(b"SLUICE_") || variable == "FAILPOINTS"
 }

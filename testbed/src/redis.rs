@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::Signal;
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness};
+use crate::process::{Launch, Process, Readiness, pairs};
 use crate::servers::Servers;
 
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -26,6 +27,8 @@ pub struct RedisOptions {
     pub data_folder: Option<PathBuf>,
     /// More arguments for `redis-server`, after the ones from here.
     pub arguments: Vec<String>,
+    /// More environment, for example that of a [`Disk`](crate::Disk).
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for RedisOptions {
@@ -35,6 +38,7 @@ impl Default for RedisOptions {
             memory_bytes_max: None,
             data_folder: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -54,8 +58,12 @@ impl RedisServer {
         let launch = Launch {
             name: "redis-server",
             program: servers.redis_server.clone(),
+            environment: {
+                let mut environment = servers.environment();
+                environment.extend(pairs(options.environment.clone()));
+                environment
+            },
             arguments: Box::new(move |port, folder| arguments(&options, port, folder)),
-            environment: servers.environment(),
             hides_settings: false,
             log_file: None,
             port: None,
@@ -109,6 +117,22 @@ impl RedisServer {
         self.0.signal(signal)
     }
 
+    /// How it ended, when it has ended by itself since it was started.
+    ///
+    /// # Errors
+    /// Fails when its end has been seen already.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
+        self.0.try_wait()
+    }
+
+    /// Waits until it ends by itself, for example when its disk fails.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end in time; it runs on then.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
+        self.0.wait(within).await
+    }
+
     /// Ends it in order, and removes its temporary folder.
     ///
     /// # Errors
@@ -127,6 +151,8 @@ fn arguments(options: &RedisOptions, port: u16, folder: &Path) -> Vec<OsString> 
         ["--appendfsync", &options.append_fsync],
         // An AOF rewrite must not weaken the promise.
         ["--no-appendfsync-on-rewrite", "no"],
+        // Rewriting forks: not for a file that is read back in seconds anyway.
+        ["--auto-aof-rewrite-min-size", "512mb"],
         // A write that SIGKILL cut short was never confirmed, so it may go.
         ["--aof-load-truncated", "yes"],
         ["--maxmemory-policy", "noeviction"],

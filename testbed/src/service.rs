@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness};
+use crate::process::{Launch, Process, Readiness, pairs};
 use crate::servers::is_executable;
 use crate::{Signal, http};
 
@@ -181,13 +181,6 @@ fn arguments(options: &ServiceOptions, port: u16) -> Vec<OsString> {
 
 fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
-}
-
-fn pairs(environment: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
-    environment
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect()
 }
 
 fn find_binary() -> Result<PathBuf, TestbedError> {

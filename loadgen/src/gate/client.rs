@@ -3,11 +3,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use nix::time::ClockId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -34,6 +35,80 @@ pub struct Done {
     pub refused: usize,
     /// From each request to its answer, microseconds.
     pub latency: Histogram<u64>,
+    /// The processor times of whom it was told to watch, after each slice of the answers; the first is from the start.
+    pub marks: Vec<Mark>,
+}
+
+/// Where the work stood after a slice of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mark {
+    /// Answers so far.
+    pub answers: usize,
+    /// Processor time of each watched process, microseconds.
+    pub cpu_us: [f64; 2],
+    /// Processor time of the client's own thread, microseconds: the same work for every build.
+    pub client_us: f64,
+    /// Time since the first request, microseconds.
+    pub wall_us: f64,
+}
+
+/// Whose processor time is read after each slice of so many answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// The processes' clocks.
+    pub clocks: [ClockId; 2],
+    /// Answers in a slice.
+    pub slice: usize,
+}
+
+/// A clock's reading, microseconds.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu_us(clock: ClockId) -> nix::Result<f64> {
+    Ok(Duration::from(clock.now()?).as_secs_f64() * 1e6)
+}
+
+impl Watch {
+    fn mark(self, answers: usize, started: Instant) -> io::Result<Mark> {
+        Ok(Mark {
+            answers,
+            cpu_us: [cpu_us(self.clocks[0])?, cpu_us(self.clocks[1])?],
+            client_us: cpu_us(ClockId::CLOCK_THREAD_CPUTIME_ID)?,
+            wall_us: started.elapsed().as_secs_f64() * 1e6,
+        })
+    }
+}
+
+/// What the connections share.
+struct Common {
+    work: Work,
+    next: AtomicUsize,
+    answers: AtomicUsize,
+    watch: Option<Watch>,
+    started: Instant,
+    marks: Mutex<Vec<Mark>>,
+}
+
+impl Common {
+    fn mark(&self, answers: usize) -> io::Result<()> {
+        if let Some(watch) = self.watch {
+            let mark = watch.mark(answers, self.started)?;
+            self.marks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(mark);
+        }
+        Ok(())
+    }
+
+    fn note_answer(&self) -> io::Result<()> {
+        let answers = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
+        match self.watch {
+            Some(watch) if answers.is_multiple_of(watch.slice) => self.mark(answers),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Work {
@@ -54,33 +129,41 @@ impl Work {
         Self { requests, address }
     }
 
-    /// Sends everything over `connections` and reads every answer. Blocks its thread.
+    /// Sends everything over `connections` and reads every answer, with the processor times that `watch` asks for.
+    /// Blocks its thread.
     ///
     /// # Errors
-    /// When a connection breaks.
-    pub fn run(self, connections: usize) -> io::Result<Done> {
+    /// When a connection breaks, or a watched process ends.
+    pub fn run(self, connections: usize, watch: Option<Watch>) -> io::Result<Done> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let work = Arc::new(self);
-        let next = Arc::new(AtomicUsize::new(0));
         runtime.block_on(async move {
             let mut streams = Vec::with_capacity(connections);
             for _ in 0..connections {
-                let stream = TcpStream::connect(work.address).await?;
+                let stream = TcpStream::connect(self.address).await?;
                 stream.set_nodelay(true)?;
                 streams.push(stream);
             }
-            let started = Instant::now();
+            let common = Arc::new(Common {
+                work: self,
+                next: AtomicUsize::new(0),
+                answers: AtomicUsize::new(0),
+                watch,
+                started: Instant::now(),
+                marks: Mutex::new(Vec::new()),
+            });
+            common.mark(0)?;
             let tasks: Vec<_> = streams
                 .into_iter()
-                .map(|stream| tokio::spawn(ask(stream, Arc::clone(&work), Arc::clone(&next))))
+                .map(|stream| tokio::spawn(ask(stream, Arc::clone(&common))))
                 .collect();
             let mut done = Done {
                 took: Duration::ZERO,
                 accepted: 0,
                 refused: 0,
                 latency: empty(),
+                marks: Vec::new(),
             };
             for task in tasks {
                 let (accepted, refused, latency) = task.await.map_err(io::Error::other)??;
@@ -88,7 +171,9 @@ impl Work {
                 done.refused += refused;
                 done.latency.add(&latency).map_err(io::Error::other)?;
             }
-            done.took = started.elapsed();
+            done.took = common.started.elapsed();
+            done.marks =
+                std::mem::take(&mut *common.marks.lock().unwrap_or_else(PoisonError::into_inner));
             Ok(done)
         })
     }
@@ -96,12 +181,12 @@ impl Work {
 
 async fn ask(
     mut stream: TcpStream,
-    work: Arc<Work>,
-    next: Arc<AtomicUsize>,
+    common: Arc<Common>,
 ) -> io::Result<(usize, usize, Histogram<u64>)> {
     let (mut accepted, mut refused, mut latency) = (0, 0, empty());
     let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
-    while let Some(request) = work.requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+    let requests = &common.work.requests;
+    while let Some(request) = requests.get(common.next.fetch_add(1, Ordering::Relaxed)) {
         let asked = Instant::now();
         stream.write_all(request).await?;
         answer.clear();
@@ -116,6 +201,7 @@ async fn ask(
         } else {
             refused += 1;
         }
+        common.note_answer()?;
     }
     Ok((accepted, refused, latency))
 }
@@ -161,9 +247,18 @@ mod tests {
         let address = stub.url()[7..].parse().expect("an address");
         let payloads = Payloads::new(1, "t", &Mix::default());
         let done = Work::new(&payloads, 0..500, address)
-            .run(8)
+            .run(
+                8,
+                Some(Watch {
+                    clocks: [ClockId::CLOCK_PROCESS_CPUTIME_ID; 2],
+                    slice: 100,
+                }),
+            )
             .expect("the work is done");
         assert_eq!((done.accepted, done.refused), (500, 0));
         assert_eq!((stub.requests(), done.latency.len()), (500, 500));
+        let answers: Vec<usize> = done.marks.iter().map(|mark| mark.answers).collect();
+        assert_eq!(answers, [0, 100, 200, 300, 400, 500]);
+        assert!(done.marks.is_sorted_by(|a, b| a.cpu_us[0] <= b.cpu_us[0]));
     }
 }

@@ -70,16 +70,17 @@ pub fn markdown(gate: &Gate) -> String {
         let _ = writeln!(text, "- {why}");
     }
     text.push_str(
-        "\n| metric | growth | 95 % range | bound | answer | the same build again |\n|---|---|---|---|---|---|\n",
+        "\n| metric | growth | 95 % range | fails surely above | passes surely below | answer | the same build again |\n|---|---|---|---|---|---|---|\n",
     );
     for (row, control) in gate.judgement.rows.iter().zip(&gate.control.rows) {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             row.name,
             percent(row.growth),
             range(row),
-            percent(row.bound),
+            percent(row.fails_above),
+            percent(row.passes_below),
             row.answer.name(),
             range(control)
         );
@@ -149,10 +150,11 @@ fn rows(arm: &str, judgement: &Judgement) -> Vec<TestCase> {
         .iter()
         .map(|row| {
             let told = format!(
-                "{} ({}), bound {}",
+                "{} ({}), fails surely above {}, passes surely below {}",
                 percent(row.growth),
                 range(row),
-                percent(row.bound)
+                percent(row.fails_above),
+                percent(row.passes_below)
             );
             TestCase::new(format!("{arm}: {}", row.name), status(row.answer, &told))
         })
@@ -172,11 +174,12 @@ fn status(answer: Answer, message: &str) -> TestCaseStatus {
 fn html(gate: &Gate) -> String {
     let row = |row: &Row, control: Option<&Row>| {
         format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"{answer}\">{answer}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"{answer}\">{answer}</td><td>{}</td></tr>",
             escape(&row.name),
             percent(row.growth),
             range(row),
-            percent(row.bound),
+            percent(row.fails_above),
+            percent(row.passes_below),
             control.map(range).unwrap_or_default(),
             answer = row.answer.name(),
         )
@@ -229,7 +232,7 @@ fn html(gate: &Gate) -> String {
         <style>{STYLE}</style></head><body><h1 class=\"{answer}\">{headline}</h1><ul>{why}</ul>\
         <p>{head} ({head_commit}) against {base} ({base_commit}): {blocks} blocks of six rounds, base, head and the base \
         again as a control, then in the other order. The ranges hold 95 % of what resampling the blocks gives.</p>\
-        <div class=\"scroll\"><table><thead><tr><th>Metric</th><th>Growth</th><th>Range</th><th>Bound</th><th>Answer</th>\
+        <div class=\"scroll\"><table><thead><tr><th>Metric</th><th>Growth</th><th>Range</th><th>Fails surely above</th><th>Passes surely below</th><th>Answer</th>\
         <th>The same build again</th></tr></thead><tbody>{metrics}</tbody></table></div>\
         <h2>Hot path</h2><p>{note}</p><div class=\"scroll\"><table><thead><tr><th>Step</th><th>Instructions, base</th><th>Head</th>\
         <th>Allocations, base</th><th>Head</th></tr></thead><tbody>{steps}</tbody></table></div>\
@@ -276,7 +279,8 @@ mod tests {
             growth: 0.1,
             growth_low: 0.08,
             growth_high: 0.12,
-            bound: 0.04,
+            fails_above: 0.03,
+            passes_below: 0.10,
             answer,
         };
         let judgement = Judgement {

@@ -2,7 +2,8 @@
 //!
 //! Within a block each arm is measured twice, in mirrored order, so that a machine that grows slower evenly favours
 //! none. A block gives one ratio of head to base for each metric; the blocks' ratios are resampled for the range that
-//! chance allows. A metric fails when that range lies wholly above its bound, and passes when it lies wholly below.
+//! chance allows. A metric fails when that range lies wholly above the growth that is too much for sure, passes when it
+//! lies wholly below the growth that must not be missed, and is open in between, which only more rounds can close.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,26 +12,34 @@ use super::round::Round;
 use super::{Arm, ORDER};
 use crate::bootstrap::{Interval, RESAMPLES, Random, median};
 
-/// What is judged: name, bound of the growth, and what one round says.
+/// What is judged, the sharpest first.
+///
+/// The first one is divided by the client's own processor time for the same loans: the client does the same for every
+/// build, so what slows the machine for a while slows both. On a shared machine that quarters the spread from round to
+/// round. The others are plain, and their bounds are as wide as their spread asks.
 pub const METRICS: [Metric; 4] = [
     Metric {
-        name: "service CPU for an admitted loan",
-        bound: 0.04,
-        of: |round| round.admit_cpu_us,
+        name: "service CPU for an admitted loan, by the client's",
+        fails_above: 0.03,
+        passes_below: 0.08,
+        of: |round| round.admit_cpu_ratio,
     },
     Metric {
         name: "service CPU for a recorded loan",
-        bound: 0.05,
+        fails_above: 0.05,
+        passes_below: 0.20,
         of: |round| round.record_cpu_us,
     },
     Metric {
         name: "Redis CPU for an admitted loan",
-        bound: 0.05,
+        fails_above: 0.05,
+        passes_below: 0.20,
         of: |round| round.admit_redis_us,
     },
     Metric {
         name: "time for an admitted loan",
-        bound: 0.10,
+        fails_above: 0.10,
+        passes_below: 0.40,
         of: |round| round.admit_wall_us,
     },
 ];
@@ -40,9 +49,11 @@ pub const METRICS: [Metric; 4] = [
 pub struct Metric {
     /// What it is, in words.
     pub name: &'static str,
-    /// Growth above this share is too much.
-    pub bound: f64,
-    /// The figure of one round, microseconds.
+    /// Growth that is surely above this share fails.
+    pub fails_above: f64,
+    /// Growth that is surely below this share passes.
+    pub passes_below: f64,
+    /// The figure of one round.
     pub of: fn(&Round) -> f64,
 }
 
@@ -50,9 +61,9 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// Nothing grew beyond its bound.
+    /// Nothing grew as much as must not be missed.
     Pass,
-    /// Something did.
+    /// Something grew for sure.
     Fail,
     /// The machine was too unsteady to tell.
     Inconclusive,
@@ -126,8 +137,10 @@ pub struct Row {
     pub growth_low: f64,
     /// Its upper end.
     pub growth_high: f64,
-    /// The most growth that is allowed.
-    pub bound: f64,
+    /// Growth that is surely above this fails.
+    pub fails_above: f64,
+    /// Growth that is surely below this passes.
+    pub passes_below: f64,
     /// The answer of this metric alone.
     pub answer: Answer,
 }
@@ -151,10 +164,11 @@ pub fn judge(blocks: &[Block], arm: Arm) -> Judgement {
                 growth: growth(mean),
                 growth_low: low,
                 growth_high: high,
-                bound: metric.bound,
-                answer: if low > metric.bound {
+                fails_above: metric.fails_above,
+                passes_below: metric.passes_below,
+                answer: if low > metric.fails_above {
                     Answer::Fail
-                } else if high < metric.bound {
+                } else if high < metric.passes_below {
                     Answer::Pass
                 } else {
                     Answer::Inconclusive
@@ -214,7 +228,8 @@ fn student(freedom: usize) -> f64 {
 /// The answer from everything that was measured, with its reasons.
 ///
 /// Exact counts come first: a build that loses or refuses a loan is worse however fast it is. Then the counts of the
-/// hot path, which have no chance in them. Then the rounds, unless the control shows that the machine itself moved.
+/// hot path, which have no chance in them. Then the rounds, except a metric whose control shows that the machine itself
+/// has moved.
 pub fn conclude(
     head: &Judgement,
     control: &Judgement,
@@ -239,38 +254,45 @@ pub fn conclude(
     if !base_faults.is_empty() {
         return (Answer::Inconclusive, base_faults);
     }
-    let moved: Vec<String> = control
-        .rows
-        .iter()
-        .filter(|row| row.answer != Answer::Pass || -row.growth_low > row.bound)
-        .map(|row| {
-            format!(
-                "{}: two measurements of the same build differ by {}, so nothing can be said within {}.",
-                row.name,
-                range(row),
-                percent(row.bound)
-            )
+    // Where the same build seems to have changed, the machine has, and the head's figure says nothing.
+    let moved = |name: &str| {
+        control.rows.iter().find(|row| {
+            row.name == name
+                && (row.answer == Answer::Fail
+                    || row.growth_high < -row.fails_above / (1.0 + row.fails_above))
         })
-        .collect();
+    };
     let failed: Vec<String> = head
         .rows
         .iter()
-        .filter(|row| row.answer == Answer::Fail)
+        .filter(|row| row.answer == Answer::Fail && moved(&row.name).is_none())
         .map(|row| {
             format!(
-                "{} grew by {} ({}), and {} is allowed.",
+                "{} grew by {} ({}), surely more than {}.",
                 row.name,
                 percent(row.growth),
                 range(row),
-                percent(row.bound)
+                percent(row.fails_above)
             )
         })
         .collect();
-    if !moved.is_empty() {
-        return (Answer::Inconclusive, moved);
-    }
     if !failed.is_empty() {
         return (Answer::Fail, failed);
+    }
+    let restless: Vec<String> = head
+        .rows
+        .iter()
+        .filter_map(|row| moved(&row.name))
+        .map(|row| {
+            format!(
+                "{}: two measurements of the same build differ by {}, so the machine has changed.",
+                row.name,
+                range(row)
+            )
+        })
+        .collect();
+    if !restless.is_empty() {
+        return (Answer::Inconclusive, restless);
     }
     let unclear: Vec<String> = head
         .rows
@@ -278,10 +300,10 @@ pub fn conclude(
         .filter(|row| row.answer == Answer::Inconclusive)
         .map(|row| {
             format!(
-                "{}: {} holds the bound of {}.",
+                "{}: {} may be as much as {}.",
                 row.name,
                 range(row),
-                percent(row.bound)
+                percent(row.passes_below)
             )
         })
         .collect();
@@ -298,7 +320,9 @@ pub fn conclude(
     });
     (
         Answer::Pass,
-        vec![format!("Nothing grew beyond its bound. {best}")],
+        vec![format!(
+            "Nothing grew as much as must not be missed. {best}"
+        )],
     )
 }
 
@@ -322,12 +346,12 @@ pub fn block_text(rounds: &[Round]) -> String {
         let cpu: Vec<f64> = rounds
             .iter()
             .filter(|round| round.arm == arm)
-            .map(|round| round.admit_cpu_us)
+            .map(|round| round.admit_cpu_ratio)
             .collect();
-        median(&cpu).map_or_else(String::new, |cpu| format!("{cpu:.2}"))
+        median(&cpu).map_or_else(String::new, |cpu| format!("{cpu:.3}"))
     });
     format!(
-        "service CPU for an admitted loan, us: base {}, head {}, control {}",
+        "service CPU for an admitted loan, by the client's: base {}, head {}, control {}",
         arms[0], arms[1], arms[2]
     )
 }
@@ -350,6 +374,9 @@ mod tests {
             arm,
             at: String::new(),
             admit_cpu_us: cpu_us,
+            admit_cpu_ratio: cpu_us / 10.0,
+            admit_slices_us: Vec::new(),
+            client_slices_us: Vec::new(),
             admit_redis_us: 10.0,
             admit_wall_us: 50.0,
             admit_p50_us: 900.0,
@@ -392,10 +419,10 @@ mod tests {
         assert_eq!(same.0, Answer::Pass, "{:?}", same.1);
         let slower = answer(&rounds(5, 0.10, 0.005, 2));
         assert_eq!(slower.0, Answer::Fail, "{:?}", slower.1);
-        assert!(slower.1[0].contains("service CPU for an admitted loan grew"));
+        assert!(slower.1[0].contains("service CPU for an admitted loan, by the client's grew"));
         let noisy = answer(&rounds(5, 0.0, 0.3, 3));
         assert_eq!(noisy.0, Answer::Inconclusive, "{:?}", noisy.1);
-        let close = answer(&rounds(5, 0.04, 0.01, 4));
+        let close = answer(&rounds(5, 0.08, 0.06, 4));
         assert_eq!(close.0, Answer::Inconclusive, "{:?}", close.1);
     }
 
@@ -414,7 +441,7 @@ mod tests {
         let mut moved = rounds(5, 0.10, 0.005, 2);
         for round in &mut moved {
             if round.arm == Arm::Control {
-                round.admit_cpu_us *= 1.08;
+                round.admit_cpu_ratio *= 1.08;
             }
         }
         assert_eq!(answer(&moved).0, Answer::Inconclusive);

@@ -12,7 +12,7 @@ use super::build::Build;
 use super::hotpath::HotPath;
 use super::judge::{self, Answer, Block};
 use super::round::{Round, Rounds};
-use super::{Arm, BLOCKS_MAX, BLOCKS_MIN, GateError};
+use super::{Arm, BLOCKS_MAX, BLOCKS_MIN, BLOCKS_MORE, GateError};
 use crate::bootstrap::{Random, median};
 
 /// Gates that are drawn for each figure, unless told otherwise.
@@ -20,6 +20,10 @@ pub const GATES: u32 = 4000;
 /// The feature of the service that slows admission down, and the variable that says by how much.
 const FEATURE: &str = "slowdown";
 const VARIABLE: &str = "SLUICE_SLOWDOWN_NS";
+/// Fewer recorded rounds of a kind say nothing.
+pub const ROUNDS_MIN: usize = 20;
+/// Rounds of a kind that it takes for shares that can be published.
+pub const ROUNDS_WANTED: usize = 100;
 /// Rounds of one arm in a block.
 const ROUNDS_PER_BLOCK: usize = 2;
 
@@ -129,7 +133,8 @@ pub struct Power {
     pub plain_rounds: usize,
     /// Rounds with one.
     pub slow_rounds: usize,
-    /// How much more service CPU an admitted loan takes with the slowdown, as a share: medians of all rounds.
+    /// How much more service CPU an admitted loan takes with the slowdown, by the client's, as a share: medians of all
+    /// rounds.
     pub slowdown: f64,
     /// The same for the time of an admitted loan.
     pub slowdown_wall: f64,
@@ -149,9 +154,7 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
             .collect()
     };
     let (plain, slow) = (of(false), of(true));
-    let each = BLOCKS_MAX * ROUNDS_PER_BLOCK;
-    if plain.len() < 3 * BLOCKS_MIN * ROUNDS_PER_BLOCK || slow.len() < BLOCKS_MIN * ROUNDS_PER_BLOCK
-    {
+    if plain.len() < ROUNDS_MIN || slow.len() < ROUNDS_MIN {
         return None;
     }
     let growth = |figure: fn(&Round) -> f64| {
@@ -162,34 +165,28 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
     let mut same = Answers::default();
     let mut slower = Answers::default();
     for _ in 0..gates {
-        // No round is in two arms of one gate.
-        let most = plain.len() / 3 / ROUNDS_PER_BLOCK * ROUNDS_PER_BLOCK;
-        let drawn = random.distinct(3 * most.min(each), plain.len());
-        let arms: Vec<Vec<&Round>> = drawn
-            .chunks(most.min(each))
-            .map(|indices| indices.iter().map(|index| &plain[*index]).collect())
-            .collect();
+        // All arms of a build against itself are drawn from the same rounds, so that there is no difference to find.
+        let arms = [0; 3].map(|_| draw(&mut random, &plain));
         count(&mut same, [&arms[0], &arms[1], &arms[2]]);
-        let most = (plain.len() / 2).min(slow.len()) / ROUNDS_PER_BLOCK * ROUNDS_PER_BLOCK;
-        let count_each = most.min(each);
-        let drawn = random.distinct(2 * count_each, plain.len());
-        let base: Vec<&Round> = drawn[..count_each].iter().map(|n| &plain[*n]).collect();
-        let control: Vec<&Round> = drawn[count_each..].iter().map(|n| &plain[*n]).collect();
-        let head: Vec<&Round> = random
-            .distinct(count_each, slow.len())
-            .iter()
-            .map(|n| &slow[*n])
-            .collect();
+        let (base, control) = (draw(&mut random, &plain), draw(&mut random, &plain));
+        let head = draw(&mut random, &slow);
         count(&mut slower, [&base, &head, &control]);
     }
     Some(Power {
         plain_rounds: plain.len(),
         slow_rounds: slow.len(),
-        slowdown: growth(|round| round.admit_cpu_us)?,
+        slowdown: growth(|round| round.admit_cpu_ratio)?,
         slowdown_wall: growth(|round| round.admit_wall_us)?,
         same,
         slower,
     })
+}
+
+/// The rounds of one arm of a gate, drawn from recorded ones with repetition.
+fn draw<'a>(random: &mut Random, recorded: &'a [Round]) -> Vec<&'a Round> {
+    (0..BLOCKS_MAX * ROUNDS_PER_BLOCK)
+        .map(|_| &recorded[random.below(recorded.len())])
+        .collect()
 }
 
 /// One gate from the rounds of base, head and control, with more blocks while it is not clear, as the real one.
@@ -208,7 +205,12 @@ fn count(answers: &mut Answers, arms: [&[&Round]; 3]) {
     let most = arms[0].len() / ROUNDS_PER_BLOCK;
     let mut blocks = Vec::new();
     let answer = loop {
-        let wanted = (blocks.len() + BLOCKS_MIN).min(most);
+        let wanted = if blocks.is_empty() {
+            BLOCKS_MIN
+        } else {
+            blocks.len() + BLOCKS_MORE
+        }
+        .min(most);
         while blocks.len() < wanted {
             blocks.push(block_of(blocks.len()));
         }
@@ -255,6 +257,15 @@ impl Power {
                 answers.blocks as f64 / f64::from(answers.all().max(1))
             );
         }
+        if self.plain_rounds.min(self.slow_rounds) < ROUNDS_WANTED {
+            let _ = writeln!(
+                text,
+                "  fewer than {ROUNDS_WANTED} rounds of a kind: these shares are a first look, not the gate's proof"
+            );
+        }
+        text.push_str(
+            "  The draws take the rounds as independent; a machine that drifts over minutes is not in these shares.\n",
+        );
         text
     }
 }
@@ -278,6 +289,9 @@ mod tests {
                         arm: Arm::Base,
                         at: String::new(),
                         admit_cpu_us: 20.0 * off * more,
+                        admit_cpu_ratio: 2.0 * off * more,
+                        admit_slices_us: Vec::new(),
+                        client_slices_us: Vec::new(),
                         admit_redis_us: 10.0,
                         admit_wall_us: 50.0,
                         admit_p50_us: 900.0,
@@ -326,6 +340,8 @@ mod tests {
         assert_eq!(read_back[3].round, rounds[3].round);
         std::fs::write(&path, "nonsense").expect("it is written");
         assert!(read(&path).is_err());
-        assert!(power(&rounds[..20], 1).is_none());
+        assert!(power(&rounds[..2 * ROUNDS_MIN - 2], 1).is_none());
+        let few = power(&rounds[..2 * ROUNDS_MIN], 1).expect("enough rounds");
+        assert!(few.text().contains("a first look"));
     }
 }

@@ -18,7 +18,8 @@ use testbed::{
 use time::OffsetDateTime;
 
 use super::Arm;
-use super::client::{Done, Work};
+use super::client::{Done, Mark, Watch, Work, cpu_us};
+use crate::bootstrap::median;
 use crate::follow::{self, SnapshotError};
 use crate::payload::Payloads;
 use crate::scenario::Mix;
@@ -30,6 +31,9 @@ const CONNECTIONS: usize = 32;
 const WARM_UP: u32 = 1_500;
 /// Loans whose admission is measured, by a service that does nothing else.
 const ADMITTED: u32 = 12_000;
+/// Loans of a slice. What is told of a round is the median of its slices, so that a neighbour's short burst of work
+/// does not count.
+const SLICE: usize = 500;
 /// Loans that are measured from the request to MongoDB's confirmation.
 const RECORDED: u32 = 4_000;
 /// How long the last of them may take.
@@ -85,8 +89,17 @@ pub struct Round {
     pub arm: Arm,
     /// When, RFC 3339, UTC.
     pub at: String,
-    /// Processor time of the service for an admitted loan, microseconds.
+    /// Processor time of the service for an admitted loan, microseconds: the median of the slices.
     pub admit_cpu_us: f64,
+    /// The same divided by the client's own time for a loan, median of the slices. The client does the same for every
+    /// build, so a machine that is slow for a while slows both.
+    pub admit_cpu_ratio: f64,
+    /// The service's time of each slice, microseconds for a loan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admit_slices_us: Vec<f64>,
+    /// The client's time of each slice, microseconds for a loan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_slices_us: Vec<f64>,
     /// Processor time of Redis for an admitted loan, microseconds.
     pub admit_redis_us: f64,
     /// Wall time for an admitted loan, microseconds.
@@ -168,6 +181,9 @@ impl Rounds {
             arm,
             at: crate::run::rfc3339(now),
             admit_cpu_us: 0.0,
+            admit_cpu_ratio: 0.0,
+            admit_slices_us: Vec::new(),
+            client_slices_us: Vec::new(),
             admit_redis_us: 0.0,
             admit_wall_us: 0.0,
             admit_p50_us: 0.0,
@@ -190,16 +206,37 @@ impl Rounds {
         tag: &str,
     ) -> Result<(), RoundError> {
         let (mut service, database) = self.service(binary, environment, "api", tag).await?;
-        let (client, redis) = (clock_of(service.pid())?, clock_of(self.redis.pid())?);
-        self.work(&service, tag, 0..WARM_UP).await?;
-        let before = (cpu_us(client)?, cpu_us(redis)?);
+        let clocks = [clock_of(service.pid())?, clock_of(self.redis.pid())?];
+        self.work(&service, tag, 0..WARM_UP, None).await?;
+        let watch = Watch {
+            clocks,
+            slice: SLICE,
+        };
         let done = self
-            .work(&service, tag, WARM_UP..WARM_UP + ADMITTED)
+            .work(&service, tag, WARM_UP..WARM_UP + ADMITTED, Some(watch))
             .await?;
-        let loans = f64::from(ADMITTED);
-        round.admit_cpu_us = (cpu_us(client)? - before.0) / loans;
-        round.admit_redis_us = (cpu_us(redis)? - before.1) / loans;
-        round.admit_wall_us = done.took.as_secs_f64() * 1e6 / loans;
+        let slices = |of: fn(&Mark) -> f64| -> Vec<f64> {
+            done.marks
+                .windows(2)
+                .map(|marks| {
+                    let loans = (marks[1].answers - marks[0].answers).max(1) as f64;
+                    ((of(&marks[1]) - of(&marks[0])) / loans * 1e3).round() / 1e3
+                })
+                .collect()
+        };
+        let middle = |slices: &[f64]| median(slices).unwrap_or_default();
+        round.admit_slices_us = slices(|mark| mark.cpu_us[0]);
+        round.client_slices_us = slices(|mark| mark.client_us);
+        let ratios: Vec<f64> = round
+            .admit_slices_us
+            .iter()
+            .zip(&round.client_slices_us)
+            .map(|(service, client)| service / client.max(0.001))
+            .collect();
+        round.admit_cpu_us = middle(&round.admit_slices_us);
+        round.admit_cpu_ratio = middle(&ratios);
+        round.admit_redis_us = middle(&slices(|mark| mark.cpu_us[1]));
+        round.admit_wall_us = middle(&slices(|mark| mark.wall_us));
         round.admit_p50_us = done.latency.value_at_quantile(0.5) as f64;
         let sent = u64::from(WARM_UP + ADMITTED);
         let counters = settled(&service.url(), |snapshot| {
@@ -227,12 +264,12 @@ impl Rounds {
             .service(binary, environment, "api,worker,persister", &tag)
             .await?;
         let clock = clock_of(service.pid())?;
-        self.work(&service, &tag, 0..WARM_UP).await?;
+        self.work(&service, &tag, 0..WARM_UP, None).await?;
         self.recorded(&database, u64::from(WARM_UP)).await?;
         let before_us = cpu_us(clock)?;
         let started = std::time::Instant::now();
         let done = self
-            .work(&service, &tag, WARM_UP..WARM_UP + RECORDED)
+            .work(&service, &tag, WARM_UP..WARM_UP + RECORDED, None)
             .await?;
         let sent = u64::from(WARM_UP + RECORDED);
         let recorded = self.recorded(&database, sent).await?;
@@ -282,10 +319,11 @@ impl Rounds {
         service: &ServiceProcess,
         tag: &str,
         numbers: std::ops::Range<u32>,
+        watch: Option<Watch>,
     ) -> Result<Done, RoundError> {
         let payloads = Payloads::new(1, tag, &Mix::default());
         let work = Work::new(&payloads, numbers, service.address());
-        let done = tokio::task::spawn_blocking(move || work.run(CONNECTIONS))
+        let done = tokio::task::spawn_blocking(move || work.run(CONNECTIONS, watch))
             .await
             .map_err(std::io::Error::other)??;
         Ok(done)
@@ -337,9 +375,4 @@ fn exact(round: &mut Round, what: &str, counted: u64, truth: u64) {
 /// The processor time of a process, exact to the nanosecond.
 fn clock_of(pid: u32) -> Result<ClockId, RoundError> {
     Ok(clock_getcpuclockid(Pid::from_raw(pid as i32))?)
-}
-
-fn cpu_us(clock: ClockId) -> Result<f64, RoundError> {
-    let spent = Duration::from(clock.now()?);
-    Ok(spent.as_secs_f64() * 1e6)
 }

@@ -6,8 +6,9 @@ use std::{fs, process};
 
 use serde::Deserialize;
 
-use super::html::{self, RunRow};
-use super::{Audit, Percentiles, Report, Verdict, json, junit, markdown};
+use super::html::{self, RunRow, Unreadable};
+use super::words::commit;
+use super::{Percentiles, Report, Verdict, json, junit, markdown};
 
 /// Why the report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +66,10 @@ pub fn point_latest(reports_dir: &Path, run_dir: &Path) -> Result<(), ReportErro
         .map_err(write_error(&link))
 }
 
-/// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first.
+/// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends.
 ///
-/// A folder without a readable `report.json` is left out.
+/// A folder without `report.json` is left out: its run goes on, or was never finished. One whose `report.json` cannot be
+/// read is named as such.
 ///
 /// # Errors
 /// When the folder cannot be read or the file cannot be written.
@@ -78,43 +80,69 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
         source,
     };
     let mut runs = Vec::new();
+    let mut unreadable = Vec::new();
     for entry in fs::read_dir(&runs_dir).map_err(read_error)? {
         let entry = entry.map_err(read_error)?;
-        let Ok(bytes) = fs::read(entry.path().join("report.json")) else {
-            continue;
+        let folder = entry.file_name().to_string_lossy().into_owned();
+        let bytes = match fs::read(entry.path().join("report.json")) {
+            Ok(bytes) => bytes,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => {
+                unreadable.push(leftover(&entry.path(), folder, error.to_string()));
+                continue;
+            }
         };
-        let Ok(run) = serde_json::from_slice::<RunSummary>(&bytes) else {
-            continue;
-        };
-        runs.push(RunRow {
-            folder: entry.file_name().to_string_lossy().into_owned(),
-            scenario: run.scenario,
-            verdict: run.verdict,
-            started_at: run.started_at,
-            sent: run.load.sent,
-            rate_per_second: run.load.rate_per_second,
-            response_us: run.load.response_us,
-            end_to_end_us: run.load.end_to_end_us,
-            faults: run.audit.complete.then(|| run.audit.faults()),
-        });
+        match serde_json::from_slice::<RunSummary>(&bytes) {
+            Ok(run) => runs.push(run.row(folder)),
+            Err(error) => unreadable.push(leftover(&entry.path(), folder, error.to_string())),
+        }
     }
     runs.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
-    write_file(&reports_dir.join("index.html"), &html::render_index(&runs))
+    unreadable.sort_by(|a, b| b.folder.cmp(&a.folder));
+    let page = html::render_index(&runs, &unreadable);
+    write_file(&reports_dir.join("index.html"), &page)
 }
 
-/// The part of `report.json` that the list shows: the rest, long for a long run, is skipped while reading.
+fn leftover(path: &Path, folder: String, why: String) -> Unreadable {
+    Unreadable {
+        has_page: path.join("report.html").is_file(),
+        folder,
+        why,
+    }
+}
+
+/// The part of `report.json` that the list shows: the rest, long for a long run, is skipped while reading. What an older
+/// version did not write is missing here too.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RunSummary {
     scenario: String,
     verdict: Verdict,
     started_at: String,
+    #[serde(default)]
+    provenance: ProvenanceSummary,
+    #[serde(default)]
     load: LoadSummary,
-    audit: Audit,
+    #[serde(default)]
+    audit: AuditSummary,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProvenanceSummary {
+    git_commit: String,
+    dirty: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct LoadSummary {
     sent: u64,
     rate_per_second: f64,
@@ -122,11 +150,42 @@ struct LoadSummary {
     end_to_end_us: Percentiles,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AuditSummary {
+    complete: bool,
+    lost: u64,
+    duplicated: u64,
+    unexpected: u64,
+    mismatched: u64,
+    stuck: u64,
+}
+
+impl RunSummary {
+    fn row(self, folder: String) -> RunRow {
+        let audit = &self.audit;
+        let faults =
+            audit.lost + audit.duplicated + audit.unexpected + audit.mismatched + audit.stuck;
+        RunRow {
+            folder,
+            scenario: self.scenario,
+            verdict: self.verdict,
+            started_at: self.started_at,
+            commit: commit(&self.provenance.git_commit, self.provenance.dirty),
+            sent: self.load.sent,
+            rate_per_second: self.load.rate_per_second,
+            response_us: self.load.response_us,
+            end_to_end_us: self.load.end_to_end_us,
+            faults: audit.complete.then_some(faults),
+        }
+    }
+}
+
 fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
     fs::write(path, text).map_err(write_error(path))
 }
 
-fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
+pub(super) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
     move |source| ReportError::Write {
         path: path.to_owned(),
         source,

@@ -1,10 +1,10 @@
-//! `summary.md`: the run on one screen, for a CI job's page.
+//! `summary.md`: the run on one screen, for a CI job's page or a comment on a pull request.
 
 use std::fmt::Write as _;
 
 use super::number::{bytes, count, or_no_data, rate, seconds};
-use super::words::{commit, headline, one_line, sign, verdict};
-use super::{Percentiles, Report, number};
+use super::words::{commit, headline, instant, one_line, sign, summary, verdict};
+use super::{Check, Percentiles, Report, number};
 
 /// The report as short Markdown.
 pub fn render(report: &Report) -> String {
@@ -17,17 +17,20 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     let mark = sign(report.verdict);
     writeln!(
         page,
-        "# {mark} {}: {}\n",
+        "## {mark} {}: {}\n",
         verdict(report.verdict),
         text(&report.scenario)
     )?;
-    writeln!(page, "{}\n", text(&headline(report)))?;
+    writeln!(page, "**{}**\n", text(&headline(report)))?;
+    writeln!(page, "{}\n", text(&summary(report)))?;
     for reason in &report.why {
         writeln!(page, "- {}", text(reason))?;
     }
     if !report.why.is_empty() {
         writeln!(page)?;
     }
+
+    checks(page, &report.checks)?;
 
     let load = &report.load;
     writeln!(
@@ -79,10 +82,36 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         or_no_data(report.resources.service_rss_bytes_peak, bytes),
     )?;
 
-    if !report.checks.is_empty() {
-        writeln!(page, "\n| check | bound | observed | |\n|---|---|---|---|")?;
+    let provenance = &report.provenance;
+    writeln!(
+        page,
+        "\nSeed {}, commit {}, Redis {} (appendfsync {}), MongoDB {}, {} ({} cores), started {}, took {}.",
+        report.seed,
+        text(&commit(&provenance.git_commit, provenance.dirty)),
+        text(&provenance.redis),
+        text(&provenance.appendfsync),
+        text(&provenance.mongodb),
+        text(&provenance.cpu),
+        provenance.cores,
+        text(&instant(&report.started_at)),
+        seconds(report.duration_seconds),
+    )
+}
+
+/// The checks, those that failed first. When all held they are folded away: there is nothing to act on.
+fn checks(page: &mut String, checks: &[Check]) -> std::fmt::Result {
+    if checks.is_empty() {
+        return Ok(());
     }
-    for check in &report.checks {
+    let mut checks: Vec<_> = checks.iter().collect();
+    checks.sort_by_key(|check| check.pass);
+    let held = checks.iter().filter(|check| check.pass).count();
+    let folded = held == checks.len();
+    if folded {
+        writeln!(page, "<details><summary>All {held} checks held</summary>\n")?;
+    }
+    writeln!(page, "| check | bound | observed | |\n|---|---|---|---|")?;
+    for check in checks {
         let result = if check.pass {
             "✓ pass"
         } else {
@@ -96,21 +125,10 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
             text(&check.observed)
         )?;
     }
-
-    let provenance = &report.provenance;
-    writeln!(
-        page,
-        "\nSeed {}, commit {}, Redis {} (appendfsync {}), MongoDB {}, {} ({} cores), started {}, took {}.",
-        report.seed,
-        text(&commit(&provenance.git_commit, provenance.dirty)),
-        text(&provenance.redis),
-        text(&provenance.appendfsync),
-        text(&provenance.mongodb),
-        text(&provenance.cpu),
-        provenance.cores,
-        text(&report.started_at),
-        seconds(report.duration_seconds),
-    )
+    if folded {
+        writeln!(page, "\n</details>")?;
+    }
+    writeln!(page)
 }
 
 fn percentiles(page: &mut String, name: &str, of: &Percentiles) -> std::fmt::Result {

@@ -63,6 +63,31 @@ impl Markup {
         self.text.push_str("</style>\n");
     }
 
+    /// A script or its data, unescaped, in a way that is right for HTML and for XML: `<` and `&` never stand in it as such
+    /// when it is JSON, and a script of ours is wrapped as character data.
+    pub(super) fn script(&mut self, kind: &str, id: Option<&str>, text: &str) {
+        let json = kind.ends_with("json");
+        if let Some(id) = id {
+            self.open("script", &[("type", &kind), ("id", &id)]);
+        } else {
+            self.open("script", &[]);
+        }
+        self.text.push('>');
+        if json {
+            for c in text.chars() {
+                match c {
+                    '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                        let _ = write!(self.text, "\\u{:04x}", u32::from(c));
+                    }
+                    c => self.text.push(c),
+                }
+            }
+        } else {
+            self.text.push_str(text);
+        }
+        self.text.push_str("</script>\n");
+    }
+
     fn open(&mut self, tag: &str, attributes: Attributes) {
         self.text.push('<');
         self.text.push_str(tag);
@@ -135,6 +160,16 @@ mod tests {
         assert_eq!(
             markup.finish(),
             "<b title=\"&quot;&gt;&lt;script&gt;&amp;&#39;\">&lt;script&gt;\u{fffd}[31m&amp;amp;</b>"
+        );
+    }
+
+    #[test]
+    fn data_cannot_end_its_script() {
+        let mut markup = Markup::default();
+        markup.script("application/json", Some("data"), r#"{"a":"</script>&"}"#);
+        assert_eq!(
+            markup.finish(),
+            "<script type=\"application/json\" id=\"data\">{\"a\":\"\\u003c/script\\u003e\\u0026\"}</script>\n"
         );
     }
 }

@@ -1,58 +1,66 @@
-//! The last screen of a run: all that matters, in at most [`LINES_MAX`] lines.
+//! The last screen of a run: all that matters, in at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] columns.
 
-use super::number::{bytes, count, or_dash, or_no_data, rate, seconds};
-use super::words::{headline, one_line, sign, verdict};
-use super::{Percentiles, Report, number};
+use std::io::IsTerminal;
 
-/// The most lines that [`render`] returns.
-pub const LINES_MAX: usize = 20;
+use super::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
+use super::words::{commit, headline, one_line, sign, verdict};
+use super::{Percentiles, Report, Verdict, number};
+
+/// The most lines that [`render`] returns. With the path of the report below them they fit on 20.
+pub const LINES_MAX: usize = 19;
+/// The longest line.
+pub const COLUMNS_MAX: usize = 100;
 
 const REASONS_MAX: usize = 3;
-const FAILED_CHECKS_MAX: usize = 3;
-const COLUMNS_MAX: usize = 120;
+const FAILED_CHECKS_MAX: usize = 2;
 
 /// The report as plain, aligned text without colour. Every line ends with a newline.
 pub fn render(report: &Report) -> String {
     let mut lines = vec![format!(
-        "{} {}: {}",
+        "{} {}  {}",
         sign(report.verdict),
-        verdict(report.verdict),
-        report.scenario
+        verdict(report.verdict).to_uppercase(),
+        facts(report)
     )];
-    lines.push(format!("  {}", headline(report)));
+    // The line above has the verdict itself.
+    let headline = headline(report);
+    let (_, rest) = headline.split_once(". ").unwrap_or(("", &headline));
+    lines.extend(wrapped(rest));
+    let reasons: Vec<&String> = report
+        .why
+        .iter()
+        .filter(|reason| !rest.contains(reason.trim_end_matches('.')))
+        .collect();
+    let shown = if reasons.len() > REASONS_MAX {
+        REASONS_MAX - 1
+    } else {
+        reasons.len()
+    };
     lines.extend(
-        report
-            .why
+        reasons[..shown]
             .iter()
-            .take(REASONS_MAX - 1)
-            .map(|reason| format!("  {reason}")),
+            .map(|reason| format!("  - {reason}")),
     );
+    if reasons.len() > shown {
+        let more = counted((reasons.len() - shown) as u64, "more reason");
+        lines.push(format!("  - and {more}, in the report"));
+    }
     lines.push(String::new());
 
-    let load = &report.load;
-    lines.push(row(
-        "sent",
-        &format!(
-            "{} of {} arrivals, {} (planned {}), {} without a definite answer",
-            count(load.sent),
-            count(load.scheduled),
-            rate(load.rate_per_second),
-            rate(load.planned_rate_per_second),
-            count(load.failed),
-        ),
-    ));
+    lines.push(row("sent", &sent(report)));
+    lines.push(row("stored", &stored(report)));
     lines.push(row(
         "",
         &cells(["p50", "p90", "p99", "p99.9", "max"].map(str::to_owned)),
     ));
+    let load = &report.load;
     lines.push(row("response", &percentiles(&load.response_us)));
     lines.push(row("service", &percentiles(&load.service_us)));
     lines.push(row("end to end", &percentiles(&load.end_to_end_us)));
     lines.push(row("send lag", &percentiles(&load.send_lag_us)));
-    lines.push(row("stored", &stored(report)));
-    lines.push(row("counters", &counters(report)));
     lines.push(row("backlog", &backlog(report)));
     lines.push(row("memory", &memory(report)));
+    lines.push(row("counters", &counters(report)));
 
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
     let held = report.checks.len() - failed.len();
@@ -60,17 +68,14 @@ pub fn render(report: &Report) -> String {
         "checks",
         &format!("{held} of {} held", report.checks.len()),
     ));
-    lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
-        format!(
-            "  ✗ {}: {}, bound {}",
-            check.name, check.observed, check.bound
-        )
-    }));
-    if failed.len() > FAILED_CHECKS_MAX {
-        lines.push(format!(
-            "  and {} more, in the report",
-            failed.len() - FAILED_CHECKS_MAX
-        ));
+    // Where the run failed, the reasons above name them.
+    if report.verdict != Verdict::Fail {
+        lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
+            format!(
+                "  ✗ {}: {}, bound {}",
+                check.name, check.observed, check.bound
+            )
+        }));
     }
     lines
         .into_iter()
@@ -78,21 +83,114 @@ pub fn render(report: &Report) -> String {
         .collect()
 }
 
+/// The same with the verdict in colour and the names dimmed, for a terminal that shows colours.
+pub fn render_coloured(report: &Report) -> String {
+    const RED: &str = "\u{1b}[31m";
+    const DIM: &str = "\u{1b}[2m";
+    const END: &str = "\u{1b}[0m";
+    let tone = match report.verdict {
+        Verdict::Pass => "\u{1b}[1;32m",
+        Verdict::Fail => "\u{1b}[1;31m",
+        Verdict::Discarded | Verdict::Aborted => "\u{1b}[1;33m",
+    };
+    render(report)
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            if index == 0 {
+                let (word, rest) = line.split_once("  ").unwrap_or((line, ""));
+                format!("{tone}{word}{END}  {rest}\n")
+            } else if line.starts_with("  ✗") {
+                format!("{RED}{line}{END}\n")
+            } else if line.starts_with("  ") && !line.starts_with("  -") && index > 1 {
+                let at = line
+                    .char_indices()
+                    .nth(NAMES_WIDTH)
+                    .map_or(line.len(), |(at, _)| at);
+                let (name, value) = line.split_at(at);
+                format!("{DIM}{name}{END}{value}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect()
+}
+
+/// Whether standard output shows colours: it is a terminal, and nobody asked for none (`NO_COLOR`, `TERM=dumb`).
+pub fn shows_colours() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal()
+        && !set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A sentence on one line, or on two.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::from(" ")];
+    for word in text.split_whitespace() {
+        let line = lines.len() - 1;
+        let length = lines[line].chars().count() + 1 + word.chars().count();
+        if length > COLUMNS_MAX && lines.len() < 2 {
+            lines.push(format!("  {word}"));
+        } else {
+            lines[line].push(' ');
+            lines[line].push_str(word);
+        }
+    }
+    lines
+}
+
+fn facts(report: &Report) -> String {
+    let provenance = &report.provenance;
+    format!(
+        "{}, {}, seed {}, commit {}",
+        report.scenario,
+        seconds(report.duration_seconds),
+        report.seed,
+        commit(&provenance.git_commit, provenance.dirty)
+    )
+}
+
+fn sent(report: &Report) -> String {
+    let load = &report.load;
+    let unclear = match load.failed {
+        0 => "all answered".to_owned(),
+        failed => format!("{} without a clear answer", count(failed)),
+    };
+    format!(
+        "{} of {} arrivals, {} (planned {}), {unclear}",
+        count(load.sent),
+        count(load.scheduled),
+        rate(load.rate_per_second),
+        rate(load.planned_rate_per_second),
+    )
+}
+
 fn stored(report: &Report) -> String {
     let audit = &report.audit;
     if !audit.complete {
         return "no data: the audit did not finish".to_owned();
     }
-    format!(
-        "{} recorded, {} failed; {} lost, {} doubled, {} unexpected, {} altered, {} stuck",
-        count(audit.recorded),
-        count(audit.failed),
-        count(audit.lost),
-        count(audit.duplicated),
-        count(audit.unexpected),
-        count(audit.mismatched),
-        count(audit.stuck),
-    )
+    let records = format!(
+        "{}, {}",
+        counted(audit.recorded, "loan"),
+        counted(audit.failed, "failure")
+    );
+    if audit.faults() == 0 {
+        return format!("{records}; none lost, doubled, unexpected, altered or stuck");
+    }
+    let faults: Vec<String> = [
+        (audit.lost, "lost"),
+        (audit.duplicated, "doubled"),
+        (audit.unexpected, "unexpected"),
+        (audit.mismatched, "altered"),
+        (audit.stuck, "stuck"),
+    ]
+    .into_iter()
+    .filter(|(faults, _)| *faults > 0)
+    .map(|(faults, what)| format!("{} {what}", count(faults)))
+    .collect();
+    format!("{records}; FAULTS: {}", faults.join(", "))
 }
 
 fn backlog(report: &Report) -> String {
@@ -101,7 +199,7 @@ fn backlog(report: &Report) -> String {
     };
     let emptied = report.drain.seconds_to_empty.map_or_else(
         || "not seen empty after the load".to_owned(),
-        |after| format!("empty after {}", seconds(after)),
+        |after| format!("empty {} after the load", seconds(after)),
     );
     let workers = or_dash(report.workers.peak, count);
     format!("peak {}, {emptied}; at most {workers} workers", count(peak))
@@ -134,8 +232,13 @@ fn counters(report: &Report) -> String {
     )
 }
 
+/// Where the values of the rows begin.
+const NAMES_WIDTH: usize = 13;
+
 fn row(name: &str, value: &str) -> String {
-    format!("  {name:<11}{value}").trim_end().to_owned()
+    format!("{:<NAMES_WIDTH$}{value}", format!("  {name}"))
+        .trim_end()
+        .to_owned()
 }
 
 fn percentiles(of: &Percentiles) -> String {

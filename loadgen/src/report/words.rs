@@ -1,6 +1,8 @@
 //! The verdict in words, and what may stand in a terminal.
 
-use super::number::counted;
+use std::fmt::Write as _;
+
+use super::number::{count, counted, micros, rate, seconds};
 use super::{Report, Verdict};
 
 /// The verdict as one or two sentences.
@@ -25,6 +27,70 @@ pub(super) fn headline(report: &Report) -> String {
         }
         Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
     }
+}
+
+/// The run in plain words: what was sent, how fast it was answered, what is stored.
+pub(super) fn summary(report: &Report) -> String {
+    let load = &report.load;
+    if load.sent == 0 {
+        return "No request was sent.".to_owned();
+    }
+    let busiest = report.time_series.iter().map(|point| point.sent).max();
+    let mut words = format!(
+        "{} {} sent",
+        counted(load.sent, "loan request"),
+        if load.sent == 1 { "was" } else { "were" }
+    );
+    let length = sending_seconds(report);
+    if length > 0.0 {
+        let _ = write!(
+            words,
+            " in {}: {} on average",
+            seconds(length),
+            rate(load.sent as f64 / length)
+        );
+        if let Some(sent) = busiest {
+            let _ = write!(words, ", {} in the busiest second", count(sent));
+        }
+    }
+    words.push('.');
+    if let Some(p99) = load.response_us.p99 {
+        let _ = write!(
+            words,
+            " 99 % were answered within {} of the instant they were due.",
+            micros(p99)
+        );
+    }
+    let audit = &report.audit;
+    if audit.complete {
+        let _ = write!(
+            words,
+            " MongoDB holds {}, and {} more that broke a rule as failures; ",
+            counted(audit.recorded, "loan"),
+            count(audit.failed)
+        );
+        let _ = match report.drain.seconds_to_empty {
+            Some(after) => write!(
+                words,
+                "nothing was left to do {} after the last request.",
+                seconds(after)
+            ),
+            None => write!(words, "the backlog was not seen to end."),
+        };
+    } else {
+        words.push_str(" What was stored is not known.");
+    }
+    words
+}
+
+/// How long requests were sent: the length of the schedule, or less when the run was stopped.
+fn sending_seconds(report: &Report) -> f64 {
+    let planned = report.phases.last().map_or(0.0, |phase| phase.end_seconds);
+    if report.load.unsent == 0 {
+        return planned;
+    }
+    let last = report.time_series.iter().rfind(|point| point.sent > 0);
+    last.map_or(planned, |point| (point.offset_seconds + 1.0).min(planned))
 }
 
 fn failures(report: &Report) -> String {
@@ -80,6 +146,14 @@ pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// `2026-11-23T11:00:00.123Z` as `2026-11-23 11:00:00 UTC`; anything else as it is.
+pub(super) fn instant(rfc3339: &str) -> String {
+    match (rfc3339.get(..10), rfc3339.get(11..19)) {
+        (Some(date), Some(time)) if rfc3339.ends_with('Z') => format!("{date} {time} UTC"),
+        _ => rfc3339.to_owned(),
+    }
 }
 
 /// The commit, shortened, with a mark when the source had changes; `unknown` when empty.

@@ -7,19 +7,17 @@ use std::{env, fs};
 
 use loadgen::report::{
     AuditClass, AuditExample, Check, ErrorRow, EventKind, Percentiles, Phase, Report, RunEvent,
-    TimePoint, Verdict, html, json, junit, markdown, point_latest, terminal, write, write_index,
+    Verdict, html, json, junit, markdown, point_latest, terminal, unbalanced, write, write_index,
 };
 
 /// Markup, quotes, Markdown, control characters and a terminal's escape sequence.
 const HOSTILE: &str = "<script>alert('x')</script>\"&amp;\u{1b}[2J|`*]]>";
 
-fn samples() -> [(&'static str, Report); 4] {
-    [
-        ("passed", sample::passed()),
-        ("failed", sample::failed()),
-        ("aborted", sample::aborted()),
-        ("empty", sample::empty()),
-    ]
+/// The runs that differ in what is told of them.
+fn told() -> impl Iterator<Item = (&'static str, Report)> {
+    sample::all()
+        .into_iter()
+        .filter(|(name, _)| *name != "hour")
 }
 
 /// A report in which every text that comes from outside is hostile.
@@ -64,6 +62,7 @@ fn hostile() -> Report {
         kind: text(),
         count: 1,
         example: text(),
+        more_examples: vec![text()],
     }];
     report.instants[0].taken = text();
     report
@@ -86,7 +85,7 @@ fn the_committed_schema_is_the_one_of_the_types() {
 fn every_report_follows_the_schema_and_comes_back_whole() {
     let schema = serde_json::from_str(&json::schema()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for (name, report) in samples() {
+    for (name, report) in sample::all() {
         let text = json::render(&report);
         let value = serde_json::from_str(&text).unwrap();
         if let Err(fault) = validator.validate(&value) {
@@ -178,22 +177,38 @@ fn verdicts_have_their_exit_codes() {
 
 #[test]
 fn the_summary_reads_well() {
-    for (name, report) in samples() {
+    for (name, report) in told() {
         insta::assert_snapshot!(format!("summary_{name}"), markdown::render(&report));
     }
 }
 
 #[test]
 fn the_last_screen_reads_well_and_is_short() {
-    for (name, report) in samples() {
+    for (name, report) in told() {
         let screen = terminal::render(&report);
+        assert!(
+            screen
+                .lines()
+                .all(|line| line.chars().count() <= terminal::COLUMNS_MAX),
+            "{screen}"
+        );
         insta::assert_snapshot!(format!("terminal_{name}"), screen);
     }
     let mut long = sample::failed();
     long.why = vec!["reason ".repeat(100); 30];
     long.checks = vec![Check::default(); 30];
-    let screen = terminal::render(&long);
-    assert!(screen.lines().count() <= terminal::LINES_MAX, "{screen}");
+    for verdict in [Verdict::Fail, Verdict::Aborted] {
+        long.verdict = verdict;
+        let screen = terminal::render(&long);
+        assert!(screen.lines().count() <= terminal::LINES_MAX, "{screen}");
+        let coloured = terminal::render_coloured(&long);
+        assert!(coloured.starts_with("\u{1b}["), "{coloured}");
+        let plain: String = coloured
+            .split('\u{1b}')
+            .map(|part| part.split_once('m').map_or(part, |(_, rest)| rest))
+            .collect();
+        assert_eq!(plain, screen, "colours change no word");
+    }
 }
 
 #[test]
@@ -210,20 +225,35 @@ fn junit_has_a_case_for_each_check_and_class() {
     roxmltree::Document::parse(&junit::render(&hostile())).unwrap();
 }
 
+fn parsed(page: &str) -> roxmltree::Document<'_> {
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..Default::default()
+    };
+    roxmltree::Document::parse_with_options(page, options).expect("the page is well-formed")
+}
+
+/// Everything that is read without a script.
+fn words(page: &str) -> String {
+    parsed(page)
+        .descendants()
+        .filter(|node| {
+            node.is_text() && !node.ancestors().any(|above| above.has_tag_name("script"))
+        })
+        .filter_map(|node| node.text())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 #[test]
 fn the_page_is_well_formed_and_needs_nothing_from_outside() {
-    for (name, report) in samples() {
+    for (name, report) in sample::all() {
         let page = html::render(&report);
-        let options = roxmltree::ParsingOptions {
-            allow_dtd: true,
-            ..Default::default()
-        };
-        let document = roxmltree::Document::parse_with_options(&page, options)
-            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let document = parsed(&page);
         for node in document.descendants().filter(roxmltree::Node::is_element) {
             let tag = node.tag_name().name();
             assert!(
-                !matches!(tag, "script" | "link" | "img" | "iframe" | "object"),
+                !matches!(tag, "link" | "img" | "iframe" | "object" | "form" | "base"),
                 "{name}: {tag}"
             );
             assert!(node.attribute("src").is_none(), "{name}: {tag}");
@@ -239,17 +269,18 @@ fn the_page_is_well_formed_and_needs_nothing_from_outside() {
             );
         }
         assert!(
-            !page.contains("url(") && !page.contains("@import"),
+            !page.contains("url(") && !page.contains("@import") && !page.contains("://"),
             "{name}"
         );
-        assert_eq!(
+        // What a slip might let in, the browser is told not to run or load.
+        assert!(page.contains("default-src &#39;none&#39;"), "{name}");
+        let count = |tag: &str| {
             document
                 .descendants()
-                .filter(|node| node.has_tag_name("h1"))
-                .count(),
-            1,
-            "{name}"
-        );
+                .filter(|node| node.has_tag_name(tag))
+                .count()
+        };
+        assert_eq!(count("h1"), 1, "{name}");
         for table in document
             .descendants()
             .filter(|node| node.has_tag_name("table"))
@@ -257,6 +288,17 @@ fn the_page_is_well_formed_and_needs_nothing_from_outside() {
             assert!(
                 table.children().any(|child| child.has_tag_name("caption")),
                 "{name}: a table without caption"
+            );
+        }
+        for drawing in document
+            .descendants()
+            .filter(|node| node.has_tag_name("svg"))
+        {
+            assert!(
+                drawing
+                    .attribute("aria-label")
+                    .is_some_and(|label| label.len() > 10),
+                "{name}: a drawing without words"
             );
         }
         for link in document
@@ -276,16 +318,49 @@ fn the_page_is_well_formed_and_needs_nothing_from_outside() {
 
 #[test]
 fn nothing_hostile_gets_through() {
+    let scripts = |page: &str| page.matches("<script").count();
     let page = html::render(&hostile());
-    assert!(!page.contains("<script") && !page.contains('\u{1b}'));
-    let options = roxmltree::ParsingOptions {
-        allow_dtd: true,
-        ..Default::default()
-    };
-    roxmltree::Document::parse_with_options(&page, options).unwrap();
+    assert_eq!(scripts(&page), scripts(&html::render(&sample::failed())));
+    assert!(!page.contains("<script>alert") && !page.contains('\u{1b}'));
+    parsed(&page);
     assert!(!markdown::render(&hostile()).contains("<script"));
     assert!(!markdown::render(&hostile()).contains('\u{1b}'));
     assert!(!terminal::render(&hostile()).contains('\u{1b}'));
+}
+
+#[test]
+fn everything_that_is_counted_adds_up() {
+    for (name, report) in sample::all() {
+        assert_eq!(unbalanced(&report), [""; 0], "{name}");
+        assert!(!html::render(&report).contains("differs by"), "{name}");
+    }
+    let mut wrong = sample::passed();
+    wrong.load.sent -= 1;
+    assert!(!unbalanced(&wrong).is_empty());
+    assert!(html::render(&wrong).contains("✗ differs by 1"));
+}
+
+#[test]
+fn the_page_says_everything_without_a_script() {
+    let words = words(&html::render(&sample::failed()));
+    for part in [
+        // The verdict, why, and the run in words.
+        "Failed. The audit found 1 loan with a fault.",
+        "1 acknowledged loan was found nowhere.",
+        "27,000 loan requests were sent in 40.0 s",
+        // Checks, flow, latencies, phases, errors, drain, settings.
+        "response p99, phase bursts",
+        "= 25,663 distinct loans + 1,337 repeats",
+        "End to end",
+        "500/s, every 10 s 2,000/s for 2 s",
+        "r1-000017361 (valid), due at 21.324 s: no whole answer within 5 s",
+        "1.8 s after the last request left, nothing was left to do.",
+        "loadgen run scenarios/burst-500.toml --seed 1",
+    ] {
+        assert!(words.contains(part), "{part}");
+    }
+    // The drawings are there too.
+    assert!(html::render(&sample::failed()).matches("<svg").count() >= 7);
 }
 
 #[test]
@@ -324,16 +399,11 @@ fn a_short_or_empty_run_says_that_there_is_no_data() {
 }
 
 #[test]
-fn the_page_of_a_long_run_stays_small() {
-    let mut long = sample::passed();
-    let seconds = long.time_series.clone();
-    long.time_series = (0..3_600)
-        .map(|at| TimePoint {
-            offset_seconds: f64::from(at),
-            ..seconds[at as usize % seconds.len()].clone()
-        })
-        .collect();
-    assert!(html::render(&long).len() < 1_000_000);
+fn the_page_of_an_hour_stays_small_and_says_what_it_joined() {
+    let page = html::render(&sample::hour());
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    assert!(words(&page).contains("Each step of a line stands for 15 seconds"));
+    assert!(!page.contains("NaN"));
 }
 
 #[test]
@@ -360,8 +430,26 @@ fn the_files_the_link_and_the_list_are_written() {
         Path::new("runs/2-burst")
     );
     fs::create_dir(reports.path().join("runs/unfinished")).unwrap();
+    for (folder, text) in [
+        ("damaged", "{\"scenario\": \"smo"),
+        (
+            "old",
+            r#"{"schemaVersion":0,"scenario":"ancient","verdict":"pass","startedAt":"2020-01-01T00:00:00Z"}"#,
+        ),
+    ] {
+        let run = reports.path().join("runs").join(folder);
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("report.json"), text).unwrap();
+    }
     write_index(reports.path()).unwrap();
     let index = index();
+    parsed(&index);
+    assert!(index.contains("ancient"), "what an old report has is shown");
+    assert!(index.contains("Could not be read") && index.contains("damaged"));
+    assert!(
+        index.contains("response p99 of 2 runs from 16.3 ms to 16.3 ms"),
+        "the trend of the scenario with two runs"
+    );
     assert!(
         index.contains("href=\"runs/1-burst/report.html\"")
             && index.contains("href=\"runs/2-burst/report.html\"")

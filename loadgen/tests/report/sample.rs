@@ -5,9 +5,21 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use loadgen::report::{
     Answers, Audit, AuditClass, AuditExample, Check, CounterRow, CurvePoint, Drain, ErrorRow,
-    EventKind, InstantNote, KindRow, LatencyCurve, Load, Percentiles, Phase, Provenance, Report,
-    Resources, RunEvent, TimePoint, Verdict, Workers,
+    EventKind, Heat, InstantNote, KindRow, LatencyCurve, Load, Percentiles, Phase, Provenance,
+    Report, Resources, RunEvent, SelfTestStamp, TimePoint, Verdict, Workers,
 };
+
+/// Every sort of run, by name.
+pub(crate) fn all() -> [(&'static str, Report); 6] {
+    [
+        ("passed", passed()),
+        ("failed", failed()),
+        ("aborted", aborted()),
+        ("empty", empty()),
+        ("discarded", discarded()),
+        ("hour", hour()),
+    ]
+}
 
 /// A run that failed: a check, the audit and a counter found something.
 pub(crate) fn failed() -> Report {
@@ -88,6 +100,17 @@ pub(crate) fn failed() -> Report {
             appendfsync: "always".to_owned(),
             load_average_before: Some([0.42, 0.31, 0.2]),
             generator_priority: "real time (SCHED_FIFO 1)".to_owned(),
+            loadgen_sha256: "a3f1c29b7de0458816fb0c2d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001".to_owned(),
+            scenario_sha256: "1d9e7a4b5cb7de0458816fb0c2d9e7a4b5c0000001a3f1c29b7de0458816fb0c".to_owned(),
+            cpu_governor: "performance".to_owned(),
+            service_arguments: vec!["--partitions=1".to_owned()],
+            self_test: Some(SelfTestStamp {
+                finished_at: "2026-11-23T10:12:00Z".to_owned(),
+                same_binary: true,
+                pass: true,
+                compared: 14,
+                missed: Vec::new(),
+            }),
             ..Provenance::default()
         },
         load: Load {
@@ -157,7 +180,7 @@ pub(crate) fn failed() -> Report {
             service_us: CurvePoint::curve(&service),
             end_to_end_us: CurvePoint::curve(&end_to_end),
         },
-        heatmap: None,
+        heatmap: heat().map(),
         events: vec![
             event(0.0, EventKind::Phase, "warm-up"),
             event(5.0, EventKind::Phase, "bursts"),
@@ -189,7 +212,8 @@ pub(crate) fn failed() -> Report {
         errors: vec![ErrorRow {
             kind: "timeout".to_owned(),
             count: 3,
-            example: "POST /api/loans/request: no answer within 5 s (loan r1-000017350)".to_owned(),
+            example: "r1-000017350 (valid), due at 21.310 s: no whole answer within 5 s".to_owned(),
+            more_examples: vec!["r1-000017361 (valid), due at 21.324 s: no whole answer within 5 s".to_owned()],
         }],
         instants: vec![
             InstantNote {
@@ -255,6 +279,8 @@ pub(crate) fn aborted() -> Report {
     report.why = vec!["Stopped by Ctrl-C after 3.2 s; the audit did not run.".to_owned()];
     report.duration_seconds = 3.2;
     report.phases.truncate(1);
+    report.phases[0].sent = 610;
+    report.phases[0].completed = 610;
     report.time_series.truncate(3);
     report.audit = Audit::default();
     report.counters_agree.clear();
@@ -277,12 +303,120 @@ pub(crate) fn aborted() -> Report {
     report.by_kind.clear();
     report.events.truncate(1);
     report.errors.clear();
+    if let Some(map) = &mut report.heatmap {
+        map.columns.truncate(3);
+    }
     report.drain = Drain {
         backlog_peak: Some(12),
         seconds_to_empty: None,
         left_over: None,
     };
     report
+}
+
+/// A run whose generator was too slow.
+pub(crate) fn discarded() -> Report {
+    let mut report = passed();
+    let unsent = 1_200;
+    report.verdict = Verdict::Discarded;
+    report.why = vec![
+        "1,200 arrivals were never sent.".to_owned(),
+        "The generator was late or saturated, so nothing may be concluded.".to_owned(),
+    ];
+    report.load.sent -= unsent;
+    report.load.unsent = unsent;
+    report.load.completed = report.load.sent;
+    report.load.answers.queued -= unsent;
+    report.load.rate_per_second = 645.0;
+    report.phases[1].sent -= unsent;
+    report.phases[1].completed -= unsent;
+    report.by_kind[0].sent -= unsent;
+    report.by_kind[0].answers = BTreeMap::from([("202".to_owned(), report.by_kind[0].sent)]);
+    report.audit.ids -= unsent;
+    report.audit.acknowledged -= unsent;
+    report.audit.recorded -= unsent;
+    report.provenance.load_average_before = Some([3.8, 3.1, 2.2]);
+    report
+}
+
+/// A run of an hour, with a stall and two faults in it.
+pub(crate) fn hour() -> Report {
+    const SECONDS: u32 = 3_600;
+    let mut report = failed();
+    report.scenario = String::from("soak");
+    report.duration_seconds = 3_612.0;
+    let pattern = report.time_series.clone();
+    report.time_series = (0..SECONDS)
+        .map(|at| {
+            let mut point = pattern[5 + (at as usize * 7 + at as usize / 60) % 35].clone();
+            point.offset_seconds = f64::from(at);
+            if at == 1_800 {
+                point.response_p99_us = Some(1_900_000);
+            }
+            point
+        })
+        .collect();
+    report.phases.truncate(1);
+    report.phases[0].name = String::from("steady");
+    report.phases[0].end_seconds = f64::from(SECONDS);
+    report.phases[0].scheduled = report.load.sent;
+    report.phases[0].sent = report.load.sent;
+    report.events = (0..400_u32)
+        .map(|step| RunEvent {
+            offset_seconds: f64::from(step * 9),
+            kind: EventKind::Scale,
+            text: format!(
+                "workers {} to {}: queue {}",
+                step % 5,
+                (step + 1) % 5,
+                step * 13
+            ),
+        })
+        .collect();
+    for at in [1_205.0, 2_410.0] {
+        report.events.push(RunEvent {
+            offset_seconds: at,
+            kind: EventKind::Fault,
+            text: "Redis killed, restarted after 400 ms".to_owned(),
+        });
+    }
+    report
+        .events
+        .sort_by(|a, b| a.offset_seconds.total_cmp(&b.offset_seconds));
+    let mut heat = Heat::default();
+    for at in 0..SECONDS {
+        heat.add(at as usize, &histogram_of(400, at));
+    }
+    report.heatmap = heat.map();
+    report
+}
+
+/// Made-up answers of each second of the run.
+fn heat() -> Heat {
+    let mut heat = Heat::default();
+    for (at, point) in (0..40).map(second).enumerate() {
+        heat.add(at, &histogram_of(point.completed, at as u32));
+    }
+    heat
+}
+
+fn histogram_of(answers: u64, at: u32) -> Histogram<u64> {
+    let mut histogram = Histogram::new(3).expect("3 digits are allowed");
+    let busy = if answers > 1_000 { 4.0 } else { 1.0 };
+    for answer in 0..answers {
+        // Pseudo-random and the same in each run.
+        let random = (answer * 7_919 + u64::from(at) * 104_729) % 10_007;
+        let share = random as f64 / 10_007.0;
+        let stalled = (21..23).contains(&at) && answer % 9 == 0;
+        let us = 180.0
+            + 160.0 * share * busy
+            + 6_000.0 * share.powi(60) * busy
+            + if stalled { 36_000.0 * share } else { 0.0 };
+        histogram
+            .record(us as u64)
+            .expect("an automatic histogram takes every value");
+    }
+    histogram
 }
 
 /// A run that ended before anything was sent.

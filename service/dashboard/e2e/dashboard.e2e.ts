@@ -99,6 +99,7 @@ describe('the figures', () => {
     for (const [type, number] of Object.entries(metrics.counters.failed)) {
       if (number > 0) await types.getByRole('button', { name: new RegExp(`${type.replaceAll('_', ' ')} ${count(number)}\\b`, 'i') }).waitFor();
     }
+    // Applicants are read once a second.
     await until('the applicants are told', async () => (await page.getByTestId('by-applicant').locator('li').count()) === 20);
   });
 

@@ -89,11 +89,14 @@ export class Stack {
 
   /** Waits until everything that was taken is recorded. */
   async drained(): Promise<Snapshot> {
-    const askedAtMs = Date.now();
+    const asked = Date.now();
+    let first: number | null = null;
     return until('all is recorded', async () => {
       const metrics = await this.metrics();
-      // A snapshot of before does not know the last loans.
-      if (metrics.atMs <= askedAtMs) return null;
+      if (metrics.atMs <= asked) return null;
+      // A snapshot is stamped after its state was read: only the second from now on has surely read what was posted.
+      first ??= metrics.atMs;
+      if (metrics.atMs === first) return null;
       const { queueDepth, inFlight, unrecorded } = metrics.gauges;
       const { admitted, retried, processed } = metrics.counters;
       return queueDepth + inFlight + unrecorded === 0 && processed === admitted + retried ? metrics : null;

@@ -11,6 +11,8 @@ const home = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(home, 'dist');
 
 await build({ root: home, logLevel: 'warn' });
+// The load generator's report has its own, which stands in no page of the service.
+await build({ configFile: join(home, 'vite.report.config.ts'), logLevel: 'warn' });
 
 // What is shipped stands under licences that want to be shipped with it.
 const SHIPPED = ['react', 'react-dom', 'scheduler', 'uplot', 'tailwindcss', '@fontsource-variable/geist'];

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::response::Problem;
@@ -39,7 +39,7 @@ impl AdminToken {
     /// # Errors
     /// `Unauthorized` without a token, `Forbidden` with another one.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let sent = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let sent = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let (scheme, token) = sent
             .and_then(|sent| sent.split_at_checked(b"Bearer ".len()))
             .ok_or(Problem::Unauthorized)?;

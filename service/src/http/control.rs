@@ -179,6 +179,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::InvalidBody(detail.into())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn unavailable(error: ServiceError) -> Problem {
     tracing::warn!(%error, "an administrator's call failed");
     Problem::QueueUnavailable

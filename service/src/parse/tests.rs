@@ -77,6 +77,23 @@ fn each_fault_has_its_name() {
 }
 
 #[test]
+fn a_syntax_fault_is_told_with_its_place() {
+    for (body, told) in [
+        ("{", "line 1 column 1"),
+        (
+            "{\"loanId\":\"A1\",}",
+            "key must be a string at line 1 column 16",
+        ),
+        ("{\"loanId\":\"A1\"\n x", "line 2 column 2"),
+        ("{\"loanId\":\"A1\",\"n\":01}", "invalid number"),
+        ("{\"loanId\":\"A1\",\"n\":1e999999}", "too large"),
+    ] {
+        let told_in_fact = refused(body).to_string();
+        assert!(told_in_fact.contains(told), "{body}: {told_in_fact}");
+    }
+}
+
+#[test]
 fn depth_is_bounded() {
     let nested = |depth: usize| {
         format!(

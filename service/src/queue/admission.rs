@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::packed::PackedLoan;
-use super::{Link, filter_hash, function, value};
+use super::{Link, function, value};
 use crate::error::ServiceError;
 use crate::loan::{Fingerprint, LoanId};
 
@@ -65,18 +65,21 @@ impl Link {
         }
         call.arg(backlog_max);
         let mut packed = Vec::new();
-        for (arrival, look_up) in arrivals {
+        for (arrival, _) in arrivals {
             PackedLoan::pack(
                 &mut packed,
+                arrival.loan_id.as_str(),
                 arrival.fingerprint,
                 arrival.received_us,
                 1,
                 &arrival.body,
             );
-            call.arg(arrival.loan_id.as_str())
-                .arg(&packed[..])
-                .arg(&filter_hash(arrival.loan_id.as_str())[..])
-                .arg(look_up.as_ref().map_or("", |token| &token.0));
+            call.arg(arrival.loan_id.as_str()).arg(&packed[..]);
+        }
+        if arrivals.iter().any(|(_, look_up)| look_up.is_some()) {
+            for (_, look_up) in arrivals {
+                call.arg(look_up.as_ref().map_or("", |token| &token.0));
+            }
         }
         let mut reply = value::array(self.call(&call).await?)?.into_iter().skip(1);
         let token = value::text(

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bson::DateTime;
 use bytes::Bytes;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::packed::{PackedLoan, pack_result};
 use super::{Link, WORKERS, function, value};
 use crate::error::ServiceError;
-use crate::limits::REDIS_TIMEOUT;
 use crate::loan::{Category, Fingerprint};
 
 /// A loan that a worker holds.
@@ -66,27 +65,24 @@ impl Link {
         ask: Ask,
         len_max: usize,
     ) -> Result<Vec<Claimed>, ServiceError> {
+        let reply = self.call(&self.read(consumer, ask, len_max)).await?;
+        decode_all(reply)
+    }
+
+    fn read(&self, consumer: &str, ask: Ask, len_max: usize) -> Cmd {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(WORKERS).arg(consumer);
         read.arg("COUNT").arg(len_max);
-        if let Ask::New(wait) = ask {
-            debug_assert!(
-                wait < REDIS_TIMEOUT,
-                "the answer must come before the time-out"
-            );
+        // The answer must come before the time-out. `BLOCK 0` would wait for ever.
+        if let Ask::New(wait) = ask
+            && wait.as_millis() > 0
+        {
+            let wait = wait.min(self.timeout / 2);
             read.arg("BLOCK").arg(wait.as_millis() as u64);
         }
         read.arg("STREAMS").arg(&self.keys.queued);
         read.arg(if ask == Ask::Mine { "0" } else { ">" });
-        let mut claimed = Vec::new();
-        for entry in entries(self.call(&read).await?)? {
-            let [entry, fields] = two(entry)?;
-            // An entry that was deleted while it was pending has no fields.
-            if !matches!(fields, Value::Nil) {
-                claimed.push(decode(entry, fields, 1)?);
-            }
-        }
-        Ok(claimed)
+        read
     }
 
     /// Takes over up to `len_max` loans that other workers have held for longer than `idle`.
@@ -148,16 +144,47 @@ impl Link {
         self.commit_counting(outcomes, &[]).await
     }
 
-    /// Commits outcomes. For each, in order: whether this commit was the first for its loan and so
-    /// took effect. `applicants` names who asked, by the index of a failed outcome. A repetition after an error is safe: it answers `false`.
+    /// Commits outcomes, as [`Link::commit`]. `applicants` names who asked, by the index of a failed outcome.
     ///
     /// # Errors
-    /// Redis out of reach or silent; any of the commits may have taken effect.
+    /// As for [`Link::commit`].
     pub async fn commit_counting(
         &mut self,
         outcomes: &[(Claimed, Outcome)],
         applicants: &[(usize, String)],
     ) -> Result<Vec<bool>, ServiceError> {
+        let reply = self.call(&self.commitment(outcomes, applicants)).await?;
+        wins(reply)
+    }
+
+    /// Commits outcomes as [`Link::commit_counting`] and claims up to `len_max` loans more, in one
+    /// round trip and with one flush to disk. Never waits for loans. The commit is done when the
+    /// claim runs, so `Ask::Mine` brings none of its loans again.
+    ///
+    /// # Errors
+    /// As for [`Link::commit`] and [`Link::claim`]. Either may have taken effect.
+    pub async fn commit_and_claim(
+        &mut self,
+        outcomes: &[(Claimed, Outcome)],
+        applicants: &[(usize, String)],
+        consumer: &str,
+        ask: Ask,
+        len_max: usize,
+    ) -> Result<(Vec<bool>, Vec<Claimed>), ServiceError> {
+        let ask = match ask {
+            Ask::Mine => Ask::Mine,
+            Ask::New(_) => Ask::New(Duration::ZERO),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline
+            .add_command(self.commitment(outcomes, applicants))
+            .add_command(self.read(consumer, ask, len_max));
+        let mut replies = self.call_all(&pipeline).await?.into_iter();
+        let mut next = || replies.next().unwrap_or(Value::Nil);
+        Ok((wins(next())?, decode_all(next())?))
+    }
+
+    fn commitment(&self, outcomes: &[(Claimed, Outcome)], applicants: &[(usize, String)]) -> Cmd {
         let mut call = function("sluice1_commit");
         call.arg(5 + outcomes.len())
             .arg(&self.keys.queued)
@@ -189,6 +216,7 @@ impl Link {
             if let Outcome::Failed(..) = outcome {
                 PackedLoan::pack(
                     &mut packed,
+                    &claimed.loan_id,
                     claimed.fingerprint,
                     claimed.received_us,
                     claimed.attempt,
@@ -200,10 +228,7 @@ impl Link {
         for (number, applicant) in applicants {
             call.arg(number + 1).arg(applicant);
         }
-        value::array(self.call(&call).await?)?
-            .iter()
-            .map(|won| Ok(value::integer(won)? == 1))
-            .collect()
+        call
     }
 
     /// Forgets consumers of all groups that hold nothing and were silent for longer than `idle`.
@@ -243,6 +268,25 @@ pub(super) fn two(pair: Value) -> Result<[Value; 2], ServiceError> {
     value::array(pair)?
         .try_into()
         .map_err(|_| ServiceError::RedisReply("a pair was expected"))
+}
+
+fn wins(reply: Value) -> Result<Vec<bool>, ServiceError> {
+    value::array(reply)?
+        .iter()
+        .map(|won| Ok(value::integer(won)? == 1))
+        .collect()
+}
+
+fn decode_all(reply: Value) -> Result<Vec<Claimed>, ServiceError> {
+    let mut claimed = Vec::new();
+    for entry in entries(reply)? {
+        let [entry, fields] = two(entry)?;
+        // An entry that was deleted while it was pending has no fields.
+        if !matches!(fields, Value::Nil) {
+            claimed.push(decode(entry, fields, 1)?);
+        }
+    }
+    Ok(claimed)
 }
 
 fn decode(entry: Value, fields: Value, deliveries: u64) -> Result<Claimed, ServiceError> {

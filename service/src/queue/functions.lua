@@ -14,8 +14,8 @@
 --   inst           of partition 0: the instances that are alive
 -- A function may touch keys that it is not told by name: all are of the same partition, so of the same slot.
 --
--- A loan is its fingerprint (16 bytes), received_us (8), attempt (4), body; a result is received_us (8),
--- BSON document; numbers are big-endian. See queue/packed.rs.
+-- A loan is its fingerprint (16 bytes), its id's hash (12), received_us (8), attempt (4), body; a result is
+-- received_us (8), BSON document; numbers are big-endian. See queue/packed.rs.
 --
 -- The state in an id key is one letter: q queued or processing, a accepted, f failed, ? being
 -- looked up in MongoDB (then the entry is the look-up's token).
@@ -36,31 +36,31 @@ local CORRECTIONS_KEPT = 8       -- fingerprints of a loan that corrections have
 -- but Lua's stack holds no more than 8,000 arguments, so in steps.
 local STEP = 500
 
--- The three places of an id in a filter, from the 12 hash bytes that the caller computed.
-local function places(hash, generation)
+-- The three places of an id in a filter, from the 12 hash bytes that the caller computed: they start at the byte `from`.
+local function places(bytes, from, generation)
   local bits = FILTER_BITS * 2 ^ math.min(generation, FILTER_DOUBLINGS)
-  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(hash, 1, 12)
+  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(bytes, from, from + 11)
   return (((a1 * 256 + a2) * 256 + a3) * 256 + a4) % bits,
          (((b1 * 256 + b2) * 256 + b3) * 256 + b4) % bits,
          (((c1 * 256 + c2) * 256 + c3) * 256 + c4) % bits
 end
 
--- For each hash, whether its loan may have been recorded. The first bit alone tells nearly all new loans.
-local function may_be_recorded(seen, first, last, hashes)
+-- For each loan of args, from args[2] on, whether it may have been recorded. The first bit alone tells nearly all new loans.
+local function may_be_recorded(seen, first, last, args, count)
   local is_set = {}
   for generation = last, first, -1 do
-    for from = 1, #hashes, STEP do
-      local to = math.min(from + STEP - 1, #hashes)
+    for from = 1, count, STEP do
+      local to = math.min(from + STEP - 1, count)
       local reads = {}
       for n = from, to do
         reads[#reads + 1] = 'GET'
         reads[#reads + 1] = 'u1'
-        reads[#reads + 1] = (places(hashes[n], generation))
+        reads[#reads + 1] = (places(args[2 * n + 1], 17, generation))
       end
       local bits = redis.call('BITFIELD', seen .. generation, unpack(reads))
       for n = from, to do
         if bits[n - from + 1] == 1 and not is_set[n] then
-          local _, b, c = places(hashes[n], generation)
+          local _, b, c = places(args[2 * n + 1], 17, generation)
           is_set[n] = redis.call('GETBIT', seen .. generation, b) == 1 and redis.call('GETBIT', seen .. generation, c) == 1
         end
       end
@@ -79,13 +79,19 @@ local function held_by(keys, at)
   return held
 end
 
--- Calls Redis with the words before, then all of list, in steps; answers the sum of what it answers.
-local function call_with_all(list, ...)
+-- Calls Redis with one to three words, then list[first] to list[last], in steps; answers the sum of what it answers.
+local function call_with_all(list, first, last, word, second, third)
   local sum = 0
-  for from = 1, #list, STEP do
-    local words = {...}
-    for n = from, math.min(from + STEP - 1, #list) do words[#words + 1] = list[n] end
-    local answer = redis.call(unpack(words))
+  for from = first, last, STEP do
+    local to = math.min(from + STEP - 1, last)
+    local answer
+    if third then
+      answer = redis.call(word, second, third, unpack(list, from, to))
+    elseif second then
+      answer = redis.call(word, second, unpack(list, from, to))
+    else
+      answer = redis.call(word, unpack(list, from, to))
+    end
     if type(answer) == 'number' then sum = sum + answer end
   end
   return sum
@@ -125,7 +131,7 @@ local function setup(keys, args)
   return redis.status_reply('OK')
 end
 
--- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan, hash, token.
+-- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan; then, if any had one, for each its token or ''.
 -- Answers {depth, token, outcome...}; an outcome is
 --   1 admitted   0 the same loan again   -1 the same id with other content
 --   2 may be recorded: look the id up in MongoDB, then call again with the token
@@ -138,20 +144,18 @@ local function admit(keys, args)
   local paused = redis.call('HGET', keys[3], 'paused')
   local room = tonumber(args[1]) - depth
   local held = held_by(keys, 5)
-  local hashes = {}
-  for at = 4, #args, 4 do hashes[#hashes + 1] = args[at] end
-  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), hashes)
+  local loans = #keys - 4
+  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), args, loans)
   local reply, write = {depth, ''}, {}
   local admitted, replayed = 0, 0
-  for n = 5, #keys do
-    local at = 2 + (n - 5) * 4
-    local id, loan, token = keys[n], args[at + 1], args[at + 3]
+  for n = 1, loans do
+    local id, loan, token = keys[4 + n], args[2 * n + 1], args[2 * loans + 1 + n] or ''
     local now = held[id]
     local state = now and string.sub(now, 17, 17)
     local outcome
     if state and state ~= '?' then
       local fingerprint = string.sub(loan, 1, 16)
-      if string.sub(now, 1, 16) == fingerprint or is_replaced(keys[3], args[at], fingerprint) then
+      if string.sub(now, 1, 16) == fingerprint or is_replaced(keys[3], args[2 * n], fingerprint) then
         outcome = 0
         replayed = replayed + 1
       else
@@ -161,8 +165,8 @@ local function admit(keys, args)
       outcome = -2
     elseif room <= 0 then
       outcome = -3
-    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n - 4] then
-      local entry = redis.call('XADD', q, '*', 'i', args[at], 'l', loan)
+    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n] then
+      local entry = redis.call('XADD', q, '*', 'i', args[2 * n], 'l', loan)
       held[id] = string.sub(loan, 1, 16) .. 'q' .. entry
       write[#write + 1] = id
       write[#write + 1] = held[id]
@@ -179,7 +183,7 @@ local function admit(keys, args)
     end
     reply[#reply + 1] = outcome
   end
-  call_with_all(write, 'MSET')
+  call_with_all(write, 1, #write, 'MSET')
   if admitted > 0 then redis.call('HINCRBY', m, 'admitted', admitted) end
   if replayed > 0 then redis.call('HINCRBY', m, 'replayed', replayed) end
   return reply
@@ -223,9 +227,9 @@ local function commit(keys, args)
       reply[#reply + 1] = 0
     end
   end
-  call_with_all(write, 'MSET')
-  call_with_all(entries, 'XACK', q, 'w')
-  call_with_all(entries, 'XDEL', q)
+  call_with_all(write, 1, #write, 'MSET')
+  call_with_all(entries, 1, #entries, 'XACK', q, 'w')
+  call_with_all(entries, 1, #entries, 'XDEL', q)
   for counter, count in pairs(won) do redis.call('HINCRBY', m, counter, count) end
   local told = #args - (#keys - 5) * 6
   if told > 0 then
@@ -240,34 +244,32 @@ local function commit(keys, args)
   return reply
 end
 
--- KEYS done m seen: id... ; ARGV duplicates, then for each record: entry, hash. MongoDB has confirmed these loans.
+-- KEYS done m seen: id... ; ARGV duplicates, then the entry of each record, then the hash of each. MongoDB has confirmed these loans.
 local function recorded(keys, args)
   local done, m, seen = keys[1], keys[2], keys[3]
   local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans', 'corrected')
   if not counters[2] then return forgotten() end
   local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
-  local entries, ids, bits = {}, {}, {}
-  for n = 4, #keys do
-    local at = 2 + (n - 4) * 2
-    entries[#entries + 1] = args[at]
-    ids[#ids + 1] = keys[n]
-    for _, place in ipairs({places(args[at + 1], last)}) do
-      bits[#bits + 1] = 'SET'
-      bits[#bits + 1] = 'u1'
-      bits[#bits + 1] = place
-      bits[#bits + 1] = 1
-    end
+  local len = #keys - 3
+  local bits, at = {}, 0
+  for n = 1, len do
+    local a, b, c = places(args[1 + len + n], 1, last)
+    bits[at + 1], bits[at + 2], bits[at + 3], bits[at + 4] = 'SET', 'u1', a, '1'
+    bits[at + 5], bits[at + 6], bits[at + 7], bits[at + 8] = 'SET', 'u1', b, '1'
+    bits[at + 9], bits[at + 10], bits[at + 11], bits[at + 12] = 'SET', 'u1', c, '1'
+    at = at + 12
   end
-  call_with_all(bits, 'BITFIELD', seen .. last)
-  call_with_all(ids, 'DEL')
+  -- Bits before the id is freed: there is no instant at which neither knows the loan.
+  call_with_all(bits, 1, at, 'BITFIELD', seen .. last)
+  call_with_all(keys, 4, #keys, 'DEL')
   if counters[4] then
     -- From here on MongoDB answers for replaced content: it holds the failure.
-    local replaced, at = {}, #beside(m, 'id:') + 1
-    for n, id in ipairs(ids) do replaced[n] = 'was:' .. string.sub(id, at) end
-    call_with_all(replaced, 'HDEL', beside(m, 'ctl'))
+    local replaced, start = {}, #beside(m, 'id:') + 1
+    for n = 1, len do replaced[n] = 'was:' .. string.sub(keys[3 + n], start) end
+    call_with_all(replaced, 1, len, 'HDEL', beside(m, 'ctl'))
   end
-  local count = call_with_all(entries, 'XACK', done, 'm')
-  call_with_all(entries, 'XDEL', done)
+  local count = call_with_all(args, 2, 1 + len, 'XACK', done, 'm')
+  call_with_all(args, 2, 1 + len, 'XDEL', done)
   if count > 0 then redis.call('HINCRBY', m, 'recorded_loans', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', m, 'duplicate_keys', args[1]) end
   loans = loans + count
@@ -287,10 +289,8 @@ end
 
 -- KEYS flog m ; ARGV duplicates, entry... . MongoDB has confirmed these failures.
 local function logged(keys, args)
-  local entries = {}
-  for n = 2, #args do entries[#entries + 1] = args[n] end
-  local count = call_with_all(entries, 'XACK', keys[1], 'm')
-  call_with_all(entries, 'XDEL', keys[1])
+  local count = call_with_all(args, 2, #args, 'XACK', keys[1], 'm')
+  call_with_all(args, 2, #args, 'XDEL', keys[1])
   if count > 0 then redis.call('HINCRBY', keys[2], 'recorded_failures', count) end
   if args[1] ~= '0' then redis.call('HINCRBY', keys[2], 'duplicate_keys', args[1]) end
   return count
@@ -330,10 +330,10 @@ end
 
 -- Queues a failed loan again, as its next attempt: what failed:<cat> held of it, or a correction's fingerprint and body.
 local function queue_again(q, id, loan_id, loan, fingerprint, body)
-  local attempt = struct.unpack('>I4', string.sub(loan, 25, 28)) + 1
+  local attempt = struct.unpack('>I4', string.sub(loan, 37, 40)) + 1
   fingerprint = fingerprint or string.sub(loan, 1, 16)
-  body = body or string.sub(loan, 29)
-  local again = fingerprint .. string.sub(loan, 17, 24) .. struct.pack('>I4', attempt) .. body
+  body = body or string.sub(loan, 41)
+  local again = fingerprint .. string.sub(loan, 17, 36) .. struct.pack('>I4', attempt) .. body
   redis.call('SET', id, fingerprint .. 'q' .. redis.call('XADD', q, '*', 'i', loan_id, 'l', again))
 end
 
@@ -359,7 +359,7 @@ local function requeue(keys, args)
       skipped = skipped + 1
     end
   end
-  call_with_all(moved, 'XDEL', stream)
+  call_with_all(moved, 1, #moved, 'XDEL', stream)
   if #moved > 0 then redis.call('HINCRBY', m, 'retried', #moved) end
   return {#moved, skipped, last}
 end

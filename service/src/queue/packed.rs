@@ -3,10 +3,11 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::filter_hash;
 use crate::error::ServiceError;
 use crate::loan::Fingerprint;
 
-const LOAN_HEAD_LEN: usize = 16 + 8 + 4;
+const LOAN_HEAD_LEN: usize = 16 + 12 + 8 + 4;
 const RESULT_HEAD_LEN: usize = 8;
 
 /// A queued loan's field `l`.
@@ -22,6 +23,7 @@ impl PackedLoan {
     /// Packs into `buffer`, whose content is replaced.
     pub(super) fn pack(
         buffer: &mut Vec<u8>,
+        loan_id: &str,
         fingerprint: Fingerprint,
         received_us: u64,
         attempt: u32,
@@ -30,6 +32,7 @@ impl PackedLoan {
         buffer.clear();
         buffer.reserve(LOAN_HEAD_LEN + body.len());
         buffer.put_slice(fingerprint.as_bytes());
+        buffer.put_slice(&filter_hash(loan_id));
         buffer.put_u64(received_us);
         buffer.put_u32(attempt);
         buffer.put_slice(body);
@@ -41,6 +44,7 @@ impl PackedLoan {
             return Err(ServiceError::RedisReply("a queued loan is too short"));
         }
         let fingerprint = body.split_to(16);
+        body.advance(12);
         Ok(Self {
             fingerprint: Fingerprint::from_bytes(&fingerprint)
                 .ok_or(ServiceError::RedisReply("a fingerprint has 16 bytes"))?,
@@ -78,7 +82,14 @@ mod tests {
     fn a_loan_comes_back_as_it_was() {
         let mut packed = b"what was there before".to_vec();
         let fingerprint = Fingerprint::new(0x0102_0304);
-        PackedLoan::pack(&mut packed, fingerprint, u64::MAX - 1, 7, b"{\"loanId\":1}");
+        PackedLoan::pack(
+            &mut packed,
+            "A1",
+            fingerprint,
+            u64::MAX - 1,
+            7,
+            b"{\"loanId\":1}",
+        );
         let loan = PackedLoan {
             fingerprint,
             received_us: u64::MAX - 1,

@@ -102,8 +102,10 @@ impl Link {
                 }
                 call.arg(duplicates);
                 for result in results {
-                    call.arg(&result.entry)
-                        .arg(&filter_hash(&result.loan_id)[..]);
+                    call.arg(&result.entry);
+                }
+                for result in results {
+                    call.arg(&filter_hash(&result.loan_id)[..]);
                 }
                 call
             }
