@@ -15,7 +15,7 @@ pub mod plan;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -52,6 +52,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(20);
 const METRICS_PATIENCE: Duration = Duration::from_secs(10);
 /// Runs of drawn faults that share a stack, before a fresh one is started.
 const RUNS_PER_STACK: u64 = 20;
+/// How often the rig feels its pulse.
+const PULSE: Duration = Duration::from_millis(20);
+/// A rig that stood still for this long cannot tell what clients would have seen.
+const STANDSTILL_MAX: Duration = Duration::from_secs(1);
 /// Of this many runs of drawn faults, one may be void and replaced.
 const VOIDS_SHARE: u64 = 5;
 /// Figures that the set of all runs must reach, or it has tried nothing.
@@ -286,7 +290,8 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
     let mut provenance = provenance::gather();
     let mut runs = Vec::new();
     let mut short = Vec::new();
-    for (path, plan) in &options.plans {
+    let mut broken = None;
+    'plans: for (path, plan) in &options.plans {
         let first = options.seed.unwrap_or(plan.seed);
         let seeds = if plan.mixed.is_some() {
             options.seeds
@@ -313,7 +318,14 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 seed: first + turn,
                 folder: &folder,
             };
-            let report = stage.run(field, &mut provenance).await?;
+            let report = match stage.run(field, &mut provenance).await {
+                Ok(report) => report,
+                // What was found so far is told all the same.
+                Err(error) => {
+                    broken = Some(error);
+                    break 'plans;
+                }
+            };
             turn += 1;
             counted += u64::from(plan.mixed.is_none() || report.verdict != Verdict::Void);
             if !options.quiet {
@@ -345,7 +357,10 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
         runs,
     };
     crate::report::chaos::write(&report, &folder)?;
-    Ok(Finished { report, folder })
+    match broken {
+        Some(error) => Err(error),
+        None => Ok(Finished { report, folder }),
+    }
 }
 
 /// One run on its stack.
@@ -415,6 +430,7 @@ impl Stage<'_> {
             let rest = schedule.duration().saturating_sub(clock.now());
             Ok::<_, HealError>((struck, rest + plan.load.patience))
         };
+        let pulse = Pulse::start();
         let mut sending = tokio::spawn(Arc::clone(&clients).send_all(schedule.clone()));
         let (struck, patience) = faults.await.map_err(|source| ChaosError::Heal {
             run: self.name(),
@@ -461,6 +477,7 @@ impl Stage<'_> {
             metrics_agree,
             records_unaccounted: records_grown.saturating_sub(findings.records()),
             is_drained: drain_seconds.is_some(),
+            stood_still: pulse.stood_still(),
         };
         let (verdict, why) = seen.decide(plan);
         // A history is small beside what it can tell; of drawn runs there are many, and a seed repeats them.
@@ -508,6 +525,39 @@ impl Stage<'_> {
     }
 }
 
+/// Notes for how long this process was not run by the system.
+struct Pulse {
+    longest_us: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Pulse {
+    fn start() -> Self {
+        let longest_us = Arc::new(AtomicU64::new(0));
+        let noted = Arc::clone(&longest_us);
+        let task = tokio::spawn(async move {
+            let mut last = tokio::time::Instant::now();
+            loop {
+                tokio::time::sleep(PULSE).await;
+                let late = last.elapsed().saturating_sub(PULSE);
+                noted.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+                last = tokio::time::Instant::now();
+            }
+        });
+        Self { longest_us, task }
+    }
+
+    fn stood_still(&self) -> Duration {
+        Duration::from_micros(self.longest_us.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// What a run's verdict rests on.
 struct Evidence<'a> {
     requests: &'a [Request],
@@ -518,6 +568,8 @@ struct Evidence<'a> {
     metrics_agree: bool,
     records_unaccounted: u64,
     is_drained: bool,
+    /// The longest that the rig itself was not run by the system.
+    stood_still: Duration,
 }
 
 impl Evidence<'_> {
@@ -605,17 +657,17 @@ impl Evidence<'_> {
                     )
                 }),
         );
-        if !self.is_drained {
+        if !self.is_drained && self.stood_still < STANDSTILL_MAX {
             faults.push("Redis did not become empty".to_owned());
         }
         // Clients went on asking long after all was healed.
-        if self.judged.unanswered > 0 {
+        if self.judged.unanswered > 0 && self.stood_still < STANDSTILL_MAX {
             faults.push(format!(
                 "{} requests never had a definite answer",
                 self.judged.unanswered
             ));
         }
-        if !self.metrics_agree {
+        if !self.metrics_agree && self.stood_still < STANDSTILL_MAX {
             faults.push("the live metrics do not say what Redis says".to_owned());
         }
         if self.records_unaccounted > 0 {
@@ -631,6 +683,13 @@ impl Evidence<'_> {
     /// Why the run proves nothing, a sentence each.
     fn voids(&self, plan: &Plan) -> Vec<String> {
         let mut voids = Vec::new();
+        if self.stood_still >= STANDSTILL_MAX {
+            // Then time-outs say nothing of the service.
+            voids.push(format!(
+                "the machine was so busy that the rig itself stood still for {} ms",
+                self.stood_still.as_millis()
+            ));
+        }
         for fault in self.struck {
             if !fault.took_effect {
                 voids.push(format!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use loadgen::chaos::plan::Plan;
 use loadgen::chaos::{Finished, Options, Verdict, run};
+use loadgen::report::AuditClass;
 
 const SCHEMA: &str = include_str!("../schema/chaos.schema.json");
 
@@ -111,10 +112,20 @@ async fn the_checker_sees_what_is_planted() {
         assert!(run.audit.faults() > 0, "{}: {:#?}", run.name, run.audit);
         assert!(!run.audit.examples.is_empty(), "{}", run.name);
     }
-    let lost = &report.runs[0].audit.examples[0];
+    // Other loans may be told beside it, such as one that was new twice: Redis forgot that it had it.
+    let lost: Vec<&str> = report.runs[0]
+        .audit
+        .examples
+        .iter()
+        .filter(|example| example.class == AuditClass::Lost)
+        .map(|example| example.story.as_str())
+        .collect();
     // New, or replayed by a client whose first answer went astray: promised all the same.
-    assert!(lost.story.contains(", 202 "), "{}", lost.story);
-    assert!(lost.story.contains("stored nowhere"), "{}", lost.story);
+    assert!(
+        lost.iter()
+            .any(|story| story.contains(", 202 ") && story.contains("stored nowhere")),
+        "{lost:#?}"
+    );
 }
 
 #[test]

@@ -38,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const CATCHES_MAX: u32 = 40;
 /// How long it stands still until what it holds is told from what the others hold.
 const HELD_FOR: Duration = Duration::from_millis(120);
+/// How often a healed Redis is asked again when it does not answer.
+const HEAL_TRIES: u32 = 20;
 /// How long Redis may take to answer a fault's command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -244,9 +246,15 @@ impl Field {
         drop(redis);
         // A fault that was cut short may have left it.
         let limit = ["CONFIG", "SET", "maxmemory", "0"];
-        if let Err(error) = self.command::<redis::Value>(&limit).await {
-            return Err(HealError::Redis(error));
+        let mut healed = self.command::<redis::Value>(&limit).await;
+        for _ in 0..HEAL_TRIES {
+            if healed.is_ok() {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY * 10).await;
+            healed = self.command(&limit).await;
         }
+        healed.map_err(HealError::Redis)?;
         let mut mongodb = self.mongodb.lock().await;
         if mongodb.pid() == 0 || mongodb.try_wait()?.is_some() {
             mongodb.restart().await?;
@@ -788,7 +796,12 @@ impl Field {
     async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> Result<T, StrikeError> {
         let ask = async {
             let mut connection = redis::Client::open(self.redis_url.as_str())?
-                .get_multiplexed_async_connection()
+                .get_multiplexed_async_connection_with_config(
+                    // The driver's own time-out is half a second, less than a slow flush takes.
+                    &redis::AsyncConnectionConfig::new()
+                        .set_connection_timeout(Some(COMMAND_TIMEOUT))
+                        .set_response_timeout(Some(COMMAND_TIMEOUT)),
+                )
                 .await?;
             let mut command = redis::cmd(words[0]);
             for word in &words[1..] {
