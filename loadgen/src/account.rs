@@ -9,14 +9,16 @@ use service::snapshot::Snapshot;
 
 use crate::audit::Audited;
 use crate::checks::{self, Figures, Judged, Metric, Plain};
+use crate::crowd;
 use crate::flatness;
 use crate::follow::{Followed, Point};
 use crate::histogram::{Latencies, Recorder, Second};
 use crate::payload::{Kind, Payloads};
 use crate::provenance;
 use crate::report::{
-    Answers, Check, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow, LatencyCurve,
-    Load, Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint, Workers,
+    Answers, Check, CrowdReport, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow,
+    LatencyCurve, Load, Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint,
+    Workers,
 };
 use crate::sample::{Answer, Heard, RunClock};
 use crate::scenario::Scenario;
@@ -57,6 +59,8 @@ pub struct Account<'a> {
     pub snapshots: Option<(&'a Snapshot, &'a Snapshot)>,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
+    /// What became of those who misbehaved beside the load.
+    pub crowd: Option<CrowdReport>,
     /// The service was there before the run.
     pub external: bool,
 }
@@ -95,6 +99,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         .map(|judged| (judged.check, judged.by_lag))
         .unzip();
     let by_lag: Vec<String> = by_lag.into_iter().flatten().collect();
+    let crowd_doubts = seen.crowd.as_ref().map(crowd::doubts).unwrap_or_default();
     let (verdict, why) = decide(&Evidence {
         aborted: seen.aborted,
         ended_early: seen.ended_early,
@@ -102,6 +107,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         users: scenario.users_count(),
         by_lag: &by_lag,
         overrides: &seen.provenance.overrides,
+        crowd: &crowd_doubts,
         unsent: load.unsent,
         send_lag_p99: Duration::from_micros(load.send_lag_us.p99.unwrap_or(0)),
         send_lag_max: scenario.send_lag_max,
@@ -121,6 +127,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         duration_seconds: seen.duration.as_secs_f64(),
         seed: scenario.seed,
         provenance: seen.provenance.clone(),
+        crowd: seen.crowd.clone(),
         load,
         phases: phases(seen),
         by_kind: kinds(seen),

@@ -56,7 +56,7 @@ const RUNS_PER_STACK: u64 = 20;
 const PULSE: Duration = Duration::from_millis(20);
 /// A rig that stood still for this long cannot tell what clients would have seen.
 const STANDSTILL_MAX: Duration = Duration::from_secs(1);
-/// Of this many runs of drawn faults, one may be void and replaced.
+/// Of this many runs of a plan, and of a plan's only one, one may be void and replaced.
 const VOIDS_SHARE: u64 = 5;
 /// Figures that the set of all runs must reach, or it has tried nothing.
 const SET_FIGURES: [&str; 4] = [
@@ -293,29 +293,33 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
     let mut broken = None;
     'plans: for (path, plan) in &options.plans {
         let first = options.seed.unwrap_or(plan.seed);
-        let seeds = if plan.mixed.is_some() {
-            options.seeds
-        } else {
-            1
-        };
+        let is_drawn = plan.mixed.is_some();
+        // Of many plans nobody could follow the dashboards.
+        let is_watched = !options.quiet && options.plans.len() == 1;
+        let seeds = if is_drawn { options.seeds } else { 1 };
         let mut field: Option<Field> = None;
         let (mut turn, mut counted) = (0, 0);
-        // A void run of drawn faults proves nothing: another seed takes its place, within bounds.
+        // A void run proves nothing: another takes its place, within bounds.
         while counted < seeds && turn < seeds + seeds.div_ceil(VOIDS_SHARE) {
-            if turn % RUNS_PER_STACK == 0 {
+            if !is_drawn || turn % RUNS_PER_STACK == 0 {
                 // The old stack ends before the new one starts.
                 drop(field.take());
             }
             let field = match &mut field {
                 Some(field) => field,
                 none => {
-                    none.insert(Field::start(&plan.stack, options.service_binary.clone()).await?)
+                    let started = Field::start(&plan.stack, options.service_binary.clone()).await?;
+                    if is_watched {
+                        println!("watch it: {}", started.dashboard_link());
+                    }
+                    none.insert(started)
                 }
             };
             let stage = Stage {
                 plan,
                 path,
-                seed: first + turn,
+                seed: if is_drawn { first + turn } else { first },
+                again: !is_drawn && turn > 0,
                 folder: &folder,
             };
             let report = match stage.run(field, &mut provenance).await {
@@ -327,19 +331,18 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 }
             };
             turn += 1;
-            counted += u64::from(plan.mixed.is_none() || report.verdict != Verdict::Void);
+            counted += u64::from(report.verdict != Verdict::Void);
             if !options.quiet {
                 crate::report::chaos::tell(&report);
             }
             runs.push(report);
-            if plan.mixed.is_none() {
-                break;
-            }
         }
         if counted < seeds {
+            let why = runs.last().map(|run| run.why.join("; "));
             short.push(format!(
-                "{}: only {counted} of {seeds} runs counted, the others were void",
-                plan.name.get_ref()
+                "{}: only {counted} of {seeds} runs counted, the others were void; the last: {}",
+                plan.name.get_ref(),
+                why.unwrap_or_default()
             ));
         }
     }
@@ -368,6 +371,8 @@ struct Stage<'a> {
     plan: &'a Plan,
     path: &'a Path,
     seed: u64,
+    /// It takes the place of a void run with the same seed.
+    again: bool,
     folder: &'a Path,
 }
 
@@ -376,6 +381,8 @@ impl Stage<'_> {
         let name = self.plan.name.get_ref();
         if self.plan.mixed.is_some() {
             format!("{name}-{}", self.seed)
+        } else if self.again {
+            format!("{name}-again")
         } else {
             name.clone()
         }
@@ -419,11 +426,12 @@ impl Stage<'_> {
         ));
 
         let strikes = plan.strikes_of(self.seed);
+        let markers = field.markers(&self.name());
         let faults = async {
             let struck = join_all(
                 strikes
                     .iter()
-                    .map(|strike| field.strike(strike, clock, &clients.history)),
+                    .map(|strike| field.strike(strike, clock, &clients.history, &markers)),
             )
             .await;
             field.heal().await?;
@@ -480,6 +488,7 @@ impl Stage<'_> {
             stood_still: pulse.stood_still(),
         };
         let (verdict, why) = seen.decide(plan);
+        markers.end(verdict.name()).await;
         // A history is small beside what it can tell; of drawn runs there are many, and a seed repeats them.
         let is_kept = plan.mixed.is_none() || verdict != Verdict::Pass;
         if !is_kept {
@@ -807,20 +816,16 @@ fn totals(runs: &[RunReport]) -> Totals {
 
 /// `short` tells where too many runs of drawn faults were void.
 fn decide_all(runs: &[RunReport], totals: &Totals, short: Vec<String>) -> (Verdict, Vec<String>) {
-    let told = |verdict| {
-        runs.iter()
-            .filter(move |run| run.verdict == verdict)
-            // Another seed has taken the place of a void one.
-            .filter(|run| !(run.mixed && run.verdict == Verdict::Void))
-            .map(|run| format!("{}: {}", run.name, run.why.join("; ")))
-            .collect::<Vec<_>>()
-    };
-    let failed = told(Verdict::Fail);
+    let failed: Vec<String> = runs
+        .iter()
+        .filter(|run| run.verdict == Verdict::Fail)
+        .map(|run| format!("{}: {}", run.name, run.why.join("; ")))
+        .collect();
     if !failed.is_empty() {
         return (Verdict::Fail, failed);
     }
-    let mut voids = told(Verdict::Void);
-    voids.extend(short);
+    // Another run has taken the place of a void one, or its plan is short.
+    let mut voids = short;
     // A single plan need not show all of it; the whole set must.
     let is_set = runs
         .iter()

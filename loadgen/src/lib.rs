@@ -2,7 +2,7 @@
 //!
 //! One load run reads top to bottom: a [`scenario`] file becomes a [`schedule`]; each arrival's [`payload`] is made
 //! and handed over on time by [`pace`]; goose [`users`] send it; every answer is a [`sample`], counted in
-//! [`histogram`]s. Meanwhile [`follow`] reads the service's live metrics. When nothing is left to do, [`audit`] reads
+//! [`histogram`]s. Meanwhile [`follow`] reads the service's live metrics, and a [`crowd`] may misbehave beside the load. When nothing is left to do, [`audit`] reads
 //! the stored records, [`checks`] judge, [`verdict`] decides, and [`report`] tells it. [`run`] ties them together.
 //! [`chaos`] does the same while servers, disks and networks fail.
 
@@ -27,6 +27,8 @@ mod markers;
 pub mod interval;
 
 pub mod follow;
+
+pub mod crowd;
 
 pub mod stores;
 

@@ -12,8 +12,6 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 
 use crate::histogram::Recorder;
-use crate::scenario::Scenario;
-use crate::schedule::Schedule;
 
 /// Between two response times.
 const LATENCY_EVERY: Duration = Duration::from_secs(1);
@@ -61,24 +59,18 @@ pub(crate) struct Markers {
 }
 
 impl Markers {
-    /// Tells of the start. Without a token nothing is told.
+    /// Tells of the start; of `phases` when they begin. Without a token nothing is told.
     pub(crate) fn start(
         url: &str,
         token: Option<String>,
         run_id: &str,
-        scenario: &Scenario,
-        schedule: &Schedule,
+        scenario: &str,
+        phases: Vec<(Duration, String)>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let sending = tokio::spawn(send(url.to_owned(), token, receiver));
-        let phases = schedule
-            .phases()
-            .iter()
-            .zip(&scenario.phases)
-            .map(|(planned, phase)| (planned.start, phase.name.get_ref().clone()))
-            .collect();
         let markers = Self {
-            run: json!({ "runId": run_id, "scenario": scenario.name.get_ref() }),
+            run: json!({ "runId": run_id, "scenario": scenario }),
             sender,
             sending,
             phases,
@@ -110,7 +102,6 @@ impl Markers {
     }
 
     /// Tells of a fault that strikes the service.
-    #[expect(dead_code, reason = "for runs with faults")]
     pub(crate) fn fault(&self, name: &str) {
         self.tell(json!({ "kind": "fault", "name": name }));
     }
@@ -162,7 +153,8 @@ async fn send(url: String, token: Option<String>, mut markers: Receiver<Value>) 
     }
 }
 
-async fn resolve(url: &str) -> Option<SocketAddr> {
+/// Where `url` leads, if it is one of plain HTTP.
+pub(crate) async fn resolve(url: &str) -> Option<SocketAddr> {
     let host = url.strip_prefix("http://")?.split('/').next()?;
     let host = if host.contains(':') {
         host.to_owned()

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::follow::Followed;
 use crate::histogram::Recorder;
+use crate::report::number::count;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 
@@ -64,6 +65,17 @@ impl Progress {
             self.bar().set_message(view.lines());
         } else {
             write_line(&view.line());
+        }
+    }
+
+    /// How many loans are left in Redis after the load.
+    pub fn draining(&mut self, now: Duration, left: u64) {
+        let text = format!("waiting until everything is recorded: {} left", count(left));
+        if self.rewrites {
+            self.bar().set_message(text);
+        } else if now >= *self.last_plain.get_or_insert(now) + PLAIN_EVERY {
+            self.last_plain = Some(now);
+            write_line(&text);
         }
     }
 
@@ -186,19 +198,24 @@ impl View {
     fn line(&self) -> String {
         let service = self.service.map_or_else(
             || "backlog -, workers -".to_owned(),
-            |behind| format!("backlog {}, workers {}", behind.all(), behind.workers),
+            |behind| {
+                format!(
+                    "backlog {}, workers {}",
+                    count(behind.all()),
+                    behind.workers
+                )
+            },
         );
         format!(
-            "{} of {} s, {}: {}/s of {}/s, p50 {}, p99 {}, {service}, errors {}, {} s left",
+            "{} of {} s, {}: {} of {}/s, p50 {}, p99 {}, {service}, errors {}",
             self.now.as_secs(),
             self.whole.as_secs(),
             self.phase.0,
-            self.sent_per_second,
-            self.planned_per_second,
+            count(self.sent_per_second),
+            count(self.planned_per_second),
             ms(self.p50_us),
             ms(self.p99_us),
-            self.errors,
-            self.seconds_left(),
+            count(self.errors),
         )
     }
 
@@ -213,10 +230,10 @@ impl View {
             |behind| {
                 format!(
                     "{} to do: {} queued, {} in hand, {} not recorded; {} of {} workers",
-                    behind.all(),
-                    behind.queued,
-                    behind.in_hand,
-                    behind.unrecorded,
+                    count(behind.all()),
+                    count(behind.queued),
+                    count(behind.in_hand),
+                    count(behind.unrecorded),
                     behind.workers,
                     behind.workers_max
                 )
@@ -231,7 +248,10 @@ impl View {
             ),
             format!(
                 "  rate      {}/s of {}/s planned; {} of {} sent",
-                self.sent_per_second, self.planned_per_second, self.sent, self.scheduled
+                count(self.sent_per_second),
+                count(self.planned_per_second),
+                count(self.sent),
+                count(self.scheduled)
             ),
             format!(
                 "  response  p50 {}, p99 {} in the last second",
@@ -239,7 +259,7 @@ impl View {
                 ms(self.p99_us)
             ),
             format!("  backlog   {service}"),
-            format!("  errors    {}", self.errors),
+            format!("  errors    {}", count(self.errors)),
         ]
         .join("\n")
     }
@@ -291,9 +311,9 @@ mod tests {
         assert_eq!(
             view().lines(),
             "━━━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 18 of 40 s, 22 s left; phase 2 of 3: burst\n  \
-             rate      1998/s of 2000/s planned; 12345 of 27000 sent\n  \
+             rate      1,998/s of 2,000/s planned; 12,345 of 27,000 sent\n  \
              response  p50 0.4 ms, p99 1.9 ms in the last second\n  \
-             backlog   1962 to do: 1200 queued, 250 in hand, 512 not recorded; 5 of 5 workers\n  \
+             backlog   1,962 to do: 1,200 queued, 250 in hand, 512 not recorded; 5 of 5 workers\n  \
              errors    0"
         );
     }
@@ -302,7 +322,7 @@ mod tests {
     fn a_log_gets_one_line() {
         assert_eq!(
             view().line(),
-            "18 of 40 s, burst: 1998/s of 2000/s, p50 0.4 ms, p99 1.9 ms, backlog 1962, workers 5, errors 0, 22 s left"
+            "18 of 40 s, burst: 1,998 of 2,000/s, p50 0.4 ms, p99 1.9 ms, backlog 1,962, workers 5, errors 0"
         );
     }
 

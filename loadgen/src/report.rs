@@ -17,7 +17,7 @@ pub mod junit;
 mod live;
 pub mod markdown;
 mod markup;
-mod number;
+pub(crate) mod number;
 pub mod terminal;
 mod words;
 
@@ -88,6 +88,9 @@ pub struct Report {
     pub workers: Workers,
     /// Memory of the service and of Redis.
     pub resources: Resources,
+    /// Those who misbehaved beside the load, when the scenario has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<CrowdReport>,
     /// The checks of the scenario.
     pub checks: Vec<Check>,
     /// The effective scenario, as text.
@@ -127,6 +130,7 @@ impl Default for Report {
             drain: Drain::default(),
             workers: Workers::default(),
             resources: Resources::default(),
+            crowd: None,
             checks: Vec::new(),
             settings: String::new(),
             errors: Vec::new(),
@@ -672,6 +676,40 @@ pub struct ErrorRow {
     /// Up to [`ERROR_EXAMPLES_MAX`] less one others, each different.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more_examples: Vec<String>,
+}
+
+/// Clients that misbehaved beside the load, and what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrowdReport {
+    /// Those who hold connections.
+    pub groups: Vec<CrowdGroup>,
+    /// Requests that must be refused.
+    pub nonsense: Nonsense,
+}
+
+/// Clients that hold connections, each one at a time; who is let go comes back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrowdGroup {
+    /// What they do: `idle`, `slow`, `never reading`.
+    pub name: String,
+    /// How many the scenario wants.
+    pub planned: u64,
+    /// Most connections that stood at once.
+    pub open_peak: u64,
+    /// Connections over the whole run: what is above `openPeak` was let go and came back.
+    pub opened: u64,
+}
+
+/// A flood of requests that must be refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Nonsense {
+    /// How many in a second the scenario wants.
+    pub per_second: u64,
+    /// Answers by status; `none` where the connection ended or 5 s passed.
+    pub answers: BTreeMap<String, u64>,
 }
 
 /// Where one instant is taken.

@@ -13,6 +13,7 @@ use time::macros::format_description;
 
 use crate::account::{Account, account, hopeless};
 use crate::audit::{self, Audited, Question};
+use crate::crowd::Crowd;
 use crate::follow::{self, Followed, Follower, SnapshotError};
 use crate::histogram::{Recorder, hgrm};
 use crate::interval::{self, IntervalLog};
@@ -21,7 +22,7 @@ use crate::pace::{self, WAITING_MAX};
 use crate::payload::{Kind, Payloads};
 use crate::progress::Progress;
 use crate::provenance;
-use crate::report::{self, Drain, Provenance, Report, ReportError};
+use crate::report::{self, CrowdReport, Drain, Provenance, Report, ReportError};
 use crate::sample::RunClock;
 use crate::scenario::Scenario;
 use crate::schedule::{Schedule, Slot};
@@ -142,6 +143,14 @@ pub enum RunError {
     /// Goose refused to start.
     #[error("goose cannot start: {0}")]
     Goose(String),
+    /// The crowd beside the load could not come.
+    #[error("the crowd cannot come: {0}")]
+    Crowd(std::io::Error),
+    /// A crowd belongs to no shard.
+    #[error(
+        "a scenario with a [crowd] cannot be split into shards; run it whole, or take the [crowd] out"
+    )]
+    CrowdInShards,
     /// The shards of a run could not be joined.
     #[error(transparent)]
     Merge(#[from] MergeError),
@@ -220,6 +229,12 @@ impl Show {
     fn doing(&mut self, what: &str) {
         if let Some(progress) = &mut self.0 {
             progress.doing(what);
+        }
+    }
+
+    fn draining(&mut self, now: Duration, left: u64) {
+        if let Some(progress) = &mut self.0 {
+            progress.draining(now, left);
         }
     }
 
@@ -328,6 +343,7 @@ struct Sent {
     ended_early: Option<String>,
     aborted: Option<String>,
     following: Following,
+    crowd: Option<CrowdReport>,
     markers: Option<Markers>,
 }
 
@@ -411,6 +427,7 @@ async fn joined_shards(
         ended_early: gathered.ended_early,
         aborted: gathered.stopped,
         following: Following::Kept(Box::new(gathered.followed)),
+        crowd: None,
         markers: None,
     };
     Ok((ready, sent))
@@ -432,7 +449,14 @@ async fn send(
     let stop = Stop::watch();
     let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
     let token = ready.token.take();
-    let mut markers = Markers::start(&ready.target.url, token, &run_id, scenario, schedule);
+    let phases = schedule
+        .phases()
+        .iter()
+        .zip(&scenario.phases)
+        .map(|(planned, phase)| (planned.start, phase.name.get_ref().clone()))
+        .collect();
+    let name = scenario.name.get_ref();
+    let mut markers = Markers::start(&ready.target.url, token, &run_id, name, phases);
     let log = folder.join(interval::FILE);
     let plan = Plan {
         scenario,
@@ -441,6 +465,14 @@ async fn send(
         url: &ready.target.url,
         log: Some(&log),
         part: None,
+    };
+    let crowd = match &scenario.crowd {
+        Some(crowd) => Some(
+            Crowd::start(plan.url, crowd.get_ref())
+                .await
+                .map_err(RunError::Crowd)?,
+        ),
+        None => None,
     };
     let load = drive(&plan, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
@@ -454,7 +486,9 @@ async fn send(
         progress.say(&format!("the run ends early: {reason}"));
     }
     ready.provenance.generator_priority = load.priority();
+    let crowd = crowd.map(Crowd::end);
     Ok(Sent {
+        crowd,
         run_tag,
         clock: load.clock,
         recorder: load.recorder,
@@ -494,7 +528,14 @@ async fn conclude(
         scenario.drain_timeout
     };
     progress.doing("waiting until everything is recorded");
-    let mut drain = drain(&stores, sent.clock, recorder.last_sent, drain_timeout).await;
+    let mut drain = drain(
+        &stores,
+        sent.clock,
+        recorder.last_sent,
+        drain_timeout,
+        |now, left| progress.draining(now, left),
+    )
+    .await;
     if !options.merge.is_empty() {
         // It may have been empty long before the shards were joined.
         drain.seconds_to_empty = None;
@@ -579,6 +620,7 @@ async fn conclude(
             .as_ref()
             .map(|after| (&snapshot_before, after)),
         requests,
+        crowd: sent.crowd,
         external: options.target.is_some(),
     });
     if let Some(markers) = sent.markers {
@@ -593,6 +635,9 @@ async fn conclude(
 /// When the service is not ready for it, or the common start has passed.
 pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError> {
     let scenario = &options.scenario;
+    if scenario.crowd.is_some() {
+        return Err(RunError::CrowdInShards);
+    }
     let name = format!("{}-shard-{}", scenario.name.get_ref(), part.shard.index);
     let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
     let mut progress = Show(if options.quiet {
@@ -920,8 +965,14 @@ async fn drive(
     })
 }
 
-/// Waits until nothing is left in Redis.
-async fn drain(stores: &Stores, clock: RunClock, last_sent: Duration, timeout: Duration) -> Drain {
+/// Waits until nothing is left in Redis; tells how many are left.
+async fn drain(
+    stores: &Stores,
+    clock: RunClock,
+    last_sent: Duration,
+    timeout: Duration,
+    mut tell: impl FnMut(Duration, u64),
+) -> Drain {
     let deadline = clock.now() + timeout;
     loop {
         // While Redis is away nobody can say that it is empty.
@@ -940,6 +991,9 @@ async fn drain(stores: &Stores, clock: RunClock, last_sent: Duration, timeout: D
                 seconds_to_empty: None,
                 left_over: left,
             };
+        }
+        if let Some(left) = left {
+            tell(now, left);
         }
         tokio::time::sleep(DRAIN_TICK).await;
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::checks::Metric;
+use crate::crowd::{CLIENTS_MAX, CrowdPlan, NONSENSE_PER_SECOND_MAX};
 use crate::payload::Kind;
 use crate::schedule::{Segment, arrivals_expected};
 
@@ -51,6 +52,8 @@ pub struct Scenario {
     /// What is sent.
     #[serde(default)]
     pub mix: Mix,
+    /// Who misbehaves beside the load.
+    pub crowd: Option<Spanned<CrowdPlan>>,
     /// What must hold.
     #[serde(default, rename = "check")]
     pub checks: Vec<CheckSpec>,
@@ -308,6 +311,20 @@ impl Scenario {
                     &phase.name,
                     format!("two phases are called {:?}", phase.name.get_ref()),
                 ));
+            }
+        }
+        if let Some(crowd) = &self.crowd {
+            let plan = crowd.get_ref();
+            if [plan.idle, plan.slow, plan.never_read]
+                .iter()
+                .any(|clients| *clients > CLIENTS_MAX)
+            {
+                let what = format!("a group of the crowd may be {CLIENTS_MAX} connections at most");
+                return Err(Fault::at(crowd, what));
+            }
+            if plan.nonsense_per_second > NONSENSE_PER_SECOND_MAX {
+                let what = format!("nonsense_per_second may be {NONSENSE_PER_SECOND_MAX} at most");
+                return Err(Fault::at(crowd, what));
             }
         }
         let arrivals: f64 = self

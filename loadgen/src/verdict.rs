@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::report::number::count;
 use crate::report::{Audit, Check, CounterRow, Verdict};
 
 /// What the verdict is drawn from.
@@ -21,6 +22,8 @@ pub struct Evidence<'a> {
     pub by_lag: &'a [String],
     /// What would have been refused and was allowed.
     pub overrides: &'a [String],
+    /// Why the crowd beside the load was not what the scenario wants, a sentence each.
+    pub crowd: &'a [String],
     /// 99th percentile of the send lag.
     pub send_lag_p99: Duration,
     /// Its bound.
@@ -85,6 +88,7 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
             evidence.held_back, evidence.users
         ));
     }
+    doubts.extend(evidence.crowd.iter().cloned());
     let (goose, ours) = evidence.requests;
     if goose != ours {
         doubts.push(format!(
@@ -145,7 +149,7 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         vec![format!(
             "All {} checks held; every one of {} loans ended as it must.",
             evidence.checks.len(),
-            audit.ids
+            count(audit.ids)
         )],
     )
 }
@@ -187,6 +191,7 @@ mod tests {
             users: 32,
             by_lag: &[],
             overrides: &[],
+            crowd: &[],
             send_lag_p99: Duration::from_millis(1),
             send_lag_max: Duration::from_millis(20),
             checks: &[],

@@ -2,26 +2,67 @@
 
 use std::path::{Path, PathBuf};
 
-use loadgen::run::{Allowed, Options, run};
+use loadgen::run::{Allowed, Finished, Options, run};
 use loadgen::scenario::Scenario;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_smoke_run_ends_without_a_fault() {
-    let reports = tempfile::tempdir().expect("a temporary folder");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/smoke.toml");
-    let finished = run(Options {
-        scenario: Scenario::load(&path).expect("the scenario loads"),
+fn smoke() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/smoke.toml")
+}
+
+async fn run_it(scenario: Scenario, reports: &Path) -> Finished {
+    run(Options {
+        scenario,
         scenario_path: PathBuf::from("scenarios/smoke.toml"),
         target: None,
         service_binary: None,
-        reports: reports.path().to_path_buf(),
+        reports: reports.to_path_buf(),
         quiet: true,
         // A test may be built after the service's last build.
         allow: vec![Allowed::OtherCommit],
         merge: Vec::new(),
     })
     .await
-    .expect("the run is made");
+    .expect("the run is made")
+}
+
+/// Clients that misbehave beside the load are there, are refused, and do no harm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_harms_nobody() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let path = smoke();
+    let source = std::fs::read_to_string(&path).expect("the file can be read")
+        + "\n[crowd]\nidle = 60\nslow = 8\nnever_read = 3\nnonsense_per_second = 80\n";
+    let scenario = Scenario::parse(&source, &path).expect("the scenario is right");
+    let finished = run_it(scenario, reports.path()).await;
+    let report = &finished.report;
+    let crowd = report.crowd.as_ref().expect("there is a crowd");
+    for group in &crowd.groups {
+        assert_eq!(group.open_peak, group.planned, "{group:?}");
+    }
+    let answers = &crowd.nonsense.answers;
+    let refusals = ["400", "404", "405", "413", "415"];
+    assert!(answers.values().sum::<u64>() > 100, "{answers:?}");
+    assert!(
+        answers
+            .keys()
+            .all(|answer| refusals.contains(&answer.as_str()) || answer == "none"),
+        "{answers:?}"
+    );
+    assert!(answers.len() >= 4, "{answers:?}");
+    assert_eq!(report.audit.faults(), 0, "{:#?}", report.audit.examples);
+    assert!(report.audit.acknowledged > 300, "{:#?}", report.audit);
+    let page = std::fs::read_to_string(finished.folder.join("report.html")).expect("a page");
+    assert!(page.contains("The crowd beside the load"));
+    if let Some(stack) = finished.stack {
+        stack.stop().await.expect("the stack ends in order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smoke_run_ends_without_a_fault() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let scenario = Scenario::load(&smoke()).expect("the scenario loads");
+    let finished = run_it(scenario, reports.path()).await;
     let report = &finished.report;
     let audit = &report.audit;
     assert!(audit.complete);

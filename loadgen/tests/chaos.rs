@@ -71,8 +71,15 @@ async fn nothing_is_lost_under_faults() {
     let (finished, _reports) = run_plans(&names, 2).await;
     let report = &finished.report;
     assert_eq!(report.verdict, Verdict::Pass, "{:#?}", report.why);
-    assert_eq!(report.runs.len(), names.len() + 1);
-    for run in &report.runs {
+    // On a busy machine a run may have been void, and made again.
+    let counted = || {
+        report
+            .runs
+            .iter()
+            .filter(|run| run.verdict != Verdict::Void)
+    };
+    assert_eq!(counted().count(), names.len() + 1);
+    for run in counted() {
         assert!(
             run.audit.acknowledged > 1_000,
             "{}: {:#?}",
@@ -87,10 +94,7 @@ async fn nothing_is_lost_under_faults() {
         );
     }
     // A slow flush delays what Redis confirms, so that somebody must have waited for it.
-    let slow = report
-        .runs
-        .iter()
-        .find(|run| run.name == "redis-kill-slow-flush");
+    let slow = counted().find(|run| run.name.starts_with("redis-kill-slow-flush"));
     assert!(slow.is_some_and(|run| {
         run.faults
             .iter()
@@ -108,12 +112,20 @@ async fn the_checker_sees_what_is_planted() {
     let (finished, _reports) = run_plans(&names, 1).await;
     let report = &finished.report;
     assert_eq!(report.verdict, Verdict::Pass, "{:#?}", report.why);
-    for run in &report.runs {
+    let counted = || {
+        report
+            .runs
+            .iter()
+            .filter(|run| run.verdict != Verdict::Void)
+    };
+    for run in counted() {
         assert!(run.audit.faults() > 0, "{}: {:#?}", run.name, run.audit);
         assert!(!run.audit.examples.is_empty(), "{}", run.name);
     }
     // Other loans may be told beside it, such as one that was new twice: Redis forgot that it had it.
-    let lost: Vec<&str> = report.runs[0]
+    let lost: Vec<&str> = counted()
+        .find(|run| run.name.starts_with("proof-everysec"))
+        .expect("the proof counted")
         .audit
         .examples
         .iter()

@@ -50,15 +50,15 @@ impl Worker {
         while !*stop.borrow() {
             let step = async {
                 if has_leftovers {
-                    self.work(Ask::Mine).await?;
+                    self.work(Ask::Mine, None).await?;
                     has_leftovers = false;
                 }
                 if Instant::now() >= next_take_over {
                     next_take_over = Instant::now() + self.claim_timeout / 4;
                     self.take_over().await?;
                 }
-                self.work(Ask::New(CLAIM_WAIT.min(self.claim_timeout / 4)))
-                    .await
+                let new = Ask::New(CLAIM_WAIT.min(self.claim_timeout / 4));
+                self.work(new, Some(next_take_over)).await
             };
             // A claim that is cut off may have been given loans: they are this consumer's
             // leftovers, and its successor of the same name asks for them first.
@@ -87,7 +87,7 @@ impl Worker {
         }
         // Nothing that this worker holds is left to the claim time-out.
         let leftovers = async {
-            self.work(Ask::Mine).await?;
+            self.work(Ask::Mine, None).await?;
             Ok::<_, ServiceError>(())
         };
         if let Err(error) = leftovers.await {
@@ -95,10 +95,11 @@ impl Worker {
         }
     }
 
-    /// Claims and finishes loans until a claim is not full; answers how many the last one brought.
-    async fn work(&mut self, ask: Ask) -> Result<usize, ServiceError> {
+    /// Claims and finishes loans until a claim is not full, or until `until`, so that abandoned loans do not wait for
+    /// the end of a backlog. Answers how many the last claim brought.
+    async fn work(&mut self, ask: Ask, until: Option<Instant>) -> Result<usize, ServiceError> {
         let mut claimed = self.link.claim(&self.consumer, ask, CLAIM_LEN_MAX).await?;
-        while claimed.len() == CLAIM_LEN_MAX {
+        while claimed.len() == CLAIM_LEN_MAX && until.is_none_or(|until| Instant::now() < until) {
             claimed = self.finish(claimed, Some(ask)).await?;
         }
         let len = claimed.len();

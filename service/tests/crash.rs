@@ -5,8 +5,18 @@
 
 mod support;
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use service::loan::{Fingerprint, LoanId};
+use service::queue::Queue;
+use service::queue::admission::Arrival;
+use service::queue::claim::Ask;
 use service::snapshot::Snapshot;
-use support::{Load, PATIENCE, audit, quick, service_options, start_with};
+use support::{
+    Load, PATIENCE, audit, lengths, loan, loan_id, pending, quick, redis, service_options,
+    start_with, wait_until,
+};
 use testbed::ServiceOptions;
 
 /// 1. Start the service with one crash point armed, to strike after it was passed `passes` times.
@@ -86,4 +96,53 @@ async fn after_recording() {
 #[tokio::test]
 async fn after_the_record_is_acknowledged() {
     crash_at("acknowledge-after", 2).await;
+}
+
+/// 1. Slow workers find a backlog that fills each of their claims.
+/// 2. Another consumer claims one loan of it and is never heard of again.
+/// 3. The loan is taken over while the backlog is still there.
+#[tokio::test]
+async fn an_abandoned_loan_does_not_wait_for_the_end_of_a_backlog() {
+    const LOANS: u64 = 20_000;
+    let mut arguments = quick();
+    arguments.extend(["--role".to_owned(), "worker".to_owned()]);
+    let stack = start_with(ServiceOptions {
+        environment: vec![("FAILPOINTS".into(), "commit-before=sleep(100)".into())],
+        ..service_options(arguments)
+    })
+    .await;
+    let queue = Queue::new(&stack.redis.url(), 1).expect("the address is one");
+    let mut link = queue.link(0);
+    let arrivals: Vec<_> = (0..LOANS)
+        .map(|number| {
+            let arrival = Arrival {
+                loan_id: LoanId::new(&loan_id(number)).expect("the id is valid"),
+                fingerprint: Fingerprint::from_bytes(&[1; 16]).expect("16 bytes"),
+                received_us: 1_700_000_000_000_000 + number,
+                body: Bytes::from(loan(number).to_string()),
+            };
+            (arrival, None)
+        })
+        .collect();
+    for arrivals in arrivals.chunks(500) {
+        link.admit(arrivals, LOANS)
+            .await
+            .expect("they are admitted");
+    }
+    let claimed = link
+        .claim("lost", Ask::New(Duration::from_millis(1)), 1)
+        .await
+        .expect("the claim is answered");
+    assert_eq!(claimed.len(), 1, "the backlog is still there");
+    wait_until("the loan is taken over", async || {
+        let held: Vec<redis::Value> = redis(
+            &stack.redis,
+            &["XPENDING", "{l:0}:q", "w", "-", "+", "1", "lost"],
+        )
+        .await;
+        held.is_empty()
+    })
+    .await;
+    let waiting = lengths(&stack.redis).await[0] - pending(&stack.redis).await[0];
+    assert!(waiting > 0, "the workers first emptied the queue");
 }

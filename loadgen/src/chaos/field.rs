@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use super::history::{Event, History};
 use super::plan::{Fault, Holding, Server, StackPlan, StoreName, Strike};
+use crate::markers::{self, Markers};
 use crate::sample::RunClock;
 
 /// The database of the service.
 pub const DATABASE: &str = "sluice";
-/// The operator's token of every instance.
-const OPERATOR_TOKEN: &str = "chaos-operator-token";
+/// The administrator's token of every instance. The stack is private, and gone after its runs.
+const ADMIN_TOKEN: &str = "chaos-operator-token";
 /// A lasting fault that nothing has run into yet goes on for up to this much longer.
 const UNTIL_SEEN_MAX: Duration = Duration::from_secs(5);
 /// How long a server may take to end of its own accord.
@@ -174,9 +175,7 @@ impl Field {
         let redis_proxy = Proxy::start(local(redis.port())).await?;
         let mongodb_proxy = Proxy::start(local(mongodb.port())).await?;
         let mut arguments = plan.service_arguments.clone();
-        if plan.operator {
-            arguments.push(format!("--admin-token={OPERATOR_TOKEN}"));
-        }
+        arguments.push(format!("--admin-token={ADMIN_TOKEN}"));
         let mut instances = Vec::new();
         for _ in 0..plan.instances {
             let options = ServiceOptions {
@@ -205,12 +204,39 @@ impl Field {
         })
     }
 
+    /// The dashboard of the first instance.
+    pub(crate) fn dashboard_link(&self) -> String {
+        markers::dashboard_link(&self.url(), Some(ADMIN_TOKEN))
+    }
+
+    /// Tells the first instance where a run is; what it misses while it is away is not told again.
+    pub(crate) fn markers(&self, run: &str) -> Markers {
+        Markers::start(
+            &self.url(),
+            Some(ADMIN_TOKEN.to_owned()),
+            run,
+            run,
+            Vec::new(),
+        )
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.addresses[0])
+    }
+
     /// Strikes at its time, lasts, and heals. A fault that could not be made is one without effect.
-    pub async fn strike(&self, strike: &Strike, clock: RunClock, history: &History) -> Struck {
+    pub(crate) async fn strike(
+        &self,
+        strike: &Strike,
+        clock: RunClock,
+        history: &History,
+        markers: &Markers,
+    ) -> Struck {
         tokio::time::sleep(clock.until(strike.at)).await;
         let words = strike.fault.words();
         let mut hit = clock.now();
         history.fault(Event::Strike, &words);
+        markers.fault(&words);
         let effect = self
             .make(&strike.fault, clock, &mut hit)
             .await
@@ -746,7 +772,7 @@ impl Field {
 
     /// An operator's call to an instance. Its answer, or why there is none.
     async fn operate(&self, instance: usize, method: &str, path: &str) -> Result<String, String> {
-        let bearer = format!("Bearer {OPERATOR_TOKEN}");
+        let bearer = format!("Bearer {ADMIN_TOKEN}");
         let headers = [
             ("Authorization", bearer.as_str()),
             ("Content-Type", "application/json"),

@@ -89,8 +89,6 @@ pub struct StackPlan {
     pub service_arguments: Vec<String>,
     /// `FAILPOINTS` of every instance.
     pub failpoints: String,
-    /// Whether the instances get the operator's token that `pause` and `retry` need.
-    pub operator: bool,
 }
 
 impl Default for StackPlan {
@@ -101,7 +99,6 @@ impl Default for StackPlan {
             redis_arguments: Vec::new(),
             service_arguments: Vec::new(),
             failpoints: String::new(),
-            operator: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 pub(super) const NOT_MEASURED: &str = "–";
 
 /// A count with thousands separators.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use super::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
 use super::words::{commit, headline, one_line, sign, verdict};
-use super::{Percentiles, Report, Verdict, number};
+use super::{CrowdReport, Percentiles, Report, Verdict, number};
 
 /// The most lines that [`render`] returns. With the path of the report below them they fit on 20.
 pub const LINES_MAX: usize = 19;
@@ -61,6 +61,9 @@ pub fn render(report: &Report) -> String {
     lines.push(row("backlog", &backlog(report)));
     lines.push(row("memory", &memory(report)));
     lines.push(row("counters", &counters(report)));
+    if let Some(crowd) = &report.crowd {
+        lines.push(row("crowd", &crowd_beside(crowd)));
+    }
 
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
     let held = report.checks.len() - failed.len();
@@ -203,6 +206,19 @@ fn backlog(report: &Report) -> String {
     );
     let workers = or_dash(report.workers.peak, count);
     format!("peak {}, {emptied}; at most {workers} workers", count(peak))
+}
+
+fn crowd_beside(crowd: &CrowdReport) -> String {
+    let groups = crowd
+        .groups
+        .iter()
+        .filter(|group| group.planned > 0)
+        .map(|group| format!("{} {}", count(group.open_peak), group.name));
+    let nonsense = (crowd.nonsense.per_second > 0).then(|| {
+        let sent: u64 = crowd.nonsense.answers.values().sum();
+        format!("{} requests of nonsense", count(sent))
+    });
+    groups.chain(nonsense).collect::<Vec<_>>().join(", ")
 }
 
 fn memory(report: &Report) -> String {

@@ -199,6 +199,7 @@ pub(super) fn errors(markup: &mut Markup, report: &Report) {
     section(markup, "errors", "Errors", lead, |markup| {
         if report.errors.is_empty() {
             no_data(markup, "None.");
+            crowd(markup, report);
             return;
         }
         let mut errors: Vec<_> = report.errors.iter().collect();
@@ -221,7 +222,41 @@ pub(super) fn errors(markup: &mut Markup, report: &Report) {
             2,
             rows,
         );
+        crowd(markup, report);
     });
+}
+
+/// Those who misbehaved beside the load, if any.
+fn crowd(markup: &mut Markup, report: &Report) {
+    let Some(crowd) = &report.crowd else { return };
+    markup.leaf("h3", &[], "The crowd beside the load");
+    let text = "Clients that misbehave on connections of their own. They belong to none of the figures of this report; the \
+                service has to keep them from the others. Who is let go comes back half a second later.";
+    markup.leaf("p", &[("class", &"hint")], text);
+    let rows = crowd.groups.iter().map(|group| {
+        vec![
+            (&group.name).into(),
+            count(group.planned).into(),
+            count(group.open_peak).into(),
+            count(group.opened).into(),
+        ]
+    });
+    let heads = ["Clients", "Planned", "Most at once", "Connections in all"];
+    table(markup, "The crowd", &heads, 1, rows);
+    let nonsense = &crowd.nonsense;
+    if nonsense.per_second > 0 {
+        let answers: Vec<String> = nonsense
+            .answers
+            .iter()
+            .map(|(answer, times)| format!("{answer}: {}", count(*times)))
+            .collect();
+        let text = format!(
+            "Nonsense, {} in a second planned. Answers: {}.",
+            count(nonsense.per_second),
+            answers.join(", ")
+        );
+        markup.leaf("p", &[], &text);
+    }
 }
 
 /// How the backlog was worked off.
