@@ -24,7 +24,7 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser micro peak self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -72,6 +72,10 @@ lint: ## formatting and clippy, warnings refused
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
 
+counters: ## valgrind and gungraun's runner, which only the gate needs
+	@scripts/servers.sh valgrind
+	@scripts/gungraun.sh
+
 peak: servers build ## the highest admission and recording rates, against a bare hyper server
 	target/release/peak
 
@@ -84,7 +88,7 @@ capacity: servers build ## the highest rate that meets the objectives in recorde
 compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 	target/release/loadgen compare $(A) $(B)
 
-gate: servers build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
+gate: servers counters build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
 	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
 
 chaos: servers ## the fault run: every row of the matrix, proofs of the rig, drawn faults (SEEDS=30)

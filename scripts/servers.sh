@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Finds Redis 7, mongod 6 and wrk, or fetches them once into .sluice/ without touching the system.
+# `servers.sh valgrind` does the same for valgrind, which only `make gate` needs.
 #
 # Order for each: the environment (SLUICE_REDIS_SERVER, SLUICE_MONGOD, SLUICE_WRK), PATH, .sluice/bin, fetch.
 # Needs no root. A second run fetches nothing and works offline. `testbed` looks in the same order.
@@ -22,7 +23,7 @@ give_up() {
 version() {
     # wrk prints its version with the usage text and then exits with 1.
     { timeout 20 "$1" --version 2>&1 || true; } \
-        | sed -nE 's/.*(v=|db version v|wrk (debian\/)?)([0-9]+\.[0-9]+\.[0-9]+).*/\3/p' | head -n 1
+        | sed -nE 's/.*(v=|db version v|valgrind-|wrk (debian\/)?)([0-9]+\.[0-9]+\.[0-9]+).*/\3/p' | head -n 1
 }
 
 # good BINARY LEAST: it runs, and its major version is at least LEAST.
@@ -60,6 +61,7 @@ for folder in "\$home"/root/usr/lib/*-linux-gnu* "\$home"/root/lib/*-linux-gnu*;
     [ -d "\$folder" ] && LD_LIBRARY_PATH=\$folder\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
+[ -d "\$home/root/usr/libexec/valgrind" ] && export VALGRIND_LIB="\$home/root/usr/libexec/valgrind"
 exec "\$home/root/$2" "\$@"
 LAUNCHER
     chmod 755 "$home/bin/$1.new"
@@ -143,6 +145,11 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 
+if [ "${1:-}" = valgrind ]; then
+    provide valgrind "" 3 fetch_from_debian valgrind valgrind \
+        || say "no valgrind: make gate does not count instructions and allocations without it"
+    exit 0
+fi
 provide redis-server "${SLUICE_REDIS_SERVER:-}" 7 fetch_from_debian redis-server redis-server \
     || give_up "no Redis 7 on PATH, and it could not be fetched"
 provide mongod "${SLUICE_MONGOD:-}" 6 fetch_mongod \

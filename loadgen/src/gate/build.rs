@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 /// Where builds are kept, below the project's folder.
 const FOLDER: &str = ".sluice/gate";
+/// What gungraun has counted, beside a build's binary.
+const COUNTS: &str = "hot_path.json";
 /// The most characters of a build's output that an error tells.
 const TOLD_MAX: usize = 600;
 
@@ -41,8 +43,8 @@ pub struct Build {
     pub commit: String,
     /// The service.
     pub service: PathBuf,
-    /// The program that does steps of the hot path, where the commit has one.
-    pub hotpath: Option<PathBuf>,
+    /// What gungraun counted of its hot path, where it could and the commit has a bench for it.
+    pub hot_path: Option<PathBuf>,
 }
 
 impl Build {
@@ -65,14 +67,16 @@ impl Build {
             name = format!("{name}-{feature}");
         }
         let kept = place.join("builds").join(name);
-        if !kept.join("service").is_file() {
+        let counts = kept.join(COUNTS);
+        let is_counted = counts.is_file() || !features.is_empty();
+        if !kept.join("service").is_file() || !is_counted {
             build(&root, &place, &commit, features, &kept)?;
         }
-        let hotpath = kept.join("hotpath");
+        let has_counts = fs::metadata(&counts).is_ok_and(|file| file.len() > 0);
         Ok(Self {
             commit,
             service: kept.join("service"),
-            hotpath: hotpath.is_file().then_some(hotpath),
+            hot_path: has_counts.then_some(counts),
         })
     }
 }
@@ -92,37 +96,65 @@ fn build(
     if root.join(built).is_dir() && !tree.0.join(built).is_dir() {
         copy(&root.join(built), &tree.0.join(built))?;
     }
-    let mut arguments = vec!["build", "--locked", "--release", "-p", "service"];
-    let has_hotpath = tree.0.join("benches/src/bin/hotpath.rs").is_file();
-    if has_hotpath {
-        arguments.extend(["-p", "benches"]);
-    }
-    arguments.extend(["--bin", "service"]);
-    if has_hotpath {
-        arguments.extend(["--bin", "hotpath"]);
-    }
+    let mut command = Command::new("cargo");
+    command
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "-p",
+            "service",
+            "--bin",
+            "service",
+        ])
+        .current_dir(&tree.0)
+        .env("CARGO_TARGET_DIR", &target);
     let list: Vec<String> = features
         .iter()
         .map(|feature| format!("service/{feature}"))
         .collect();
-    let list = list.join(",");
     if !features.is_empty() {
-        arguments.extend(["--features", &list]);
+        command.args(["--features", &list.join(",")]);
     }
-    let mut command = Command::new("cargo");
-    command
-        .args(&arguments)
-        .current_dir(&tree.0)
-        .env("CARGO_TARGET_DIR", &target);
     run(command, &format!("the build of {commit}"))?;
     fs::create_dir_all(kept).map_err(write(kept))?;
-    for binary in ["service", "hotpath"] {
-        let (from, to) = (target.join("release").join(binary), kept.join(binary));
-        if binary == "service" || has_hotpath {
-            fs::copy(&from, &to).map_err(write(&to))?;
-        }
+    let (from, to) = (target.join("release/service"), kept.join("service"));
+    fs::copy(&from, &to).map_err(write(&to))?;
+    if features.is_empty() {
+        count(root, &tree.0, &target, &kept.join(COUNTS))?;
     }
     Ok(())
+}
+
+/// Lets gungraun count the hot path. Without its tools nothing is counted, and the next gate tries again; a commit that
+/// has no bench for it leaves an empty file.
+fn count(root: &Path, tree: &Path, target: &Path, counts: &Path) -> Result<(), BuildError> {
+    let mut json = Vec::new();
+    if tree.join("benches/benches/hot_path.rs").is_file() {
+        let installed = root.join(".sluice/gungraun/bin/gungraun-runner");
+        // A valgrind that was fetched is there.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::env::split_paths(&path).chain([root.join(".sluice/bin")]);
+        let mut command = Command::new("cargo");
+        command
+            .args(["bench", "--locked", "-p", "benches", "--bench", "hot_path"])
+            .args(["--", "--output-format=json"])
+            .current_dir(tree)
+            .env("CARGO_TARGET_DIR", target)
+            .env("PATH", std::env::join_paths(paths).unwrap_or(path.clone()));
+        if installed.is_file() {
+            command.env("GUNGRAUN_RUNNER", installed);
+        }
+        let output = command.output().map_err(|error| BuildError::Command {
+            what: "cargo bench".to_owned(),
+            told: error.to_string(),
+        })?;
+        if !output.status.success() {
+            return Ok(());
+        }
+        json = output.stdout;
+    }
+    fs::write(counts, json).map_err(write(counts))
 }
 
 /// A work tree that is removed when it goes out of scope.

@@ -254,7 +254,7 @@ fn html(gate: &Gate) -> String {
             gate.hot_path
                 .note
                 .as_deref()
-                .unwrap_or("Counted by valgrind for one loan: no chance is in these figures.")
+                .unwrap_or("Counted by gungraun under valgrind, for one loan: hardly any chance is in these figures.")
         ),
         cpu = escape(&gate.provenance.cpu),
         cores = gate.provenance.cores,

@@ -1,21 +1,19 @@
-//! Instructions and allocations of the hot path, counted by valgrind. No chance is in them, so a small growth counts.
+//! Instructions and allocations of the hot path, counted by gungraun under valgrind. Hardly any chance is in them, so a
+//! small growth counts.
 //!
-//! The program `hotpath` of the crate `benches` does one step a given number of times. It is counted for two numbers;
-//! the difference, divided, is what one loan costs, without the program's own start.
+//! The bench `hot_path` of the crate `benches` does each step a thousand times; [`super::build`] lets gungraun count it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::build::Build;
 use super::judge::percent;
 
-/// The steps, by the names that the program knows.
-const STEPS: [&str; 3] = ["parse", "validate", "enrich"];
-/// How often a step is done for the two counts.
-const FEW: u64 = 1_000;
-const MANY: u64 = 3_000;
+/// How often the bench does each step.
+const TIMES: f64 = 1_000.0;
 /// The growth of instructions that is allowed.
 const INSTRUCTIONS_GROWTH_MAX: f64 = 0.02;
 /// The growth of allocations that is allowed, for a loan.
@@ -99,94 +97,70 @@ impl HotPath {
     }
 }
 
-/// Counts every step of both builds. What cannot be counted is left out and said.
+/// Puts what was counted of both builds side by side. What could not be counted is left out and said.
 pub fn compare(base: &Build, head: &Build) -> HotPath {
-    let (Some(base), Some(head)) = (&base.hotpath, &head.hotpath) else {
-        return HotPath {
-            rows: Vec::new(),
-            note: Some(
-                "The hot path was not counted: one of the builds has no program for it.".to_owned(),
-            ),
-        };
+    let none = |note: String| HotPath {
+        rows: Vec::new(),
+        note: Some(format!("The hot path was not counted: {note}.")),
     };
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        return HotPath {
-            rows: Vec::new(),
-            note: Some(
-                "The hot path was not counted: valgrind is not installed (apt-get install valgrind)."
-                    .to_owned(),
-            ),
-        };
-    }
-    let mut counted = HotPath::default();
-    for step in STEPS {
-        match (cost(base, step), cost(head, step)) {
-            (Ok(base), Ok(head)) => counted.rows.push(Row {
-                step: step.to_owned(),
-                base,
-                head,
-            }),
-            (Err(what), _) | (_, Err(what)) => {
-                counted.note = Some(format!("The step {step} was not counted: {what}."));
-            }
-        }
-    }
-    counted
-}
-
-fn cost(program: &Path, step: &str) -> Result<Cost, String> {
-    let each = |few: u64, many: u64| many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
-    let instructions = |count| valgrind(program, step, count, Tool::Instructions);
-    let allocations = |count| valgrind(program, step, count, Tool::Allocations);
-    Ok(Cost {
-        instructions: each(instructions(FEW)?, instructions(MANY)?),
-        allocations: each(allocations(FEW)?, allocations(MANY)?),
-    })
-}
-
-#[derive(Clone, Copy)]
-enum Tool {
-    Instructions,
-    Allocations,
-}
-
-fn valgrind(program: &Path, step: &str, count: u64, tool: Tool) -> Result<u64, String> {
-    let mut command = Command::new("valgrind");
-    match tool {
-        Tool::Instructions => command.args([
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--cachegrind-out-file=/dev/null",
-        ]),
-        Tool::Allocations => command.args(["--tool=memcheck", "--leak-check=no"]),
+    let (Some(base), Some(head)) = (&base.hot_path, &head.hot_path) else {
+        return none(
+            "valgrind or gungraun's runner is missing (make counters), or a commit has no bench for it".to_owned(),
+        );
     };
-    let output = command
-        .arg(program)
-        .args([step, &count.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind did not start: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let last = text.lines().next_back().unwrap_or_default();
-        return Err(format!("valgrind ended with {}: {last}", output.status));
-    }
-    let figure = match tool {
-        Tool::Instructions => after(&text, "I refs:").or_else(|| after(&text, "I   refs:")),
-        Tool::Allocations => after(&text, "total heap usage:"),
+    let (base, mut head) = match (read(base), read(head)) {
+        (Ok(base), Ok(head)) => (base, head),
+        (Err(what), _) | (_, Err(what)) => return none(what),
     };
-    figure.ok_or_else(|| "valgrind gave no count".to_owned())
-}
-
-/// The number behind `label`.
-fn after(text: &str, label: &str) -> Option<u64> {
-    let rest = &text[text.find(label)? + label.len()..];
-    let digits: String = rest
-        .trim_start()
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || *c == ',')
-        .filter(char::is_ascii_digit)
+    let rows: Vec<Row> = base
+        .into_iter()
+        .filter_map(|(step, base)| {
+            let head = head.remove(&step)?;
+            Some(Row { step, base, head })
+        })
         .collect();
-    digits.parse().ok()
+    if rows.is_empty() {
+        return none("the builds have no step in common".to_owned());
+    }
+    HotPath { rows, note: None }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, Cost>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    costs(&text)
+}
+
+/// What a loan costs in each step, from gungraun's summaries, one in a line.
+fn costs(text: &str) -> Result<BTreeMap<String, Cost>, String> {
+    let mut costs = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with('{')) {
+        let summary: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let step = summary["function_name"]
+            .as_str()
+            .ok_or("a summary of gungraun names no function")?;
+        let count = |tool: &str, metric: &str| {
+            summary["profiles"]
+                .as_array()?
+                .iter()
+                .find(|profile| profile["tool"] == tool)?["data"]["total"]["metrics"][metric]["values"]
+                ["new"]
+                .as_f64()
+        };
+        let cost = count("Callgrind", "Ir").zip(count("DHAT", "TotalBlocks"));
+        let (instructions, blocks) =
+            cost.ok_or_else(|| format!("gungraun's summary of {step} lacks a count"))?;
+        costs.insert(
+            step.to_owned(),
+            Cost {
+                instructions: instructions / TIMES,
+                allocations: blocks / TIMES,
+            },
+        );
+    }
+    if costs.is_empty() {
+        return Err("gungraun gave no summary".to_owned());
+    }
+    Ok(costs)
 }
 
 #[cfg(test)]
@@ -194,12 +168,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn valgrinds_figures_are_read() {
-        let text =
-            "==1== I   refs:      1,234,567\n==2==   total heap usage: 12,345 allocs, 9 frees";
-        assert_eq!(after(text, "I   refs:"), Some(1_234_567));
-        assert_eq!(after(text, "total heap usage:"), Some(12_345));
-        assert_eq!(after(text, "no such"), None);
+    fn gungrauns_summaries_are_read() {
+        let line = r#"{"function_name":"parse","profiles":[{"data":{"total":{"metrics":{"Ir":{"values":{"new":1234000}}}}},"tool":"Callgrind"},{"data":{"total":{"metrics":{"TotalBlocks":{"values":{"new":2013}}}}},"tool":"DHAT"}]}"#;
+        let read = costs(&format!("{line}\n")).expect("a summary");
+        let cost = read["parse"];
+        assert!((cost.instructions - 1_234.0).abs() < 1e-9, "{cost:?}");
+        assert!((cost.allocations - 2.013).abs() < 1e-9, "{cost:?}");
+        assert!(costs("").is_err());
+        assert!(costs(r#"{"function_name":"parse","profiles":[]}"#).is_err());
     }
 
     #[test]
