@@ -5,8 +5,6 @@
 //! confirmed. What counts is recorded loans: a rate at which a backlog grows does not meet the objectives, whatever
 //! the answers' latency.
 
-pub(crate) mod page;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -307,7 +305,7 @@ pub async fn capacity(
     let json = serde_json::to_string_pretty(&result).unwrap_or_default() + "\n";
     for (file, text) in [
         ("capacity.json", json),
-        ("capacity.html", page::render(&result)),
+        ("capacity.html", crate::report::capacity::html(&result)),
     ] {
         let path = folder.join(file);
         std::fs::write(&path, text).map_err(|source| RunError::Unwritable { path, source })?;

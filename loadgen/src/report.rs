@@ -6,10 +6,12 @@
 
 mod axis;
 mod buckets;
+pub mod capacity;
 pub mod chaos;
 mod chart;
 mod files;
 mod flow;
+pub mod gate;
 mod heat;
 pub mod html;
 pub mod json;

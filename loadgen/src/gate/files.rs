@@ -6,23 +6,9 @@ use std::path::Path;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::Gate;
-use super::judge::{Answer, Judgement, Row, percent, range};
-use crate::capacity::page::escape;
+use super::judge::{Answer, Judgement, percent, range};
+use crate::report::gate::html;
 use crate::run::RunError;
-
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #d9d9e0; --page: #fff;
-  --pass: #2b9a66; --fail: #e5484d; --open: #ad7f00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #edeef0; --soft: #b0b4ba; --line: #43484e; --page: #111113;
-  --pass: #3dd68c; --fail: #ff9592; --open: #ffca16; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 62rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2rem; } p { color: var(--soft); }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; }
-.pass { color: var(--pass); } .fail { color: var(--fail); } .inconclusive { color: var(--open); }
-";
 
 /// Writes all of them into `folder`.
 ///
@@ -34,7 +20,7 @@ pub fn write(gate: &Gate, folder: &Path) -> Result<(), RunError> {
         ("gate.json", json),
         ("summary.md", markdown(gate)),
         ("junit.xml", junit(gate)),
-        ("gate.html", html(gate)),
+        ("gate.html", html(gate, &headline(gate))),
     ] {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|source| RunError::Unwritable { path, source })?;
@@ -171,106 +157,11 @@ fn status(answer: Answer, message: &str) -> TestCaseStatus {
     status
 }
 
-fn html(gate: &Gate) -> String {
-    let row = |row: &Row, control: Option<&Row>| {
-        format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"{answer}\">{answer}</td><td>{}</td></tr>",
-            escape(&row.name),
-            percent(row.growth),
-            range(row),
-            percent(row.fails_above),
-            percent(row.passes_below),
-            control.map(range).unwrap_or_default(),
-            answer = row.answer.name(),
-        )
-    };
-    let metrics: String = gate
-        .judgement
-        .rows
-        .iter()
-        .enumerate()
-        .map(|(index, judged)| row(judged, gate.control.rows.get(index)))
-        .collect();
-    let why: Vec<String> = gate
-        .why
-        .iter()
-        .map(|why| format!("<li>{}</li>", escape(why)))
-        .collect();
-    let steps: Vec<String> = gate
-        .hot_path
-        .rows
-        .iter()
-        .map(|row| {
-            format!(
-                "<tr><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:.2}</td><td>{:.2}</td></tr>",
-                escape(&row.step),
-                row.base.instructions,
-                row.head.instructions,
-                row.base.allocations,
-                row.head.allocations
-            )
-        })
-        .collect();
-    let rounds: Vec<String> = gate
-        .rounds
-        .iter()
-        .map(|round| {
-            format!(
-                "<tr><td>{:?}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td></tr>",
-                round.arm,
-                round.admit_cpu_us,
-                round.record_cpu_us,
-                round.admit_redis_us,
-                round.admit_wall_us,
-                round.record_wall_us
-            )
-        })
-        .collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-        <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Performance gate</title>\
-        <style>{STYLE}</style></head><body><h1 class=\"{answer}\">{headline}</h1><ul>{why}</ul>\
-        <p>{head} ({head_commit}) against {base} ({base_commit}): {blocks} blocks of six rounds, base, head and the base \
-        again as a control, then in the other order. The ranges hold 95 % of what resampling the blocks gives.</p>\
-        <div class=\"scroll\"><table><thead><tr><th>Metric</th><th>Growth</th><th>Range</th><th>Fails surely above</th><th>Passes surely below</th><th>Answer</th>\
-        <th>The same build again</th></tr></thead><tbody>{metrics}</tbody></table></div>\
-        <h2>Hot path</h2><p>{note}</p><div class=\"scroll\"><table><thead><tr><th>Step</th><th>Instructions, base</th><th>Head</th>\
-        <th>Allocations, base</th><th>Head</th></tr></thead><tbody>{steps}</tbody></table></div>\
-        <h2>Rounds</h2><p>Microseconds for a loan.</p><div class=\"scroll\"><table><thead><tr><th>Arm</th><th>Service CPU, admitted</th><th>Service CPU, recorded</th>\
-        <th>Redis CPU, admitted</th><th>Time, admitted</th><th>Time, recorded</th></tr></thead><tbody>{rounds}</tbody></table></div>\
-        <p>{cpu}, {cores} cores, {kernel}; Redis {redis} (appendfsync {sync}), MongoDB {mongodb}. {started} to {finished}</p>\
-        </body></html>\n",
-        answer = gate.answer.name(),
-        why = why.concat(),
-        steps = steps.concat(),
-        rounds = rounds.concat(),
-        headline = escape(&headline(gate)),
-        head = escape(&gate.head.0),
-        head_commit = escape(short(&gate.head.1)),
-        base = escape(&gate.base.0),
-        base_commit = escape(short(&gate.base.1)),
-        blocks = gate.judgement.blocks,
-        note = escape(
-            gate.hot_path
-                .note
-                .as_deref()
-                .unwrap_or("Counted by gungraun under valgrind, for one loan: hardly any chance is in these figures.")
-        ),
-        cpu = escape(&gate.provenance.cpu),
-        cores = gate.provenance.cores,
-        kernel = escape(&gate.provenance.kernel),
-        redis = escape(&gate.provenance.redis),
-        sync = escape(&gate.provenance.appendfsync),
-        mongodb = escape(&gate.provenance.mongodb),
-        started = escape(&gate.started_at),
-        finished = escape(&gate.finished_at),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gate::hotpath::HotPath;
+    use crate::gate::judge::Row;
     use crate::report::Provenance;
 
     fn gate(answer: Answer) -> Gate {

@@ -1,5 +1,5 @@
-//! What the gate can do, by experiment: recorded rounds of one build, and of the same build with a known slowdown, are
-//! drawn into gates again and again. How often such a gate fails without a slowdown is its false alarms; how often it
+//! What the gate can do, by experiment: stretches of recorded rounds of one build, and of the same build with a known
+//! slowdown, are drawn into gates again and again. How often such a gate fails without a slowdown is its false alarms; how often it
 //! fails with one is what it catches.
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::build::Build;
 use super::hotpath::HotPath;
 use super::judge::{self, Answer, Block};
 use super::round::{Round, Rounds};
-use super::{Arm, BLOCKS_MAX, BLOCKS_MIN, BLOCKS_MORE, GateError};
+use super::{Arm, BLOCKS_MAX, BLOCKS_MIN, BLOCKS_MORE, GateError, ORDER};
 use crate::bootstrap::{Random, median};
 
 /// Gates that are drawn for each figure, unless told otherwise.
@@ -24,8 +24,6 @@ const VARIABLE: &str = "SLUICE_SLOWDOWN_NS";
 pub const ROUNDS_MIN: usize = 20;
 /// Rounds of a kind that it takes for shares that can be published.
 pub const ROUNDS_WANTED: usize = 100;
-/// Rounds of one arm in a block.
-const ROUNDS_PER_BLOCK: usize = 2;
 
 /// A recorded round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,12 +163,8 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
     let mut same = Answers::default();
     let mut slower = Answers::default();
     for _ in 0..gates {
-        // All arms of a build against itself are drawn from the same rounds, so that there is no difference to find.
-        let arms = [0; 3].map(|_| draw(&mut random, &plain));
-        count(&mut same, [&arms[0], &arms[1], &arms[2]]);
-        let (base, control) = (draw(&mut random, &plain), draw(&mut random, &plain));
-        let head = draw(&mut random, &slow);
-        count(&mut slower, [&base, &head, &control]);
+        count(&mut same, || stretch(&mut random, &plain, &plain));
+        count(&mut slower, || stretch(&mut random, &plain, &slow));
     }
     Some(Power {
         plain_rounds: plain.len(),
@@ -182,27 +176,25 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
     })
 }
 
-/// The rounds of one arm of a gate, drawn from recorded ones with repetition.
-fn draw<'a>(random: &mut Random, recorded: &'a [Round]) -> Vec<&'a Round> {
-    (0..BLOCKS_MAX * ROUNDS_PER_BLOCK)
-        .map(|_| &recorded[random.below(recorded.len())])
+/// The rounds of one block: a stretch of consecutive rounds as they were recorded, in the order in which a gate takes its
+/// arms. So what the machine does from round to round is in the block as it is in a gate's.
+fn stretch(random: &mut Random, base: &[Round], head: &[Round]) -> Vec<Round> {
+    let starts = base.len().min(head.len()) - ORDER.len() + 1;
+    let start = random.below(starts);
+    (start..)
+        .zip(ORDER)
+        .map(|(at, arm)| {
+            let from = if arm == Arm::Head { head } else { base };
+            Round {
+                arm,
+                ..from[at].clone()
+            }
+        })
         .collect()
 }
 
-/// One gate from the rounds of base, head and control, with more blocks while it is not clear, as the real one.
-fn count(answers: &mut Answers, arms: [&[&Round]; 3]) {
-    let block_of = |block: usize| {
-        let at = block * ROUNDS_PER_BLOCK;
-        let mut rounds = Vec::with_capacity(3 * ROUNDS_PER_BLOCK);
-        for (arm, taken) in [Arm::Base, Arm::Head, Arm::Control].into_iter().zip(arms) {
-            rounds.extend(taken[at..at + ROUNDS_PER_BLOCK].iter().map(|round| Round {
-                arm,
-                ..(*round).clone()
-            }));
-        }
-        Block::of(&rounds)
-    };
-    let most = arms[0].len() / ROUNDS_PER_BLOCK;
+/// One gate of drawn blocks, with more of them while it is not clear, as the real one.
+fn count(answers: &mut Answers, mut draw: impl FnMut() -> Vec<Round>) {
     let mut blocks = Vec::new();
     let answer = loop {
         let wanted = if blocks.is_empty() {
@@ -210,9 +202,9 @@ fn count(answers: &mut Answers, arms: [&[&Round]; 3]) {
         } else {
             blocks.len() + BLOCKS_MORE
         }
-        .min(most);
+        .min(BLOCKS_MAX);
         while blocks.len() < wanted {
-            blocks.push(block_of(blocks.len()));
+            blocks.push(Block::of(&draw()));
         }
         let (answer, _) = judge::conclude(
             &judge::judge(&blocks, Arm::Head),
@@ -220,7 +212,7 @@ fn count(answers: &mut Answers, arms: [&[&Round]; 3]) {
             &HotPath::default(),
             &[],
         );
-        if answer != Answer::Inconclusive || blocks.len() >= most {
+        if answer != Answer::Inconclusive || blocks.len() >= BLOCKS_MAX {
             break answer;
         }
     };
@@ -264,7 +256,7 @@ impl Power {
             );
         }
         text.push_str(
-            "  The draws take the rounds as independent; a machine that drifts over minutes is not in these shares.\n",
+            "  Each block is a stretch of consecutive rounds as they were recorded; blocks are drawn with repetition.\n",
         );
         text
     }

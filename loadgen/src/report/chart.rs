@@ -6,6 +6,7 @@
 mod flow;
 mod heatmap;
 mod percentiles;
+mod rates;
 mod spark;
 mod timeline;
 
@@ -18,6 +19,7 @@ use super::number::{count, micros, plain, seconds};
 pub(super) use flow::flow;
 pub(super) use heatmap::heatmap;
 pub(super) use percentiles::percentiles;
+pub(super) use rates::rates;
 pub(super) use spark::spark;
 pub(super) use timeline::timeline;
 

@@ -6,7 +6,7 @@
 mod index;
 mod load;
 mod outcome;
-mod parts;
+pub(super) mod parts;
 mod surroundings;
 mod top;
 

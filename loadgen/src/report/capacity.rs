@@ -1,0 +1,180 @@
+//! The page of a capacity search: the answer, the curve of latency against rate, the probes. One file, no script.
+
+use super::chart;
+use super::html::page;
+use super::html::parts::{Cell, section, table};
+use super::markup::Markup;
+use super::number::{micros, or_dash, plain, rate, seconds};
+use super::words::commit;
+use crate::capacity::{Capacity, Outcome, Probe};
+
+/// The page.
+pub fn html(capacity: &Capacity) -> String {
+    page(&format!("Capacity of {}", capacity.scenario), |markup| {
+        banner(markup, capacity);
+        markup.element("main", &[], |markup| {
+            let lead = format!(
+                "Each probe held its rate for {} after a warm-up, on a fresh stack, and was audited. A rate counts when \
+                 every objective was met; the best one met them again in further runs.",
+                seconds(capacity.hold_seconds)
+            );
+            section(markup, "curve", "Latency against rate", &lead, |markup| {
+                chart::rates(markup, &capacity.probes);
+            });
+            section(markup, "probes", "Probes", "", |markup| {
+                probes(markup, capacity);
+            });
+            section(markup, "objectives", "Objectives", "", |markup| {
+                markup.element("ul", &[("class", &"why")], |markup| {
+                    for objective in &capacity.objectives {
+                        markup.leaf("li", &[], objective);
+                    }
+                });
+            });
+        });
+    })
+}
+
+fn banner(markup: &mut Markup, capacity: &Capacity) {
+    let answer = capacity.rate_per_second.zip(capacity.recorded_per_second);
+    let (class, sign) = if answer.is_some() {
+        ("banner pass", "✓")
+    } else {
+        ("banner fail", "✗")
+    };
+    let headline = answer.map_or_else(
+        || "No rate met the objectives".to_owned(),
+        |(sent, recorded)| format!("{} sent, {} recorded", rate(sent), rate(recorded)),
+    );
+    markup.element("header", &[("class", &class)], |markup| {
+        markup.element("p", &[("class", &"eyebrow")], |markup| {
+            markup.leaf("strong", &[], &capacity.scenario);
+            markup.text(" · the highest rate that meets the objectives in recorded loans");
+        });
+        markup.element("h1", &[], |markup| {
+            let attributes: [(&str, &dyn std::fmt::Display); 2] =
+                [("class", &"sign"), ("aria-hidden", &"true")];
+            markup.leaf("span", &attributes, sign);
+            markup.text(&headline);
+        });
+        markup.leaf("p", &[("class", &"summary")], &capacity.limit);
+        let provenance = &capacity.provenance;
+        let facts = format!(
+            "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {} · service {}, load generator {}, on the \
+             same machine",
+            capacity.started_at,
+            capacity.finished_at,
+            provenance.cpu,
+            provenance.cores,
+            provenance.kernel,
+            provenance.redis,
+            provenance.appendfsync,
+            provenance.mongodb,
+            commit(&provenance.service_commit, provenance.service_dirty),
+            commit(&provenance.git_commit, provenance.dirty),
+        );
+        markup.leaf("p", &[("class", &"facts")], &facts);
+    });
+}
+
+fn probes(markup: &mut Markup, capacity: &Capacity) {
+    let columns = [
+        "Rate",
+        "Objectives",
+        "Recorded",
+        "p50",
+        "p99",
+        "p99.9",
+        "End to end p99",
+        "Drain",
+        "CPU ms for 1,000",
+    ];
+    let rows = capacity.probes.iter().map(|probe| {
+        let latency = |us: Option<u64>| Cell::from(or_dash(us, micros));
+        vec![
+            rate(probe.rate_per_second).into(),
+            outcome(probe),
+            rate(probe.recorded_per_second).into(),
+            latency(probe.response_us.p50),
+            latency(probe.response_us.p99),
+            latency(probe.response_us.p999),
+            latency(probe.end_to_end_us.p99),
+            or_dash(probe.drain_seconds, seconds).into(),
+            or_dash(probe.service_cpu_ms_per_1000, plain).into(),
+        ]
+    });
+    table(markup, "Probes", &columns, 2, rows);
+    let reasons = capacity
+        .probes
+        .iter()
+        .filter(|probe| probe.outcome != Outcome::Met)
+        .filter_map(|probe| Some((probe, probe.why.first()?)));
+    markup.element("ul", &[("class", &"why")], |markup| {
+        for (probe, why) in reasons {
+            markup.leaf(
+                "li",
+                &[],
+                &format!("{}: {why}", rate(probe.rate_per_second)),
+            );
+        }
+    });
+}
+
+fn outcome(probe: &Probe) -> Cell {
+    match (probe.outcome, probe.confirms) {
+        (Outcome::Met, false) => Cell::of("✓ met", "good"),
+        (Outcome::Met, true) => Cell::of("✓ met again", "good"),
+        (Outcome::Missed, _) => Cell::of("✗ missed", "bad"),
+        (Outcome::Discarded, _) => Cell::of("? discarded", "hold"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Percentiles, Provenance};
+
+    #[test]
+    fn the_page_says_the_answer_and_escapes_its_texts() {
+        let probe = |rate, outcome| Probe {
+            rate_per_second: rate,
+            outcome,
+            confirms: false,
+            recorded_per_second: rate,
+            response_us: Percentiles {
+                p50: Some(800),
+                p99: Some(4_000),
+                p999: Some(9_000),
+                ..Percentiles::default()
+            },
+            end_to_end_us: Percentiles::default(),
+            send_lag_us: Percentiles::default(),
+            drain_seconds: Some(0.3),
+            service_cpu_ms_per_1000: None,
+            why: vec!["<b>late</b>".to_owned()],
+            run: String::new(),
+        };
+        let page = html(&Capacity {
+            scenario: "steady".to_owned(),
+            started_at: String::new(),
+            finished_at: String::new(),
+            objectives: vec!["response_ms.p99: at most 5 ms".to_owned()],
+            rate_per_second: Some(1000.0),
+            recorded_per_second: Some(990.0),
+            missed_at_per_second: Some(2000.0),
+            limit: "At 2,000/s the objectives were missed.".to_owned(),
+            hold_seconds: 8.0,
+            probes: vec![probe(1000.0, Outcome::Met), probe(2000.0, Outcome::Missed)],
+            provenance: Provenance::default(),
+        });
+        assert!(page.contains("1,000/s sent, 990/s recorded"), "{page}");
+        assert!(page.contains("&lt;b&gt;late") && !page.contains("<b>late"));
+        // Three curves have points, in a wide and in a narrow drawing.
+        assert_eq!(page.matches("<circle").count(), 12);
+        assert_eq!(
+            page.matches("hollow").count() - page.matches("hollow points").count(),
+            7
+        );
+        assert!(!page.contains("<script") && !page.contains("src="));
+    }
+}

@@ -1,0 +1,163 @@
+//! The page of the performance gate: the answer, the metrics beside their control, the hot path, the rounds. No script.
+
+use super::html::page;
+use super::html::parts::{Cell, section, table};
+use super::markup::Markup;
+use super::number::{count, plain};
+use crate::gate::Gate;
+use crate::gate::judge::{Answer, Row, percent, range};
+
+/// The page; `headline` is its first sentence.
+pub fn html(gate: &Gate, headline: &str) -> String {
+    page(headline, |markup| {
+        banner(markup, gate, headline);
+        markup.element("main", &[], |markup| {
+            metrics(markup, gate);
+            hot_path(markup, gate);
+            rounds(markup, gate);
+        });
+    })
+}
+
+fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
+    let (class, sign) = match gate.answer {
+        Answer::Pass => ("banner pass", "✓"),
+        Answer::Fail => ("banner fail", "✗"),
+        Answer::Inconclusive => ("banner discarded", "?"),
+    };
+    let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
+    markup.element("header", &[("class", &class)], |markup| {
+        let eyebrow = format!(
+            "{} ({}) against {} ({})",
+            gate.head.0,
+            short(&gate.head.1),
+            gate.base.0,
+            short(&gate.base.1)
+        );
+        markup.leaf("p", &[("class", &"eyebrow")], &eyebrow);
+        markup.element("h1", &[], |markup| {
+            let attributes: [(&str, &dyn std::fmt::Display); 2] =
+                [("class", &"sign"), ("aria-hidden", &"true")];
+            markup.leaf("span", &attributes, sign);
+            markup.text(headline);
+        });
+        markup.element("ul", &[("class", &"why")], |markup| {
+            for why in &gate.why {
+                markup.leaf("li", &[], why);
+            }
+        });
+        let provenance = &gate.provenance;
+        let facts = format!(
+            "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {}",
+            gate.started_at,
+            gate.finished_at,
+            provenance.cpu,
+            provenance.cores,
+            provenance.kernel,
+            provenance.redis,
+            provenance.appendfsync,
+            provenance.mongodb,
+        );
+        markup.leaf("p", &[("class", &"facts")], &facts);
+    });
+}
+
+fn metrics(markup: &mut Markup, gate: &Gate) {
+    let lead = format!(
+        "{} blocks of six rounds: base, head and the base again as a control, then in the other order. The ranges hold 95 % \
+         of what resampling the blocks gives. The control shows what the machine makes of no change at all.",
+        count(gate.judgement.blocks as u64)
+    );
+    section(markup, "metrics", "Head against base", &lead, |markup| {
+        let columns = [
+            "Metric",
+            "Answer",
+            "Growth",
+            "Range",
+            "Fails surely above",
+            "Passes surely below",
+            "The same build again",
+        ];
+        let rows = gate
+            .judgement
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(index, judged)| {
+                let control = gate.control.rows.get(index);
+                vec![
+                    (&judged.name).into(),
+                    answer(judged),
+                    percent(judged.growth).into(),
+                    range(judged).into(),
+                    percent(judged.fails_above).into(),
+                    percent(judged.passes_below).into(),
+                    control.map(range).unwrap_or_default().into(),
+                ]
+            });
+        table(markup, "Metrics", &columns, 2, rows);
+    });
+}
+
+fn answer(row: &Row) -> Cell {
+    match row.answer {
+        Answer::Pass => Cell::of("✓ pass", "good"),
+        Answer::Fail => Cell::of("✗ fail", "bad"),
+        Answer::Inconclusive => Cell::of("? open", "hold"),
+    }
+}
+
+fn hot_path(markup: &mut Markup, gate: &Gate) {
+    let lead = gate.hot_path.note.as_deref().unwrap_or(
+        "Counted by gungraun under valgrind, for one loan: hardly any chance is in these figures.",
+    );
+    section(markup, "hot-path", "Hot path", lead, |markup| {
+        if gate.hot_path.rows.is_empty() {
+            return;
+        }
+        let columns = [
+            "Step",
+            "Instructions, base",
+            "Head",
+            "Allocations, base",
+            "Head",
+        ];
+        let rows = gate.hot_path.rows.iter().map(|row| {
+            let instructions = |value: f64| Cell::from(count(value.round() as u64));
+            let allocations = |value: f64| Cell::from(format!("{value:.2}"));
+            vec![
+                (&row.step).into(),
+                instructions(row.base.instructions),
+                instructions(row.head.instructions),
+                allocations(row.base.allocations),
+                allocations(row.head.allocations),
+            ]
+        });
+        table(markup, "Hot path", &columns, 1, rows);
+    });
+}
+
+fn rounds(markup: &mut Markup, gate: &Gate) {
+    let lead = "In the order in which they were made. Microseconds for a loan.";
+    section(markup, "rounds", "Rounds", lead, |markup| {
+        let columns = [
+            "Arm",
+            "Service CPU, admitted",
+            "Service CPU, recorded",
+            "Redis CPU, admitted",
+            "Time, admitted",
+            "Time, recorded",
+        ];
+        let rows = gate.rounds.iter().map(|round| {
+            vec![
+                format!("{:?}", round.arm).to_lowercase().into(),
+                plain(round.admit_cpu_us).into(),
+                plain(round.record_cpu_us).into(),
+                plain(round.admit_redis_us).into(),
+                plain(round.admit_wall_us).into(),
+                plain(round.record_wall_us).into(),
+            ]
+        });
+        table(markup, "Rounds", &columns, 1, rows);
+    });
+}
