@@ -104,7 +104,7 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>, GateError> {
 }
 
 /// How often gates of one kind gave each answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answers {
     /// Nothing grew.
@@ -118,13 +118,17 @@ pub struct Answers {
 }
 
 impl Answers {
-    fn all(self) -> u32 {
+    /// Gates.
+    pub fn all(self) -> u32 {
         self.pass + self.fail + self.inconclusive
     }
 }
 
+/// What [`power`] found of the rounds that are kept with the project: `gate-power --json` writes it.
+const KEPT: &str = include_str!("../../../benches/gate-data/power.json");
+
 /// What the gate can do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Power {
     /// Rounds without a slowdown.
@@ -225,6 +229,11 @@ fn count(answers: &mut Answers, mut draw: impl FnMut() -> Vec<Round>) {
 }
 
 impl Power {
+    /// What was found of the rounds that are kept with the project.
+    pub fn kept() -> Self {
+        serde_json::from_str(KEPT).expect("the file holds it: a test reads it")
+    }
+
     /// In words.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -315,6 +324,23 @@ mod tests {
             power.slower.fail * 100 <= power.slower.all() * 2,
             "{power:?}"
         );
+    }
+
+    #[test]
+    fn what_is_kept_was_found_of_the_rounds_that_are_kept() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/gate-data/rounds.jsonl");
+        let found = power(&read(&path).expect("it is read"), 1).expect("enough rounds");
+        let kept = Power::kept();
+        assert_eq!(
+            Power {
+                same: kept.same,
+                slower: kept.slower,
+                ..found
+            },
+            kept,
+            "run: loadgen gate-power --json > benches/gate-data/power.json"
+        );
+        assert_eq!((kept.same.all(), kept.slower.all()), (GATES, GATES));
     }
 
     #[test]

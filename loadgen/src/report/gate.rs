@@ -6,6 +6,7 @@ use super::markup::Markup;
 use super::number::{count, plain};
 use crate::gate::Gate;
 use crate::gate::judge::{Answer, Row, percent, range};
+use crate::gate::power::{Answers, Power};
 
 /// The page; `headline` is its first sentence.
 pub fn html(gate: &Gate, headline: &str) -> String {
@@ -14,6 +15,7 @@ pub fn html(gate: &Gate, headline: &str) -> String {
         markup.element("main", &[], |markup| {
             metrics(markup, gate);
             hot_path(markup, gate);
+            how_sure(markup);
             rounds(markup, gate);
         });
     })
@@ -134,6 +136,42 @@ fn hot_path(markup: &mut Markup, gate: &Gate) {
             ]
         });
         table(markup, "Hot path", &columns, 1, rows);
+    });
+}
+
+/// What such gates have answered when the right answer was known.
+fn how_sure(markup: &mut Markup) {
+    let power = Power::kept();
+    let lead = format!(
+        "{} rounds of one build and {} of the same build with admission slowed down ({} service CPU for an admitted \
+         loan) were recorded in turn, on another machine than this one perhaps. Gates were drawn from them.",
+        count(power.plain_rounds as u64),
+        count(power.slow_rounds as u64),
+        percent(power.slowdown)
+    );
+    section(markup, "sure", "How sure the answer is", &lead, |markup| {
+        let row = |name: &str, answers: Answers| {
+            let share = |gates: u32| {
+                let share = f64::from(gates) / f64::from(answers.all().max(1));
+                Cell::from(format!("{:.2} %", share * 100.0))
+            };
+            vec![
+                Cell::from(name),
+                count(answers.all().into()).into(),
+                share(answers.fail),
+                share(answers.pass),
+                share(answers.inconclusive),
+            ]
+        };
+        let rows = [
+            row(
+                "A build against itself: a fail is a false alarm",
+                power.same,
+            ),
+            row("The slowed build: a fail is right", power.slower),
+        ];
+        let columns = ["Gates of", "Drawn", "Fail", "Pass", "Inconclusive"];
+        table(markup, "How sure the answer is", &columns, 1, rows);
     });
 }
 
