@@ -15,7 +15,7 @@ pub mod plan;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -237,6 +237,8 @@ pub struct Options {
     pub reports: PathBuf,
     /// Whether each run is told as it ends.
     pub quiet: bool,
+    /// Turns true when no further run is wanted. The one that is made ends, and the report tells of those that were.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Why a fault run could not be made.
@@ -304,6 +306,10 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
             if !is_drawn || turn % RUNS_PER_STACK == 0 {
                 // The old stack ends before the new one starts.
                 drop(field.take());
+            }
+            if options.stop.load(Ordering::Relaxed) {
+                short.push("stopped before its end: not all runs were made".to_owned());
+                break 'plans;
             }
             let field = match &mut field {
                 Some(field) => field,

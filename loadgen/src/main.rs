@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 use loadgen::capacity::{self, CapacityOptions};
@@ -15,6 +17,7 @@ use loadgen::selftest;
 use loadgen::shard::{Part, Shard};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
@@ -529,11 +532,13 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
         service_binary: arguments.service,
         reports: arguments.reports,
         quiet: false,
+        stop: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        tokio::spawn(stop_when_asked(Arc::clone(&options.stop)));
         let finished = chaos::run(&options).await?;
         print(&report::chaos::terminal(&finished.report));
         print(&format!(
@@ -542,6 +547,24 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
         ));
         Ok(finished.report.verdict.exit_code())
     })
+}
+
+/// The first Ctrl-C or SIGTERM ends the whole after the run that is made; the second one ends it at once, and the private
+/// stack with it.
+async fn stop_when_asked(stop: Arc<AtomicBool>) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(COULD_NOT_RUN.into());
+        }
+        eprintln!("stopping after this run; once more to stop at once");
+    }
 }
 
 fn part(

@@ -1,6 +1,7 @@
 //! A short fault run on the real service: no loan is lost, doubled or stuck, and the checker sees what is planted.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use loadgen::chaos::plan::Plan;
 use loadgen::chaos::{Finished, Options, Verdict, run};
@@ -24,6 +25,7 @@ async fn run_plans(names: &[&str], seeds: u64) -> (Finished, tempfile::TempDir) 
         service_binary: None,
         reports: reports.path().to_path_buf(),
         quiet: false,
+        stop: Arc::default(),
     })
     .await
     .expect("the runs are made");
