@@ -41,6 +41,8 @@ const CATCHES_MAX: u32 = 40;
 const HELD_FOR: Duration = Duration::from_millis(120);
 /// How often a healed Redis is asked again when it does not answer.
 const HEAL_TRIES: u32 = 20;
+/// What is told of an error, characters.
+const ERROR_LEN_MAX: usize = 200;
 /// How long Redis may take to answer a fault's command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -240,7 +242,7 @@ impl Field {
         let effect = self
             .make(&strike.fault, clock, &mut hit)
             .await
-            .unwrap_or_else(|error| Effect::new(false, error.to_string()));
+            .unwrap_or_else(|error| Effect::new(false, first_words(&error.to_string())));
         let over = clock.now();
         history.fault(Event::Over, &words);
         Struck {
@@ -876,6 +878,17 @@ fn told(answer: &Result<String, String>) -> &str {
     match answer {
         Ok(text) | Err(text) => text,
     }
+}
+
+/// The beginning of an error: that of a server that did not start ends with its whole log.
+fn first_words(error: &str) -> String {
+    error
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(ERROR_LEN_MAX)
+        .collect()
 }
 
 /// How much a count of a proxy has grown since now.

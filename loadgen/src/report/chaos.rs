@@ -134,9 +134,16 @@ fn grouped(runs: &[RunReport]) -> Vec<Row> {
     let mixed: Vec<Row> = runs.iter().filter(|run| run.mixed).map(row).collect();
     if let Some(first) = mixed.first() {
         let sum = |of: fn(&Row) -> u64| mixed.iter().map(of).sum();
+        // The void ones do not count: others took their place.
+        let void = mixed.iter().filter(|row| row.verdict == Verdict::Void);
+        let void = void.count();
+        let counted = mixed.iter().filter(|row| row.verdict != Verdict::Void);
         rows.push(Row {
-            name: format!("{} runs of drawn faults", mixed.len()),
-            verdict: worst(mixed.iter().map(|row| row.verdict)).unwrap_or(first.verdict),
+            name: match void {
+                0 => format!("{} runs of drawn faults", mixed.len()),
+                _ => format!("{} of drawn faults, {void} void", mixed.len()),
+            },
+            verdict: worst(counted.map(|row| row.verdict)).unwrap_or(first.verdict),
             loans: sum(|row| row.loans),
             refused: sum(|row| row.refused),
             unanswered: sum(|row| row.unanswered),
