@@ -174,7 +174,7 @@ plain_figures! {
     LoadgenRssMib = "loadgen_rss_mib", " MiB";
     /// Rise of the service's resident memory over the run, as a share of its mean; the warm-up left out.
     ServiceRssRiseRatio = "service_rss_rise_ratio", "";
-    /// Rise of the service's open files over the run; the warm-up left out.
+    /// Rise of the service's open files that are no client's connection over the run; the warm-up left out.
     OpenFilesRise = "open_files_rise", "";
     /// Rise of Redis's memory over the run, as a share of its mean; the warm-up left out.
     RedisMemoryRiseRatio = "redis_memory_rise_ratio", "";

@@ -33,6 +33,7 @@ pub struct Point {
     pub recorded_per_second: f64,
     pub admitted_per_second: f64,
     pub rss_bytes: u64,
+    /// Without the clients' connections.
     pub open_files: u64,
     pub redis_memory_bytes: u64,
 }
@@ -108,7 +109,11 @@ impl Followed {
                     recorded_per_second: snapshot.rates.recorded,
                     admitted_per_second: snapshot.rates.admitted,
                     rss_bytes: snapshot.process.rss_bytes,
-                    open_files: snapshot.process.open_files,
+                    // Connections are the clients', who may open more of them as they please.
+                    open_files: snapshot
+                        .process
+                        .open_files
+                        .saturating_sub(snapshot.gauges.connections),
                     redis_memory_bytes: snapshot.redis.used_memory_bytes,
                 });
                 let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;

@@ -5,7 +5,7 @@ use super::html::page;
 use super::html::parts::{Cell, section, table};
 use super::markup::Markup;
 use super::number::{micros, or_dash, plain, rate, seconds};
-use super::words::commit;
+use super::words::{commit, instant};
 use crate::capacity::{Capacity, Outcome, Probe};
 
 /// The page.
@@ -62,8 +62,8 @@ fn banner(markup: &mut Markup, capacity: &Capacity) {
         let facts = format!(
             "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {} · service {}, load generator {}, on the \
              same machine",
-            capacity.started_at,
-            capacity.finished_at,
+            instant(&capacity.started_at),
+            instant(&capacity.finished_at),
             provenance.cpu,
             provenance.cores,
             provenance.kernel,

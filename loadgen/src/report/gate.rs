@@ -4,6 +4,7 @@ use super::html::page;
 use super::html::parts::{Cell, section, table};
 use super::markup::Markup;
 use super::number::{count, plain};
+use super::words::instant;
 use crate::gate::Gate;
 use crate::gate::judge::{Answer, Row, percent, range};
 use crate::gate::power::{Answers, Power};
@@ -51,8 +52,8 @@ fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
         let provenance = &gate.provenance;
         let facts = format!(
             "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {}",
-            gate.started_at,
-            gate.finished_at,
+            instant(&gate.started_at),
+            instant(&gate.finished_at),
             provenance.cpu,
             provenance.cores,
             provenance.kernel,
@@ -144,7 +145,7 @@ fn how_sure(markup: &mut Markup) {
     let power = Power::kept();
     let lead = format!(
         "{} rounds of one build and {} of the same build with admission slowed down ({} service CPU for an admitted \
-         loan) were recorded in turn, on another machine than this one perhaps. Gates were drawn from them.",
+         loan) were recorded in turn. Gates were drawn from them.",
         count(power.plain_rounds as u64),
         count(power.slow_rounds as u64),
         percent(power.slowdown)
