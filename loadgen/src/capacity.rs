@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use toml::Spanned;
 
 use crate::checks::{Metric, Plain};
+use crate::report::number::count;
 use crate::report::{Percentiles, Provenance, Report, Verdict};
 use crate::run::{self, Allowed, Options, RunError};
 use crate::scenario::{CheckSpec, Phase, Ramp, Scenario};
@@ -332,7 +333,8 @@ fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>, rat
             "The highest rate that was tried, {rate_max}/s, met the objectives: the service can do more."
         ),
         (_, Some((rate, Outcome::Discarded)), Some(_)) => format!(
-            "At {rate}/s the generator was late: the limit is this machine's, and the service may do more."
+            "At {}/s the generator was late: the limit is this machine's, and the service may do more.",
+            count(rate)
         ),
         (_, Some((rate, _)), Some(_)) => {
             let why = result
@@ -343,7 +345,7 @@ fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>, rat
                 })
                 .and_then(|probe| probe.why.first())
                 .map_or("", String::as_str);
-            format!("At {rate}/s the objectives were missed. {why}")
+            format!("At {}/s the objectives were missed. {why}", count(rate))
         }
     };
 }

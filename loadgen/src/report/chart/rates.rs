@@ -58,7 +58,8 @@ pub(in super::super) fn rates(markup: &mut Markup, probes: &[Probe]) {
 fn draw(markup: &mut Markup, probes: &[&Probe], values: &[f64], canvas: Canvas) {
     let height = if canvas.wide { 360.0 } else { 320.0 };
     let (top, bottom) = (44.0, height - 44.0);
-    let right = canvas.right() - 8.0;
+    // The last name of the axis stands half beyond its end.
+    let right = canvas.right() - 24.0;
     let latencies = logarithmic_ticks(
         values.iter().copied().fold(f64::MAX, f64::min),
         values.iter().copied().fold(1.0, f64::max),
@@ -108,7 +109,20 @@ fn draw_curve(markup: &mut Markup, curve: &Curve, probes: &[&Probe], x: &Axis, y
             Some((*probe, us, at))
         })
         .collect();
-    let line: Vec<(f64, f64)> = points.iter().map(|(.., at)| *at).collect();
+    // A rate that was tried more than once has one point on the line, the middle one; a late generator has none.
+    let told: Vec<_> = points
+        .iter()
+        .filter(|(probe, ..)| probe.outcome != Outcome::Discarded)
+        .collect();
+    let is_same = |a: &Probe, b: &Probe| (a.rate_per_second - b.rate_per_second).abs() < 0.5;
+    let line: Vec<(f64, f64)> = told
+        .chunk_by(|a, b| is_same(a.0, b.0))
+        .map(|tries| {
+            let mut heights: Vec<f64> = tries.iter().map(|(.., (_, y))| *y).collect();
+            heights.sort_by(f64::total_cmp);
+            (tries[0].2.0, heights[heights.len() / 2])
+        })
+        .collect();
     let class = format!("line {}", curve.class);
     markup.empty("path", &[("class", &class), ("d", &path(&line))]);
     for (probe, us, (cx, cy)) in &points {
