@@ -32,6 +32,7 @@ mod body;
 mod connections;
 mod control;
 mod errors;
+mod explain;
 mod exposition;
 mod loans;
 pub(crate) mod openapi;
@@ -44,6 +45,7 @@ mod socket;
 use admin::AdminToken;
 pub(crate) use connections::Connections;
 use connections::{Patient, Taken};
+use explain::Explain;
 use query::Query;
 pub(crate) use request_id::RequestIds;
 use response::Problem;
@@ -63,12 +65,14 @@ pub(crate) struct Front {
     pub(crate) body_max: usize,
     pub(crate) connections: Arc<Connections>,
     /// Makes the ids of requests that bring none: the instance, and a number.
-    pub(crate) request_ids: RequestIds,
+    pub(crate) request_ids: Arc<RequestIds>,
     pub(crate) is_draining: AtomicBool,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 type Reply = Response<Full<Bytes>>;
+/// What hyper reads from and writes to.
+type Link = TokioIo<Explain<Patient<TcpStream>>>;
 
 /// Accepts connections until `stop` is true; then lets each finish the request it is in, for at
 /// most `grace`.
@@ -113,6 +117,10 @@ async fn talk(stream: TcpStream, front: Arc<Front>, seat: Taken, mut stop: watch
     let metrics = Arc::clone(&front.metrics);
     let _held = Metrics::hold(&metrics.connections);
     let seat = &seat;
+    let link: Link = TokioIo::new(Explain::new(
+        Patient::new(stream),
+        Arc::clone(&front.request_ids),
+    ));
     let service = service_fn(|request| {
         seat.answering();
         let front = Arc::clone(&front);
@@ -129,10 +137,10 @@ async fn talk(stream: TcpStream, front: Arc<Front>, seat: Taken, mut stop: watch
             .max_headers(HEADERS_MAX)
             .max_header_size(HEAD_LEN_MAX)
             .max_buf_size(CONNECTION_BUFFER_LEN_MAX)
-            // One buffer, so that its bound holds. `pipeline_flush` would lift the bound: a client
+            // One buffer, so that its bound holds, and so that `Explain` sees whole answers. `pipeline_flush` would lift the bound: a client
             // that asks and asks and never reads would fill the memory.
             .writev(false)
-            .serve_connection(TokioIo::new(Patient::new(stream)), service)
+            .serve_connection(link, service)
             .with_upgrades()
     );
     let result = tokio::select! {

@@ -222,7 +222,7 @@ pub async fn run(
         admin_token,
         body_max: config.body_max,
         connections: http::Connections::new(connections_max),
-        request_ids: http::RequestIds::new(&instance),
+        request_ids: Arc::new(http::RequestIds::new(&instance)),
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),
     });

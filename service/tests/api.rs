@@ -5,12 +5,14 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use support::{
     REQUEST, assert_problem, body, exchange, loan, loan_id, post, quick, service_options, start,
     start_with,
 };
 use testbed::http;
+use tokio_tungstenite::tungstenite::Message;
 
 /// The description that the service serves is the one that it prints, and every call in it is
 /// there, with those methods and no others.
@@ -145,71 +147,95 @@ async fn odd_requests_are_answered() {
     assert_eq!(answer.status, 200);
 
     // Bytes that are no text, in the query and in the path.
-    for (target, status) in [
-        ("/api/errors?loanId=\u{e9}", 400),
-        ("/healthz?\u{e9}", 200),
-        ("/api/loans/\u{e9}", 404),
+    for (target, status, error_type) in [
+        ("/api/errors?loanId=\u{e9}", 400, "malformed_request"),
+        ("/api/loans/\u{e9}", 400, "malformed_request"),
+        ("/api/errors?loanId=%E9", 400, "invalid_parameter"),
+        ("/api/loans/%E9", 404, "not_found"),
     ] {
         let mut message = b"GET ".to_vec();
         message.extend(target.chars().map(|c| c as u8));
         message.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        // The HTTP library lets go of who sends what is not a target.
-        let Some(answer) = exchange(address, &message, false).await else {
-            continue;
-        };
-        assert!(
-            [status, 400].contains(&answer.status),
-            "{target}: {answer:?}"
-        );
+        let answer = exchange(address, &message, false).await.unwrap();
+        assert_problem(&answer, status, error_type);
     }
-    // A target beyond every bound is refused, by its length or for what it says.
-    for len in [10_000, 66_000] {
-        let answer = exchange(
-            address,
-            format!(
-                "GET /api/errors?loanId={} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-                "x".repeat(len)
-            )
-            .as_bytes(),
-            false,
-        )
-        .await
-        .unwrap();
-        assert!(
-            [400, 414, 431].contains(&answer.status),
-            "{}",
-            answer.status
-        );
+    // A target beyond every bound is refused, for what it says or by its length.
+    for (len, status, error_type) in [
+        (10_000, 400, "invalid_parameter"),
+        (17_000, 431, "head_too_large"),
+        (66_000, 431, "head_too_large"),
+    ] {
+        let target = format!("/api/errors?loanId={}", "x".repeat(len));
+        let message = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = exchange(address, message.as_bytes(), false).await.unwrap();
+        assert_problem(&answer, status, error_type);
     }
-    let mut heads = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+    let mut heads = "GET /healthz HTTP/1.1\r\nHost: a\r\n".to_owned();
     for number in 0..1_000 {
         heads.extend(["X-", &number.to_string(), ": y\r\n"]);
     }
     heads.push_str("\r\n");
     let answer = exchange(address, heads.as_bytes(), false).await.unwrap();
-    assert_eq!(answer.status, 431, "{answer:?}");
+    assert_problem(&answer, 431, "head_too_large");
     for nonsense in [
-        "\r\n\r\n\r\n",
         "GET\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nno header\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
         "\u{0}\u{1}\u{2}\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
-        // An answer of 400, or none.
-        if let Some(answer) = exchange(address, nonsense.as_bytes(), true).await {
-            assert_eq!(answer.status, 400, "{nonsense:?}: {answer:?}");
-        }
+        let answer = exchange(address, nonsense.as_bytes(), true).await;
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {nonsense:?}"));
+        assert_problem(&answer, 400, "malformed_request");
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        assert!(answer.header("date").is_some(), "{answer:?}");
+        assert!(answer.header("x-request-id").is_some(), "{answer:?}");
     }
+    // Nothing to answer, and a protocol in which nothing could be said.
+    for silent in ["\r\n\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let answer = exchange(address, silent.as_bytes(), true).await;
+        assert!(answer.is_none(), "{silent:?}: {answer:?}");
+    }
+    // Behind a good request, the nonsense is refused and the answer to the request is whole.
+    let both = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n";
+    let first = exchange(address, both.as_bytes(), false).await.unwrap();
+    assert_eq!(first.status, 200, "{first:?}");
+    let (health, second) = first.body.split_once("HTTP/1.1 400 Bad Request").unwrap();
+    assert_eq!(health, r#"{"status":"up"}"#);
+    let (_, problem) = second.split_once("\r\n\r\n").unwrap();
+    let problem: Value = serde_json::from_str(problem).unwrap();
+    assert_eq!(problem["errorType"], "malformed_request");
     let smuggled = format!(
         "POST {REQUEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/metrics HTTP/1.1\r\nHost: a\r\n\r\n"
     );
     let answer = exchange(address, smuggled.as_bytes(), true).await.unwrap();
-    assert_eq!(answer.status, 400, "two lengths are none: {answer:?}");
+    assert_problem(&answer, 400, "malformed_json");
     assert!(!answer.body.contains("HTTP/1.1 200"), "{answer:?}");
 
     assert_eq!(get("/healthz").await.status, 200);
     let log = stack.service.log();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+/// What a WebSocket carries is not read as HTTP: a client gets its own bytes back, whatever they say.
+#[tokio::test]
+async fn a_ping_is_answered_by_its_own_bytes() {
+    let stack = start().await;
+    let url = format!("ws://{}/ws", stack.service.address());
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let payload = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    socket.send(Message::Ping(payload.into())).await.unwrap();
+    let answer = async {
+        loop {
+            if let Message::Pong(echo) = socket.next().await.unwrap().unwrap() {
+                return echo;
+            }
+        }
+    };
+    let echo = tokio::time::timeout(support::PATIENCE, answer)
+        .await
+        .unwrap();
+    assert_eq!(echo, payload.as_bytes());
 }
 
 /// A request's id is the client's or a new one; the answer and the log name it, and the log is JSON

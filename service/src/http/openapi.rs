@@ -425,7 +425,9 @@ pub(super) fn assert_documented(path: &str, method: &hyper::Method, status: u16)
     let is_documented = routes()
         .iter()
         .filter(|route| route.path == path)
-        .any(|route| route.success.0 == status || problems(route).contains_key(&status));
+        .any(|route| {
+            route.success.0 == status || by_status(own_problems(route)).contains_key(&status)
+        });
     assert!(
         is_documented,
         "{method} {path} answers {status}, which is not documented"
@@ -479,7 +481,7 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         Content::None => {}
     }
     let mut responses = ResponsesBuilder::new().response(status.to_string(), success);
-    for (status, description) in problems(route) {
+    for (status, description) in by_status(own_problems(route).chain(BEFORE_ROUTES)) {
         let mut response = ResponseBuilder::new()
             .description(description)
             .content(PROBLEM, reference("ProblemDetails"));
@@ -520,18 +522,26 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     operation.build()
 }
 
-/// The route's refusals by status code, each with the `errorType`s that it may carry.
-fn problems(route: &Route) -> BTreeMap<u16, String> {
-    let mut by_status: BTreeMap<u16, String> = BTreeMap::new();
+/// What is refused before a route is known: it can befall every call.
+const BEFORE_ROUTES: [&str; 2] = ["malformed_request", "head_too_large"];
+
+/// The `errorType`s that the route itself may answer.
+fn own_problems(route: &Route) -> impl Iterator<Item = &'static str> {
     let of_all: &[&str] = if route.is_admin {
         &["method_not_allowed", "unauthorized", "forbidden"]
     } else {
         &["method_not_allowed"]
     };
-    for name in of_all.iter().chain(route.problems) {
+    of_all.iter().chain(route.problems).copied()
+}
+
+/// Refusals by status code, each with the `errorType`s that it may carry.
+fn by_status(names: impl Iterator<Item = &'static str>) -> BTreeMap<u16, String> {
+    let mut by_status: BTreeMap<u16, String> = BTreeMap::new();
+    for name in names {
         let Some(Kind {
             status, meaning, ..
-        }) = KINDS.iter().find(|kind| kind.name == *name)
+        }) = KINDS.iter().find(|kind| kind.name == name)
         else {
             continue;
         };

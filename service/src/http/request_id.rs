@@ -33,7 +33,7 @@ impl RequestIds {
         }
     }
 
-    fn make(&self) -> HeaderValue {
+    pub(super) fn make(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.prefix);
         HeaderValue::from_maybe_shared(Bytes::from(id)).expect("digits and letters")

@@ -3,20 +3,24 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, DATE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::Reply;
+use super::{Reply, request_id};
 use crate::api::ProblemDetails;
+use crate::limits::{HEAD_LEN_MAX, HEADERS_MAX};
 use crate::loan::LoanId;
 use crate::parse::ParseError;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
+    MalformedRequest,
+    HeadTooLarge,
     Unreadable(ParseError),
     Conflict(LoanId),
     TooLarge(usize),
@@ -59,6 +63,7 @@ pub(super) struct Kind {
 
 /// Every kind of problem.
 pub(super) const KINDS: &[Kind] = &[
+    kind("malformed_request", 400, "the head is not HTTP/1.1"),
     kind("invalid_utf8", 400, "the body is not UTF-8"),
     kind("malformed_json", 400, "the body is not JSON"),
     kind("too_deep", 400, "the body is nested too deep"),
@@ -97,6 +102,11 @@ pub(super) const KINDS: &[Kind] = &[
         422,
         "the id is known with other content",
     ),
+    kind(
+        "head_too_large",
+        431,
+        "the head of the request is too large",
+    ),
     kind("not_a_web_socket", 426, "the path speaks WebSocket"),
     kind("paused", 503, "ingestion is paused"),
     kind("overloaded", 503, "the backlog is full"),
@@ -119,6 +129,8 @@ impl Problem {
     /// Its stable name.
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
+            Self::MalformedRequest => "malformed_request",
+            Self::HeadTooLarge => "head_too_large",
             Self::Unreadable(ParseError::InvalidUtf8) => "invalid_utf8",
             Self::Unreadable(ParseError::Malformed(_)) => "malformed_json",
             Self::Unreadable(ParseError::TooDeep) => "too_deep",
@@ -157,6 +169,12 @@ impl Problem {
     /// What happened and what to do, for a person.
     fn detail(&self) -> String {
         match self {
+            Self::MalformedRequest => {
+                "the head of the request is not HTTP/1.1; nothing of it was read, and the connection is closed".to_owned()
+            }
+            Self::HeadTooLarge => format!(
+                "the head of a request must not exceed {HEAD_LEN_MAX} bytes and {HEADERS_MAX} headers; the connection is closed"
+            ),
             Self::Unreadable(error) => error.to_string(),
             Self::Conflict(loan_id) => format!(
                 "a loan {loan_id} with other content is known already; use another loanId for another loan"
@@ -249,8 +267,45 @@ pub(super) fn options(allowed: &'static str) -> Reply {
     reply
 }
 
+/// The bytes of a refusal in place of one of hyper's with the status `bare_status`.
+pub(super) fn refusal(bare_status: &str, date: Option<&str>, request_id: &HeaderValue) -> Bytes {
+    let problem = match bare_status {
+        // 414: a target that is too long makes a head that is.
+        "414" | "431" => Problem::HeadTooLarge,
+        _ => Problem::MalformedRequest,
+    };
+    let mut refusal = details(&problem);
+    let len = refusal.body().len();
+    let headers = refusal.headers_mut();
+    headers.insert(CONTENT_LENGTH, len.into());
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(request_id::NAME, request_id.clone());
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(date).ok()) {
+        headers.insert(DATE, date);
+    }
+    tracing::debug!(
+        request_id = request_id.to_str().unwrap_or_default(),
+        error_type = problem.error_type(),
+        "no request"
+    );
+    let mut bytes = format!("HTTP/1.1 {}\r\n", refusal.status()).into_bytes();
+    for (name, value) in refusal.headers() {
+        bytes.extend_from_slice(name.as_ref());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(refusal.body());
+    bytes.into()
+}
+
 /// Problem details, RFC 9457.
 pub(super) fn problem(problem: &Problem) -> Reply {
+    details(problem).map(Full::new)
+}
+
+fn details(problem: &Problem) -> Response<Bytes> {
     let status = problem.status();
     let details = ProblemDetails {
         r#type: format!("urn:sluice:problem:{}", problem.error_type()),
@@ -264,7 +319,7 @@ pub(super) fn problem(problem: &Problem) -> Reply {
         },
     };
     let body = serde_json::to_vec(&details).expect("plain data serialises");
-    let mut reply = reply(status, "application/problem+json", body.into());
+    let mut reply = response(status, "application/problem+json", body.into());
     if let Some(seconds) = problem.retry_after() {
         reply
             .headers_mut()
@@ -334,7 +389,11 @@ pub(super) fn switching(accept: &str) -> Option<Reply> {
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
+    response(status, content_type, body).map(Full::new)
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     reply
         .headers_mut()

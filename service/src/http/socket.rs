@@ -8,7 +8,6 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, ORIGIN};
-use hyper_util::rt::TokioIo;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -16,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
 use super::response::{Problem, switching};
-use super::{Front, Reply};
+use super::{Front, Link, Reply};
 use crate::limits::WEB_SOCKET_CLIENTS_MAX;
 use crate::metrics::Metrics;
 use crate::snapshot::Message;
@@ -69,14 +68,21 @@ pub(super) fn upgrade(
     tokio::spawn(async move {
         let _held = Metrics::hold(&front.metrics.web_socket_clients);
         let Ok(upgraded) = upgraded.await else { return };
+        let Ok(parts) = upgraded.downcast::<Link>() else {
+            return;
+        };
         let config = WebSocketConfig::default()
             .max_message_size(Some(INCOMING_LEN_MAX))
             .max_frame_size(Some(INCOMING_LEN_MAX))
             .write_buffer_size(0)
             .max_write_buffer_size(UNSENT_LEN_MAX);
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config))
-                .await;
+        let socket = WebSocketStream::from_partially_read(
+            parts.io.into_inner().into_inner(),
+            parts.read_buf.into(),
+            Role::Server,
+            Some(config),
+        )
+        .await;
         if let Err(error) = talk(&front, socket).await {
             tracing::debug!(%error, "a WebSocket client is gone");
         }

@@ -1098,8 +1098,26 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1138,6 +1156,15 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `unauthorized`: there is no bearer token */
             401: {
                 headers: {
@@ -1158,6 +1185,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1196,6 +1232,15 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `unauthorized`: there is no bearer token */
             401: {
                 headers: {
@@ -1216,6 +1261,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1267,7 +1321,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorPage"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1278,6 +1332,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1319,7 +1382,7 @@ export interface operations {
                     "application/json": components["schemas"]["History"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1330,6 +1393,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1360,6 +1432,15 @@ export interface operations {
                     "application/json": components["schemas"]["LoanView"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `not_found`: there is nothing of this name */
             404: {
                 headers: {
@@ -1371,6 +1452,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1413,7 +1503,7 @@ export interface operations {
                     "application/json": components["schemas"]["Queued"];
                 };
             };
-            /** @description `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length */
+            /** @description `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1476,6 +1566,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping */
             503: {
                 headers: {
@@ -1511,7 +1610,7 @@ export interface operations {
                     "application/json": components["schemas"]["Retried"];
                 };
             };
-            /** @description `invalid_body`: the body says what cannot be done; `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length */
+            /** @description `invalid_body`: the body says what cannot be done; `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1567,6 +1666,15 @@ export interface operations {
             };
             /** @description `unsupported_media_type`: the body is not JSON by type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1605,8 +1713,26 @@ export interface operations {
                     "application/json": components["schemas"]["Snapshot"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1636,7 +1762,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length */
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1699,6 +1825,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
         };
     };
     getApiSession: {
@@ -1717,6 +1852,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
             /** @description `unauthorized`: there is no bearer token */
@@ -1746,6 +1890,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
         };
     };
     getHealthz: {
@@ -1766,8 +1919,26 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1795,8 +1966,26 @@ export interface operations {
                     "application/openmetrics-text; version=1.0.0; charset=utf-8": unknown;
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1824,8 +2013,26 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1853,8 +2060,26 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1891,6 +2116,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `foreign_origin`: the page comes from another host */
             403: {
                 headers: {
@@ -1911,6 +2145,15 @@ export interface operations {
             };
             /** @description `not_a_web_socket`: the path speaks WebSocket */
             426: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
