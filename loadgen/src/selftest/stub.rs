@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,9 +18,6 @@ use serde_json::Value;
 use service::snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-
-use crate::histogram::{empty, record};
-use crate::payload::mix64;
 
 /// How a stub delays its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +31,9 @@ pub enum Delays {
         /// How long the stall lasts.
         length: Duration,
     },
-    /// Each by a random time: most of 1 to 100 ms, one in fifty of 300 to 500 ms.
+    /// Each by another time of 1 to 4 s, evenly on a logarithmic scale, in no order.
+    ///
+    /// So long that the way to the stub and back is less than what a histogram can tell.
     Spread,
 }
 
@@ -77,7 +75,7 @@ struct State {
     stored: AtomicU64,
     stall_ends: Mutex<Option<Instant>>,
     /// The delays that were really imposed.
-    imposed: Mutex<Histogram<u64>>,
+    imposed: Mutex<Vec<Duration>>,
     records: Option<flume::Sender<Pending>>,
 }
 
@@ -103,7 +101,7 @@ impl Stub {
             requests: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             stall_ends: Mutex::new(None),
-            imposed: Mutex::new(empty()),
+            imposed: Mutex::default(),
             records: storing.is_some().then_some(records),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -137,9 +135,11 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// The delays that were really imposed on loan requests, microseconds.
-    pub fn imposed(&self) -> Histogram<u64> {
-        lock(&self.state.imposed).clone()
+    /// The delays that were really imposed on loan requests, by the stub's own clock, the shortest first.
+    pub fn imposed(&self) -> Vec<Duration> {
+        let mut imposed = lock(&self.state.imposed).clone();
+        imposed.sort_unstable();
+        imposed
     }
 
     /// Loan requests that it has answered.
@@ -203,7 +203,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
                 return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
             }
             state.delay(number).await;
-            record(&mut lock(&state.imposed), arrived.elapsed());
+            lock(&state.imposed).push(arrived.elapsed());
             json(
                 StatusCode::ACCEPTED,
                 br#"{"status":"queued","replayed":false}"#.to_vec(),
@@ -251,17 +251,17 @@ impl State {
                 }
             }
             Delays::Spread => {
-                let random = mix64(number);
-                let share = (random >> 11) as f64 / (1u64 << 53) as f64;
-                let ms = if random.is_multiple_of(50) {
-                    300.0 + 200.0 * share
-                } else {
-                    100f64.powf(share)
-                };
-                tokio::time::sleep(Duration::from_secs_f64(ms / 1e3)).await;
+                tokio::time::sleep(spread(number)).await;
             }
         }
     }
+}
+
+/// The delay of a number: 1 s times 4 to the power of a share of 0 to 1.
+fn spread(number: u64) -> Duration {
+    // Multiples of the golden ratio, without their whole part, fill the range evenly, however many there are.
+    let share = (number as f64 * 0.618_033_988_749_894_9).fract();
+    Duration::from_secs_f64(4f64.powf(share))
 }
 
 /// Writes what waits, all of it at once, and tells who waits for it.
