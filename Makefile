@@ -24,7 +24,7 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -78,6 +78,9 @@ counters: ## valgrind and gungraun's runner, which only the gate needs
 
 peak: servers build ## the highest admission and recording rates, against a bare hyper server
 	target/release/peak
+
+generator: build ## how punctual the load generator is at 500, 5,000 and 20,000/s
+	target/release/generator
 
 self-test: servers build ## what the load generator says, against known truths
 	target/release/loadgen self-test --reports reports

@@ -6,11 +6,12 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use benches::{Floor, say};
 use clap::Parser;
 use testbed::{ServiceOptions, Stack, StackOptions, http};
 
@@ -94,28 +95,8 @@ async fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A child that is killed when it goes out of scope.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn floor(options: &Options) -> Result<f64, Failure> {
-    let binary = std::env::current_exe()?.with_file_name("floor");
-    let mut server = Guarded(
-        Command::new(&binary)
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", binary.display()))?,
-    );
-    let stdout = server.0.stdout.take().ok_or("the floor has no output")?;
-    let mut url = String::new();
-    BufReader::new(stdout).read_line(&mut url)?;
-    wrk(options, 256, url.trim(), "floor")
+    wrk(options, 256, Floor::start()?.url(), "floor")
 }
 
 /// Admission alone: 256 connections against `--role api`.
@@ -205,8 +186,4 @@ fn wrk(options: &Options, connections: u32, url: &str, run: &str) -> Result<f64,
     text.lines()
         .find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok())
         .ok_or_else(|| format!("wrk gave no rate: {text}").into())
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
