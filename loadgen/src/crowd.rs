@@ -179,36 +179,21 @@ async fn come(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut clients = tokio::task::JoinSet::new();
-    let wait = |number: u32, of: u32| ARRIVAL * number / of.max(1);
-    for number in 0..plan.idle {
-        let (seen, wait) = (Arc::clone(seen), wait(number, plan.idle));
-        clients.spawn(async move {
-            sleep(wait).await;
-            loop {
-                idle(address, &seen.idle).await;
-                sleep(BACK_AFTER).await;
-            }
-        });
-    }
-    for number in 0..plan.slow {
-        let (seen, wait) = (Arc::clone(seen), wait(number, plan.slow));
-        clients.spawn(async move {
-            sleep(wait).await;
-            loop {
-                slow(address, &seen.slow).await;
-                sleep(BACK_AFTER).await;
-            }
-        });
-    }
-    for number in 0..plan.never_read {
-        let (seen, wait) = (Arc::clone(seen), wait(number, plan.never_read));
-        clients.spawn(async move {
-            sleep(wait).await;
-            loop {
-                never_read(address, &seen.never_read).await;
-                sleep(BACK_AFTER).await;
-            }
-        });
+    for (habit, count) in [
+        (Habit::Idle, plan.idle),
+        (Habit::Slow, plan.slow),
+        (Habit::NeverRead, plan.never_read),
+    ] {
+        for number in 0..count {
+            let seen = Arc::clone(seen);
+            clients.spawn(async move {
+                sleep(ARRIVAL * number / count).await;
+                loop {
+                    habit.hold_one(address, &seen).await;
+                    sleep(BACK_AFTER).await;
+                }
+            });
+        }
     }
     if plan.nonsense_per_second > 0 {
         let each = Duration::from_secs(1) * NONSENSE_CLIENTS / plan.nonsense_per_second;
@@ -218,6 +203,25 @@ async fn come(
         }
     }
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// What a client does with the connection that it holds.
+#[derive(Clone, Copy)]
+enum Habit {
+    Idle,
+    Slow,
+    NeverRead,
+}
+
+impl Habit {
+    /// Holds one connection until it ends, or there was none.
+    async fn hold_one(self, address: SocketAddr, seen: &Seen) {
+        let _ = match self {
+            Self::Idle => idle(address, &seen.idle).await,
+            Self::Slow => slow(address, &seen.slow).await,
+            Self::NeverRead => never_read(address, &seen.never_read).await,
+        };
+    }
 }
 
 impl Group {
