@@ -311,6 +311,7 @@ pub async fn capacity(
         let path = folder.join(file);
         std::fs::write(&path, text).map_err(|source| RunError::Unwritable { path, source })?;
     }
+    crate::report::write_index(&options.reports)?;
     Ok((result, folder))
 }
 

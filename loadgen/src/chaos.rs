@@ -366,6 +366,7 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
         runs,
     };
     crate::report::chaos::write(&report, &folder)?;
+    crate::report::write_index(&options.reports)?;
     match broken {
         Some(error) => Err(error),
         None => Ok(Finished { report, folder }),

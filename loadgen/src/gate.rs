@@ -191,5 +191,6 @@ pub async fn gate(
     };
     let folder = run::make_folder(&options.reports, "gate", started)?;
     files::write(&gate, &folder)?;
+    crate::report::write_index(&options.reports).map_err(RunError::from)?;
     Ok((gate, folder))
 }

@@ -20,6 +20,7 @@ mod live;
 pub mod markdown;
 mod markup;
 pub(crate) mod number;
+mod series;
 pub mod terminal;
 mod words;
 

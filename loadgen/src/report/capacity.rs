@@ -2,7 +2,7 @@
 
 use super::chart;
 use super::html::page;
-use super::html::parts::{Cell, section, table};
+use super::html::parts::{self, Cell, section, table};
 use super::markup::Markup;
 use super::number::{micros, or_dash, plain, rate, seconds};
 use super::words::{commit, instant};
@@ -25,11 +25,7 @@ pub fn html(capacity: &Capacity) -> String {
                 probes(markup, capacity);
             });
             section(markup, "objectives", "Objectives", "", |markup| {
-                markup.element("ul", &[("class", &"why")], |markup| {
-                    for objective in &capacity.objectives {
-                        markup.leaf("li", &[], objective);
-                    }
-                });
+                parts::why(markup, &capacity.objectives);
             });
         });
     })
@@ -51,12 +47,7 @@ fn banner(markup: &mut Markup, capacity: &Capacity) {
             markup.leaf("strong", &[], &capacity.scenario);
             markup.text(" · the highest rate that meets the objectives in recorded loans");
         });
-        markup.element("h1", &[], |markup| {
-            let attributes: [(&str, &dyn std::fmt::Display); 2] =
-                [("class", &"sign"), ("aria-hidden", &"true")];
-            markup.leaf("span", &attributes, sign);
-            markup.text(&headline);
-        });
+        parts::headline(markup, sign, &headline);
         markup.leaf("p", &[("class", &"summary")], &capacity.limit);
         let provenance = &capacity.provenance;
         let facts = format!(
@@ -108,16 +99,11 @@ fn probes(markup: &mut Markup, capacity: &Capacity) {
         .probes
         .iter()
         .filter(|probe| probe.outcome != Outcome::Met)
-        .filter_map(|probe| Some((probe, probe.why.first()?)));
-    markup.element("ul", &[("class", &"why")], |markup| {
-        for (probe, why) in reasons {
-            markup.leaf(
-                "li",
-                &[],
-                &format!("{}: {why}", rate(probe.rate_per_second)),
-            );
-        }
-    });
+        .filter_map(|probe| {
+            let why = probe.why.first()?;
+            Some(format!("{}: {why}", rate(probe.rate_per_second)))
+        });
+    parts::why(markup, reasons);
 }
 
 fn outcome(probe: &Probe) -> Cell {

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use super::ReportError;
 use super::files::write_error;
-use super::html::page;
+use super::html::{page, parts};
 use super::markup::Markup;
 use super::number::{NOT_MEASURED, count, counted, or_dash, seconds};
-use super::words::{commit, one_line};
+use super::words::{commit, instant, one_line};
 use crate::chaos::plan::Finds;
-use crate::chaos::{ChaosReport, FaultReport, RunReport, Verdict};
+use crate::chaos::{ChaosReport, FaultReport, RunReport, Totals, Verdict};
 
 /// Writes `chaos.json`, `chaos.html` and `summary.md` into `dir`.
 ///
@@ -202,21 +202,13 @@ fn brief(run: &RunReport) -> String {
 
 fn headline(report: &ChaosReport) -> String {
     let totals = &report.totals;
-    let runs = counted(totals.runs, "run");
-    let faults = counted(totals.faults, "fault");
-    let loans = counted(totals.loans, "loan");
     match report.verdict {
-        Verdict::Pass => format!(
-            "Passed. {runs}, {faults}, {loans}: {} lost, {} doubled, {} stuck.",
-            totals.lost, totals.duplicated, totals.stuck
-        ),
+        Verdict::Pass => format!("Passed. {}.", sums(totals)),
         Verdict::Fail => format!(
-            "Failed. {runs}, {faults}, {loans}: {} lost, {} doubled, {} unexpected, {} mismatched, {} stuck, {} counters wrong.",
-            totals.lost,
-            totals.duplicated,
+            "Failed. {}, {} unexpected, {} mismatched, {} counters wrong.",
+            sums(totals),
             totals.unexpected,
             totals.mismatched,
-            totals.stuck,
             totals.counters_wrong
         ),
         Verdict::Void => {
@@ -225,7 +217,20 @@ fn headline(report: &ChaosReport) -> String {
     }
 }
 
-const fn sign(verdict: Verdict) -> &'static str {
+/// What was done and what became of the loans, in one line.
+pub(super) fn sums(totals: &Totals) -> String {
+    format!(
+        "{}, {}, {}: {} lost, {} doubled, {} stuck",
+        counted(totals.runs, "run"),
+        counted(totals.faults, "fault"),
+        counted(totals.loans, "loan"),
+        totals.lost,
+        totals.duplicated,
+        totals.stuck
+    )
+}
+
+pub(super) const fn sign(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "✓",
         Verdict::Fail => "✗",
@@ -289,20 +294,9 @@ fn banner(markup: &mut Markup, report: &ChaosReport) {
             markup.leaf("strong", &[], "chaos");
             markup.text(" · load, faults, healing, drain, audit");
         });
-        markup.element("h1", &[], |markup| {
-            markup.leaf(
-                "span",
-                &[("class", &"sign"), ("aria-hidden", &"true")],
-                sign(report.verdict),
-            );
-            markup.text(&headline(report));
-        });
+        parts::headline(markup, sign(report.verdict), &headline(report));
         if !report.why.is_empty() {
-            markup.element("ul", &[("class", &"why")], |markup| {
-                for why in &report.why {
-                    markup.leaf("li", &[], &one_line(why));
-                }
-            });
+            parts::why(markup, report.why.iter().map(|why| one_line(why)));
         }
         let provenance = &report.provenance;
         markup.leaf(
@@ -310,7 +304,7 @@ fn banner(markup: &mut Markup, report: &ChaosReport) {
             &[("class", &"facts")],
             &format!(
                 "{} · {} · commit {} · Redis {} (appendfsync {}), MongoDB {} · {} cores",
-                report.started_at,
+                instant(&report.started_at),
                 seconds(report.duration_seconds),
                 commit(&provenance.git_commit, provenance.dirty),
                 provenance.redis,
@@ -500,11 +494,7 @@ fn detail(markup: &mut Markup, run: &RunReport) {
     });
     markup.leaf("p", &[("class", &"hint")], &run.description);
     if !run.why.is_empty() {
-        markup.element("ul", &[("class", &"why")], |markup| {
-            for why in &run.why {
-                markup.leaf("li", &[], &one_line(why));
-            }
-        });
+        parts::why(markup, run.why.iter().map(|why| one_line(why)));
     }
     table(
         markup,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::html::{self, RunRow, Unreadable};
 use super::words::commit;
-use super::{Percentiles, Report, Verdict, json, junit, markdown};
+use super::{Percentiles, Report, Verdict, json, junit, markdown, series};
 
 /// Why the report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +66,10 @@ pub fn point_latest(reports_dir: &Path, run_dir: &Path) -> Result<(), ReportErro
         .map_err(write_error(&link))
 }
 
-/// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends.
+/// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends, and the gates,
+/// capacity searches and fault runs.
 ///
-/// A folder without `report.json` is left out: its run goes on, or was never finished. One whose `report.json` cannot be
+/// A folder without any of their files is left out: its run goes on, or was never finished. One whose `report.json` cannot be
 /// read is named as such.
 ///
 /// # Errors
@@ -81,9 +82,15 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
     };
     let mut runs = Vec::new();
     let mut unreadable = Vec::new();
+    let mut series = Vec::new();
     for entry in fs::read_dir(&runs_dir).map_err(read_error)? {
         let entry = entry.map_err(read_error)?;
         let folder = entry.file_name().to_string_lossy().into_owned();
+        match series::read(&entry.path(), &folder) {
+            Some(Ok(row)) => series.push(row),
+            Some(Err(why)) => unreadable.push(leftover(&entry.path(), folder.clone(), why)),
+            None => {}
+        }
         let bytes = match fs::read(entry.path().join("report.json")) {
             Ok(bytes) => bytes,
             Err(error)
@@ -105,8 +112,9 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
         }
     }
     runs.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
+    series.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
     unreadable.sort_by(|a, b| b.folder.cmp(&a.folder));
-    let page = html::render_index(&runs, &unreadable);
+    let page = html::render_index(&runs, &series, &unreadable);
     write_file(&reports_dir.join("index.html"), &page)
 }
 

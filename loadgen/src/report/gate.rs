@@ -1,7 +1,7 @@
 //! The page of the performance gate: the answer, the metrics beside their control, the hot path, the rounds. No script.
 
 use super::html::page;
-use super::html::parts::{Cell, section, table};
+use super::html::parts::{self, Cell, section, table};
 use super::markup::Markup;
 use super::number::{count, plain};
 use super::words::instant;
@@ -38,17 +38,8 @@ fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
             short(&gate.base.1)
         );
         markup.leaf("p", &[("class", &"eyebrow")], &eyebrow);
-        markup.element("h1", &[], |markup| {
-            let attributes: [(&str, &dyn std::fmt::Display); 2] =
-                [("class", &"sign"), ("aria-hidden", &"true")];
-            markup.leaf("span", &attributes, sign);
-            markup.text(headline);
-        });
-        markup.element("ul", &[("class", &"why")], |markup| {
-            for why in &gate.why {
-                markup.leaf("li", &[], why);
-            }
-        });
+        parts::headline(markup, sign, headline);
+        parts::why(markup, &gate.why);
         let provenance = &gate.provenance;
         let facts = format!(
             "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {}",

@@ -441,9 +441,46 @@ fn the_files_the_link_and_the_list_are_written() {
         fs::create_dir(&run).unwrap();
         fs::write(run.join("report.json"), text).unwrap();
     }
+    for (folder, file, text) in [
+        (
+            "3-gate",
+            "gate.json",
+            r#"{"answer":"inconclusive","base":["main","0123456789abcdef"],"head":["HEAD","fedcba9876543210"],"startedAt":"2026-01-01T00:00:00Z"}"#,
+        ),
+        (
+            "4-capacity",
+            "capacity.json",
+            r#"{"scenario":"steady-500","startedAt":"2026-01-02T00:00:00Z","ratePerSecond":1542.0,"recordedPerSecond":1482.0,"limit":"p99 was too high"}"#,
+        ),
+        (
+            "5-chaos",
+            "chaos.json",
+            r#"{"verdict":"fail","startedAt":"2026-01-03T00:00:00Z","totals":{"runs":3,"mixedRuns":1,"faults":1,"loans":2000,"requests":2000,"acknowledged":2000,"lost":1,"duplicated":0,"unexpected":0,"mismatched":0,"stuck":0,"countersWrong":0,"figures":{}}}"#,
+        ),
+        ("6-gate", "gate.json", "{}"),
+    ] {
+        let run = reports.path().join("runs").join(folder);
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join(file), text).unwrap();
+    }
     write_index(reports.path()).unwrap();
     let index = index();
     parsed(&index);
+    let said = words(&index);
+    for text in [
+        "HEAD (fedcba987654) against main (0123456789ab)",
+        "? inconclusive",
+        "capacity of steady-500",
+        "✓ 1,542/s sent, 1,482/s recorded",
+        "✗ fail",
+        "3 runs, 1 fault, 2,000 loans: 1 lost, 0 doubled, 0 stuck",
+        "missing field `answer`",
+    ] {
+        assert!(said.contains(text), "{text} in {said}");
+    }
+    let at = |text: &str| index.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("runs/5-chaos/chaos.html") < at("runs/4-capacity/capacity.html"));
+    assert!(at("runs/4-capacity/capacity.html") < at("runs/3-gate/gate.html"));
     assert!(index.contains("ancient"), "what an old report has is shown");
     assert!(index.contains("Could not be read") && index.contains("damaged"));
     assert!(

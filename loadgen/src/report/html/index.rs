@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::markup::Markup;
 use super::super::number::{count, counted, micros, or_dash, rate};
+use super::super::series::SeriesRow;
 use super::super::words::{instant, sign, verdict};
 use super::super::{Percentiles, Verdict, chart};
 use super::page;
@@ -35,8 +36,12 @@ pub(in super::super) struct Unreadable {
     pub(in super::super) has_page: bool,
 }
 
-/// The list of runs as one HTML page; `runs` are the newest first.
-pub(in super::super) fn render_index(runs: &[RunRow], unreadable: &[Unreadable]) -> String {
+/// The list of runs as one HTML page; `runs` and `series` are the newest first.
+pub(in super::super) fn render_index(
+    runs: &[RunRow],
+    series: &[SeriesRow],
+    unreadable: &[Unreadable],
+) -> String {
     page("Load runs", |markup| {
         markup.element("header", &[("class", &"banner")], |markup| {
             markup.leaf("h1", &[], "Load runs");
@@ -44,9 +49,12 @@ pub(in super::super) fn render_index(runs: &[RunRow], unreadable: &[Unreadable])
             markup.leaf("p", &[("class", &"facts")], &facts);
         });
         markup.element("main", &[], |markup| {
-            if runs.is_empty() && unreadable.is_empty() {
+            if runs.is_empty() && series.is_empty() && unreadable.is_empty() {
                 no_data(markup, "No run has left a report here yet.");
                 return;
+            }
+            if !series.is_empty() {
+                judgements(markup, series);
             }
             if !runs.is_empty() {
                 trends(markup, runs);
@@ -57,6 +65,32 @@ pub(in super::super) fn render_index(runs: &[RunRow], unreadable: &[Unreadable])
             }
         });
     })
+}
+
+/// The pages about many runs.
+fn judgements(markup: &mut Markup, series: &[SeriesRow]) {
+    let title = "Gates, capacity searches and fault runs";
+    section(markup, "judgements", title, "", |markup| {
+        let columns = [
+            ("What", ""),
+            ("Answer", ""),
+            ("Started", ""),
+            ("In short", ""),
+        ];
+        frame(markup, "Newest first", &columns, |markup| {
+            for row in series {
+                markup.element("tr", &[], |markup| {
+                    markup.element("th", &[("scope", &"row")], |markup| {
+                        let link = format!("runs/{}/{}", encoded(&row.folder), row.page);
+                        markup.leaf("a", &[("href", &link)], &row.name);
+                    });
+                    markup.leaf("td", &[("class", &row.tone)], &row.answer);
+                    markup.leaf("td", &[("class", &"nowrap")], &instant(&row.started_at));
+                    markup.leaf("td", &[], &row.in_short);
+                });
+            }
+        });
+    });
 }
 
 /// The scenarios, the one with the newest run first.
@@ -224,7 +258,7 @@ fn list(markup: &mut Markup, runs: &[RunRow]) {
 }
 
 fn leftovers(markup: &mut Markup, unreadable: &[Unreadable]) {
-    let lead = "Their report.json is damaged, or of a version that is not known.";
+    let lead = "Their files are damaged, or of a version that is not known.";
     section(markup, "unreadable", "Could not be read", lead, |markup| {
         let columns = [("Folder", ""), ("Why", "")];
         frame(

@@ -25,6 +25,30 @@ pub(in super::super) fn section(
     );
 }
 
+/// The first sentence of a page, behind a sign that says the verdict to those who see it.
+pub(in super::super) fn headline(markup: &mut Markup, sign: &str, text: &str) {
+    markup.element("h1", &[], |markup| {
+        markup.leaf(
+            "span",
+            &[("class", &"sign"), ("aria-hidden", &"true")],
+            sign,
+        );
+        markup.text(text);
+    });
+}
+
+/// The reasons for the first sentence.
+pub(in super::super) fn why(
+    markup: &mut Markup,
+    reasons: impl IntoIterator<Item = impl AsRef<str>>,
+) {
+    markup.element("ul", &[("class", &"why")], |markup| {
+        for reason in reasons {
+            markup.leaf("li", &[], reason.as_ref());
+        }
+    });
+}
+
 /// A block of text as it is.
 pub(in super::super) fn code_block(markup: &mut Markup, text: &str, name: &str) {
     markup.element(

@@ -4,6 +4,7 @@ use super::super::markup::Markup;
 use super::super::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
 use super::super::words::{commit, headline, instant, sign, summary};
 use super::super::{Percentiles, Report};
+use super::parts;
 
 /// The verdict, what the run was, the reasons, and where to look it up.
 pub(super) fn banner(markup: &mut Markup, report: &Report) {
@@ -15,22 +16,11 @@ pub(super) fn banner(markup: &mut Markup, report: &Report) {
                 markup.text(&format!(" · {}", report.scenario_description));
             }
         });
-        markup.element("h1", &[], |markup| {
-            markup.leaf(
-                "span",
-                &[("class", &"sign"), ("aria-hidden", &"true")],
-                sign(report.verdict),
-            );
-            markup.text(&headline(report));
-        });
+        parts::headline(markup, sign(report.verdict), &headline(report));
         markup.leaf("p", &[("class", &"summary")], &summary(report));
         if !report.why.is_empty() {
             markup.leaf("h2", &[("class", &"whytitle")], "Why");
-            markup.element("ul", &[("class", &"why")], |markup| {
-                for reason in &report.why {
-                    markup.leaf("li", &[], reason);
-                }
-            });
+            parts::why(markup, &report.why);
         }
         let mut facts = Vec::new();
         if !report.started_at.is_empty() {

@@ -1,0 +1,139 @@
+//! What the list of runs says of the pages about many runs: gates, capacity searches, fault runs.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::chaos::{self, sums};
+use super::number::rate;
+use crate::chaos::{Totals, Verdict};
+use crate::gate::judge::Answer;
+
+/// A page about many runs, in the list.
+pub(super) struct SeriesRow {
+    pub(super) folder: String,
+    /// Its file in the folder.
+    pub(super) page: &'static str,
+    pub(super) name: String,
+    /// How its answer is marked: `good`, `bad` or `hold`.
+    pub(super) tone: &'static str,
+    pub(super) answer: String,
+    pub(super) started_at: String,
+    pub(super) in_short: String,
+}
+
+/// What the folder at `path` holds: nothing of the sort, one of them, or one that cannot be read and why.
+pub(super) fn read(path: &Path, folder: &str) -> Option<Result<SeriesRow, String>> {
+    let gate = || parsed(path, "gate.json", |gate: GateSummary| gate.row(folder));
+    let capacity = || {
+        let row = |capacity: CapacitySummary| capacity.row(folder);
+        parsed(path, "capacity.json", row)
+    };
+    let chaos = || parsed(path, "chaos.json", |chaos: ChaosSummary| chaos.row(folder));
+    gate().or_else(capacity).or_else(chaos)
+}
+
+/// `None` when there is no such file.
+fn parsed<T: DeserializeOwned>(
+    path: &Path,
+    file: &str,
+    row: impl FnOnce(T) -> SeriesRow,
+) -> Option<Result<SeriesRow, String>> {
+    let bytes = fs::read(path.join(file)).ok()?;
+    let summary = serde_json::from_slice(&bytes);
+    Some(summary.map(row).map_err(|error| error.to_string()))
+}
+
+/// The parts of the files that the list shows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GateSummary {
+    answer: Answer,
+    base: (String, String),
+    head: (String, String),
+    started_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CapacitySummary {
+    scenario: String,
+    started_at: String,
+    rate_per_second: Option<f64>,
+    recorded_per_second: Option<f64>,
+    limit: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChaosSummary {
+    verdict: Verdict,
+    started_at: String,
+    totals: Totals,
+}
+
+impl GateSummary {
+    fn row(self, folder: &str) -> SeriesRow {
+        let (tone, answer) = match self.answer {
+            Answer::Pass => ("good", "✓ passed"),
+            Answer::Fail => ("bad", "✗ failed"),
+            Answer::Inconclusive => ("hold", "? inconclusive"),
+        };
+        let named = |(asked, commit): (String, String)| {
+            let short = commit.get(..12).unwrap_or(&commit);
+            format!("{asked} ({short})")
+        };
+        SeriesRow {
+            folder: folder.to_owned(),
+            page: "gate.html",
+            name: "performance gate".to_owned(),
+            tone,
+            answer: answer.to_owned(),
+            started_at: self.started_at,
+            in_short: format!("{} against {}", named(self.head), named(self.base)),
+        }
+    }
+}
+
+impl CapacitySummary {
+    fn row(self, folder: &str) -> SeriesRow {
+        let found = self.rate_per_second.zip(self.recorded_per_second);
+        let (tone, answer) = found.map_or_else(
+            || ("bad", "✗ no rate".to_owned()),
+            |(sent, recorded)| {
+                let answer = format!("✓ {} sent, {} recorded", rate(sent), rate(recorded));
+                ("good", answer)
+            },
+        );
+        SeriesRow {
+            folder: folder.to_owned(),
+            page: "capacity.html",
+            name: format!("capacity of {}", self.scenario),
+            tone,
+            answer,
+            started_at: self.started_at,
+            in_short: self.limit,
+        }
+    }
+}
+
+impl ChaosSummary {
+    fn row(self, folder: &str) -> SeriesRow {
+        let tone = match self.verdict {
+            Verdict::Pass => "good",
+            Verdict::Fail => "bad",
+            Verdict::Void => "hold",
+        };
+        SeriesRow {
+            folder: folder.to_owned(),
+            page: "chaos.html",
+            name: "fault run".to_owned(),
+            tone,
+            answer: format!("{} {}", chaos::sign(self.verdict), self.verdict.name()),
+            started_at: self.started_at,
+            in_short: sums(&self.totals),
+        }
+    }
+}
