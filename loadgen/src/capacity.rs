@@ -356,6 +356,8 @@ fn at_rate(scenario: &Scenario, rate: f64, hold: Duration) -> Scenario {
     let name = |name: &str| Spanned::new(0..0, name.to_owned());
     let poisson = scenario.phases.iter().any(|phase| phase.poisson);
     let mut probe = scenario.clone();
+    // Its rates are not the scenario's, so its figures do not belong into the scenario's trends.
+    probe.name = name(&format!("{}-probe", scenario.name.get_ref()));
     // More in flight than at rest, so that a slow answer holds nothing back.
     probe.users = None;
     probe.phases = vec![
@@ -552,6 +554,7 @@ mod tests {
             [[check]]\nmetric = \"lost\"\nequals = 0\n";
         let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
         let probe = at_rate(&scenario, 1000.0, Duration::from_secs(8));
+        assert_eq!(probe.name.get_ref(), "t-probe");
         let checks: Vec<_> = probe
             .checks
             .iter()

@@ -77,13 +77,17 @@ struct ChaosSummary {
 impl GateSummary {
     fn row(self, folder: &str) -> SeriesRow {
         let (tone, answer) = match self.answer {
-            Answer::Pass => ("good", "✓ passed"),
-            Answer::Fail => ("bad", "✗ failed"),
+            Answer::Pass => ("good", "✓ pass"),
+            Answer::Fail => ("bad", "✗ fail"),
             Answer::Inconclusive => ("hold", "? inconclusive"),
         };
         let named = |(asked, commit): (String, String)| {
             let short = commit.get(..12).unwrap_or(&commit);
-            format!("{asked} ({short})")
+            if commit.starts_with(&asked) {
+                short.to_owned()
+            } else {
+                format!("{asked} ({short})")
+            }
         };
         SeriesRow {
             folder: folder.to_owned(),
