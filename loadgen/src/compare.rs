@@ -373,12 +373,12 @@ impl Comparison {
         for warning in &self.warnings {
             let _ = writeln!(text, "note: {warning}");
         }
-        let width = self
-            .rows
-            .iter()
-            .map(|row| row.name.len())
-            .max()
-            .unwrap_or(0);
+        let name = |row: &Row| {
+            let gap = if row.unit.is_empty() { "" } else { ", " };
+            format!("{}{gap}{}", row.name, row.unit)
+        };
+        let width = self.rows.iter().map(|row| name(row).len()).max();
+        let width = width.unwrap_or(0);
         let _ = writeln!(
             text,
             "\n{:width$} {:>12} {:>12} {:>9}   95 % within the runs",
@@ -403,12 +403,11 @@ impl Comparison {
                 });
             let line = format!(
                 "{:width$} {:>12} {:>12} {change:>9}   {interval}",
-                row.name,
+                name(row),
                 figure(row.a),
                 figure(row.b)
             );
-            let unit = if row.unit.is_empty() { "" } else { row.unit };
-            let _ = writeln!(text, "{} {unit}", line.trim_end());
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         text.push_str(
             "\nThe intervals come of resampling whole seconds of each run. They cover how a run varies within itself,\n\
@@ -468,7 +467,7 @@ mod tests {
         run(folders[0].path(), 1000);
         run(folders[1].path(), us);
         let comparison = compare(folders[0].path(), folders[1].path()).expect("two reports");
-        assert!(comparison.text().contains("response p50"));
+        assert!(comparison.text().contains("\nresponse p50, ms "));
         comparison
             .rows
             .into_iter()
