@@ -5,7 +5,7 @@
 //! - [`stack`]: the three of them together
 //! - [`proxy`], [`disk`]: a network and a disk that fail on demand
 //! - [`http`]: a minimal client
-//! - `process`, `port`: how one child is started, watched and stopped
+//! - `process`, `port`: how one server is started, watched, signalled and stopped
 //! - `guardian`: nothing is left behind, however this process ends
 //! - [`error`]: what can go wrong, and what to do about it
 //!

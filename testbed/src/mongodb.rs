@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use mongodb::Client;
@@ -10,13 +9,10 @@ use mongodb::bson::doc;
 use mongodb::options::{ClientOptions, ServerAddress};
 use tokio::net::TcpStream;
 
-use crate::Signal;
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness, pairs};
+use crate::process::{Kind, Launch, Server, pairs};
 use crate::redis::make_folder;
 use crate::servers::Servers;
-
-const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a private mongod is set.
 #[derive(Debug, Clone)]
@@ -42,8 +38,11 @@ impl Default for MongoOptions {
     }
 }
 
+/// What sets a mongod apart from the other servers.
+pub enum Mongo {}
+
 /// A private mongod on a free loopback port, with its journal on. Dropping it kills it and removes its temporary folder.
-pub struct MongoServer(Process);
+pub type MongoServer = Server<Mongo>;
 
 impl MongoServer {
     /// Starts mongod and waits until it answers.
@@ -67,77 +66,12 @@ impl MongoServer {
             log_file: None,
             port: None,
         };
-        Process::start(launch, &MongoReadiness).await.map(Self)
+        Self::launch(launch).await
     }
 
     /// `mongodb://127.0.0.1:PORT/`.
     pub fn uri(&self) -> String {
         format!("mongodb://127.0.0.1:{}/", self.port())
-    }
-
-    /// The port it listens on; the same after a restart.
-    pub fn port(&self) -> u16 {
-        self.0.port()
-    }
-
-    /// The process id; 0 while it is not running.
-    pub fn pid(&self) -> u32 {
-        self.0.pid().unwrap_or(0)
-    }
-
-    /// The temporary folder.
-    pub fn folder(&self) -> &Path {
-        self.0.folder()
-    }
-
-    /// What it has written to its log.
-    pub fn log(&self) -> String {
-        self.0.log()
-    }
-
-    /// Kills it with SIGKILL and waits for its end. The data stays.
-    pub fn kill(&mut self) {
-        self.0.kill();
-    }
-
-    /// Starts it again, on the same port and data. Kills it first when it runs.
-    ///
-    /// # Errors
-    /// As for [`MongoServer::start`].
-    pub async fn restart(&mut self) -> Result<(), TestbedError> {
-        self.0.restart(&MongoReadiness).await
-    }
-
-    /// Sends a signal, for example SIGSTOP and SIGCONT for a server that hangs.
-    ///
-    /// # Errors
-    /// Fails when it is not running.
-    pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
-        self.0.signal(signal)
-    }
-
-    /// How it ended, when it has ended by itself since it was started.
-    ///
-    /// # Errors
-    /// Fails when its end has been seen already.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
-        self.0.try_wait()
-    }
-
-    /// Waits until it ends by itself, for example when its disk fails.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end in time; it runs on then.
-    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
-        self.0.wait(within).await
-    }
-
-    /// Ends it in order, and removes its temporary folder.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end in time; it is killed then.
-    pub async fn stop(mut self) -> Result<(), TestbedError> {
-        self.0.terminate(STOP_WITHIN).await.map(drop)
     }
 }
 
@@ -165,10 +99,10 @@ fn arguments(options: &MongoOptions, port: u16, folder: &Path) -> Vec<OsString> 
     arguments
 }
 
-struct MongoReadiness;
+impl Kind for Mongo {
+    const END_WITHIN: Duration = Duration::from_secs(30);
 
-impl Readiness for MongoReadiness {
-    async fn is_ready(&self, port: u16, pid: u32) -> bool {
+    async fn is_ready(port: u16, pid: u32) -> bool {
         // The driver looks for a server twice a second only, so it is asked once the port is open.
         if TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             return false;

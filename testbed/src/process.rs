@@ -1,8 +1,9 @@
-//! One child process: started in its private folder, watched, signalled, killed when dropped.
+//! One server, a child process: started in its private folder, watched, signalled, killed when dropped.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
+use std::marker::PhantomData;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,12 +41,17 @@ pub(crate) struct Launch {
     pub(crate) port: Option<u16>,
 }
 
-/// Asks the server whether it is ready. `pid` lets it refuse an answer from another process on the same port.
-pub(crate) trait Readiness {
-    async fn is_ready(&self, port: u16, pid: u32) -> bool;
+/// What the servers of one kind have in common.
+pub trait Kind {
+    /// How long an orderly end may take.
+    const END_WITHIN: Duration;
+
+    /// Whether the server is ready. `pid` lets it refuse an answer from another process on the same port.
+    fn is_ready(port: u16, pid: u32) -> impl Future<Output = bool> + Send;
 }
 
-pub(crate) struct Process {
+/// A server of the kind `K` on a port of the loopback interface. Dropping it kills it and removes its temporary folder.
+pub struct Server<K> {
     launch: Launch,
     port: u16,
     log_file: PathBuf,
@@ -53,14 +59,12 @@ pub(crate) struct Process {
     child: Option<Child>,
     // Dropped after `drop` has killed the child, so nothing writes to it any more.
     folder: TempDir,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl Process {
+impl<K: Kind> Server<K> {
     /// Starts the child and waits until it is ready.
-    pub(crate) async fn start(
-        launch: Launch,
-        readiness: &impl Readiness,
-    ) -> Result<Self, TestbedError> {
+    pub(crate) async fn launch(launch: Launch) -> Result<Self, TestbedError> {
         let folder = guardian::folder(launch.name)?;
         let log_file = launch
             .log_file
@@ -74,6 +78,7 @@ impl Process {
             child: None,
             folder,
             launch,
+            kind: PhantomData,
         };
         let mut attempt = 1;
         loop {
@@ -81,7 +86,7 @@ impl Process {
                 Some(port) => port,
                 None => port::free()?,
             };
-            match process.spawn_until_ready(readiness).await {
+            match process.spawn_until_ready().await {
                 Err(TestbedError::EarlyExit { log, .. })
                     if process.launch.port.is_none()
                         && attempt < PORT_ATTEMPTS
@@ -95,12 +100,15 @@ impl Process {
         }
     }
 
-    /// Starts the child again, with the same port and folder, after it has ended or by killing it now.
-    pub(crate) async fn restart(&mut self, readiness: &impl Readiness) -> Result<(), TestbedError> {
+    /// Starts it again, on the same port and data, and waits until it is ready. Kills it first when it runs.
+    ///
+    /// # Errors
+    /// Fails with its last lines when it ends or does not become ready.
+    pub async fn restart(&mut self) -> Result<(), TestbedError> {
         self.kill();
         let mut attempt = 1;
         loop {
-            match self.spawn_until_ready(readiness).await {
+            match self.spawn_until_ready().await {
                 Err(TestbedError::EarlyExit { log, .. })
                     if attempt < PORT_ATTEMPTS && port_was_taken(&log) =>
                 {
@@ -112,7 +120,7 @@ impl Process {
         }
     }
 
-    async fn spawn_until_ready(&mut self, readiness: &impl Readiness) -> Result<(), TestbedError> {
+    async fn spawn_until_ready(&mut self) -> Result<(), TestbedError> {
         let name = self.launch.name;
         let log_start = fs::metadata(&self.log_file).map_or(0, |data| data.len());
         let output = OpenOptions::new()
@@ -154,7 +162,7 @@ impl Process {
         let begun = Instant::now();
         loop {
             // The child is looked at after the answer: an answer counts only while it lives.
-            let ready = readiness.is_ready(self.port, pid).await;
+            let ready = K::is_ready(self.port, pid).await;
             if let Some(status) = self.try_wait()? {
                 let log = tail(&self.log_from(log_start));
                 return Err(TestbedError::EarlyExit { name, status, log });
@@ -174,24 +182,28 @@ impl Process {
         }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port it listens on; the same after a restart.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// The temporary folder.
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The running child's id; `None` once its end has been seen.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    /// The process id; 0 while it is not running.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 
-    pub(crate) fn launch_mut(&mut self) -> &mut Launch {
-        &mut self.launch
+    /// The environment of the next start.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.launch.environment = pairs(environment);
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// All it has written to its output, over all restarts.
+    pub fn log(&self) -> String {
         self.log_from(0)
     }
 
@@ -201,27 +213,30 @@ impl Process {
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
+    /// Sends a signal, for example SIGSTOP and SIGCONT for a server that hangs.
+    ///
+    /// # Errors
+    /// Fails when it is not running.
+    pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
         let name = self.launch.name;
-        let pid = self.pid().ok_or(TestbedError::NotRunning(name))?;
+        let child = self.child.as_ref().ok_or(TestbedError::NotRunning(name))?;
         // The child has not been waited for, so the id is still its own.
-        kill(Pid::from_raw(pid as i32), signal).map_err(|errno| TestbedError::Io {
+        kill(Pid::from_raw(child.id() as i32), signal).map_err(|errno| TestbedError::Io {
             action: format!("send {signal} to {name}"),
             source: errno.into(),
         })
     }
 
-    /// Kills the child and waits for its end; nothing when it has ended already.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Both fail only when the child has already been waited for, which would have emptied `self.child`.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    /// Kills it with SIGKILL and waits for its end; nothing when it has ended already. The data stays.
+    pub fn kill(&mut self) {
+        end(&mut self.child);
     }
 
-    /// How the child ended, if it has.
-    pub(crate) fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
+    /// How it ended, when it has ended by itself since it was started.
+    ///
+    /// # Errors
+    /// Fails when its end has been seen already.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
         let name = self.launch.name;
         let child = self.child.as_mut().ok_or(TestbedError::NotRunning(name))?;
         let status = child
@@ -233,8 +248,11 @@ impl Process {
         Ok(status)
     }
 
-    /// Waits for the child's end.
-    pub(crate) async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
+    /// Waits until it ends by itself, for example at a failpoint, or when its disk fails.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end in time; it runs on then.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.try_wait()? {
@@ -251,16 +269,35 @@ impl Process {
         }
     }
 
-    /// Asks the child to end, and waits for it.
-    pub(crate) async fn terminate(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
+    /// Asks it to end in order (SIGTERM), and waits for its end.
+    ///
+    /// # Errors
+    /// Fails when it is not running or does not end in time; it runs on then.
+    pub async fn terminate(&mut self) -> Result<ExitStatus, TestbedError> {
         self.signal(Signal::SIGTERM)?;
-        self.wait(within).await
+        self.wait(K::END_WITHIN).await
+    }
+
+    /// Ends it in order, and removes its temporary folder.
+    ///
+    /// # Errors
+    /// As [`Server::terminate`]; it is killed then.
+    pub async fn stop(mut self) -> Result<(), TestbedError> {
+        self.terminate().await.map(drop)
     }
 }
 
-impl Drop for Process {
+impl<K> Drop for Server<K> {
     fn drop(&mut self) {
-        self.kill();
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        // Both fail only when the child has already been waited for, which would have emptied the option.
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

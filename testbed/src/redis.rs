@@ -3,18 +3,14 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::Signal;
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness, pairs};
+use crate::process::{Kind, Launch, Server, pairs};
 use crate::servers::Servers;
-
-const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// How a private Redis is set.
 #[derive(Debug, Clone)]
@@ -43,8 +39,11 @@ impl Default for RedisOptions {
     }
 }
 
+/// What sets a Redis apart from the other servers.
+pub enum Redis {}
+
 /// A private Redis on a free loopback port. Dropping it kills it and removes its temporary folder.
-pub struct RedisServer(Process);
+pub type RedisServer = Server<Redis>;
 
 impl RedisServer {
     /// Starts Redis and waits until it answers, with its data loaded.
@@ -68,77 +67,12 @@ impl RedisServer {
             log_file: None,
             port: None,
         };
-        Process::start(launch, &RedisReadiness).await.map(Self)
+        Self::launch(launch).await
     }
 
     /// `redis://127.0.0.1:PORT/0`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port())
-    }
-
-    /// The port it listens on; the same after a restart.
-    pub fn port(&self) -> u16 {
-        self.0.port()
-    }
-
-    /// The process id; 0 while it is not running.
-    pub fn pid(&self) -> u32 {
-        self.0.pid().unwrap_or(0)
-    }
-
-    /// The temporary folder.
-    pub fn folder(&self) -> &Path {
-        self.0.folder()
-    }
-
-    /// What it has written to its log.
-    pub fn log(&self) -> String {
-        self.0.log()
-    }
-
-    /// Kills it with SIGKILL and waits for its end. The data stays.
-    pub fn kill(&mut self) {
-        self.0.kill();
-    }
-
-    /// Starts it again, on the same port and data. Kills it first when it runs.
-    ///
-    /// # Errors
-    /// As for [`RedisServer::start`].
-    pub async fn restart(&mut self) -> Result<(), TestbedError> {
-        self.0.restart(&RedisReadiness).await
-    }
-
-    /// Sends a signal, for example SIGSTOP and SIGCONT for a server that hangs.
-    ///
-    /// # Errors
-    /// Fails when it is not running.
-    pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
-        self.0.signal(signal)
-    }
-
-    /// How it ended, when it has ended by itself since it was started.
-    ///
-    /// # Errors
-    /// Fails when its end has been seen already.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
-        self.0.try_wait()
-    }
-
-    /// Waits until it ends by itself, for example when its disk fails.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end in time; it runs on then.
-    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
-        self.0.wait(within).await
-    }
-
-    /// Ends it in order, and removes its temporary folder.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end in time; it is killed then.
-    pub async fn stop(mut self) -> Result<(), TestbedError> {
-        self.0.terminate(STOP_WITHIN).await.map(drop)
     }
 }
 
@@ -175,10 +109,10 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), TestbedError> {
     std::fs::create_dir_all(folder).map_err(TestbedError::io(format!("make {}", folder.display())))
 }
 
-struct RedisReadiness;
+impl Kind for Redis {
+    const END_WITHIN: Duration = Duration::from_secs(20);
 
-impl Readiness for RedisReadiness {
-    async fn is_ready(&self, port: u16, pid: u32) -> bool {
+    async fn is_ready(port: u16, pid: u32) -> bool {
         tokio::time::timeout(Duration::from_secs(2), ask(port))
             .await
             .is_ok_and(|answer| answer.is_ok_and(|(ready, answering)| ready && answering == pid))

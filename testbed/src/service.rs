@@ -3,20 +3,16 @@
 use std::env;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::TestbedError;
-use crate::process::{Launch, Process, Readiness, pairs};
+use crate::http;
+use crate::process::{Kind, Launch, Server, pairs};
 use crate::servers::is_executable;
-use crate::{Signal, http};
 
 /// The environment variable that names the service's binary.
 pub const SERVICE_VARIABLE: &str = "SLUICE_SERVICE";
-
-/// Longer than the service's own deadline for a drain.
-const TERMINATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a private instance of the service is set.
 #[derive(Debug, Clone)]
@@ -54,8 +50,11 @@ impl Default for ServiceOptions {
     }
 }
 
+/// What sets the service apart from the servers that it uses.
+pub enum Service {}
+
 /// A private instance of the service on a free loopback port. Dropping it kills it and removes its temporary folder.
-pub struct ServiceProcess(Process);
+pub type ServiceProcess = Server<Service>;
 
 impl ServiceProcess {
     /// Starts the service and waits until `/readyz` answers 200.
@@ -78,7 +77,7 @@ impl ServiceProcess {
             port: options.port,
             arguments: Box::new(move |port, _| arguments(&options, port)),
         };
-        Process::start(launch, &ServiceReadiness).await.map(Self)
+        Self::launch(launch).await
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -88,35 +87,7 @@ impl ServiceProcess {
 
     /// The address it listens on; the same after a restart.
     pub fn address(&self) -> SocketAddr {
-        address(self.0.port())
-    }
-
-    /// The process id; 0 while it is not running.
-    pub fn pid(&self) -> u32 {
-        self.0.pid().unwrap_or(0)
-    }
-
-    /// The temporary folder.
-    pub fn folder(&self) -> &Path {
-        self.0.folder()
-    }
-
-    /// All it has written to its output, over all restarts.
-    pub fn log(&self) -> String {
-        self.0.log()
-    }
-
-    /// Kills it with SIGKILL and waits for its end.
-    pub fn kill(&mut self) {
-        self.0.kill();
-    }
-
-    /// Starts it again on the same port, and waits until it is ready. Kills it first when it runs.
-    ///
-    /// # Errors
-    /// As for [`ServiceProcess::start`].
-    pub async fn restart(&mut self) -> Result<(), TestbedError> {
-        self.0.restart(&ServiceReadiness).await
+        address(self.port())
     }
 
     /// As [`ServiceProcess::restart`], with this environment in place of the one from the options.
@@ -127,40 +98,8 @@ impl ServiceProcess {
         &mut self,
         environment: Vec<(String, String)>,
     ) -> Result<(), TestbedError> {
-        self.0.launch_mut().environment = pairs(environment);
+        self.set_environment(environment);
         self.restart().await
-    }
-
-    /// Sends a signal, for example SIGSTOP and SIGCONT for an instance that hangs.
-    ///
-    /// # Errors
-    /// Fails when it is not running.
-    pub fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
-        self.0.signal(signal)
-    }
-
-    /// Waits until it ends by itself, for example at a failpoint.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end in time; it runs on then.
-    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, TestbedError> {
-        self.0.wait(within).await
-    }
-
-    /// How it ended, when it has ended by itself since it was started.
-    ///
-    /// # Errors
-    /// Fails when its end has been seen already.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, TestbedError> {
-        self.0.try_wait()
-    }
-
-    /// Asks it to drain and end (SIGTERM), and waits for its end.
-    ///
-    /// # Errors
-    /// Fails when it is not running or does not end within a minute; it runs on then.
-    pub async fn terminate(&mut self) -> Result<ExitStatus, TestbedError> {
-        self.0.terminate(TERMINATE_WITHIN).await
     }
 }
 
@@ -204,10 +143,11 @@ fn find_binary() -> Result<PathBuf, TestbedError> {
         .ok_or(TestbedError::ServiceMissing)
 }
 
-struct ServiceReadiness;
+impl Kind for Service {
+    /// Longer than the service's own deadline for a drain.
+    const END_WITHIN: Duration = Duration::from_secs(60);
 
-impl Readiness for ServiceReadiness {
-    async fn is_ready(&self, port: u16, _pid: u32) -> bool {
+    async fn is_ready(port: u16, _pid: u32) -> bool {
         http::get(address(port), "/readyz")
             .await
             .is_ok_and(|answer| answer.status == 200)
