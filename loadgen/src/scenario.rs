@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -224,17 +225,43 @@ pub enum ScenarioError {
     },
 }
 
+/// The text of the file at `path`.
+pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
+    std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// What the text `source` of the file at `path` says, when it is written well and `check` finds nothing: a fault is the
+/// range of the text and what is wrong there.
+pub(crate) fn checked<T: DeserializeOwned>(
+    source: &str,
+    path: &Path,
+    check: impl FnOnce(&mut T) -> Result<(), (Range<usize>, String)>,
+) -> Result<T, ScenarioError> {
+    let fault = |span: Option<Range<usize>>, what: String| {
+        let (line, column) = position(source, span.map_or(0, |span| span.start));
+        ScenarioError::Fault {
+            path: path.to_path_buf(),
+            line,
+            column,
+            what,
+        }
+    };
+    let mut read: T = toml::from_str(source)
+        .map_err(|error| fault(error.span(), with_nearest(error.message())))?;
+    check(&mut read).map_err(|(span, what)| fault(Some(span), what))?;
+    Ok(read)
+}
+
 impl Scenario {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
     /// When the file cannot be read, holds a key that is not known, or asks for what cannot be done.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let source = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::parse(&source, path)
+        Self::parse(&text_of(path)?, path)
     }
 
     /// Checks the text of a scenario file. `path` is named in the errors.
@@ -242,20 +269,9 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::load`], except that nothing is read.
     pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
-        let fault = |span: Option<Range<usize>>, what: String| {
-            let (line, column) = position(source, span.map_or(0, |span| span.start));
-            ScenarioError::Fault {
-                path: path.to_path_buf(),
-                line,
-                column,
-                what,
-            }
-        };
-        let mut scenario: Self = toml::from_str(source)
-            .map_err(|error| fault(error.span(), with_nearest(error.message())))?;
-        scenario
-            .check()
-            .map_err(|found| fault(Some(found.span), found.what))?;
+        let check =
+            |scenario: &mut Self| scenario.check().map_err(|fault| (fault.span, fault.what));
+        let mut scenario = checked(source, path, check)?;
         source.clone_into(&mut scenario.source);
         Ok(scenario)
     }

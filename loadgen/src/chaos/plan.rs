@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::payload::mix64;
-use crate::scenario::{Mix, Phase, ScenarioError, duration, position, with_nearest};
+use crate::scenario::{Mix, Phase, ScenarioError, checked, duration, text_of};
 
 /// One run under faults, as its file describes it. See `scenarios/chaos/`.
 #[derive(Clone, Debug, Deserialize)]
@@ -421,11 +421,7 @@ impl Plan {
     /// # Errors
     /// When the file cannot be read, holds a key that is not known, or asks for what cannot be done.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let source = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::parse(&source, path)
+        Self::parse(&text_of(path)?, path)
     }
 
     /// Checks the text of a file. `path` is named in the errors.
@@ -433,20 +429,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::load`], except that nothing is read.
     pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
-        let fault = |span: Option<Range<usize>>, what: String| {
-            let (line, column) = position(source, span.map_or(0, |span| span.start));
-            ScenarioError::Fault {
-                path: path.to_path_buf(),
-                line,
-                column,
-                what,
-            }
-        };
-        let mut plan: Self = toml::from_str(source)
-            .map_err(|error| fault(error.span(), with_nearest(error.message())))?;
-        plan.check()
-            .map_err(|(span, what)| fault(Some(span), what))?;
-        Ok(plan)
+        checked(source, path, Self::check)
     }
 
     /// The plans in `paths`: files, and the `*.toml` of folders, by name.
