@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use benches::{Floor, say};
 use clap::Parser;
@@ -12,10 +12,10 @@ use clap::Parser;
 #[derive(Parser)]
 struct Options {
     /// Requests a second; may be repeated
-    #[arg(long = "rate", default_values_t = [500, 5_000, 20_000])]
+    #[arg(long = "rate", default_values_t = [500, 5_000, 20_000], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rates: Vec<u32>,
     /// Seconds of load at each rate
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
 }
 
@@ -50,7 +50,6 @@ fn run(options: &Options) -> Result<(), Failure> {
             .arg("send")
             .arg(&scenario)
             .arg(floor.url())
-            .stderr(Stdio::null())
             .status()
             .map_err(|error| format!("{}: {error}", loadgen.display()))?;
         if !status.success() {
