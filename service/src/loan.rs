@@ -48,11 +48,32 @@ impl Fingerprint {
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// In hexadecimal digits, as it stands in MongoDB.
+    pub fn hex(&self) -> Hex {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        Hex(digits)
+    }
+}
+
+/// A fingerprint in hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex([u8; 32]);
+
+impl Hex {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits are ASCII")
+    }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(self.hex().as_str())
     }
 }
 

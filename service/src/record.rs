@@ -1,17 +1,25 @@
 //! What is stored of a loan: the documents of MongoDB's collections. Pure.
 
+use std::ffi::CStr;
+
 use bson::DateTime;
 use bson::oid::ObjectId;
-use serde::{Deserialize, Serialize};
+use bson::spec::ElementType;
+use serde::Deserialize;
+use thiserror::Error;
 
 use crate::api::{ErrorType, FaultView};
 use crate::enrich::Enrichment;
-use crate::loan::{Category, Cents, Loan};
+use crate::loan::{Category, Cents, Fingerprint, Loan};
 use crate::queue::claim::Claimed;
 use crate::validate::Failure;
 
-/// A document of `loans`. Recording adds its `batch`.
-#[derive(Debug, Serialize, Deserialize)]
+mod encode;
+
+use encode::{Fields, document};
+
+/// A document of `loans`, as it is read.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each field is the loan's of the same name")]
 pub struct LoanDocument {
@@ -28,21 +36,17 @@ pub struct LoanDocument {
     pub risk_band: String,
     pub annual_rate_basis_points: u32,
     pub monthly_instalment_minor: Cents,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub debt_to_income_basis_points: Option<i64>,
     pub decision: String,
     pub received_at: DateTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<DateTime>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<DateTime>,
     pub processed_at: DateTime,
-    #[serde(skip_serializing)]
     pub batch: Option<ObjectId>,
 }
 
 /// Who asks, in a document of `loans`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -51,41 +55,9 @@ pub struct LoanDocument {
 pub struct ApplicantDocument {
     pub name: String,
     pub email: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub annual_income_minor: Option<Cents>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub age_years: Option<u32>,
-}
-
-/// A document of `failures`, without its `batch`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FailureRecord<'a> {
-    #[serde(rename = "_id")]
-    id: String,
-    loan_id: &'a str,
-    attempt: u32,
-    fingerprint: String,
-    error_type: &'static str,
-    faults: Vec<FaultRecord<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applicant_email: Option<&'a str>,
-    received_at: DateTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queued_at: Option<DateTime>,
-    claimed_at: DateTime,
-    failed_at: DateTime,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FaultRecord<'a> {
-    field: &'static str,
-    rule: &'static str,
-    error_type: &'static str,
-    value: &'a str,
 }
 
 /// A document of `failures`, as it is read.
@@ -104,78 +76,158 @@ pub struct FailureDocument {
     pub queued_at: Option<DateTime>,
     pub claimed_at: Option<DateTime>,
     pub failed_at: DateTime,
+    pub body: Option<String>,
     pub batch: Option<ObjectId>,
 }
 
-/// The record of an accepted loan, as BSON.
-pub fn accepted(
-    claimed: &Claimed,
-    loan: Loan,
-    enrichment: &Enrichment,
-    claimed_at: DateTime,
-    processed_at: DateTime,
-) -> Vec<u8> {
-    let currency = loan.currency().to_owned();
-    let record = LoanDocument {
-        loan_id: claimed.loan_id.clone(),
-        fingerprint: claimed.fingerprint.to_string(),
-        attempt: claimed.attempt,
-        amount_minor: loan.amount,
-        currency,
-        term_months: loan.term_months,
-        purpose: loan.purpose,
-        credit_score: loan.credit_score,
-        applicant: ApplicantDocument {
-            name: loan.applicant.name,
-            email: loan.applicant.email,
-            phone: loan.applicant.phone,
-            annual_income_minor: loan.applicant.annual_income,
-            age_years: loan.applicant.age_years,
-        },
-        risk_band: enrichment.risk_band.name().to_owned(),
-        annual_rate_basis_points: enrichment.risk_band.annual_rate_basis_points(),
-        monthly_instalment_minor: enrichment.monthly_instalment,
-        debt_to_income_basis_points: enrichment.debt_to_income_basis_points,
-        decision: enrichment.decision.name().to_owned(),
-        received_at: at(claimed.received_us),
-        queued_at: claimed.queued_at(),
-        claimed_at: Some(claimed_at),
-        processed_at,
-        batch: None,
-    };
-    bson::serialize_to_vec(&record).expect("a record of plain fields is valid BSON")
+/// An attempt's way, up to its result.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey<'a> {
+    /// The loan's id.
+    pub loan_id: &'a str,
+    /// Its content's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// 1 the first time, one more after each retry.
+    pub attempt: u32,
+    /// When its body was whole.
+    pub received_at: DateTime,
+    /// When Redis put it in the queue, where that is known.
+    pub queued_at: Option<DateTime>,
+    /// When a worker took it.
+    pub claimed_at: Option<DateTime>,
+    /// When its result was found.
+    pub processed_at: DateTime,
 }
 
-/// The record of a failed attempt, as BSON.
+/// Appends the record of an accepted loan, a document of `loans`, to `bytes`.
+pub fn accepted(
+    bytes: &mut Vec<u8>,
+    journey: &Journey<'_>,
+    loan: &Loan,
+    enrichment: &Enrichment,
+    batch: ObjectId,
+) {
+    document(bytes, |record| {
+        record.text(c"_id", journey.loan_id);
+        record.object_id(BATCH, batch);
+        record.text(c"fingerprint", journey.fingerprint.hex().as_str());
+        record.integer(c"attempt", journey.attempt);
+        record.integer(c"amountMinor", loan.amount.0);
+        record.text(c"currency", loan.currency());
+        record.integer(c"termMonths", loan.term_months);
+        record.text(c"purpose", &loan.purpose);
+        record.integer(c"creditScore", loan.credit_score);
+        record.document(c"applicant", |applicant| {
+            let who = &loan.applicant;
+            applicant.text(c"name", &who.name);
+            applicant.text(c"email", &who.email);
+            if let Some(phone) = &who.phone {
+                applicant.text(c"phone", phone);
+            }
+            if let Some(income) = who.annual_income {
+                applicant.integer(c"annualIncomeMinor", income.0);
+            }
+            if let Some(age_years) = who.age_years {
+                applicant.integer(c"ageYears", age_years);
+            }
+        });
+        let band = enrichment.risk_band;
+        record.text(c"riskBand", band.name());
+        record.integer(c"annualRateBasisPoints", band.annual_rate_basis_points());
+        record.integer(c"monthlyInstalmentMinor", enrichment.monthly_instalment.0);
+        if let Some(basis_points) = enrichment.debt_to_income_basis_points {
+            record.integer(c"debtToIncomeBasisPoints", basis_points);
+        }
+        record.text(c"decision", enrichment.decision.name());
+        journey.write(record, c"processedAt");
+    });
+}
+
+/// Appends the record of a failed attempt, a document of `failures`, to `bytes`. It keeps the body as it came; one that
+/// is not UTF-8 (admission lets none in) is left out.
 pub fn failed(
-    claimed: &Claimed,
+    bytes: &mut Vec<u8>,
+    journey: &Journey<'_>,
     failure: &Failure,
-    claimed_at: DateTime,
-    failed_at: DateTime,
-) -> Vec<u8> {
-    let record = FailureRecord {
-        id: format!("{}#{}", claimed.loan_id, claimed.attempt),
-        loan_id: &claimed.loan_id,
-        attempt: claimed.attempt,
-        fingerprint: claimed.fingerprint.to_string(),
-        error_type: failure.category.name(),
-        faults: failure
-            .faults
-            .iter()
-            .map(|fault| FaultRecord {
-                field: fault.field,
-                rule: fault.rule,
-                error_type: fault.category.name(),
-                value: &fault.value,
-            })
-            .collect(),
-        applicant_email: failure.applicant_email.as_deref(),
-        received_at: at(claimed.received_us),
-        queued_at: claimed.queued_at(),
-        claimed_at,
-        failed_at,
-    };
-    bson::serialize_to_vec(&record).expect("a record of plain fields is valid BSON")
+    body: &[u8],
+    batch: ObjectId,
+) {
+    let mut attempt = itoa::Buffer::new();
+    document(bytes, |record| {
+        record.texts(
+            c"_id",
+            &[journey.loan_id, "#", attempt.format(journey.attempt)],
+        );
+        record.object_id(BATCH, batch);
+        record.text(c"loanId", journey.loan_id);
+        record.integer(c"attempt", journey.attempt);
+        record.text(c"fingerprint", journey.fingerprint.hex().as_str());
+        record.text(c"errorType", failure.category.name());
+        record.documents(c"faults", &failure.faults, |record, fault| {
+            record.text(c"field", fault.field);
+            record.text(c"rule", fault.rule);
+            record.text(c"errorType", fault.category.name());
+            record.text(c"value", &fault.value);
+        });
+        if let Some(email) = &failure.applicant_email {
+            record.text(c"applicantEmail", email);
+        }
+        journey.write(record, c"failedAt");
+        if let Ok(body) = str::from_utf8(body) {
+            record.text(c"body", body);
+        }
+    });
+}
+
+impl Journey<'_> {
+    /// Its instants, the last of them by the name `processed`.
+    fn write(&self, record: &mut Fields<'_>, processed: &CStr) {
+        record.instant(c"receivedAt", self.received_at);
+        if let Some(at) = self.queued_at {
+            record.instant(c"queuedAt", at);
+        }
+        if let Some(at) = self.claimed_at {
+            record.instant(c"claimedAt", at);
+        }
+        record.instant(processed, self.processed_at);
+    }
+}
+
+/// The field that tells with which batch a record was written. It stands right behind `_id`, so that it is found without
+/// reading the record.
+const BATCH: &CStr = c"batch";
+
+/// The batch of a record that is in none yet.
+pub const NO_BATCH: ObjectId = ObjectId::from_bytes([0; 12]);
+
+/// Bytes that are no record of [`accepted`] or [`failed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("these bytes are not a record")]
+pub struct NotARecord;
+
+/// Puts `batch` into one record that [`accepted`] or [`failed`] has written.
+///
+/// # Errors
+/// `NotARecord`; its bytes are as they were.
+pub fn set_batch(record: &mut [u8], batch: ObjectId) -> Result<(), NotARecord> {
+    *batch_of(record).ok_or(NotARecord)? = batch.bytes();
+    Ok(())
+}
+
+fn batch_of(record: &mut [u8]) -> Option<&mut [u8; 12]> {
+    let (_, rest) = record.split_at_mut_checked(4)?;
+    let rest = strip(rest, ElementType::String, c"_id")?;
+    let (id_len, rest) = rest.split_first_chunk_mut::<4>()?;
+    let id_len = usize::try_from(i32::from_le_bytes(*id_len)).ok()?;
+    let (_, rest) = rest.split_at_mut_checked(id_len)?;
+    strip(rest, ElementType::ObjectId, BATCH)?.first_chunk_mut()
+}
+
+/// What follows a field's type and name, if these are at the start of `bytes`.
+fn strip<'a>(bytes: &'a mut [u8], element: ElementType, name: &CStr) -> Option<&'a mut [u8]> {
+    let (found, rest) = bytes.split_first_mut()?;
+    let name = name.to_bytes_with_nul();
+    (*found == element as u8 && rest.starts_with(name)).then(|| &mut rest[name.len()..])
 }
 
 /// The failure of a loan that was delivered too often without a result.
@@ -196,3 +248,6 @@ pub fn poison(claimed: &Claimed) -> Failure {
 pub fn at(us: u64) -> DateTime {
     DateTime::from_millis((us / 1000) as i64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use crate::failpoint::{Guard, failpoint};
 use crate::limits::RECORD_TIMEOUT;
 use crate::loan::{Category, Fingerprint, LoanId};
 use crate::queue::record::{Kind, Unrecorded};
-use crate::record::{FailureDocument, LoanDocument};
+use crate::record::{self, FailureDocument, LoanDocument};
 
 /// MongoDB's code for a second document with the same `_id`.
 const DUPLICATE_KEY: i32 = 11_000;
@@ -228,9 +228,12 @@ impl Store {
     ) -> Result<Confirmation, ServiceError> {
         let mut documents = Vec::with_capacity(results.len());
         for result in results {
-            let mut document = RawDocumentBuf::from_bytes(result.document.clone())
-                .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
-            document.append(cstr!("batch"), batch);
+            let mut bytes = result.document.clone();
+            let is_record = record::set_batch(&mut bytes, batch).is_ok();
+            let mut document = RawDocumentBuf::from_bytes(bytes)
+                .ok()
+                .filter(|_| is_record)
+                .ok_or(ServiceError::RedisReply("a record is not BSON"))?;
             if Guard::RecordOnce.is_off() {
                 document = with_another_id(&document, batch);
             }

@@ -190,7 +190,16 @@ impl Worker {
 
 /// What becomes of a loan: a pure function of the loan and the time.
 fn process(loan: &Claimed, claimed_at: DateTime) -> (Outcome, Option<Failure>) {
-    let now = DateTime::now();
+    let journey = record::Journey {
+        loan_id: &loan.loan_id,
+        fingerprint: loan.fingerprint,
+        attempt: loan.attempt,
+        received_at: record::at(loan.received_us),
+        queued_at: loan.queued_at(),
+        claimed_at: Some(claimed_at),
+        processed_at: DateTime::now(),
+    };
+    let mut document = Vec::new();
     let checked = if loan.deliveries > DELIVERIES_MAX {
         Err(record::poison(loan))
     } else {
@@ -199,11 +208,23 @@ fn process(loan: &Claimed, claimed_at: DateTime) -> (Outcome, Option<Failure>) {
     match checked {
         Ok(valid) => {
             let enrichment = enrich(&valid);
-            let document = record::accepted(loan, valid, &enrichment, claimed_at, now);
+            record::accepted(
+                &mut document,
+                &journey,
+                &valid,
+                &enrichment,
+                record::NO_BATCH,
+            );
             (Outcome::Accepted(document), None)
         }
         Err(failure) => {
-            let document = record::failed(loan, &failure, claimed_at, now);
+            record::failed(
+                &mut document,
+                &journey,
+                &failure,
+                &loan.body,
+                record::NO_BATCH,
+            );
             (Outcome::Failed(failure.category, document), Some(failure))
         }
     }
