@@ -12,15 +12,13 @@ use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::admit::Door;
 use crate::api::{Health, Session};
-use crate::limits::{
-    CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADER_READ_TIMEOUT, HEADERS_MAX, SHED_GRACE,
-};
+use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
@@ -44,7 +42,7 @@ mod socket;
 
 use admin::AdminToken;
 pub(crate) use connections::Connections;
-use connections::{Patient, Taken};
+use connections::{Close, HeldSlot, Patient};
 use explain::Explain;
 use query::Query;
 pub(crate) use request_id::RequestIds;
@@ -79,14 +77,31 @@ type Link = TokioIo<Explain<Patient<TcpStream>>>;
 pub(crate) async fn serve(
     listener: TcpListener,
     front: Arc<Front>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
+    let connections = Arc::clone(&front.connections);
+    let all = async {
+        accept(listener, &front, stop).await;
+        if tokio::time::timeout(grace, connections.end())
+            .await
+            .is_err()
+        {
+            tracing::warn!(?grace, "some connections did not end in time");
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = connections.watch() => {}
+    }
+}
+
+async fn accept(listener: TcpListener, front: &Arc<Front>, mut stop: watch::Receiver<bool>) {
     loop {
         // Beyond the bound, connections wait in the kernel's backlog until one is free.
-        let seat = tokio::select! {
-            seat = front.connections.take() => seat,
-            () = stopped(&mut stop) => break,
+        let slot = tokio::select! {
+            slot = front.connections.take() => slot,
+            () = stopped(&mut stop) => return,
         };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -98,42 +113,33 @@ pub(crate) async fn serve(
                     continue;
                 }
             },
-            () = stopped(&mut stop) => break,
+            () = stopped(&mut stop) => return,
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(talk(stream, Arc::clone(&front), seat, stop.clone()));
-    }
-    drop(listener);
-    if tokio::time::timeout(grace, front.connections.ended())
-        .await
-        .is_err()
-    {
-        tracing::warn!(?grace, "some connections did not end in time");
+        tokio::spawn(talk(stream, Arc::clone(front), slot));
     }
 }
 
 /// One connection, from the first byte to the last.
-async fn talk(stream: TcpStream, front: Arc<Front>, seat: Taken, mut stop: watch::Receiver<bool>) {
-    let metrics = Arc::clone(&front.metrics);
-    let _held = Metrics::hold(&metrics.connections);
-    let seat = &seat;
+async fn talk(stream: TcpStream, front: Arc<Front>, slot: HeldSlot) {
+    let (front, slot) = (&front, &slot);
+    let _held = Metrics::hold(&front.metrics.connections);
     let link: Link = TokioIo::new(Explain::new(
-        Patient::new(stream),
+        Patient::new(stream, slot.slot()),
         Arc::clone(&front.request_ids),
     ));
     let service = service_fn(|request| {
-        seat.answering();
-        let front = Arc::clone(&front);
+        slot.answering();
         async move {
-            let reply = route(&front, request).await;
-            seat.waiting();
+            let reply = route(front, request).await;
+            slot.waiting();
             Ok::<_, Infallible>(reply)
         }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIMEOUT)
+            // `Connections` bounds how long a head may take, for all of them at once: hyper would set a timer for each request.
+            .header_read_timeout(None)
             .max_headers(HEADERS_MAX)
             .max_header_size(HEAD_LEN_MAX)
             .max_buf_size(CONNECTION_BUFFER_LEN_MAX)
@@ -144,17 +150,17 @@ async fn talk(stream: TcpStream, front: Arc<Front>, seat: Taken, mut stop: watch
             .with_upgrades()
     );
     let result = tokio::select! {
+        biased;
         result = &mut connection => result,
-        () = stopped(&mut stop) => {
+        close = slot.close() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = seat.is_needed() => {
-            connection.as_mut().graceful_shutdown();
-            // An idle connection ends now; one that is half a request does not.
-            match tokio::time::timeout(SHED_GRACE, connection).await {
-                Ok(result) => result,
-                Err(_) => return,
+            match close {
+                Close::Answered => connection.await,
+                // An idle connection ends now; one that is half a request does not.
+                Close::Now => match tokio::time::timeout(SHED_GRACE, connection).await {
+                    Ok(result) => result,
+                    Err(_) => return,
+                },
             }
         }
     };
