@@ -32,8 +32,9 @@ help: ## this list
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
 
-tools: ## the Python tools that tests use, fetched once into .sluice/venv
+tools: ## what tests use: Python tools, nginx and Prometheus, fetched once into .sluice/
 	@scripts/python-tools.sh
+	@scripts/servers.sh neighbours
 
 $(PACKAGES): $(DASHBOARD)/package-lock.json
 	cd $(DASHBOARD) && $(NODE) npm ci

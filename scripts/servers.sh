@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Finds Redis 7, mongod 6 and wrk, or fetches them once into .sluice/ without touching the system.
-# `servers.sh valgrind` does the same for valgrind, which only `make gate` needs.
+# `servers.sh valgrind` does the same for valgrind, which only `make gate` needs, and `servers.sh neighbours` for those
+# that stand beside the service in production and in tests: nginx and Prometheus.
 #
 # Order for each: the environment (SLUICE_REDIS_SERVER, SLUICE_MONGOD, SLUICE_WRK), PATH, .sluice/bin, fetch.
 # Needs no root. A second run fetches nothing and works offline. `testbed` looks in the same order.
@@ -21,9 +22,9 @@ give_up() {
 
 # version BINARY: its version as MAJOR.MINOR.PATCH, or nothing when it does not run.
 version() {
-    # wrk prints its version with the usage text and then exits with 1.
-    { timeout 20 "$1" --version 2>&1 || true; } \
-        | sed -nE 's/.*(v=|db version v|valgrind-|wrk (debian\/)?)([0-9]+\.[0-9]+\.[0-9]+).*/\3/p' | head -n 1
+    # wrk prints its version with the usage text and then exits with 1; nginx knows -v alone.
+    { timeout 20 "$1" --version 2>&1 || timeout 20 "$1" -v 2>&1 || true; } \
+        | sed -nE 's/.*(v=|db version v|valgrind-|wrk (debian\/)?|nginx\/|(prometheus|promtool), version )([0-9]+\.[0-9]+\.[0-9]+).*/\4/p' | head -n 1
 }
 
 # good BINARY LEAST: it runs, and its major version is at least LEAST.
@@ -91,10 +92,10 @@ fetch_packages() {
     rm -rf "$home/apt"
 }
 
-# fetch_from_debian NAME PACKAGE: the package's usr/bin/NAME.
+# fetch_from_debian NAME PACKAGE [FOLDER]: the package's usr/bin/NAME, or that of another folder.
 fetch_from_debian() {
     say "fetching $1 (Debian package $2) into .sluice/"
-    fetch_packages "$2" && wrapper "$1" "usr/bin/$1"
+    fetch_packages "$2" && wrapper "$1" "${3:-usr/bin}/$1"
 }
 
 fetch_mongod() {
@@ -148,6 +149,13 @@ fi
 if [ "${1:-}" = valgrind ]; then
     provide valgrind "" 3 fetch_from_debian valgrind valgrind \
         || say "no valgrind: make gate does not count instructions and allocations without it"
+    exit 0
+fi
+if [ "${1:-}" = neighbours ]; then
+    provide nginx "" 1 fetch_from_debian nginx nginx usr/sbin \
+        && provide prometheus "" 2 fetch_from_debian prometheus prometheus \
+        && provide promtool "" 2 wrapper promtool usr/bin/promtool \
+        || { say "some tests need nginx and Prometheus 2: install them, so that they are on PATH"; exit 2; }
     exit 0
 fi
 provide redis-server "${SLUICE_REDIS_SERVER:-}" 7 fetch_from_debian redis-server redis-server \

@@ -85,17 +85,26 @@ impl Latency {
 
     fn buckets(&self) -> Buckets {
         let histogram = &self.lock().all;
-        let mut counts = Vec::with_capacity(BUCKETS_US.len() + 1);
-        let mut below = 0;
-        for bound_us in BUCKETS_US {
-            counts.push((
-                *bound_us as f64 / 1e6,
-                histogram.count_between(below, *bound_us),
-            ));
-            below = bound_us + 1;
+        let bounds_us = BUCKETS_US.iter().copied().chain([u64::MAX]);
+        let mut counts: Vec<(f64, u64)> = bounds_us
+            .clone()
+            .map(|bound_us| match bound_us {
+                u64::MAX => (f64::MAX, 0),
+                bound_us => (bound_us as f64 / 1e6, 0),
+            })
+            .collect();
+        // Each recorded step of the histogram goes to one bucket alone, the first whose bound is not below it.
+        let mut bounds_us = bounds_us.enumerate().peekable();
+        for step in histogram.iter_recorded() {
+            let value_us = histogram.lowest_equivalent(step.value_iterated_to());
+            while bounds_us
+                .next_if(|(_, bound_us)| *bound_us < value_us)
+                .is_some()
+            {}
+            if let Some((index, _)) = bounds_us.peek() {
+                counts[*index].1 += step.count_at_value();
+            }
         }
-        let rest = histogram.count_between(below, u64::MAX);
-        counts.push((f64::MAX, rest));
         Buckets {
             sum_seconds: histogram.mean() * histogram.len() as f64 / 1e6,
             count: histogram.len(),
@@ -278,4 +287,45 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The buckets hold each value once: their sum is the count, also where steps of the histogram are wider than a
+    /// microsecond and straddle a bound.
+    #[test]
+    fn buckets_are_disjoint() {
+        let latency = Latency::default();
+        let mut value_us = 1_u64;
+        for _ in 0..20_000 {
+            value_us = value_us * 6_364_136_223_846_793_005 % 99_999_989;
+            latency.add(value_us);
+        }
+        for bound_us in BUCKETS_US {
+            latency.add_all([bound_us - 1, *bound_us, bound_us + 1].into_iter());
+        }
+        let buckets = latency.buckets();
+        assert_eq!(buckets.count, 20_000 + 3 * BUCKETS_US.len() as u64);
+        let sum: u64 = buckets.counts.iter().map(|(_, count)| count).sum();
+        assert_eq!(sum, buckets.count);
+        assert!(
+            buckets.counts.iter().all(|(_, count)| *count > 0),
+            "{buckets:?}"
+        );
+    }
+
+    #[test]
+    fn a_value_counts_up_to_its_bound() {
+        let latency = Latency::default();
+        latency.add_all([100, 101, 5_000].into_iter());
+        let filled: Vec<_> = latency
+            .buckets()
+            .counts
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(filled, [(0.0001, 1), (0.00025, 1), (0.005, 1)]);
+    }
 }

@@ -285,10 +285,9 @@ async fn the_figures_can_be_read() {
     );
     assert!(answer.body.ends_with("# EOF\n"));
     for line in [
-        "sluice_loans_admitted_total 20",
-        "sluice_loans_failed_total{error_type=\"out_of_range\"} 2",
+        "sluice_cluster_loans_admitted_total 20",
+        "sluice_cluster_loans_failed_total{error_type=\"out_of_range\"} 2",
         "sluice_requests_rejected_total{error_type=\"not_an_object\"} 1",
-        "sluice_applicant_failures{applicant=\"ada9@example.org\"} 1.0",
         "sluice_redis_durable 1.0",
         "sluice_latency_seconds_count{step=\"end_to_end\"} 20",
         "sluice_latency_seconds_bucket{le=\"+Inf\",step=\"end_to_end\"} 20",

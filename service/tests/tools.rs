@@ -114,11 +114,11 @@ def value(family, sample, **labels):
     found = [s.value for s in families[family].samples if s.name == sample and s.labels == labels]
     assert len(found) == 1, (family, sample, labels, families[family].samples)
     return found[0]
-assert value("sluice_loans_admitted", "sluice_loans_admitted_total") == 10
-assert value("sluice_loans_failed", "sluice_loans_failed_total", error_type="out_of_range") == 1
+assert value("sluice_cluster_loans_admitted", "sluice_cluster_loans_admitted_total") == 10
+assert value("sluice_cluster_loans_failed", "sluice_cluster_loans_failed_total", error_type="out_of_range") == 1
 assert value("sluice_latency_seconds", "sluice_latency_seconds_count", step="admit") == 10
 assert families["sluice_latency_seconds"].type == "histogram"
-assert families["sluice_redis_used_memory_bytes"].unit == "bytes"
+assert families["sluice_cluster_redis_used_memory_bytes"].unit == "bytes"
 assert value("sluice_redis_up", "sluice_redis_up") == 1
 "#;
     assert_good(&python(script, &text).await);

@@ -1,6 +1,6 @@
 //! `GET /metrics`: the snapshot in OpenMetrics form, which Prometheus reads.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::metrics::{Buckets, Metrics};
@@ -15,7 +16,15 @@ use crate::snapshot::Snapshot;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The text. What is counted in Redis is the same on every instance; the rest is this process's.
+/// Names what is counted in Redis for all instances together. Every instance says the same, so a sum over instances
+/// would count it more than once; the name says so.
+const CLUSTER: &str = "sluice_cluster";
+/// Names what is this process's own.
+const INSTANCE: &str = "sluice";
+/// Ends the help of what is named by [`CLUSTER`].
+const SAME_EVERYWHERE: &str = "of all instances; each tells the same: take the maximum, no sum";
+
+/// The text.
 pub(super) fn text(snapshot: &Snapshot, metrics: &Metrics, shed: u64) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Figures {
@@ -37,20 +46,22 @@ struct Figures {
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Writer(&mut encoder);
+        self.cluster(&mut to)?;
+        self.instance(&mut to)
+    }
+}
+
+impl Figures {
+    /// What all instances share.
+    fn cluster(&self, to: &mut Writer<'_, '_>) -> fmt::Result {
         let Snapshot {
             counters,
             gauges,
             redis,
-            mongodb,
-            process,
             ..
         } = &self.snapshot;
         for (name, help, count) in [
-            (
-                "loans_received",
-                "Loan requests that reached this instance",
-                counters.received,
-            ),
             (
                 "loans_admitted",
                 "Loans put in the queue",
@@ -87,7 +98,7 @@ impl Collector for Figures {
                 counters.recorded_failures,
             ),
             (
-                "redelivered",
+                "loans_redelivered",
                 "Loans taken over from a silent worker",
                 counters.redelivered,
             ),
@@ -101,121 +112,53 @@ impl Collector for Figures {
                 "Records that MongoDB already held",
                 counters.duplicate_keys,
             ),
-            (
-                "connections_shed",
-                "Idle connections of this instance closed for new ones",
-                self.shed,
-            ),
         ] {
-            counter(&mut encoder, name, help, count)?;
+            to.counter(CLUSTER, name, help, count)?;
         }
-        let rejected = counters
-            .rejected
-            .iter()
-            .map(|(name, count)| (&**name, *count));
-        family(
-            &mut encoder,
-            "requests_rejected",
-            "Requests that this instance refused",
-            "error_type",
-            rejected,
-        )?;
-        let failed = counters
-            .failed
-            .iter()
-            .map(|(name, count)| (&**name, *count));
-        family(
-            &mut encoder,
+        to.family(
+            CLUSTER,
             "loans_failed",
-            "Failed attempts",
-            "error_type",
-            failed,
+            "Failed attempts by their category",
+            &counters.failed,
         )?;
-        let applicants = counters.failed_by_applicant.iter();
-        let applicants = applicants.map(|entry| (&*entry.applicant, entry.count));
-        gauges_of(
-            &mut encoder,
-            "applicant_failures",
-            "Failed attempts of the applicants with the most",
-            "applicant",
-            applicants,
-        )?;
-
-        let flag = |is_set: bool| f64::from(u8::from(is_set));
         for (name, help, value) in [
             (
                 "queue_depth",
                 "Loans that wait for a worker",
-                gauges.queue_depth as f64,
+                gauges.queue_depth,
             ),
-            (
-                "in_flight",
-                "Loans that a worker holds",
-                gauges.in_flight as f64,
-            ),
+            ("in_flight", "Loans that a worker holds", gauges.in_flight),
             (
                 "unrecorded",
                 "Results that MongoDB has not confirmed",
-                gauges.unrecorded as f64,
+                gauges.unrecorded,
             ),
             (
                 "failed_waiting",
                 "Failed loans kept for a retry",
-                gauges.failed_waiting as f64,
+                gauges.failed_waiting,
             ),
-            ("workers", "Workers of all instances", gauges.workers as f64),
+            ("workers", "Workers", gauges.workers),
             (
                 "workers_limit",
-                "The most workers of all instances",
-                gauges.workers_max as f64,
+                "The most workers there may be",
+                gauges.workers_max,
             ),
+            ("instances", "Instances that are alive", gauges.instances),
             (
-                "workers_here",
-                "Workers of this instance",
-                gauges.workers_here as f64,
-            ),
-            (
-                "instances",
-                "Instances that are alive",
-                gauges.instances as f64,
-            ),
-            (
-                "connections",
-                "Open HTTP connections of this instance",
-                gauges.connections as f64,
-            ),
-            (
-                "web_socket_clients",
-                "WebSocket clients of this instance",
-                gauges.web_socket_clients as f64,
-            ),
-            ("paused", "Whether ingestion is paused", flag(gauges.paused)),
-            ("redis_up", "Whether Redis answered last", flag(redis.up)),
-            (
-                "redis_durable",
-                "Whether what Redis confirms survives",
-                flag(redis.durable),
-            ),
-            (
-                "mongodb_up",
-                "Whether MongoDB answered last",
-                flag(mongodb.up),
-            ),
-            (
-                "open_files",
-                "Open file descriptors of this instance",
-                process.open_files as f64,
+                "paused",
+                "Whether ingestion is paused",
+                u64::from(gauges.paused),
             ),
         ] {
-            gauge(&mut encoder, name, help, None, value)?;
+            to.gauge(CLUSTER, name, help, None, value as f64)?;
         }
-        let waiting = gauges.oldest_waiting_ms as f64 / 1000.0;
-        gauge(
-            &mut encoder,
+        to.gauge(
+            CLUSTER,
             "oldest_waiting",
             "Age of the oldest loan that is not decided",
             Some(&Unit::Seconds),
-            waiting,
+            gauges.oldest_waiting_ms as f64 / 1000.0,
         )?;
         for (name, help, bytes) in [
             (
@@ -228,23 +171,106 @@ impl Collector for Figures {
                 "maxmemory of Redis, 0 for none",
                 redis.max_memory_bytes,
             ),
+        ] {
+            to.gauge(CLUSTER, name, help, Some(&Unit::Bytes), bytes as f64)?;
+        }
+        Ok(())
+    }
+
+    /// What is this process's own: it begins at zero with the process, and may be summed.
+    fn instance(&self, to: &mut Writer<'_, '_>) -> fmt::Result {
+        let Snapshot {
+            counters,
+            gauges,
+            redis,
+            mongodb,
+            process,
+            version,
+            git_commit,
+            ..
+        } = &self.snapshot;
+        to.info(
+            "build",
+            "What this instance was built from",
+            vec![
+                ("version", escaped(version)),
+                ("commit", escaped(git_commit)),
+            ],
+        )?;
+        for (name, help, count) in [
             (
-                "process_resident_memory",
-                "Resident memory of this instance",
-                process.rss_bytes,
+                "requests_received",
+                "Loan requests that reached this instance",
+                counters.received,
+            ),
+            (
+                "connections_shed",
+                "Idle connections of this instance closed for new ones",
+                self.shed,
             ),
         ] {
-            gauge(&mut encoder, name, help, Some(&Unit::Bytes), bytes as f64)?;
+            to.counter(INSTANCE, name, help, count)?;
         }
-        let cpu = ConstCounter::new(process.cpu_seconds);
-        let metric = encoder.encode_descriptor(
-            "sluice_process_cpu",
-            "Processor time of this instance",
+        to.family(
+            INSTANCE,
+            "requests_rejected",
+            "Loan requests that this instance refused",
+            &counters.rejected,
+        )?;
+        let flag = u64::from;
+        for (name, help, value) in [
+            ("workers", "Workers of this instance", gauges.workers_here),
+            (
+                "connections",
+                "Open HTTP connections of this instance",
+                gauges.connections,
+            ),
+            (
+                "web_socket_clients",
+                "WebSocket clients of this instance",
+                gauges.web_socket_clients,
+            ),
+            (
+                "redis_up",
+                "Whether Redis answered this instance last",
+                flag(redis.up),
+            ),
+            (
+                "redis_durable",
+                "Whether what Redis confirms to this instance survives",
+                flag(redis.durable),
+            ),
+            (
+                "mongodb_up",
+                "Whether MongoDB answered this instance last",
+                flag(mongodb.up),
+            ),
+        ] {
+            to.gauge(INSTANCE, name, help, None, value as f64)?;
+        }
+        // By the names that Prometheus's own libraries give them.
+        to.gauge(
+            "process",
+            "resident_memory",
+            "Resident memory",
+            Some(&Unit::Bytes),
+            process.rss_bytes as f64,
+        )?;
+        to.gauge(
+            "process",
+            "open_fds",
+            "Open file descriptors",
+            None,
+            process.open_files as f64,
+        )?;
+        let cpu = to.0.encode_descriptor(
+            "process_cpu",
+            "Processor time, user and system",
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?;
-        cpu.encode(metric)?;
-        let mut latency = encoder.encode_descriptor(
+        ConstCounter::new(process.cpu_seconds).encode(cpu)?;
+        let mut latency = to.0.encode_descriptor(
             "sluice_latency",
             "Latency of each step on this instance",
             Some(&Unit::Seconds),
@@ -264,58 +290,151 @@ impl Collector for Figures {
     }
 }
 
-fn named<'a>(
-    encoder: &'a mut DescriptorEncoder<'_>,
-    name: &'a str,
-    help: &str,
-    unit: Option<&'a Unit>,
-    kind: MetricType,
-) -> Result<MetricEncoder<'a>, fmt::Error> {
-    encoder.encode_descriptor(name, help, unit, kind)
-}
+/// Writes whole families.
+struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, count: u64) -> fmt::Result {
-    let name = format!("sluice_{name}");
-    ConstCounter::new(count).encode(named(encoder, &name, help, None, MetricType::Counter)?)
-}
-
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Option<&Unit>,
-    value: f64,
-) -> fmt::Result {
-    let name = format!("sluice_{name}");
-    ConstGauge::new(value).encode(named(encoder, &name, help, unit, MetricType::Gauge)?)
-}
-
-fn family<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    counts: impl Iterator<Item = (&'a str, u64)>,
-) -> fmt::Result {
-    let name = format!("sluice_{name}");
-    let mut metric = named(encoder, &name, help, None, MetricType::Counter)?;
-    for (value, count) in counts {
-        ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
+impl Writer<'_, '_> {
+    fn counter(&mut self, scope: &str, name: &str, help: &str, count: u64) -> fmt::Result {
+        let (name, help) = (full_name(scope, name), full_help(scope, help));
+        let encoder = self.begin(&name, &help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(encoder)
     }
-    Ok(())
+
+    fn gauge(
+        &mut self,
+        scope: &str,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: f64,
+    ) -> fmt::Result {
+        let (name, help) = (full_name(scope, name), full_help(scope, help));
+        let encoder = self.begin(&name, &help, unit, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(encoder)
+    }
+
+    /// A counter for each `errorType`.
+    fn family(
+        &mut self,
+        scope: &str,
+        name: &str,
+        help: &str,
+        counts: &std::collections::BTreeMap<String, u64>,
+    ) -> fmt::Result {
+        let (name, help) = (full_name(scope, name), full_help(scope, help));
+        let mut encoder = self.begin(&name, &help, None, MetricType::Counter)?;
+        for (error_type, count) in counts {
+            let label = [("error_type", escaped(error_type))];
+            ConstCounter::new(*count).encode(encoder.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+
+    fn info(&mut self, name: &str, help: &str, labels: Vec<(&str, String)>) -> fmt::Result {
+        let name = full_name(INSTANCE, name);
+        let encoder = self.begin(&name, help, None, MetricType::Info)?;
+        Info::new(labels).encode(encoder)
+    }
+
+    fn begin<'a>(
+        &'a mut self,
+        name: &'a str,
+        help: &str,
+        unit: Option<&'a Unit>,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0.encode_descriptor(name, help, unit, kind)
+    }
 }
 
-fn gauges_of<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    counts: impl Iterator<Item = (&'a str, u64)>,
-) -> fmt::Result {
-    let name = format!("sluice_{name}");
-    let mut metric = named(encoder, &name, help, None, MetricType::Gauge)?;
-    for (value, count) in counts {
-        ConstGauge::new(count as f64).encode(metric.encode_family(&[(label, value)])?)?;
+fn full_name(scope: &str, name: &str) -> String {
+    format!("{scope}_{name}")
+}
+
+fn full_help(scope: &str, help: &str) -> String {
+    if scope == CLUSTER {
+        format!("{help}, {SAME_EVERYWHERE}")
+    } else {
+        help.to_owned()
     }
-    Ok(())
+}
+
+/// A text as a label's value may hold it: the encoder writes what it is given, as it is.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' => safe.push_str("\\\""),
+            '\\' => safe.push_str("\\\\"),
+            '\n' => safe.push_str("\\n"),
+            // No reader needs them, and a terminal may obey them.
+            c if c.is_control() => {
+                let _ = write!(safe, "\\\\u{{{:x}}}", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some counters are kept under names that come from Redis: whoever writes there forges no line.
+    #[test]
+    fn a_label_cannot_end_its_line() {
+        let mut snapshot = Snapshot::default();
+        let evil = "a\"b\\c\n# EOF\nsluice_forged 1\r\u{1b}[31m";
+        snapshot.counters.failed.insert(evil.to_owned(), 1);
+        snapshot.version = evil.to_owned();
+        let text = text(&snapshot, &Metrics::default(), 0);
+        assert_eq!(
+            text.matches("# EOF").count(),
+            3,
+            "two of them within labels"
+        );
+        assert_eq!(
+            text.lines()
+                .filter(|line| line.starts_with("# EOF"))
+                .count(),
+            1
+        );
+        assert!(!text.lines().any(|line| line.starts_with("sluice_forged")));
+        assert!(!text.contains('\r') && !text.contains('\u{1b}'), "{text}");
+        let expected = r#"{error_type="a\"b\\c\n# EOF\nsluice_forged 1\\u{d}\\u{1b}[31m"} 1"#;
+        assert!(
+            text.contains(&format!("sluice_cluster_loans_failed_total{expected}")),
+            "{text}"
+        );
+    }
+
+    /// Who an applicant is stands in no label.
+    #[test]
+    fn no_applicant_is_a_label() {
+        let mut snapshot = Snapshot::default();
+        snapshot.counters.failed_by_applicant = vec![crate::snapshot::ApplicantCount {
+            applicant: "ada@example.org".to_owned(),
+            count: 3,
+        }];
+        let text = text(&snapshot, &Metrics::default(), 0);
+        assert!(!text.contains("ada@example.org"), "{text}");
+    }
+
+    /// A figure of all instances is named as one, and its help says how to read it.
+    #[test]
+    fn what_is_shared_says_so() {
+        let text = text(&Snapshot::default(), &Metrics::default(), 0);
+        let helps = |scope: &str| -> Vec<&str> {
+            let prefix = format!("# HELP {scope}");
+            text.lines()
+                .filter(|line| line.starts_with(&prefix))
+                .collect()
+        };
+        assert!(helps("sluice_cluster_").len() > 15, "{text}");
+        for help in helps("sluice_cluster_") {
+            assert!(help.contains("take the maximum, no sum"), "{help}");
+        }
+        assert!(text.contains("sluice_build_info{version="), "{text}");
+    }
 }

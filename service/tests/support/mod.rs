@@ -6,6 +6,8 @@
     reason = "each test file uses a part of it"
 )]
 
+pub mod neighbours;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
