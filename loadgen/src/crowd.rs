@@ -46,10 +46,10 @@ const THERE_SHARE: f64 = 0.9;
 
 const LOANS: &str = "/api/loans/request";
 const JSON: &str = "application/json";
-const ALIVE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: crowd\r\n\r\n";
-const LARGE: &[u8] = b"GET /api/history?minutes=30 HTTP/1.1\r\nHost: crowd\r\n\r\n";
+const ALIVE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const LARGE: &[u8] = b"GET /api/history?minutes=30 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BY_THE_BYTE: &[u8] =
-    b"POST /api/loans/request HTTP/1.1\r\nHost: crowd\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n";
+    b"POST /api/loans/request HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n";
 /// Longer than any body that is taken.
 const TOO_LONG: &[u8] = &[b' '; 256 * 1024];
 
@@ -317,7 +317,7 @@ async fn ask(
         hyper::Request::builder()
             .method(method)
             .uri(path)
-            .header("Host", "crowd")
+            .header("Host", "localhost")
             .header("Content-Type", kind)
             .body(Full::new(Bytes::from_static(body)))
             .expect("the parts are valid")

@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::http::admin::AdminToken;
+use crate::http::names::PublicUrl;
+use crate::http::peer::TrustedProxy;
 use crate::limits::BODY_LEN_MAX;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -17,6 +19,14 @@ pub struct Config {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// An address under which browsers reach the service, such as https://loans.example; may be given several times, or
+    /// with commas between. Other names than these, `localhost` and the addresses it listens on are refused
+    #[arg(long, env = "SLUICE_PUBLIC_URL", value_delimiter = ',')]
+    pub public_url: Vec<PublicUrl>,
+    /// A proxy, or a network of proxies, whose word about its clients counts (Forwarded, X-Forwarded-For); may be given
+    /// several times
+    #[arg(long, env = "SLUICE_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxy: Vec<TrustedProxy>,
     /// Redis, the queue
     #[arg(
         long,

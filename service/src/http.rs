@@ -1,6 +1,7 @@
 //! The HTTP front: accepts connections within bounds and routes requests.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,8 +34,10 @@ mod errors;
 mod explain;
 mod exposition;
 mod loans;
+pub(crate) mod names;
 pub(crate) mod openapi;
 mod pages;
+pub(crate) mod peer;
 mod query;
 mod request_id;
 mod response;
@@ -44,6 +47,8 @@ use admin::AdminToken;
 pub(crate) use connections::Connections;
 use connections::{Close, HeldSlot, Patient};
 use explain::Explain;
+use names::Names;
+use peer::{Ends, Proxies};
 use query::Query;
 pub(crate) use request_id::RequestIds;
 use response::Problem;
@@ -60,6 +65,8 @@ pub(crate) struct Front {
     /// Whether this process has the role `dashboard`.
     pub(crate) has_pages: bool,
     pub(crate) admin_token: AdminToken,
+    pub(crate) names: Names,
+    pub(crate) proxies: Proxies,
     pub(crate) body_max: usize,
     pub(crate) connections: Arc<Connections>,
     /// Makes the ids of requests that bring none: the instance, and a number.
@@ -103,9 +110,9 @@ async fn accept(listener: TcpListener, front: &Arc<Front>, mut stop: watch::Rece
             slot = front.connections.take() => slot,
             () = stopped(&mut stop) => return,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of files, or the client gave up first: neither ends the service.
                     tracing::warn!(%error, "a connection was not accepted");
@@ -116,13 +123,17 @@ async fn accept(listener: TcpListener, front: &Arc<Front>, mut stop: watch::Rece
             () = stopped(&mut stop) => return,
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(talk(stream, Arc::clone(front), slot));
+        tokio::spawn(talk(stream, peer, Arc::clone(front), slot));
     }
 }
 
 /// One connection, from the first byte to the last.
-async fn talk(stream: TcpStream, front: Arc<Front>, slot: HeldSlot) {
+async fn talk(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, slot: HeldSlot) {
     let (front, slot) = (&front, &slot);
+    let ends = Ends {
+        reached: stream.local_addr().unwrap_or(peer).ip(),
+        peer: peer.ip(),
+    };
     let _held = Metrics::hold(&front.metrics.connections);
     let link: Link = TokioIo::new(Explain::new(
         Patient::new(stream, slot.slot()),
@@ -131,7 +142,7 @@ async fn talk(stream: TcpStream, front: Arc<Front>, slot: HeldSlot) {
     let service = service_fn(|request| {
         slot.answering();
         async move {
-            let reply = route(front, request).await;
+            let reply = route(front, request, ends).await;
             slot.waiting();
             Ok::<_, Infallible>(reply)
         }
@@ -272,12 +283,12 @@ impl Target {
 }
 
 /// Answers a request, under its id.
-async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
+async fn route(front: &Arc<Front>, request: Request<Incoming>, ends: Ends) -> Reply {
     let request_id = front.request_ids.of(&request);
     // Only where somebody reads it: most requests are answered within microseconds.
     let told = tracing::enabled!(tracing::Level::DEBUG)
         .then(|| (request.method().clone(), request.uri().path().to_owned()));
-    let mut reply = direct(front, request, &request_id).await;
+    let mut reply = direct(front, request, &request_id, ends).await;
     if let Some((method, path)) = told {
         let status = reply.status().as_u16();
         tracing::debug!(request_id = request_id.to_str().unwrap_or_default(), %method, path, status, "request");
@@ -286,9 +297,18 @@ async fn route(front: &Arc<Front>, request: Request<Incoming>) -> Reply {
     reply
 }
 
-async fn direct(front: &Arc<Front>, request: Request<Incoming>, request_id: &HeaderValue) -> Reply {
+async fn direct(
+    front: &Arc<Front>,
+    request: Request<Incoming>,
+    request_id: &HeaderValue,
+    ends: Ends,
+) -> Reply {
     let method = request.method().clone();
-    let Some(target) = Target::of(request.uri().path()) else {
+    let target = Target::of(request.uri().path());
+    if let Err(problem) = admit_sender(front, target.as_ref(), &request, ends) {
+        return response::problem(&problem);
+    }
+    let Some(target) = target else {
         return page(front, &request)
             .unwrap_or_else(|| response::problem(&Problem::NotFound("no such path")));
     };
@@ -298,16 +318,41 @@ async fn direct(front: &Arc<Front>, request: Request<Incoming>, request_id: &Hea
     if method == Method::OPTIONS {
         return response::options(target.allowed());
     }
+    let client = target
+        .is_admin()
+        .then(|| front.proxies.client(ends.peer, request.headers()));
     let reply = answer(front, &target, request).await;
-    if target.is_admin() {
+    if let Some(client) = client {
         let request_id = request_id.to_str().unwrap_or_default();
         let error_type = reply.as_ref().err().map(Problem::error_type);
-        tracing::info!(request_id, ?target, error_type, "administrator's call");
+        tracing::info!(request_id, %client, ?target, error_type, "administrator's call");
     }
     let reply = reply.unwrap_or_else(|problem| response::problem(&problem));
     #[cfg(debug_assertions)]
     openapi::assert_documented(target.path(), &method, reply.status().as_u16());
     reply
+}
+
+/// Lets a request pass that names this service, and that no foreign page has made a browser send.
+fn admit_sender(
+    front: &Front,
+    target: Option<&Target>,
+    request: &Request<Incoming>,
+    ends: Ends,
+) -> Result<(), Problem> {
+    // A probe asks by whatever address it has, and learns nothing but a state.
+    if !matches!(target, Some(Target::Health | Target::Ready)) {
+        let (version, uri, headers) = (request.version(), request.uri(), request.headers());
+        front
+            .names
+            .check_host(version, uri, headers, ends.reached)?;
+    }
+    // A WebSocket is read by the page that opens it.
+    if !names::is_safe(request.method()) || matches!(target, Some(Target::WebSocket)) {
+        let (uri, headers) = (request.uri(), request.headers());
+        front.names.check_origin(uri, headers, ends.reached)?;
+    }
+    Ok(())
 }
 
 async fn answer(

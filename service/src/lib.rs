@@ -220,6 +220,8 @@ pub async fn run(
         monitor,
         has_pages: config.has(Role::Dashboard),
         admin_token,
+        names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
+        proxies: http::peer::Proxies::new(&config.trusted_proxy),
         body_max: config.body_max,
         connections: http::Connections::new(connections_max),
         request_ids: Arc::new(http::RequestIds::new(&instance)),

@@ -155,7 +155,7 @@ async fn odd_requests_are_answered() {
     ] {
         let mut message = b"GET ".to_vec();
         message.extend(target.chars().map(|c| c as u8));
-        message.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        message.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(address, &message, false).await.unwrap();
         assert_problem(&answer, status, error_type);
     }
@@ -166,11 +166,11 @@ async fn odd_requests_are_answered() {
         (66_000, 431, "head_too_large"),
     ] {
         let target = format!("/api/errors?loanId={}", "x".repeat(len));
-        let message = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let message = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(address, message.as_bytes(), false).await.unwrap();
         assert_problem(&answer, status, error_type);
     }
-    let mut heads = "GET /healthz HTTP/1.1\r\nHost: a\r\n".to_owned();
+    let mut heads = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n".to_owned();
     for number in 0..1_000 {
         heads.extend(["X-", &number.to_string(), ": y\r\n"]);
     }
@@ -197,7 +197,7 @@ async fn odd_requests_are_answered() {
         assert!(answer.is_none(), "{silent:?}: {answer:?}");
     }
     // Behind a good request, the nonsense is refused and the answer to the request is whole.
-    let both = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n";
+    let both = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n";
     let first = exchange(address, both.as_bytes(), false).await.unwrap();
     assert_eq!(first.status, 200, "{first:?}");
     let (health, second) = first.body.split_once("HTTP/1.1 400 Bad Request").unwrap();
@@ -206,7 +206,7 @@ async fn odd_requests_are_answered() {
     let problem: Value = serde_json::from_str(problem).unwrap();
     assert_eq!(problem["errorType"], "malformed_request");
     let smuggled = format!(
-        "POST {REQUEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+        "POST {REQUEST} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
     );
     let answer = exchange(address, smuggled.as_bytes(), true).await.unwrap();
     assert_problem(&answer, 400, "malformed_json");

@@ -51,7 +51,7 @@ async fn idle_clients_make_room() {
     for _ in 0..40 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await
             .unwrap();
         let mut part = [0; 1024];
@@ -87,7 +87,7 @@ async fn slow_clients_keep_nobody_out() {
                 let head = if number % 2 == 0 {
                     "GET /healthz HTTP/1.1\r\nX-Slow: ".to_owned()
                 } else {
-                    format!("POST {REQUEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n")
+                    format!("POST {REQUEST} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n")
                 };
                 while !stop.load(Ordering::SeqCst) {
                     let Ok(mut stream) = TcpStream::connect(address).await else {
@@ -141,7 +141,7 @@ async fn who_never_reads_is_let_go() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(upgrade.as_bytes()).await.unwrap();
     wait_until("the WebSocket is open", async || {
         metrics(address).await.gauges.web_socket_clients == 1
@@ -152,7 +152,7 @@ async fn who_never_reads_is_let_go() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
-        let asks = "GET /api/metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+        let asks = "GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
         // Ends with an error once the service has let go.
         while stream.write_all(asks.as_bytes()).await.is_ok() {}
     });
@@ -180,9 +180,9 @@ async fn a_flood_of_nonsense_harms_nobody() {
             let stop = Arc::clone(&stop);
             let message = match number % 4 {
                 0 => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
-                1 => format!("POST {REQUEST} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{{\"loanId\"").into_bytes(),
-                2 => format!("POST {REQUEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n").into_bytes(),
-                _ => b"GET /api/errors?limit=-1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec(),
+                1 => format!("POST {REQUEST} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{{\"loanId\"").into_bytes(),
+                2 => format!("POST {REQUEST} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n").into_bytes(),
+                _ => b"GET /api/errors?limit=-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(),
             };
             tokio::spawn(async move {
                 let mut count = 0_u64;

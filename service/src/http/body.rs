@@ -36,10 +36,11 @@ pub(super) async fn read_json(
     read(request.into_body(), len_max).await
 }
 
-/// A missing type counts as JSON; another type is refused.
+/// A page of another origin can make a browser send a body without a type, or with one of a few others, but JSON by its
+/// type only when it may.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return true;
+        return false;
     };
     let kind = value.as_bytes().split(|&byte| byte == b';').next();
     let kind = kind.unwrap_or_default().trim_ascii();

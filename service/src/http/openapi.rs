@@ -340,7 +340,7 @@ fn routes() -> Vec<Route> {
             is_admin: false,
             summary: "Follow what happens",
             description: "A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. \
-                          A page of another origin is refused.",
+                          A page of another origin is refused; it learns why by POST to this path.",
             parameters: none,
             body: None,
             success: (
@@ -523,16 +523,25 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
 }
 
 /// What is refused before a route is known: it can befall every call.
-const BEFORE_ROUTES: [&str; 2] = ["malformed_request", "head_too_large"];
+const BEFORE_ROUTES: [&str; 3] = ["malformed_request", "unknown_host", "head_too_large"];
 
 /// The `errorType`s that the route itself may answer.
 fn own_problems(route: &Route) -> impl Iterator<Item = &'static str> {
-    let of_all: &[&str] = if route.is_admin {
-        &["method_not_allowed", "unauthorized", "forbidden"]
+    let of_admin: &[&str] = if route.is_admin {
+        &["unauthorized", "forbidden"]
     } else {
-        &["method_not_allowed"]
+        &[]
     };
-    of_all.iter().chain(route.problems).copied()
+    let of_pages: &[&str] = match route.method {
+        HttpMethod::Get => &[],
+        _ => &["foreign_origin"],
+    };
+    ["method_not_allowed"]
+        .iter()
+        .chain(of_admin)
+        .chain(of_pages)
+        .chain(route.problems)
+        .copied()
 }
 
 /// Refusals by status code, each with the `errorType`s that it may carry.

@@ -20,6 +20,8 @@ use crate::parse::ParseError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     MalformedRequest,
+    NoHost,
+    UnknownHost(String),
     HeadTooLarge,
     Unreadable(ParseError),
     Conflict(LoanId),
@@ -46,7 +48,7 @@ pub(crate) enum Problem {
     },
     NotFound(&'static str),
     MethodNotAllowed(&'static str),
-    ForeignOrigin,
+    ForeignOrigin(String),
     NotAWebSocket,
     TooManyWebSockets,
 }
@@ -87,7 +89,11 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     kind("unauthorized", 401, "there is no bearer token"),
     kind("forbidden", 403, "the token is another one"),
-    kind("foreign_origin", 403, "the page comes from another host"),
+    kind(
+        "foreign_origin",
+        403,
+        "a page of another origin may neither change something nor follow",
+    ),
     kind("not_found", 404, "there is nothing of this name"),
     kind("method_not_allowed", 405, "the path has other methods"),
     kind("request_timeout", 408, "the body did not come in time"),
@@ -96,6 +102,11 @@ pub(super) const KINDS: &[Kind] = &[
         "unsupported_media_type",
         415,
         "the body is not JSON by type",
+    ),
+    kind(
+        "unknown_host",
+        421,
+        "the service does not answer to the name that the request gives",
     ),
     kind(
         "loan_id_conflict",
@@ -129,7 +140,8 @@ impl Problem {
     /// Its stable name.
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
-            Self::MalformedRequest => "malformed_request",
+            Self::MalformedRequest | Self::NoHost => "malformed_request",
+            Self::UnknownHost(_) => "unknown_host",
             Self::HeadTooLarge => "head_too_large",
             Self::Unreadable(ParseError::InvalidUtf8) => "invalid_utf8",
             Self::Unreadable(ParseError::Malformed(_)) => "malformed_json",
@@ -154,7 +166,7 @@ impl Problem {
             Self::NotReady { .. } => "not_ready",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::ForeignOrigin => "foreign_origin",
+            Self::ForeignOrigin(_) => "foreign_origin",
             Self::NotAWebSocket => "not_a_web_socket",
             Self::TooManyWebSockets => "too_many_web_sockets",
         }
@@ -172,6 +184,10 @@ impl Problem {
             Self::MalformedRequest => {
                 "the head of the request is not HTTP/1.1; nothing of it was read, and the connection is closed".to_owned()
             }
+            Self::NoHost => "a request of HTTP/1.1 names its host, once: Host: NAME".to_owned(),
+            Self::UnknownHost(name) => format!(
+                "this service does not answer to the name {name:?}; if it should, start it with --public-url and the address that browsers use"
+            ),
             Self::HeadTooLarge => format!(
                 "the head of a request must not exceed {HEAD_LEN_MAX} bytes and {HEADERS_MAX} headers; the connection is closed"
             ),
@@ -204,7 +220,9 @@ impl Problem {
             ),
             Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed(allowed) => format!("use {allowed}"),
-            Self::ForeignOrigin => "this page's origin may not connect here".to_owned(),
+            Self::ForeignOrigin(origin) => format!(
+                "a page of {origin:?} may not do this; if it is the service's own, start the service with --public-url and that address"
+            ),
             Self::NotAWebSocket => "this path speaks WebSocket, version 13".to_owned(),
             Self::TooManyWebSockets => "too many WebSocket clients; try again later".to_owned(),
         }
