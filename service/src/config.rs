@@ -1,24 +1,34 @@
 //! Settings: flags, each with an environment variable of the same name, checked together.
+//!
+//! An empty variable is as good as none. A secret may also come from a file, whose name the variable with `_FILE` at its
+//! end gives.
 
+use std::error::Error as _;
+use std::fmt;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use bytesize::ByteSize;
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
-use crate::limits::BODY_LEN_MAX;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "service", version)]
 pub struct Config {
-    /// Address to listen on; port 0 takes a free one
+    /// Address to listen on, by number or by name; port 0 takes a free one
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// An address under which browsers reach the service, such as https://loans.example; may be given several times, or
     /// with commas between. Other names than these, `localhost` and the addresses it listens on are refused
     #[arg(long, env = "SLUICE_PUBLIC_URL", value_delimiter = ',')]
@@ -35,6 +45,9 @@ pub struct Config {
         hide_env_values = true
     )]
     pub redis_url: String,
+    /// A file that holds the value of --redis-url
+    #[arg(long, env = "SLUICE_REDIS_URL_FILE")]
+    pub redis_url_file: Option<PathBuf>,
     /// MongoDB, the record
     #[arg(
         long,
@@ -43,6 +56,9 @@ pub struct Config {
         hide_env_values = true
     )]
     pub mongodb_uri: String,
+    /// A file that holds the value of --mongodb-uri
+    #[arg(long, env = "SLUICE_MONGODB_URI_FILE")]
+    pub mongodb_uri_file: Option<PathBuf>,
     /// Database in MongoDB
     #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice")]
     pub mongodb_database: String,
@@ -81,18 +97,30 @@ pub struct Config {
     /// Most queued loans; beyond it requests are answered 503
     #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000)]
     pub backlog_max: u64,
-    /// Largest request body in bytes
-    #[arg(long, env = "SLUICE_BODY_MAX", default_value_t = BODY_LEN_MAX)]
+    /// Largest request body
+    #[arg(long, env = "SLUICE_BODY_MAX", default_value = "64KiB", value_parser = size)]
     pub body_max: usize,
     /// Most connections at once
     #[arg(long, env = "SLUICE_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: usize,
     /// Refuse to start on a Redis that may lose confirmed loans
-    #[arg(long, env = "SLUICE_REQUIRE_DURABLE")]
+    #[arg(
+        long,
+        env = "SLUICE_REQUIRE_DURABLE",
+        value_parser = BoolishValueParser::new(),
+        value_name = "YES_OR_NO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "no",
+        default_missing_value = "yes"
+    )]
     pub require_durable: bool,
     /// The administrator's token; without it one is made and printed at start
     #[arg(long, env = "SLUICE_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<AdminToken>,
+    /// A file that holds the value of --admin-token
+    #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// Print the description of the HTTP interface (OpenAPI 3.1) and exit
     #[arg(long)]
     pub openapi: bool,
@@ -102,6 +130,9 @@ pub struct Config {
     /// Form of the log, on standard error
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, also by module, such as info,mongodb=off
+    #[arg(long, env = "SLUICE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
 }
 
 /// What a process does.
@@ -126,7 +157,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A duration with its unit, such as `250ms`, `30s` or `2m`.
+/// A duration with its unit, such as `250ms`, `1.5s` or `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -134,19 +165,76 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong =
-            || format!("{text:?} is not a duration: write a number and ms, s or m, such as 250ms");
-        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = text[..split].parse().map_err(|_| wrong())?;
-        let ms = match &text[split..] {
-            "ms" => Some(number),
-            "s" => number.checked_mul(1_000),
-            "m" => number.checked_mul(60_000),
-            _ => None,
-        };
-        ms.map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or_else(wrong)
+        let span = humantime::parse_duration(text).map(Self);
+        span.map_err(|_| {
+            "not a duration: write a number and ms, s, m or h, such as 1.5s".to_owned()
+        })
     }
+}
+
+/// A size with its unit, such as `65536`, `64KiB` or `1MB`.
+fn size(text: &str) -> Result<usize, String> {
+    let wrong = "not a size: write bytes, or a number and KiB, MiB, kB or MB, such as 64KiB";
+    let size: ByteSize = text.parse().map_err(|_| wrong)?;
+    usize::try_from(size.as_u64()).map_err(|_| wrong.to_owned())
+}
+
+/// Where to listen: a host, by number or by name, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(String);
+
+impl Listen {
+    /// The addresses that it stands for, in the order in which they are to be tried.
+    ///
+    /// # Errors
+    /// When its name leads nowhere.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses: Vec<_> = self.0.to_socket_addrs()?.collect();
+        // `localhost` may stand for both, and most clients try the older one.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Ok(addresses)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rule =
+            "not an address: write a host and a port, such as 127.0.0.1:8080 or localhost:8080";
+        let (host, port) = text.rsplit_once(':').ok_or(rule)?;
+        let is_host = text.parse::<SocketAddr>().is_ok()
+            || (!host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)));
+        match (is_host, port.parse::<u16>()) {
+            (true, Ok(_)) => Ok(Self(text.to_owned())),
+            _ => Err(rule),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The longest that anything may be set to take.
+const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest that a time-out may be.
+const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+/// Characters that MongoDB allows in no name of a database.
+const NOT_IN_A_DATABASE: &str = "/\\. \"$*<>:|?\0";
+
+/// A flag as messages name it, with its variable.
+fn named(flag: &str) -> String {
+    let variable = flag
+        .trim_start_matches("--")
+        .replace('-', "_")
+        .to_uppercase();
+    format!("{flag} (SLUICE_{variable})")
 }
 
 impl Config {
@@ -155,69 +243,144 @@ impl Config {
         self.role.contains(&role)
     }
 
+    /// Reads the command line, the environment, and the files that they name. Asked for help or the version, it prints
+    /// that and ends the process.
+    ///
+    /// # Errors
+    /// What is wrong, in one line that names the flag and the variable.
+    pub fn read() -> Result<Self, String> {
+        let matches = without_empty(Self::command())
+            .try_get_matches()
+            .map_err(|error| explain(&error))?;
+        let mut config = Self::from_arg_matches(&matches).map_err(|error| explain(&error))?;
+        config.read_secrets(&matches)?;
+        Ok(config)
+    }
+
+    /// Puts what the files of secrets hold in its place.
+    fn read_secrets(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        let is_given = |id: &str| {
+            let source = matches.value_source(id);
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        let read = |id: &str, file: &Option<PathBuf>| {
+            let flag = format!("--{}", id.replace('_', "-"));
+            match file {
+                Some(_) if is_given(id) => Err(format!(
+                    "{} and {}: give one of them",
+                    named(&flag),
+                    named(&format!("{flag}-file"))
+                )),
+                Some(file) => secret(file)
+                    .map(Some)
+                    .map_err(|why| format!("{}: {why}", named(&format!("{flag}-file")))),
+                None => Ok(None),
+            }
+        };
+        if let Some(url) = read("redis_url", &self.redis_url_file)? {
+            self.redis_url = url;
+        }
+        if let Some(uri) = read("mongodb_uri", &self.mongodb_uri_file)? {
+            self.mongodb_uri = uri;
+        }
+        if let Some(token) = read("admin_token", &self.admin_token_file)? {
+            self.admin_token = Some(token.into());
+        }
+        Ok(())
+    }
+
     /// Checks what one flag alone cannot tell.
     ///
     /// # Errors
     /// Every fault, in one line.
     pub fn check(&self) -> Result<(), String> {
         let mut faults = String::new();
-        let mut require = |holds: bool, fault: &str| {
+        let mut require = |holds: bool, flag: &str, rule: &str| {
             if !holds {
-                let _ = write!(
-                    faults,
-                    "{}{fault}",
-                    if faults.is_empty() { "" } else { "; " }
-                );
+                let gap = if faults.is_empty() { "" } else { "; " };
+                let _ = write!(faults, "{gap}{} {rule}", named(flag));
             }
         };
+        require(!self.role.is_empty(), "--role", "must name a role");
         require(
-            self.workers_max >= 1 && self.workers_max <= 1_000,
-            "--workers-max must be 1 to 1000",
+            (1..=1_000).contains(&self.workers_max),
+            "--workers-max",
+            "must be 1 to 1000",
         );
         require(
             self.loans_per_worker >= 1,
-            "--loans-per-worker must be at least 1",
+            "--loans-per-worker",
+            "must be at least 1",
         );
         require(
-            self.partitions >= 1 && self.partitions <= 1_024,
-            "--partitions must be 1 to 1024",
+            (1..=1_024).contains(&self.partitions),
+            "--partitions",
+            "must be 1 to 1024",
         );
         require(
             u64::from(self.partitions) <= self.workers_max,
-            "--partitions must not exceed --workers-max: each partition needs a worker of its own",
+            "--partitions",
+            "must not exceed --workers-max: each partition needs a worker of its own",
         );
         require(
-            self.record_interval.0 >= Duration::from_millis(1)
-                && self.record_interval.0 <= Duration::from_secs(60),
-            "--record-interval must be 1ms to 60s",
+            (Duration::from_millis(1)..=Duration::from_secs(3600))
+                .contains(&self.record_interval.0),
+            "--record-interval",
+            "must be 1ms to 1h",
         );
+        for (span, flag) in [
+            (self.claim_timeout, "--claim-timeout"),
+            (self.redis_timeout, "--redis-timeout"),
+            (self.mongodb_timeout, "--mongodb-timeout"),
+        ] {
+            require(
+                (TIMEOUT_MIN..=SPAN_MAX).contains(&span.0),
+                flag,
+                "must be 200ms to 24h",
+            );
+        }
         require(
-            self.claim_timeout.0 >= Duration::from_millis(200),
-            "--claim-timeout must be at least 200ms",
-        );
-        require(
-            self.redis_timeout.0 >= Duration::from_millis(200),
-            "--redis-timeout must be at least 200ms",
-        );
-        require(
-            self.mongodb_timeout.0 >= Duration::from_millis(200),
-            "--mongodb-timeout must be at least 200ms",
+            self.scale_cool_down.0 <= SPAN_MAX,
+            "--scale-cool-down",
+            "must not exceed 24h",
         );
         require(
             self.backlog_max >= u64::from(self.partitions),
-            "--backlog-max must be at least one loan for each partition",
+            "--backlog-max",
+            "must be at least one loan for each partition",
         );
         require(
-            self.body_max >= 256 && self.body_max <= 1024 * 1024,
-            "--body-max must be 256 to 1048576 bytes",
+            (256..=1024 * 1024).contains(&self.body_max),
+            "--body-max",
+            "must be 256 to 1048576 bytes (1MiB)",
         );
         require(
             self.admin_token.as_ref().is_none_or(AdminToken::is_good),
-            "--admin-token must have at least 8 visible ASCII characters and no space",
+            "--admin-token",
+            "must have at least 8 visible ASCII characters and no space",
         );
         require(
-            self.connections_max >= 1,
-            "--connections-max must be at least 1",
+            (1..=1_000_000).contains(&self.connections_max),
+            "--connections-max",
+            "must be 1 to 1000000",
+        );
+        let database = &self.mongodb_database;
+        require(
+            (1..=63).contains(&database.len())
+                && !database.contains(|c| NOT_IN_A_DATABASE.contains(c)),
+            "--mongodb-database",
+            "must be the name of a database: 1 to 63 bytes without spaces and / \\ . \" $ * < > : | ?",
+        );
+        for (url, flag) in [
+            (&self.redis_url, "--redis-url"),
+            (&self.mongodb_uri, "--mongodb-uri"),
+        ] {
+            require(!url.trim().is_empty(), flag, "must not be empty");
+        }
+        require(
+            tracing_subscriber::EnvFilter::try_new(&self.log_level).is_ok(),
+            "--log-level",
+            "must be error, warn, info, debug or trace, also by module, such as info,mongodb=off",
         );
         if faults.is_empty() {
             Ok(())
@@ -227,26 +390,134 @@ impl Config {
     }
 }
 
+/// The command with each empty variable taken as none.
+fn without_empty(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let is_empty = arg
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        if is_empty {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    })
+}
+
+/// What clap has to say, in one line; help and the version, and what no line can say, it prints itself.
+fn explain(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let flag = text(ContextKind::InvalidArg).and_then(|arg| arg.split([' ', '=', '[']).next());
+    let (Some(flag), Some(value)) = (flag, text(ContextKind::InvalidValue)) else {
+        error.exit();
+    };
+    let why = match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(source), _) => source.to_string(),
+        (None, Some(ContextValue::Strings(known))) => {
+            format!("must be one of {}", known.join(", "))
+        }
+        _ if value.is_empty() => "must not be empty".to_owned(),
+        _ => "is not understood".to_owned(),
+    };
+    format!("{}: {value:?} is {why}", named(flag))
+        .replace(" is must ", " must ")
+        .replace(" is is ", " is ")
+}
+
+/// The longest secret.
+const SECRET_LEN_MAX: u64 = 64 * 1024;
+
+/// What a file holds, without the line break at its end.
+fn secret(file: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|open| open.take(SECRET_LEN_MAX).read_to_string(&mut text))
+        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(format!("{} is empty", file.display()));
+    }
+    Ok(secret.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn durations_need_a_unit() {
-        assert_eq!("250ms".parse(), Ok(Span(Duration::from_millis(250))));
-        assert_eq!("30s".parse(), Ok(Span(Duration::from_secs(30))));
-        assert_eq!("2m".parse(), Ok(Span(Duration::from_secs(120))));
+        for (text, ms) in [
+            ("250ms", 250),
+            ("1.5s", 1_500),
+            ("30s", 30_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1h 30m", 5_400_000),
+            ("0.5h", 1_800_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_millis(ms))), "{text}");
+        }
         for wrong in [
             "",
             "250",
             "ms",
             "-1s",
-            "1h",
+            "1,5s",
+            "1 fortnight",
             "99999999999999999999s",
             "18446744073709551615m",
         ] {
             assert!(wrong.parse::<Span>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        for (text, bytes) in [
+            ("4096", 4_096),
+            ("64KiB", 65_536),
+            ("64kib", 65_536),
+            ("1MB", 1_000_000),
+            ("1.5 KiB", 1_536),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "KiB", "-1", "1 parsec", "NaN"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_a_name() {
+        for good in [
+            "127.0.0.1:8080",
+            "[::1]:0",
+            "localhost:8080",
+            "api-1.intern:80",
+        ] {
+            assert_eq!(good.parse::<Listen>().unwrap().to_string(), good);
+        }
+        for wrong in [
+            "",
+            "8080",
+            ":8080",
+            "localhost",
+            "localhost:http",
+            "localhost:70000",
+            "http://localhost:8080",
+            "::1:8080",
+            "a b:80",
+        ] {
+            assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
+        }
+        let localhost: Listen = "localhost:8080".parse().unwrap();
+        let first = localhost.resolve().unwrap()[0];
+        assert_eq!(first, SocketAddr::from(([127, 0, 0, 1], 8080)));
     }
 
     #[test]
@@ -261,8 +532,10 @@ mod tests {
             "1",
         ]);
         let faults = config.check().unwrap_err();
-        for flag in ["--workers-max", "--loans-per-worker", "--body-max"] {
-            assert!(faults.contains(flag), "{faults}");
+        for flag in ["workers-max", "loans-per-worker", "body-max"] {
+            let variable = flag.replace('-', "_").to_uppercase();
+            let named = format!("--{flag} (SLUICE_{variable}) must");
+            assert!(faults.contains(&named), "{faults}");
         }
         assert_eq!(Config::parse_from(["service"]).check(), Ok(()));
     }

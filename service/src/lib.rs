@@ -73,17 +73,17 @@ pub enum StartError {
     #[error("{0}")]
     Settings(String),
     /// The address is taken or not this machine's.
-    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    #[error("cannot listen on {address}: {source}; choose another with --listen (SLUICE_LISTEN)")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// Why not.
         source: std::io::Error,
     },
     /// A URL that cannot be understood.
     #[error("{flag}: {source}")]
     Address {
-        /// The flag with the fault.
+        /// The flag with the fault, and its variable.
         flag: &'static str,
         /// The fault.
         source: error::ServiceError,
@@ -101,8 +101,8 @@ pub enum StartError {
 /// `Listen`.
 #[expect(clippy::unused_async, reason = "a listener needs the runtime")]
 pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
-    let listen = || {
-        let socket = match config.listen {
+    let listen = |address: SocketAddr| {
+        let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
@@ -110,13 +110,21 @@ pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
         // Accepted connections inherit it. What a client does not read, the kernel would keep by
         // the megabyte.
         socket.set_send_buffer_size(limits::SEND_BUFFER_LEN)?;
-        socket.bind(config.listen)?;
+        socket.bind(address)?;
         socket.listen(limits::ACCEPT_BACKLOG)
     };
-    listen().map_err(|source| StartError::Listen {
-        address: config.listen,
+    let fail = |source| StartError::Listen {
+        address: config.listen.to_string(),
         source,
-    })
+    };
+    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    for address in config.listen.resolve().map_err(fail)? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(fail(last))
 }
 
 /// Runs the service on `listener` until `stop` turns true, then drains: no new connections, the
@@ -132,17 +140,20 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     config.check().map_err(StartError::Settings)?;
-    let address = listener.local_addr().unwrap_or(config.listen);
+    let address = listener.local_addr().map_err(|source| StartError::Listen {
+        address: config.listen.to_string(),
+        source,
+    })?;
     let queue = Queue::new(&config.redis_url, config.partitions)
         .map_err(|source| StartError::Address {
-            flag: "--redis-url",
+            flag: "--redis-url (SLUICE_REDIS_URL)",
             source,
         })?
         .with_timeout(config.redis_timeout.0);
     let store = Store::new(&config.mongodb_uri, &config.mongodb_database)
         .await
         .map_err(|source| StartError::Address {
-            flag: "--mongodb-uri",
+            flag: "--mongodb-uri (SLUICE_MONGODB_URI)",
             source,
         })?
         .with_timeout(config.mongodb_timeout.0);

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use service::config::{Config, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,14 +20,21 @@ fn main() -> ExitCode {
     // 31 MB instead of 14. Where the system refuses, only memory is lost.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
-    let config = Config::parse();
+    let config = match Config::read() {
+        Ok(config) => config,
+        Err(fault) => return refuse(&fault),
+    };
     if config.openapi {
         return print(&service::openapi());
     }
     if config.probe {
-        return probe(config.listen);
+        return probe(&config);
     }
-    start_log(config.log);
+    // Before the log is: it must not guess what it is to tell.
+    if let Err(faults) = config.check() {
+        return refuse(&faults);
+    }
+    start_log(&config);
     // Without this the crash points ignore `FAILPOINTS`.
     #[cfg(feature = "failpoints")]
     let _crash_points = fail::FailScenario::setup();
@@ -46,7 +52,6 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
-    config.check()?;
     let (stop, stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -70,14 +75,13 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn start_log(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_env("SLUICE_LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+fn start_log(config: &Config) {
+    let filter = EnvFilter::new(&config.log_level);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false);
-    match format {
+    match config.log {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().init(),
     }
@@ -92,8 +96,18 @@ fn print(document: &str) -> ExitCode {
 }
 
 /// Asks a service on this machine whether it is ready: for containers that have no other client.
-fn probe(mut address: SocketAddr) -> ExitCode {
+fn probe(config: &Config) -> ExitCode {
     use std::io::{Read as _, Write as _};
+    let first = config
+        .listen
+        .resolve()
+        .map(|addresses| addresses.into_iter().next());
+    let Ok(Some(mut address)) = first else {
+        return refuse(&format!(
+            "--listen (SLUICE_LISTEN): {} leads nowhere",
+            config.listen
+        ));
+    };
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
@@ -126,8 +140,7 @@ fn probe(mut address: SocketAddr) -> ExitCode {
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    use std::io::Write as _;
-    let mut line = format!("service: {error}");
+    let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
@@ -136,6 +149,12 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
         }
         source = cause.source();
     }
-    let _ = writeln!(std::io::stderr(), "{line}");
+    refuse(&line)
+}
+
+/// Ends with one line that says why.
+fn refuse(why: &str) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "service: {why}");
     ExitCode::from(2)
 }

@@ -166,7 +166,8 @@ async fn odd_requests_are_answered() {
         (66_000, 431, "head_too_large"),
     ] {
         let target = format!("/api/errors?loanId={}", "x".repeat(len));
-        let message = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let message =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(address, message.as_bytes(), false).await.unwrap();
         assert_problem(&answer, status, error_type);
     }

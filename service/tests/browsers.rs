@@ -48,13 +48,37 @@ async fn a_foreign_page_sends_no_loan() {
     for (headers, status, error_type) in [
         (&[][..], 415, "unsupported_media_type"),
         (&[("Content-Type", "")], 415, "unsupported_media_type"),
-        (&[("Content-Type", "text/plain")], 415, "unsupported_media_type"),
-        (&[("Content-Type", "application/x-www-form-urlencoded")], 415, "unsupported_media_type"),
+        (
+            &[("Content-Type", "text/plain")],
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            &[("Content-Type", "application/x-www-form-urlencoded")],
+            415,
+            "unsupported_media_type",
+        ),
         (&[("Origin", "https://evil.example")], 403, "foreign_origin"),
-        (&[json, ("Origin", "https://evil.example")], 403, "foreign_origin"),
+        (
+            &[json, ("Origin", "https://evil.example")],
+            403,
+            "foreign_origin",
+        ),
         (&[json, ("Origin", "null")], 403, "foreign_origin"),
-        (&[json, ("Origin", "http://localhost:3000")], 403, "foreign_origin"),
-        (&[json, ("Origin", own.as_str()), ("Origin", "https://evil.example")], 403, "foreign_origin"),
+        (
+            &[json, ("Origin", "http://localhost:3000")],
+            403,
+            "foreign_origin",
+        ),
+        (
+            &[
+                json,
+                ("Origin", own.as_str()),
+                ("Origin", "https://evil.example"),
+            ],
+            403,
+            "foreign_origin",
+        ),
     ] {
         let headers: Vec<_> = [("Host", &*host)].iter().chain(headers).copied().collect();
         let answer = send(address, "POST", REQUEST, &headers, &loan).await;
@@ -95,7 +119,10 @@ async fn a_foreign_page_sends_no_loan() {
         address,
         "POST",
         REQUEST,
-        &[("Host", &host), ("Content-Type", "application/loan+json; charset=utf-8")],
+        &[
+            ("Host", &host),
+            ("Content-Type", "application/loan+json; charset=utf-8"),
+        ],
         &loan,
     )
     .await;
@@ -158,7 +185,9 @@ fn websocket(address: SocketAddr, host: &str, origin: Option<&str>) -> Request<(
 /// From 127.0.0.2, so that a proxy at 127.0.0.1 is told apart from its client.
 async fn stream(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+    socket
+        .bind((Ipv4Addr::new(127, 0, 0, 2), 0).into())
+        .unwrap();
     socket.connect(address).await.unwrap()
 }
 
@@ -244,7 +273,13 @@ async fn end(mut child: tokio::process::Child) {
 async fn it_works_behind_nginx() {
     let mut arguments = quick();
     arguments.extend(
-        ["--public-url", "https://loans.example", "--trusted-proxy", "127.0.0.1"].map(String::from),
+        [
+            "--public-url",
+            "https://loans.example",
+            "--trusted-proxy",
+            "127.0.0.1",
+        ]
+        .map(String::from),
     );
     let stack = start_with(service_options(arguments)).await;
     let service = stack.service.address();
@@ -275,7 +310,10 @@ async fn it_works_behind_nginx() {
         assert_eq!(answer.status, 202, "{answer:?}");
     }
     // How the page learns why: the same origin, by a call that is always sent with it.
-    for (origin, status) in [("https://loans.example", 405), ("https://evil.example", 403)] {
+    for (origin, status) in [
+        ("https://loans.example", 405),
+        ("https://evil.example", 403),
+    ] {
         let headers = [("Host", "loans.example"), ("Origin", origin)];
         let answer = send(documented, "POST", "/ws", &headers, "").await;
         assert_eq!(answer.status, status, "{answer:?}");

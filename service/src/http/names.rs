@@ -127,9 +127,7 @@ impl Names {
                     || named
                         .or(host)
                         .and_then(Authority::parse)
-                        .is_some_and(|host| {
-                            self.knows(host.host, reached) && origin.is_at(&host)
-                        })
+                        .is_some_and(|host| self.knows(host.host, reached) && origin.is_at(&host))
             });
         if is_own {
             Ok(())

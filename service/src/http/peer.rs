@@ -111,7 +111,9 @@ fn plain_hop(text: &str) -> Option<IpAddr> {
 fn forwarded_hop(text: &str) -> Option<IpAddr> {
     let node = text.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| value.trim())
+        name.trim()
+            .eq_ignore_ascii_case("for")
+            .then(|| value.trim())
     })?;
     let node = node
         .strip_prefix('"')
@@ -138,7 +140,10 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
-        let says = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1")];
+        let says = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("forwarded", "for=192.0.2.1"),
+        ];
         for line in says {
             assert_eq!(client("198.51.100.9", &[line]), "198.51.100.9");
             assert_eq!(client("127.0.0.1", &[line]), "192.0.2.1");
@@ -151,11 +156,29 @@ mod tests {
     #[test]
     fn what_a_client_writes_itself_counts_for_nothing() {
         for (lines, expected) in [
-            (&[("x-forwarded-for", "203.0.113.1, 192.0.2.1, 10.1.1.1")][..], "192.0.2.1"),
-            (&[("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "192.0.2.1")], "192.0.2.1"),
-            (&[("forwarded", "for=203.0.113.1, for=192.0.2.1;proto=https")], "192.0.2.1"),
+            (
+                &[("x-forwarded-for", "203.0.113.1, 192.0.2.1, 10.1.1.1")][..],
+                "192.0.2.1",
+            ),
+            (
+                &[
+                    ("x-forwarded-for", "203.0.113.1"),
+                    ("x-forwarded-for", "192.0.2.1"),
+                ],
+                "192.0.2.1",
+            ),
+            (
+                &[("forwarded", "for=203.0.113.1, for=192.0.2.1;proto=https")],
+                "192.0.2.1",
+            ),
             // The one that the proxy did not set is the client's own.
-            (&[("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=203.0.113.1")], "127.0.0.1"),
+            (
+                &[
+                    ("x-forwarded-for", "192.0.2.1"),
+                    ("forwarded", "for=203.0.113.1"),
+                ],
+                "127.0.0.1",
+            ),
             (&[("x-forwarded-for", "203.0.113.1, nonsense")], "127.0.0.1"),
             (&[("x-forwarded-for", "10.2.2.2")], "10.2.2.2"),
             (&[("forwarded", "for=unknown, for=10.1.1.1")], "10.1.1.1"),
@@ -173,7 +196,10 @@ mod tests {
             (("x-forwarded-for", "2001:db8::1"), "2001:db8::1"),
             (("x-forwarded-for", "[2001:db8::1]:4711"), "2001:db8::1"),
             (("forwarded", "For=\"[2001:db8::1]:4711\""), "2001:db8::1"),
-            (("forwarded", "proto=http;by=10.0.0.1;for=192.0.2.1"), "192.0.2.1"),
+            (
+                ("forwarded", "proto=http;by=10.0.0.1;for=192.0.2.1"),
+                "192.0.2.1",
+            ),
         ] {
             assert_eq!(client("10.9.9.9", &[line]), expected, "{line:?}");
         }
