@@ -100,6 +100,10 @@ pub struct Config {
     /// Largest request body
     #[arg(long, env = "SLUICE_BODY_MAX", default_value = "64KiB", value_parser = size)]
     pub body_max: usize,
+    /// How long an idle connection is kept, and how long a client may take to send a request's head: longer than the
+    /// proxy or balancer in front keeps its own
+    #[arg(long, env = "SLUICE_KEEP_ALIVE", default_value = "75s")]
+    pub keep_alive: Span,
     /// Most connections at once
     #[arg(long, env = "SLUICE_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: usize,
@@ -339,6 +343,11 @@ impl Config {
                 "must be 200ms to 24h",
             );
         }
+        require(
+            (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.keep_alive.0),
+            "--keep-alive",
+            "must be 1s to 1h",
+        );
         require(
             self.scale_cool_down.0 <= SPAN_MAX,
             "--scale-cool-down",

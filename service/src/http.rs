@@ -151,6 +151,8 @@ async fn talk(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, slot: Held
         http1::Builder::new()
             // `Connections` bounds how long a head may take, for all of them at once: hyper would set a timer for each request.
             .header_read_timeout(None)
+            // A client that has said all may still wait for its answer.
+            .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_header_size(HEAD_LEN_MAX)
             .max_buf_size(CONNECTION_BUFFER_LEN_MAX)
@@ -205,10 +207,12 @@ enum Target {
 }
 
 impl Target {
-    fn of(path: &str) -> Option<Self> {
+    fn of(method: &Method, path: &str) -> Option<Self> {
+        // Below `/api/loans/` every name that is read is a loan's: no call takes one away.
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
         Some(match path {
-            "/api/loans/request" => Self::Request,
-            "/api/loans/retry" => Self::Retry,
+            "/api/loans/request" if !is_read => Self::Request,
+            "/api/loans/retry" if !is_read => Self::Retry,
             "/api/errors" => Self::Errors,
             "/api/session" => Self::Session,
             "/api/control" => Self::Control,
@@ -260,8 +264,9 @@ impl Target {
     /// The methods, as the header `Allow` lists them.
     fn allowed(&self) -> &'static str {
         match self {
-            Self::Request | Self::Pause | Self::Resume | Self::Runs => "POST, OPTIONS",
-            Self::Retry => "PATCH, OPTIONS",
+            Self::Request => "GET, HEAD, POST, OPTIONS",
+            Self::Retry => "GET, HEAD, PATCH, OPTIONS",
+            Self::Pause | Self::Resume | Self::Runs => "POST, OPTIONS",
             Self::WebSocket => "GET, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -304,7 +309,7 @@ async fn direct(
     ends: Ends,
 ) -> Reply {
     let method = request.method().clone();
-    let target = Target::of(request.uri().path());
+    let target = Target::of(&method, request.uri().path());
     if let Err(problem) = admit_sender(front, target.as_ref(), &request, ends) {
         return response::problem(&problem);
     }

@@ -234,7 +234,7 @@ pub async fn run(
         names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
         proxies: http::peer::Proxies::new(&config.trusted_proxy),
         body_max: config.body_max,
-        connections: http::Connections::new(connections_max),
+        connections: http::Connections::new(connections_max, config.keep_alive.0),
         request_ids: Arc::new(http::RequestIds::new(&instance)),
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),

@@ -6,8 +6,6 @@ use std::time::Duration;
 pub const BODY_LEN_MAX: usize = 64 * 1024;
 /// Deepest nesting of a request body.
 pub const JSON_DEPTH_MAX: usize = 32;
-/// A client has this long to send a request's head, also on an idle keep-alive connection.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, in bytes.
 pub const HEAD_LEN_MAX: usize = 16 * 1024;
 /// Most headers of a request.

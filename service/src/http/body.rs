@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 
 use super::response::Problem;
 use crate::limits::BODY_READ_TIMEOUT;
@@ -22,30 +22,72 @@ pub(super) async fn read(body: Incoming, len_max: usize) -> Result<Bytes, Proble
         .unwrap_or(Err(Problem::Timeout))
 }
 
-/// Reads a whole body that is JSON by its type.
+/// What some editors and libraries put before a text: RFC 8259 lets a reader pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a whole body that is JSON by its type, without a byte order mark before it.
 ///
 /// # Errors
-/// As [`read`], and `UnsupportedMediaType`.
+/// As [`read`], and `UnsupportedMediaType`, `UnsupportedCoding` or `UnsupportedCharset`.
 pub(super) async fn read_json(
     request: Request<Incoming>,
     len_max: usize,
 ) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::UnsupportedMediaType);
-    }
-    read(request.into_body(), len_max).await
+    check_form(request.headers())?;
+    let body = read(request.into_body(), len_max).await?;
+    Ok(if body.starts_with(BYTE_ORDER_MARK) {
+        body.slice(BYTE_ORDER_MARK.len()..)
+    } else {
+        body
+    })
 }
 
+/// Lets pass what is JSON in UTF-8, as it is.
+///
 /// A page of another origin can make a browser send a body without a type, or with one of a few others, but JSON by its
 /// type only when it may.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return false;
+fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
+    for coding in headers.get_all(CONTENT_ENCODING) {
+        if !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+        {
+            return Err(Problem::UnsupportedCoding(named(coding.as_bytes())));
+        }
+    }
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+        return Err(Problem::UnsupportedMediaType);
     };
-    let kind = value.as_bytes().split(|&byte| byte == b';').next();
-    let kind = kind.unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"application/json")
-        || (kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json"))
+    let mut parts = kind.as_bytes().split(|&byte| byte == b';');
+    let name = parts.next().unwrap_or_default().trim_ascii();
+    let is_json = name.eq_ignore_ascii_case(b"application/json")
+        || (name.len() > 5 && name[name.len() - 5..].eq_ignore_ascii_case(b"+json"));
+    if !is_json {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    for parameter in parts {
+        let Some((name, value)) = str::from_utf8(parameter)
+            .ok()
+            .and_then(|parameter| parameter.split_once('='))
+        else {
+            continue;
+        };
+        let charset = value.trim().trim_matches('"');
+        let is_utf8 = ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known));
+        if name.trim().eq_ignore_ascii_case("charset") && !is_utf8 {
+            return Err(Problem::UnsupportedCharset(named(charset.as_bytes())));
+        }
+    }
+    Ok(())
+}
+
+/// A header's value as a message may repeat it.
+fn named(value: &[u8]) -> String {
+    crate::parse::shortened(&String::from_utf8_lossy(value))
 }
 
 async fn gather(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
@@ -72,4 +114,71 @@ async fn gather(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
     } else {
         rest.freeze()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(lines: &[(&'static str, &str)]) -> Result<(), String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        check_form(&headers).map_err(|problem| match problem {
+            Problem::UnsupportedMediaType => "type".to_owned(),
+            Problem::UnsupportedCoding(coding) => format!("coding {coding}"),
+            Problem::UnsupportedCharset(charset) => format!("charset {charset}"),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn json_in_utf8_passes() {
+        for kind in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json;Charset=\"UTF-8\"",
+            "application/json; charset=us-ascii; profile=x",
+            "application/vnd.loan+json",
+            "application/json;",
+        ] {
+            assert_eq!(check(&[("content-type", kind)]), Ok(()), "{kind}");
+            let plain = [("content-type", kind), ("content-encoding", "identity")];
+            assert_eq!(check(&plain), Ok(()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn another_form_is_refused_by_name() {
+        let json = ("content-type", "application/json");
+        for (lines, why) in [
+            (&[][..], "type"),
+            (&[("content-type", "")], "type"),
+            (&[("content-type", "text/json")], "type"),
+            (&[("content-type", "+json")], "type"),
+            (&[json, json], "type"),
+            (&[json, ("content-encoding", "gzip")], "coding gzip"),
+            (&[json, ("content-encoding", "gzip, br")], "coding gzip, br"),
+            (
+                &[
+                    json,
+                    ("content-encoding", "identity"),
+                    ("content-encoding", "br"),
+                ],
+                "coding br",
+            ),
+            (
+                &[("content-type", "application/json; charset=utf-16")],
+                "charset utf-16",
+            ),
+            (
+                &[("content-type", "application/json; a=b; charset=\"latin1\"")],
+                "charset latin1",
+            ),
+        ] {
+            assert_eq!(check(lines), Err(why.to_owned()), "{lines:?}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, Sleep};
 
-use crate::limits::{HEADER_READ_TIMEOUT, SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT};
+use crate::limits::{SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT};
 
 /// How often all connections are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ const LOOK_INTERVAL_WITHOUT_ROOM: Duration = Duration::from_millis(100);
 pub(crate) struct Connections {
     free: Arc<Semaphore>,
     len_max: usize,
+    keep_alive: Duration,
     open: Mutex<HashMap<u64, Observed>>,
     next: AtomicU64,
     shed: AtomicU64,
@@ -77,10 +78,12 @@ pub(super) struct HeldSlot {
 }
 
 impl Connections {
-    pub(crate) fn new(len_max: usize) -> Arc<Self> {
+    /// An idle connection is kept for `keep_alive`, and a client may take as long to send a request's head.
+    pub(crate) fn new(len_max: usize, keep_alive: Duration) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(len_max)),
             len_max,
+            keep_alive,
             open: Mutex::default(),
             next: AtomicU64::default(),
             shed: AtomicU64::default(),
@@ -141,7 +144,7 @@ impl Connections {
             if observed.activity != activity {
                 observed.activity = activity;
                 observed.since = now;
-            } else if !observed.is_answering() && observed.idle(now) >= HEADER_READ_TIMEOUT {
+            } else if !observed.is_answering() && observed.idle(now) >= self.keep_alive {
                 observed.slot.ask(Close::Now);
             }
         }
@@ -343,6 +346,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 mod tests {
     use super::*;
 
+    const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
     fn take(connections: &Arc<Connections>, now: Instant) -> HeldSlot {
         let permit = Arc::clone(&connections.free).try_acquire_owned().unwrap();
         connections.held(permit, now)
@@ -354,10 +359,10 @@ mod tests {
 
     #[test]
     fn who_sends_no_head_in_time_is_let_go() {
-        let connections = Connections::new(8);
+        let connections = Connections::new(8, KEEP_ALIVE);
         let start = Instant::now();
         let [silent, talking, slow_reader, answered] = [(); 4].map(|()| take(&connections, start));
-        let bound_s = HEADER_READ_TIMEOUT.as_secs();
+        let bound_s = KEEP_ALIVE.as_secs();
         answered.answering();
         answered.slot.progress();
         for second in 1..bound_s {
@@ -385,7 +390,7 @@ mod tests {
 
     #[test]
     fn who_has_waited_longest_makes_room_first() {
-        let connections = Connections::new(32);
+        let connections = Connections::new(32, KEEP_ALIVE);
         let start = Instant::now();
         // One in ten would be 3; at least 8 are asked.
         let held: Vec<_> = (0..10)
@@ -400,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_request_has_longer_than_an_idle_client() {
-        let connections = Connections::new(8);
+        let connections = Connections::new(8, KEEP_ALIVE);
         let start = Instant::now();
         let [idle, answering] = [(); 2].map(|()| take(&connections, start));
         answering.answering();
@@ -414,7 +419,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_waits_for_each() {
-        let connections = Connections::new(2);
+        let connections = Connections::new(2, KEEP_ALIVE);
         let held = connections.take().await;
         let answered = async {
             assert_eq!(held.close().await, Close::Answered);

@@ -69,7 +69,7 @@ fn loan_id_in_path() -> Vec<Parameter> {
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
             .description(Some(
-                "The loan's id. `request` and `retry` are names of other calls.",
+                "The loan's id. The paths below `/api/loans/` that name a call answer GET for the loan of that name.",
             ))
             .schema(Some(
                 ObjectBuilder::new()
@@ -151,9 +151,26 @@ fn errors_parameters() -> Vec<Parameter> {
     ]
 }
 
+/// `GET` of a path that names a call: the loan whose id is that name.
+fn loan_named(path: &'static str) -> Route {
+    Route {
+        path,
+        method: HttpMethod::Get,
+        is_admin: false,
+        summary: "Where the loan of this name is",
+        description: "As `/api/loans/{loanId}`: a loan may be called as a call is.",
+        parameters: none,
+        body: None,
+        success: (200, "The loan.", json!(api::LoanView)),
+        problems: &["not_found", "queue_unavailable"],
+    }
+}
+
 /// Every route. A handler that answers what is not in here fails the tests.
 fn routes() -> Vec<Route> {
     vec![
+        loan_named("/api/loans/request"),
+        loan_named("/api/loans/retry"),
         Route {
             path: "/api/loans/request",
             method: HttpMethod::Post,

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, DATE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(crate) enum Problem {
     Truncated,
     Timeout,
     UnsupportedMediaType,
+    UnsupportedCoding(String),
+    UnsupportedCharset(String),
     Paused,
     Overloaded,
     QueueUnavailable,
@@ -101,7 +103,7 @@ pub(super) const KINDS: &[Kind] = &[
     kind(
         "unsupported_media_type",
         415,
-        "the body is not JSON by type",
+        "the body is not JSON by its type, or not in UTF-8, or compressed",
     ),
     kind(
         "unknown_host",
@@ -153,7 +155,9 @@ impl Problem {
             Self::TooLarge(_) => "body_too_large",
             Self::Truncated => "truncated_body",
             Self::Timeout => "request_timeout",
-            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedMediaType
+            | Self::UnsupportedCoding(_)
+            | Self::UnsupportedCharset(_) => "unsupported_media_type",
             Self::Paused => "paused",
             Self::Overloaded => "overloaded",
             Self::QueueUnavailable => "queue_unavailable",
@@ -198,7 +202,13 @@ impl Problem {
             Self::TooLarge(len_max) => format!("the body must not exceed {len_max} bytes"),
             Self::Truncated => "the body ended before its announced length".to_owned(),
             Self::Timeout => "the body did not arrive in time".to_owned(),
-            Self::UnsupportedMediaType => "send the loan as application/json".to_owned(),
+            Self::UnsupportedMediaType => "send JSON, with the header Content-Type: application/json".to_owned(),
+            Self::UnsupportedCoding(coding) => {
+                format!("the body's Content-Encoding is {coding:?}; send it uncompressed")
+            }
+            Self::UnsupportedCharset(charset) => {
+                format!("the body's charset is {charset:?}; send it in UTF-8")
+            }
             Self::Paused => "ingestion is paused; try again later".to_owned(),
             Self::Overloaded => "the backlog is full; try again later".to_owned(),
             Self::QueueUnavailable => {
@@ -342,6 +352,12 @@ fn details(problem: &Problem) -> Response<Bytes> {
         reply
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    if matches!(problem, Problem::UnsupportedCoding(_)) {
+        // By RFC 9110 this tells which codings would be taken.
+        reply
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if *problem == Problem::Unauthorized {
         reply
