@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::snapshot::Event;
+use crate::task;
 
 /// Events of one message.
 const BATCH_LEN_MAX: usize = 256;
@@ -26,16 +27,14 @@ struct Letter {
 
 /// Starts the exchange; it lasts as long as the process.
 pub(crate) fn exchange(queue: &Queue, metrics: &Arc<Metrics>, instance: &str) {
-    tokio::spawn(send(
-        queue.clone(),
-        Arc::clone(metrics),
-        instance.to_owned(),
-    ));
-    tokio::spawn(receive(
-        queue.clone(),
-        Arc::clone(metrics),
-        instance.to_owned(),
-    ));
+    task::spawn(
+        "events out",
+        send(queue.clone(), Arc::clone(metrics), instance.to_owned()),
+    );
+    task::spawn(
+        "events in",
+        receive(queue.clone(), Arc::clone(metrics), instance.to_owned()),
+    );
 }
 
 async fn send(queue: Queue, metrics: Arc<Metrics>, instance: String) {

@@ -41,8 +41,10 @@ mod backoff;
 pub mod clock;
 pub mod error;
 mod failpoint;
+pub mod log;
 #[cfg(feature = "slowdown")]
 mod slowdown;
+mod task;
 
 pub use http::openapi::document as openapi;
 
@@ -203,7 +205,7 @@ pub async fn run(
             claim_timeout: config.claim_timeout.0,
             instance: instance.clone(),
         };
-        tokio::spawn(pool.run(workers_stop))
+        task::spawn("pool", pool.run(workers_stop))
     });
     let recorders: Vec<_> = (0..queue.partitions())
         .filter(|_| config.has(Role::Persister))
@@ -216,7 +218,7 @@ pub async fn run(
                 interval: config.record_interval.0,
                 claim_timeout: config.claim_timeout.0,
             };
-            tokio::spawn(recorder.run(recorders_stop.clone()))
+            task::spawn("recorder", recorder.run(recorders_stop.clone()))
         })
         .collect();
 
@@ -307,11 +309,9 @@ fn print_login(address: SocketAddr, token: &AdminToken) {
         address.to_string()
     };
     let token = token.expose();
-    // Nobody may be reading: the token can be set instead.
-    let _ = writeln!(
-        std::io::stdout(),
-        "dashboard with administrator's access: http://{host}/#token={token}"
-    );
+    let line = format!("dashboard with administrator's access: http://{host}/#token={token}");
+    // Nobody may be reading, and a full pipe would hold the start up: the token can be set instead.
+    std::thread::spawn(move || writeln!(std::io::stdout(), "{line}"));
 }
 
 /// Waits up to ten seconds for Redis, and refuses one that is not durable.

@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use service::config::{Config, LogFormat};
+use service::config::Config;
+use service::log;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     if let Err(faults) = config.check() {
         return refuse(&faults);
     }
-    start_log(&config);
+    log::start(config.log, &config.log_level);
     // Without this the crash points ignore `FAILPOINTS`.
     #[cfg(feature = "failpoints")]
     let _crash_points = fail::FailScenario::setup();
@@ -45,7 +45,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(&config)) {
+    let ended = runtime.block_on(run(&config));
+    log::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
     }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
 
 async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let (stop, stopping) = watch::channel(false);
+    tokio::spawn(log::keep_telling());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -67,24 +70,13 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        log::finish();
         std::process::exit(1);
     });
     let listener = service::bind(config).await?;
     service::run(config, listener, stopping).await?;
     tracing::info!("drained");
     Ok(())
-}
-
-fn start_log(config: &Config) {
-    let filter = EnvFilter::new(&config.log_level);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match config.log {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }
 
 fn print(document: &str) -> ExitCode {
@@ -126,14 +118,11 @@ fn probe(config: &Config) -> ExitCode {
         Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
         Ok(answer) => {
             let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-            let _ = writeln!(std::io::stderr(), "service: {address} is not ready: {body}");
+            say(format!("service: {address} is not ready: {body}"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "service: {address} does not answer: {error}"
-            );
+            say(format!("service: {address} does not answer: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -154,7 +143,17 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// Ends with one line that says why.
 fn refuse(why: &str) -> ExitCode {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "service: {why}");
+    say(format!("service: {why}"));
     ExitCode::from(2)
+}
+
+/// Writes a line on standard error, where somebody takes it within a second.
+fn say(line: String) {
+    use std::io::Write as _;
+    let (said, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = said.send(());
+    });
+    let _ = done.recv_timeout(Duration::from_secs(1));
 }

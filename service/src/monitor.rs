@@ -21,6 +21,7 @@ use crate::snapshot::{
     Rates, RecentLatencies, RedisState, Snapshot,
 };
 use crate::store::Store;
+use crate::task;
 
 /// Time between two snapshots.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
@@ -95,8 +96,11 @@ impl Monitor {
     pub(crate) fn start(watched: Watched) -> Self {
         let (sender, latest) = watch::channel(Arc::new(Snapshot::default()));
         let past = Arc::new(Mutex::new(Past::default()));
-        tokio::spawn(keep_events(Arc::clone(&watched.metrics), Arc::clone(&past)));
-        tokio::spawn(watch(watched, sender, Arc::clone(&past)));
+        task::spawn(
+            "events",
+            keep_events(Arc::clone(&watched.metrics), Arc::clone(&past)),
+        );
+        task::spawn("monitor", watch(watched, sender, Arc::clone(&past)));
         Self { latest, past }
     }
 
@@ -148,7 +152,7 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
         .map(|partition| queue.link(partition))
         .collect();
     let (mongodb_sender, mongodb) = watch::channel(MongoState::default());
-    tokio::spawn(watch_mongodb(store, mongodb_sender));
+    task::spawn("watch", watch_mongodb(store, mongodb_sender));
     let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
     let mut recent = RecentLatencies::default();
     let mut redis = RedisState::default();

@@ -208,6 +208,16 @@ impl Figures {
                 "Idle connections of this instance closed for new ones",
                 self.shed,
             ),
+            (
+                "log_lines_dropped",
+                "Lines of the log that nobody took in time",
+                crate::log::dropped(),
+            ),
+            (
+                "log_lines_held_back",
+                "Lines of the log that one place would have written too often",
+                crate::log::held_back(),
+            ),
         ] {
             to.counter(INSTANCE, name, help, count)?;
         }
