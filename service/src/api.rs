@@ -359,6 +359,22 @@ pub enum RunMarkerKind {
 pub struct Health {
     /// `up` or `ready`.
     pub status: String,
+    /// What is amiss all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<Degraded>,
+}
+
+/// Something that is amiss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Degraded {
+    /// `redis`, `durability` or `mongodb`.
+    pub what: String,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// What it means, in words.
+    pub detail: String,
 }
 
 /// Why a request was refused: problem details, RFC 9457.

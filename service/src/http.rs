@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::admit::Door;
 use crate::api::{Health, Session};
+use crate::config::Role;
 use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
@@ -62,8 +63,8 @@ pub(crate) struct Front {
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) monitor: Monitor,
-    /// Whether this process has the role `dashboard`.
-    pub(crate) has_pages: bool,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) health: crate::health::Health,
     pub(crate) admin_token: AdminToken,
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
@@ -400,6 +401,7 @@ async fn answer(
         Target::WebSocket => socket::upgrade(front, request),
         Target::Health => Ok(response::json(&Health {
             status: "up".to_owned(),
+            degraded: Vec::new(),
         })),
         Target::Ready => ready(front),
         Target::OpenApi => Ok(response::text("application/json", openapi::document())),
@@ -422,7 +424,8 @@ fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
 /// A file of the dashboard, where this process has that role and the path names one.
 fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
     let page = front
-        .has_pages
+        .roles
+        .contains(&Role::Dashboard)
         .then(|| pages::find(request.uri().path(), request.headers()))
         .flatten()?;
     Some(match *request.method() {
@@ -432,18 +435,25 @@ fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
     })
 }
 
+/// Ready for what this process's roles do; what is amiss besides is told.
 fn ready(front: &Front) -> Result<Reply, Problem> {
-    let snapshot = front.monitor.latest();
-    let draining = front.is_draining.load(Ordering::Relaxed);
-    if snapshot.redis.up && snapshot.mongodb.up && !draining {
-        Ok(response::json(&Health {
+    let is_draining = front.is_draining.load(Ordering::Relaxed);
+    let degraded = front.health.degraded();
+    if front.health.is_ready(&front.roles) && !is_draining {
+        return Ok(response::json(&Health {
             status: "ready".to_owned(),
-        }))
-    } else {
-        Err(Problem::NotReady {
-            redis: snapshot.redis.up,
-            mongodb: snapshot.mongodb.up,
-            draining,
-        })
+            degraded: degraded.unwrap_or_default(),
+        }));
     }
+    let mut words = match degraded {
+        None => vec!["this instance has just started".to_owned()],
+        Some(degraded) => degraded
+            .into_iter()
+            .map(|degraded| format!("{} (since {})", degraded.detail, degraded.since))
+            .collect(),
+    };
+    if is_draining {
+        words.push("this instance is stopping".to_owned());
+    }
+    Err(Problem::NotReady(words.join("; ")))
 }

@@ -41,6 +41,7 @@ mod backoff;
 pub mod clock;
 pub mod error;
 mod failpoint;
+mod health;
 pub mod log;
 #[cfg(feature = "slowdown")]
 mod slowdown;
@@ -225,13 +226,15 @@ pub async fn run(
     let door = config
         .has(Role::Api)
         .then(|| admit::Door::open(&queue, &store, &metrics, config.backlog_max));
+    let health = health::Health::follow(monitor.follow());
     let front = Arc::new(Front {
         door,
         queue,
         store,
         metrics,
         monitor,
-        has_pages: config.has(Role::Dashboard),
+        roles: config.role.clone(),
+        health,
         admin_token,
         names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
         proxies: http::peer::Proxies::new(&config.trusted_proxy),

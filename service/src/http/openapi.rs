@@ -383,7 +383,7 @@ fn routes() -> Vec<Route> {
             method: HttpMethod::Get,
             is_admin: false,
             summary: "Readiness",
-            description: "200 while Redis and MongoDB answer and this instance is not stopping.",
+            description: "200 while this instance can do what its roles are for and is not stopping: the roles `api` and `dashboard` need Redis, `worker` too, and `persister` without these MongoDB as well. `degraded` says what is amiss besides, and since when.",
             parameters: none,
             body: None,
             success: (200, "It is ready.", json!(api::Health)),

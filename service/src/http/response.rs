@@ -39,15 +39,8 @@ pub(crate) enum Problem {
     Unauthorized,
     Forbidden,
     InvalidBody(String),
-    InvalidParameter {
-        name: String,
-        detail: String,
-    },
-    NotReady {
-        redis: bool,
-        mongodb: bool,
-        draining: bool,
-    },
+    InvalidParameter { name: String, detail: String },
+    NotReady(String),
     NotFound(&'static str),
     MethodNotAllowed(&'static str),
     ForeignOrigin(String),
@@ -126,7 +119,11 @@ pub(super) const KINDS: &[Kind] = &[
     kind("queue_unavailable", 503, "Redis gave no answer"),
     kind("store_unavailable", 503, "MongoDB gave no answer"),
     kind("draining", 503, "this instance is stopping"),
-    kind("not_ready", 503, "Redis or MongoDB is out of reach"),
+    kind(
+        "not_ready",
+        503,
+        "this instance cannot do its work; the detail says why",
+    ),
     kind("too_many_web_sockets", 503, "too many WebSocket clients"),
 ];
 
@@ -167,7 +164,7 @@ impl Problem {
             Self::InvalidBody(_) => "invalid_body",
             Self::InvalidParameter { .. } => "invalid_parameter",
             Self::Draining => "draining",
-            Self::NotReady { .. } => "not_ready",
+            Self::NotReady(_) => "not_ready",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::ForeignOrigin(_) => "foreign_origin",
@@ -222,12 +219,7 @@ impl Problem {
             Self::InvalidBody(detail) => detail.clone(),
             Self::InvalidParameter { name, detail } => format!("{name:?}: {detail}"),
             Self::Draining => "this instance is stopping; try again".to_owned(),
-            Self::NotReady { redis, mongodb, draining } => format!(
-                "Redis {}, MongoDB {}, {}",
-                if *redis { "up" } else { "down" },
-                if *mongodb { "up" } else { "down" },
-                if *draining { "draining" } else { "not draining" },
-            ),
+            Self::NotReady(why) => why.clone(),
             Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed(allowed) => format!("use {allowed}"),
             Self::ForeignOrigin(origin) => format!(
@@ -246,7 +238,7 @@ impl Problem {
             Self::QueueUnavailable
             | Self::StoreUnavailable
             | Self::Draining
-            | Self::NotReady { .. } => Some("1"),
+            | Self::NotReady(_) => Some("1"),
             _ => None,
         }
     }
