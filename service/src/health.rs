@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("mongodb", "1970-01-01T00:00:01Z"),
-                ("durability", "1970-01-01T00:00:05Z")
+                ("mongodb", "1970-01-01T00:00:01.000Z"),
+                ("durability", "1970-01-01T00:00:05.000Z")
             ]
         );
         health.note(&snapshot(true, true, true));

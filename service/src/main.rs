@@ -1,6 +1,6 @@
 //! The service's process: settings, log, runtime, signals, exit code.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -15,13 +15,11 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     tokio::spawn(async move {
-        match AssertUnwindSafe(task).catch_unwind().await {
-            Ok(output) => output,
-            Err(_) => {
-                tracing::error!(task = name, "a task has died; the process ends");
-                crate::log::finish();
-                std::process::exit(EXIT_CODE);
-            }
+        if let Ok(output) = AssertUnwindSafe(task).catch_unwind().await {
+            return output;
         }
+        tracing::error!(task = name, "a task has died; the process ends");
+        crate::log::finish();
+        std::process::exit(EXIT_CODE);
     })
 }

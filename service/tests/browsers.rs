@@ -30,7 +30,8 @@ async fn send(
     for (name, value) in headers {
         message.extend([name, ": ", value, "\r\n"]);
     }
-    message.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let len = body.len().to_string();
+    message.extend(["Content-Length: ", &len, "\r\n\r\n", body]);
     http::raw(address, message.as_bytes()).await.unwrap()
 }
 

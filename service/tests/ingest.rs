@@ -113,9 +113,11 @@ async fn refused_requests_leave_no_trace() {
         404,
         "not_found",
     );
-    let answer = http::get(address, REQUEST).await.unwrap();
+    let answer = http::request(address, "PUT", REQUEST, &[], b"")
+        .await
+        .unwrap();
     assert_problem(&answer, 405, "method_not_allowed");
-    assert_eq!(answer.header("allow"), Some("POST, OPTIONS"));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
     let answer = http::post(address, "/healthz", "{}").await.unwrap();
     assert_problem(&answer, 405, "method_not_allowed");
     assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));

@@ -1,17 +1,30 @@
 //! A service that cannot start says why, in one line, and ends with code 2.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-/// Starts the service with `arguments` and answers its exit code and its output.
-fn start(arguments: &[&str]) -> (Option<i32>, String) {
+/// The service, without the settings of whoever runs the tests.
+fn service() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SLUICE_") {
             command.env_remove(name);
         }
     }
-    let output = command.args(arguments).output().expect("it starts");
+    command
+}
+
+/// Starts the service with `arguments` and answers its exit code and its output.
+fn start(arguments: &[&str]) -> (Option<i32>, String) {
+    start_in(&[], arguments)
+}
+
+/// The same with variables of the environment.
+fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = service();
+    command.envs(environment.iter().copied()).args(arguments);
+    let output = command.output().expect("it starts");
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.code(),
@@ -61,11 +74,166 @@ fn bad_addresses_of_the_stores_are_named() {
     refuses(&with(["--mongodb-uri", "nonsense"]), &["--mongodb-uri"]);
 }
 
+/// Every value that cannot be read is refused in one line, which names the flag and the variable, wherever it came from.
 #[test]
 fn a_value_that_cannot_be_read_is_named() {
-    let (code, said) = start(&["--record-interval", "250"]);
+    for (flag, variable, value) in [
+        ("--record-interval", "SLUICE_RECORD_INTERVAL", "250"),
+        ("--listen", "SLUICE_LISTEN", "8080"),
+        ("--body-max", "SLUICE_BODY_MAX", "64 parsecs"),
+        ("--require-durable", "SLUICE_REQUIRE_DURABLE", "maybe"),
+        ("--role", "SLUICE_ROLE", "api,barista"),
+        ("--workers-max", "SLUICE_WORKERS_MAX", "-1"),
+        ("--log", "SLUICE_LOG", "xml"),
+        ("--log-level", "SLUICE_LOG_LEVEL", "info,=,="),
+        ("--public-url", "SLUICE_PUBLIC_URL", "loans.example"),
+        ("--trusted-proxy", "SLUICE_TRUSTED_PROXY", "proxy.example"),
+        ("--keep-alive", "SLUICE_KEEP_ALIVE", "2h"),
+        ("--mongodb-database", "SLUICE_MONGODB_DATABASE", "a b"),
+        (
+            "--connections-max",
+            "SLUICE_CONNECTIONS_MAX",
+            "18446744073709551615",
+        ),
+        ("--claim-timeout", "SLUICE_CLAIM_TIMEOUT", "100years"),
+    ] {
+        let refused = |(code, said): (Option<i32>, String)| {
+            assert_eq!(code, Some(2), "{flag}: {said}");
+            assert_eq!(said.lines().count(), 1, "{flag}: {said}");
+            assert!(said.contains(&format!("{flag} ({variable})")), "{said}");
+        };
+        refused(start(&[&format!("{flag}={value}")]));
+        refused(start_in(&[(variable, value)], &[]));
+    }
+    for flag in [
+        "--mongodb-database",
+        "--redis-url",
+        "--mongodb-uri",
+        "--role",
+        "--listen",
+    ] {
+        let (code, said) = start(&[&format!("{flag}=")]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(flag) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// Each form that a person would write is taken: what is refused is the last setting alone.
+#[test]
+fn values_are_taken_as_people_write_them() {
+    for (variable, value) in [
+        ("SLUICE_LISTEN", "localhost:0"),
+        ("SLUICE_RECORD_INTERVAL", "1.5s"),
+        ("SLUICE_CLAIM_TIMEOUT", "1h"),
+        ("SLUICE_KEEP_ALIVE", "5m"),
+        ("SLUICE_BODY_MAX", "128KiB"),
+        ("SLUICE_BODY_MAX", "65536"),
+        ("SLUICE_REQUIRE_DURABLE", "0"),
+        ("SLUICE_REQUIRE_DURABLE", "off"),
+        ("SLUICE_REQUIRE_DURABLE", "NO"),
+        ("SLUICE_LOG_LEVEL", "debug,mongodb=off"),
+        (
+            "SLUICE_PUBLIC_URL",
+            "https://loans.example,http://localhost:81",
+        ),
+        ("SLUICE_TRUSTED_PROXY", "10.0.0.0/8,::1"),
+    ] {
+        let (code, said) = start_in(&[(variable, value)], &["--redis-url", "nonsense"]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.starts_with("service: --redis-url"), "{value}: {said}");
+    }
+    for yes in ["1", "true", "yes", "on", "TRUE"] {
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut child = service()
+            .env("SLUICE_REQUIRE_DURABLE", yes)
+            .args(["--listen", "127.0.0.1:0", "--redis-url"])
+            .arg(format!("redis://{}/", gone.local_addr().expect("bound")))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        // It asks Redis, and does not go on without an answer; whoever does not ask says where it listens.
+        let (mut asking, _) = gone.accept().expect("it asks");
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut asking, &mut byte).expect("it asks");
+        child.kill().expect("it waits");
+        let output = child.wait_with_output().expect("it has ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("listening"), "{yes}: {said}");
+    }
+}
+
+/// An empty variable, as a compose file makes it, is none: every one of them.
+#[test]
+fn an_empty_variable_is_none() {
+    let help = service().arg("--help").output().expect("it starts");
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    let empty: Vec<_> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['=', ']']).next())
+        .map(|name| (name, ""))
+        .collect();
+    assert!(empty.len() > 20, "{empty:?}");
+    let (code, said) = start_in(&empty, &["--redis-url", "nonsense"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("--record-interval"), "{said}");
+    assert!(said.starts_with("service: --redis-url"), "{said}");
+}
+
+/// A secret may stand in a file; not in two places.
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "nonsense\n").expect("written");
+    let name = file.to_str().expect("UTF-8");
+    let other = ["--listen", "127.0.0.1:0", "--mongodb-uri", "nonsense"];
+    for (variable, flag) in [
+        ("SLUICE_REDIS_URL_FILE", "--redis-url"),
+        ("SLUICE_MONGODB_URI_FILE", "--mongodb-uri"),
+    ] {
+        let (code, said) = start_in(&[(variable, name)], &[]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.starts_with(&format!("service: {flag}")), "{said}");
+    }
+    std::fs::write(&file, "tiny\r\n").expect("written");
+    let (_, said) = start_in(&[("SLUICE_ADMIN_TOKEN_FILE", name)], &other);
+    assert!(
+        said.contains("--admin-token") && !said.contains("tiny"),
+        "{said}"
+    );
+    let (code, said) = start(&["--admin-token", "long-enough", "--admin-token-file", name]);
+    assert_eq!(code, Some(2), "{said}");
+    for flag in ["--admin-token (", "--admin-token-file ("] {
+        assert!(said.contains(flag), "{said}");
+    }
+    std::fs::write(&file, "\n").expect("written");
+    let (code, said) = start_in(&[("SLUICE_ADMIN_TOKEN_FILE", name)], &other);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("--admin-token-file") && said.contains("empty"),
+        "{said}"
+    );
+    let (code, said) = start(&["--redis-url-file", "/nowhere/at/all"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("/nowhere/at/all"), "{said}");
+}
+
+/// A name is as good as an address.
+#[test]
+fn it_listens_on_a_name() {
+    let mut child = service()
+        .args(["--listen", "localhost:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    child.kill().expect("it runs");
+    child.wait().expect("it has ended");
+    assert!(line.contains("http://127.0.0.1:"), "{line}");
 }
 
 /// A probe of nothing fails, in one line.
