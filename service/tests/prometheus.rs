@@ -27,8 +27,8 @@ fn assert_good(output: &Output) {
 async fn prometheus(folder: &std::path::Path, targets: &[SocketAddr]) -> (Child, SocketAddr) {
     let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
     let config = format!(
-        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{:?}]\nscrape_configs:\n  - job_name: sluice\n    static_configs: [{{ targets: {targets:?} }}]\n",
-        project().join("docs/alerts.yml")
+        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [\"{}\"]\nscrape_configs:\n  - job_name: sluice\n    static_configs: [{{ targets: {targets:?} }}]\n",
+        project().join("docs/alerts.yml").display()
     );
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
