@@ -1,18 +1,10 @@
 // Part of the build scripts of `service` and `loadgen`: stamps the commit into the binary.
 
-/// Sets `SLUICE_GIT_COMMIT` to the commit of the source, with `-dirty` when the files that this crate is built from
-/// differ from it. Runs again when the commit or one of those files changes, and not otherwise. Where there is no
-/// repository, nothing is set; a build may set the variable itself.
-fn stamp_commit() {
+/// Sets `SLUICE_GIT_COMMIT` to the commit of the source, with `-dirty` when one of `sources` differs from it: what this
+/// crate is built from, relative to its folder. Runs again when the commit or one of them changes, and not otherwise.
+/// Where there is no repository, nothing is set; a build may set the variable itself.
+fn stamp_commit(sources: &[&str]) {
     println!("cargo:rerun-if-env-changed=SLUICE_GIT_COMMIT");
-    // What this crate is built from, relative to its folder. The first three are there in every crate.
-    let sources = [
-        "src",
-        "build.rs",
-        "Cargo.toml",
-        "../Cargo.toml",
-        "../Cargo.lock",
-    ];
     for source in sources {
         println!("cargo:rerun-if-changed={source}");
     }

@@ -1,7 +1,7 @@
-// Part of the build script of `loadgen`: embeds the script of the report, if it was built.
+// Part of the build script of `report`: embeds the script of the report, if it was built.
 
 /// Where the script is made from, and made into its `dist`.
-const REPORT_SCRIPT: &str = "../service/dashboard/report";
+const REPORT_SCRIPT: &str = "../../service/dashboard/report";
 
 /// Puts `live.js` and `live.css` where the source includes them from. A file that is not there is an empty one: neither
 /// Node nor the network is needed to build, and the report is whole without its script, but not interactive.

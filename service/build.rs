@@ -15,7 +15,14 @@ const PLACEHOLDER: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-
 the API works as it is: <a href=\"/api/metrics\">/api/metrics</a>.</p></html>\n";
 
 fn main() {
-    stamp_commit();
+    stamp_commit(&[
+        "src",
+        "build.rs",
+        "Cargo.toml",
+        "../snapshot",
+        "../Cargo.toml",
+        "../Cargo.lock",
+    ]);
     embed_pages();
 }
 

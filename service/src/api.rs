@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::record::{FailureDocument, LoanDocument};
-use crate::snapshot::Percentiles;
+use crate::snapshot::{Percentiles, RunMarkerKind};
 
 /// A loan as a client asks for it. The door checks only that it is an object with a good `loanId`;
 /// a worker checks the rest.
@@ -335,22 +335,6 @@ pub struct RunMarker {
     /// Response times as the clients see them, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_us: Option<Percentiles>,
-}
-
-/// What a load run's marker marks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum RunMarkerKind {
-    /// The run begins.
-    Start,
-    /// A phase begins.
-    Phase,
-    /// A fault begins or ends.
-    Fault,
-    /// Only new response times.
-    Latency,
-    /// The run is over.
-    End,
 }
 
 /// A state in one word.

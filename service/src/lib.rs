@@ -35,7 +35,7 @@ pub mod api;
 mod events;
 pub mod metrics;
 pub mod monitor;
-pub mod snapshot;
+pub use ::snapshot;
 
 mod backoff;
 pub mod clock;

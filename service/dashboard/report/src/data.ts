@@ -1,4 +1,4 @@
-// What the report gives the script: the JSON that `loadgen/src/report/live.rs` writes.
+// What the report gives the script: the JSON that `loadgen/report/src/live.rs` writes.
 
 export type Row = (number | null)[];
 

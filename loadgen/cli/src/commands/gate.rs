@@ -1,0 +1,183 @@
+//! The performance gate: is a change slower than its base?
+//!
+//! Both are built and measured in turn on one machine: base, head, and the base a second time as a control, then in
+//! the other order. Two builds that run minutes apart on a shared machine differ by more than most changes; neighbours
+//! in time do not.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use judge::gate::{BLOCKS_MORE, Block, block_text, conclude, judge};
+use observe::provenance;
+use observe::rounds::build::{Build, BuildError};
+use observe::rounds::hotpath;
+use observe::rounds::round::{RoundError, Rounds};
+use record::folder::{make_folder, rfc3339};
+use record::result::gate::{Answer, Arm, Gate, ORDER};
+use record::result::power::Recorded;
+use record::rounds::RoundsError;
+use time::OffsetDateTime;
+
+use crate::COMMIT;
+use crate::commands::run::RunError;
+
+/// The feature of the service that slows admission down, and the variable that says by how much.
+const FEATURE: &str = "slowdown";
+const VARIABLE: &str = "SLUICE_SLOWDOWN_NS";
+
+/// Why a gate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// A build failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A round could not be measured.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    /// The report could not be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Recorded rounds could not be read or written.
+    #[error(transparent)]
+    Data(#[from] RoundsError),
+}
+
+/// How a gate is set.
+#[derive(Clone, Debug)]
+pub struct GateOptions {
+    /// The commit, branch or tag to compare with.
+    pub base: String,
+    /// The one that is judged.
+    pub head: String,
+    /// Blocks before the first judgement.
+    pub blocks_min: usize,
+    /// The most blocks.
+    pub blocks_max: usize,
+    /// Where reports go.
+    pub reports: PathBuf,
+}
+
+/// Builds both, measures, judges, and writes the report. Returns the result and its folder.
+///
+/// # Errors
+/// When something could not be built or measured.
+pub async fn gate(
+    options: &GateOptions,
+    mut say: impl FnMut(&str),
+) -> Result<(Gate, PathBuf), GateError> {
+    let started = OffsetDateTime::now_utc();
+    say("building both");
+    let base = Build::of(&options.base, &[])?;
+    let head = Build::of(&options.head, &[])?;
+    let mut provenance = provenance::gather(COMMIT);
+    (provenance.service_commit, provenance.service_dirty) = (head.commit.clone(), false);
+
+    say("counting instructions and allocations of the hot path");
+    let hot_path = hotpath::compare(&base, &head);
+    say(&hot_path.text());
+
+    let rounds = Rounds::start().await?;
+    let mut measured = Vec::new();
+    let mut blocks: Vec<Block> = Vec::new();
+    let (mut judgement, mut control);
+    loop {
+        let wanted = if blocks.is_empty() {
+            options.blocks_min
+        } else {
+            (blocks.len() + BLOCKS_MORE).min(options.blocks_max)
+        };
+        while blocks.len() < wanted {
+            let mut block = Vec::with_capacity(ORDER.len());
+            for arm in ORDER {
+                let binary = if arm == Arm::Head { &head } else { &base };
+                let round = rounds.measure(arm, &binary.service, &[]).await?;
+                block.push(round);
+            }
+            say(&format!(
+                "block {}: {}",
+                blocks.len() + 1,
+                block_text(&block)
+            ));
+            blocks.push(Block::of(&block));
+            measured.extend(block);
+        }
+        judgement = judge(&blocks, Arm::Head);
+        control = judge(&blocks, Arm::Control);
+        let (answer, _) = conclude(&judgement, &control, &hot_path, &measured);
+        if answer != Answer::Inconclusive || blocks.len() >= options.blocks_max {
+            break;
+        }
+        say("not clear yet: more rounds");
+    }
+    (provenance.redis, provenance.mongodb, provenance.appendfsync) = rounds.facts().await;
+    rounds.stop().await?;
+    let (answer, why) = conclude(&judgement, &control, &hot_path, &measured);
+    let gate = Gate {
+        answer,
+        why,
+        base: (options.base.clone(), base.commit),
+        head: (options.head.clone(), head.commit),
+        started_at: rfc3339(started),
+        finished_at: rfc3339(OffsetDateTime::now_utc()),
+        judgement,
+        control,
+        hot_path,
+        rounds: measured,
+        provenance,
+    };
+    let folder = make_folder(&options.reports, "gate", started).map_err(RunError::from)?;
+    report::gate::write(&gate, &folder).map_err(RunError::from)?;
+    report::write_index(&options.reports).map_err(RunError::from)?;
+    Ok((gate, folder))
+}
+
+/// Records `pairs` times two rounds: of the build of `reference` as it is, and with admission slower by
+/// `slowdown_ns`. Appends them to `path`. The order changes from pair to pair.
+///
+/// # Errors
+/// When it does not build, a round fails, or the file cannot be written.
+pub async fn record(
+    reference: &str,
+    slowdown_ns: u64,
+    pairs: usize,
+    path: &Path,
+    mut say: impl FnMut(&str),
+) -> Result<(), GateError> {
+    let build = Build::of(reference, &[FEATURE])?;
+    let cannot = |source: std::io::Error| RoundsError {
+        path: path.to_path_buf(),
+        what: source.to_string(),
+    };
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(cannot)?;
+    let rounds = Rounds::start().await?;
+    for pair in 0..pairs {
+        let order = if pair % 2 == 0 {
+            [0, slowdown_ns]
+        } else {
+            [slowdown_ns, 0]
+        };
+        for slowdown_ns in order {
+            // The plain rounds run the same binary, so that only the slowdown differs.
+            let environment = [(VARIABLE.to_owned(), slowdown_ns.to_string())];
+            let round = rounds
+                .measure(Arm::Base, &build.service, &environment)
+                .await?;
+            say(&format!(
+                "pair {} of {pairs}, {slowdown_ns} ns: service CPU {:.2} us admitted, {:.2} us recorded, Redis {:.2} us, time {:.2} us",
+                pair + 1,
+                round.admit_cpu_us,
+                round.record_cpu_us,
+                round.admit_redis_us,
+                round.admit_wall_us
+            ));
+            let line = serde_json::to_string(&Recorded { slowdown_ns, round }).unwrap_or_default();
+            writeln!(file, "{line}").map_err(cannot)?;
+        }
+    }
+    rounds.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! Why a load could not be sent.
+
+use record::folder::Unwritable;
+use time::OffsetDateTime;
+
+/// Why a load could not be sent. Each is told in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// Goose refused to start.
+    #[error("goose cannot start: {0}")]
+    Goose(String),
+    /// The common start of the shards is over.
+    #[error("the common start {0} has passed; give all shards a later --start-at")]
+    Late(OffsetDateTime),
+    /// The latencies cannot be kept.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+}
+
+impl From<goose::GooseError> for DriveError {
+    fn from(error: goose::GooseError) -> Self {
+        // Goose's own text does not say which setting it refuses.
+        Self::Goose(match &error {
+            goose::GooseError::InvalidOption {
+                option,
+                value,
+                detail,
+            } => format!("{option} = {value}: {detail}"),
+            _ => error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! Clients that send each loan until they have a definite answer, and write down every request.
+//!
+//! The load is an open model: an arrival is sent when it is due, whatever became of those before it. Each arrival is a
+//! task of its own, since in an outage thousands wait at once; connections are shared through a pool.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use plan::faults::Load;
+use plan::kind::Kind;
+use plan::payload::{Arrival, Payloads};
+use plan::random::mix64;
+use plan::schedule::Schedule;
+use record::clock::RunClock;
+use record::history::History;
+use record::sample::{Answer, Unknown};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Where loans are sent.
+const PATH: &str = "/api/loans/request";
+/// The most connections at once. Each is a file of this process and of the service.
+const CONNECTIONS_MAX: usize = 2_000;
+/// How long a client waits before it sends a request again; it waits twice as long each time, up to the last.
+const RESEND_PAUSE: Duration = Duration::from_millis(40);
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(320);
+
+/// What the clients share.
+pub struct Clients {
+    /// Where the instances listen.
+    pub addresses: Vec<SocketAddr>,
+    /// What is sent.
+    pub payloads: Payloads,
+    /// What is written down.
+    pub history: History,
+    /// The clock of the run.
+    pub clock: RunClock,
+    /// After this long a request is given up.
+    pub request_timeout: Duration,
+    /// Every how many loans one is sent by several clients at once; 0 for none.
+    pub herd_every: u32,
+    /// By how many.
+    pub herd: u32,
+    /// Set when nobody sends anything again.
+    pub is_over: AtomicBool,
+    requests: AtomicU64,
+    next_client: AtomicU64,
+    idle: Mutex<Vec<Connection>>,
+    free: Semaphore,
+}
+
+struct Connection {
+    client: u64,
+    instance: usize,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Clients {
+    /// Clients that have not begun.
+    pub fn new(
+        addresses: Vec<SocketAddr>,
+        payloads: Payloads,
+        history: History,
+        clock: RunClock,
+        load: &Load,
+    ) -> Self {
+        Self {
+            addresses,
+            payloads,
+            history,
+            clock,
+            request_timeout: load.request_timeout,
+            herd_every: load.herd_every,
+            herd: load.herd,
+            is_over: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            next_client: AtomicU64::new(0),
+            idle: Mutex::new(Vec::new()),
+            free: Semaphore::new(CONNECTIONS_MAX),
+        }
+    }
+
+    /// Sends the whole schedule, and returns when every loan has a definite answer or the clients were told to stop.
+    pub async fn send_all(self: Arc<Self>, schedule: Schedule) {
+        let mut tasks = JoinSet::new();
+        for slot in schedule.slots() {
+            tokio::time::sleep(self.clock.until(slot.offset)).await;
+            let is_herded = self.herd_every > 0 && slot.number.is_multiple_of(self.herd_every);
+            let is_herded = is_herded && self.payloads.kind_and_owner(slot.number).0 == Kind::Valid;
+            let copies = if is_herded { self.herd.max(1) } else { 1 };
+            let arrival = Arc::new(self.payloads.arrival(slot.number));
+            for _ in 0..copies {
+                tasks.spawn(Arc::clone(&self).pursue(Arc::clone(&arrival)));
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Sends one loan again and again until the answer is definite.
+    async fn pursue(self: Arc<Self>, arrival: Arc<Arrival>) {
+        let mut drop_after =
+            (arrival.kind == Kind::Retry).then(|| self.payloads.drop_after(arrival.number));
+        let mut pause = RESEND_PAUSE;
+        let mut turn = mix64(u64::from(arrival.number)) as usize;
+        while !self.is_over.load(Ordering::Relaxed) {
+            let instance = turn % self.addresses.len();
+            let limit = drop_after.take();
+            if !self.request(&arrival, instance, limit).await.is_unknown() {
+                return;
+            }
+            turn += 1;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESEND_PAUSE_MAX);
+        }
+    }
+
+    /// One request and its two lines of history. With `drop_after` the client goes away after that long.
+    async fn request(
+        &self,
+        arrival: &Arrival,
+        instance: usize,
+        drop_after: Option<Duration>,
+    ) -> Answer {
+        let _permit = self.free.acquire().await.expect("never closed");
+        let idle = self.take_idle(instance);
+        let client = idle.as_ref().map_or_else(
+            || self.next_client.fetch_add(1, Ordering::Relaxed) + 1,
+            |connection| connection.client,
+        );
+        let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.history.invoke(
+            client,
+            request,
+            arrival.number,
+            &arrival.loan_id,
+            &arrival.body,
+        );
+        let limit = drop_after.unwrap_or(self.request_timeout);
+        let body = Bytes::copy_from_slice(&arrival.body);
+        let talk = self.talk(idle, client, instance, body);
+        let (answer, error_type) = match tokio::time::timeout(limit, talk).await {
+            Ok(answered) => answered,
+            Err(_) if drop_after.is_some() => (Answer::Unknown(Unknown::Dropped), None),
+            Err(_) => (Answer::Unknown(Unknown::Timeout), None),
+        };
+        self.history
+            .answer(client, request, answer, error_type.as_deref());
+        answer
+    }
+
+    async fn talk(
+        &self,
+        idle: Option<Connection>,
+        client: u64,
+        instance: usize,
+        body: Bytes,
+    ) -> (Answer, Option<String>) {
+        let address = self.addresses[instance];
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => match connect(address, client, instance).await {
+                Some(connection) => connection,
+                None => return (Answer::Unknown(Unknown::Connect), None),
+            },
+        };
+        let request = Request::post(PATH)
+            .header("host", address.to_string())
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .expect("the parts are valid");
+        let reset = (Answer::Unknown(Unknown::Reset), None);
+        let Ok(response) = connection.sender.send_request(request).await else {
+            return reset;
+        };
+        let status = response.status().as_u16();
+        let Ok(body) = response.into_body().collect().await else {
+            return reset;
+        };
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        read(status, &body.to_bytes())
+    }
+
+    fn take_idle(&self, instance: usize) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|connection| !connection.sender.is_closed());
+        let place = idle.iter().rposition(|connection| {
+            connection.instance == instance && connection.sender.is_ready()
+        })?;
+        Some(idle.swap_remove(place))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Body {
+    replayed: Option<bool>,
+    error_type: Option<String>,
+}
+
+/// What an answer says. Whatever is neither the documented 202 nor a 4xx leaves the outcome open.
+fn read(status: u16, bytes: &[u8]) -> (Answer, Option<String>) {
+    let body: Body = serde_json::from_slice(bytes).unwrap_or_default();
+    let answer = match (status, body.replayed) {
+        (202, Some(false)) => Answer::Queued,
+        (202, Some(true)) => Answer::Replayed,
+        (400..=499, _) => Answer::Refused(status),
+        (500.., _) => Answer::Unknown(Unknown::Status(status)),
+        _ => Answer::Unknown(Unknown::Strange(status)),
+    };
+    (answer, body.error_type)
+}
+
+async fn connect(address: SocketAddr, client: u64, instance: usize) -> Option<Connection> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let _ = stream.set_nodelay(true);
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    Some(Connection {
+        client,
+        instance,
+        sender,
+    })
+}

@@ -1,0 +1,326 @@
+use plan::mix::Mix;
+use plan::scenario::Scenario;
+use record::ledger::Heard;
+use record::sample::{Answer, Unknown};
+
+use super::*;
+use crate::stored::record_of;
+
+const ACCEPTED: Outcome = Outcome::Accepted;
+const FAILED: Outcome = Outcome::Failed {
+    error_type: "out_of_range",
+    field: "amount",
+};
+const QUEUED: Heard = Heard::new(Answer::Queued, false);
+const REPLAYED: Heard = Heard::new(Answer::Replayed, false);
+const CONFLICT: Heard = Heard::new(Answer::Refused(422), false);
+const MALFORMED: Heard = Heard::new(Answer::Refused(400), false);
+const TIMEOUT: Heard = Heard::new(Answer::Unknown(Unknown::Timeout), false);
+
+fn answers(heard: &[Heard]) -> Answers {
+    let mut answers = Answers::default();
+    for heard in heard {
+        answers.add(*heard);
+    }
+    answers
+}
+
+const fn found(loans: u8, failures: u8) -> Found {
+    Found {
+        loans,
+        failures,
+        doubled: false,
+        content: Content::Original,
+        wrong_fault: false,
+        stuck: false,
+    }
+}
+
+/// The faults of one loan, as words.
+fn faults_of(
+    outcome: Outcome,
+    original: &[Heard],
+    changed: &[Heard],
+    found: Found,
+) -> Vec<&'static str> {
+    let judgement = classify(outcome, answers(original), answers(changed), found);
+    [
+        (judgement.lost, "lost"),
+        (judgement.duplicated, "duplicated"),
+        (judgement.unexpected, "unexpected"),
+        (judgement.mismatched, "mismatched"),
+        (judgement.stuck, "stuck"),
+    ]
+    .into_iter()
+    .filter_map(|(is_one, name)| is_one.then_some(name))
+    .collect()
+}
+
+#[test]
+fn the_table_of_classes() {
+    let none: [&str; 0] = [];
+    let changed = |found: Found| Found {
+        content: Content::Changed,
+        ..found
+    };
+    let foreign = |found: Found| Found {
+        content: Content::Foreign,
+        ..found
+    };
+    let doubled = |found: Found| Found {
+        doubled: true,
+        ..found
+    };
+    let stuck = |found: Found| Found {
+        stuck: true,
+        ..found
+    };
+    let wrong_fault = Found {
+        wrong_fault: true,
+        ..found(0, 1)
+    };
+
+    // As it should be.
+    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(1, 0)), none);
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED, REPLAYED], &[], found(1, 0)),
+        none
+    );
+    assert_eq!(faults_of(FAILED, &[QUEUED], &[], found(0, 1)), none);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[MALFORMED], &[], found(0, 0)),
+        none
+    );
+    assert_eq!(faults_of(ACCEPTED, &[], &[], found(0, 0)), none);
+    // A correction after a failure: two attempts, two records.
+    assert_eq!(faults_of(FAILED, &[QUEUED], &[], found(0, 2)), none);
+
+    // Unknown is legal either way.
+    assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[], found(0, 0)), none);
+    assert_eq!(faults_of(ACCEPTED, &[TIMEOUT], &[], found(1, 0)), none);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[TIMEOUT], &[], found(0, 0)),
+        none
+    );
+
+    // Lost, doubled, stuck.
+    assert_eq!(faults_of(ACCEPTED, &[QUEUED], &[], found(0, 0)), ["lost"]);
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT, REPLAYED], &[], found(0, 0)),
+        ["lost"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], found(2, 0)),
+        ["duplicated"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], doubled(found(0, 2))),
+        ["duplicated"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], stuck(found(0, 0))),
+        ["stuck"]
+    );
+
+    // Stored against the answer.
+    assert_eq!(faults_of(ACCEPTED, &[], &[], found(1, 0)), ["unexpected"]);
+    assert_eq!(
+        faults_of(Outcome::Refused, &[MALFORMED], &[], found(1, 0)),
+        ["unexpected"]
+    );
+
+    // The wrong answer or the wrong record.
+    assert_eq!(
+        faults_of(Outcome::Refused, &[QUEUED], &[], found(0, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[MALFORMED], &[], found(0, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], foreign(found(1, 0))),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[], found(0, 1)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], found(1, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(FAILED, &[QUEUED], &[], wrong_fault),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[CONFLICT], &[], found(0, 0)),
+        ["mismatched"]
+    );
+
+    // Conflicts: the first one stays, whichever it was.
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], found(1, 0)),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[CONFLICT], &[QUEUED], changed(found(1, 0))),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT], &[CONFLICT], found(1, 0)),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[TIMEOUT], &[QUEUED], changed(found(1, 0))),
+        none
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[CONFLICT], changed(found(1, 0))),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[QUEUED], found(1, 0)),
+        ["mismatched"]
+    );
+    assert_eq!(
+        faults_of(ACCEPTED, &[QUEUED], &[MALFORMED], found(1, 0)),
+        ["mismatched"]
+    );
+}
+
+/// Ten arrivals in one second.
+fn schedule() -> Schedule {
+    let text =
+        "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = 10";
+    let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
+    Schedule::new(&scenario.phases, 1)
+}
+
+fn ledger(heard: &[Heard]) -> Ledger {
+    Ledger {
+        heard: heard.to_vec(),
+    }
+}
+
+#[test]
+fn every_fault_among_good_loans_is_found_and_told() {
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let mut findings = Findings::new(&payloads, 6);
+    // 0 is good, 1 lost, 2 doubled, 3 changed, 4 refused and stored, and one was never sent.
+    for number in [0, 2, 3, 4] {
+        let mut record = record_of(&payloads.arrival(number));
+        if number == 3 {
+            record.credit_score = Some(900);
+        }
+        assert_eq!(findings.loan(&record), Some(number));
+    }
+    let mut again = record_of(&payloads.arrival(2));
+    "t-00000002#2".clone_into(&mut again.id);
+    findings.loan(&again);
+    assert_eq!(
+        findings.loan(&StoredLoan {
+            id: "t-00000099".to_owned(),
+            attempt: 1,
+            ..StoredLoan::default()
+        }),
+        None
+    );
+    let ledger = ledger(&[QUEUED, QUEUED, QUEUED, QUEUED, MALFORMED, QUEUED]);
+    findings.stuck("t-00000005");
+    let (audit, rows) = judge(&payloads, &schedule(), &ledger, &findings, None, 0);
+    assert_eq!((audit.lost, audit.duplicated, audit.unexpected), (1, 1, 2));
+    assert_eq!((audit.mismatched, audit.stuck), (2, 1));
+    let lost = audit
+        .examples
+        .iter()
+        .find(|example| example.class == AuditClass::Lost);
+    let lost = lost.expect("an example of the lost one");
+    assert_eq!(lost.loan_id, "t-00000001");
+    assert!(
+        lost.story
+            .contains("due at 0.100 s, answered 202; stored nowhere"),
+        "{}",
+        lost.story
+    );
+    // Nothing could be read live, so nothing agrees.
+    assert!(rows.iter().all(|row| !row.agree));
+}
+
+#[test]
+fn one_attempt_in_both_collections_is_doubled() {
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let mut findings = Findings::new(&payloads, 1);
+    findings.loan(&record_of(&payloads.arrival(0)));
+    findings.failure(&StoredFailure {
+        id: "t-00000000#1".to_owned(),
+        attempt: 1,
+        error_type: "poison".to_owned(),
+        ..StoredFailure::default()
+    });
+    let (audit, _) = judge(
+        &payloads,
+        &schedule(),
+        &ledger(&[QUEUED]),
+        &findings,
+        None,
+        0,
+    );
+    assert_eq!(audit.duplicated, 1);
+}
+
+#[test]
+fn live_counters_agree_within_what_is_unknown() {
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let mut findings = Findings::new(&payloads, 2);
+    findings.loan(&record_of(&payloads.arrival(0)));
+    let ledger = ledger(&[Heard::new(Answer::Queued, true), TIMEOUT]);
+    let before = Counters {
+        admitted: 10,
+        accepted: 10,
+        recorded_loans: 10,
+        ..Counters::default()
+    };
+    let mut after = Counters {
+        admitted: 11,
+        accepted: 11,
+        recorded_loans: 11,
+        replayed: 1,
+        ..Counters::default()
+    };
+    let agree = |after: &Counters| {
+        let counters = Some((&before, after));
+        judge(&payloads, &schedule(), &ledger, &findings, counters, 2)
+            .1
+            .iter()
+            .all(|row| row.agree)
+    };
+    assert!(agree(&after));
+    after.replayed = 3;
+    assert!(!agree(&after));
+    after.replayed = 0;
+    after.admitted = 12;
+    assert!(!agree(&after));
+}
+
+#[test]
+fn dues_are_found_in_any_order() {
+    let schedule = schedule();
+    let mut dues = Dues::new(&schedule);
+    for number in [0, 3, 3, 9, 2] {
+        let slot = dues.slot(number).expect("a slot");
+        assert_eq!(slot.offset.as_millis(), u128::from(number) * 100);
+    }
+    assert_eq!(dues.slot(10), None);
+}
+
+#[test]
+fn a_late_attempt_is_doubled_by_its_own_copy_only() {
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let mut findings = Findings::new(&payloads, 1);
+    let doubled: Vec<bool> = [1, 8, 9, 100, 8, 100, 0]
+        .map(|attempt| findings.note_attempt(0, attempt))
+        .to_vec();
+    assert_eq!(doubled, [false, false, false, false, true, true, false]);
+}

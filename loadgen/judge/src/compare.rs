@@ -1,0 +1,320 @@
+//! Two reports side by side, with how far each difference may be chance.
+//!
+//! The intervals are drawn by resampling whole seconds of each run, because the latencies within a second hang
+//! together. So they cover how a run varies within itself. They do not cover how two runs of one build differ (the
+//! machine's state, where memory happens to lie): for a judgement on a change, interleave many rounds with
+//! `loadgen gate`.
+
+use record::interval::Latency;
+use record::kept::Run;
+use record::result::comparison::{Comparison, Row};
+use record::result::run::{Report, Verdict};
+
+use crate::bootstrap::{Blocks, Interval, RESAMPLES, Random};
+
+/// The percentiles that are compared.
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// Fewer seconds than this say nothing about how they vary.
+const SECONDS_MIN: usize = 5;
+
+/// Compares two runs.
+pub fn compare(a: &Run, b: &Run) -> Comparison {
+    let mut rows = Vec::new();
+    for latency in Latency::ALL {
+        rows.extend(latency_rows(a, b, latency, None));
+    }
+    // Phases of the same name, where there is more than one.
+    for (index, phase) in a.report.phases.iter().enumerate() {
+        let other = b
+            .report
+            .phases
+            .iter()
+            .position(|other| other.name == phase.name);
+        if let Some(other) = other
+            && a.report.phases.len() > 1
+        {
+            rows.extend(latency_rows(
+                a,
+                b,
+                Latency::Response,
+                Some((index, other, &phase.name)),
+            ));
+        }
+    }
+    rows.extend(plain_rows(&a.report, &b.report));
+    Comparison {
+        a: title(a),
+        b: title(b),
+        warnings: warnings(&a.report, &b.report),
+        rows,
+    }
+}
+
+fn title(run: &Run) -> String {
+    let commit = &run.report.provenance.service_commit;
+    let short = commit.get(..12).unwrap_or(commit);
+    format!(
+        "{} of {}, service {}",
+        run.report.scenario,
+        run.report.started_at,
+        if short.is_empty() { "unknown" } else { short }
+    )
+}
+
+/// The value at a percentile by the report itself, milliseconds.
+fn percentile_ms(run: &Run, latency: Latency, phase: Option<usize>, name: &str) -> Option<f64> {
+    let percentiles = match phase {
+        None => {
+            let load = &run.report.load;
+            match latency {
+                Latency::Response => &load.response_us,
+                Latency::Service => &load.service_us,
+                Latency::SendLag => &load.send_lag_us,
+                Latency::EndToEnd => &load.end_to_end_us,
+            }
+        }
+        Some(phase) => {
+            let phase = run.report.phases.get(phase)?;
+            match latency {
+                Latency::Response => &phase.response_us,
+                Latency::Service => &phase.service_us,
+                Latency::SendLag => &phase.send_lag_us,
+                Latency::EndToEnd => &phase.end_to_end_us,
+            }
+        }
+    };
+    let us = match name {
+        "p50" => percentiles.p50,
+        "p90" => percentiles.p90,
+        "p99" => percentiles.p99,
+        _ => percentiles.p999,
+    };
+    us.map(|us| us as f64 / 1e3)
+}
+
+fn latency_rows(
+    a: &Run,
+    b: &Run,
+    latency: Latency,
+    phase: Option<(usize, usize, &str)>,
+) -> Vec<Row> {
+    let key = |of: fn((usize, usize, &str)) -> usize| phase.map(|phase| of(phase) as u16);
+    let blocks = |run: &Run, phase: Option<u16>| {
+        run.seconds
+            .get(&(latency, phase))
+            .map(Blocks::new)
+            .filter(|blocks| blocks.len() >= SECONDS_MIN && !blocks.is_empty())
+    };
+    let both = blocks(a, key(|phase| phase.0)).zip(blocks(b, key(|phase| phase.1)));
+    let quantiles = QUANTILES.map(|(_, quantile)| quantile);
+    let mut draws = vec![Vec::new(); quantiles.len()];
+    if let Some((a, b)) = &both {
+        let mut random = Random::new(1);
+        for _ in 0..RESAMPLES {
+            let (from, to) = (
+                a.resample_us(&quantiles, &mut random),
+                b.resample_us(&quantiles, &mut random),
+            );
+            for (draws, (from, to)) in draws.iter_mut().zip(from.iter().zip(&to)) {
+                draws.push((to / from - 1.0) * 100.0);
+            }
+        }
+    }
+    QUANTILES
+        .iter()
+        .zip(draws)
+        .map(|((name, _), draws)| {
+            let place = phase.map_or_else(String::new, |(.., name)| format!(", phase {name}"));
+            let a = percentile_ms(a, latency, phase.map(|phase| phase.0), name);
+            let b = percentile_ms(b, latency, phase.map(|phase| phase.1), name);
+            Row {
+                name: format!("{} {name}{place}", latency.name()),
+                unit: "ms",
+                a,
+                b,
+                change_percent: change(a, b),
+                interval_percent: Interval::of(draws).map(|interval| [interval.low, interval.high]),
+            }
+        })
+        .filter(|row| row.a.is_some() || row.b.is_some())
+        .collect()
+}
+
+fn plain_rows(a: &Report, b: &Report) -> Vec<Row> {
+    let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+    let cpu = |report: &Report| {
+        let ms = report.resources.service_cpu_milliseconds? as f64;
+        (report.audit.recorded > 0).then(|| ms * 1000.0 / report.audit.recorded as f64)
+    };
+    let row = |name: &str, unit, of: &dyn Fn(&Report) -> Option<f64>| {
+        let (a, b) = (of(a), of(b));
+        Row {
+            name: name.to_owned(),
+            unit,
+            a,
+            b,
+            change_percent: change(a, b),
+            interval_percent: None,
+        }
+    };
+    let count = |count: u64| Some(count as f64);
+    vec![
+        row("rate", "/s", &|report| Some(report.load.rate_per_second)),
+        row("sent", "", &|report| count(report.load.sent)),
+        row("without a definite answer", "", &|report| {
+            count(report.load.failed)
+        }),
+        row("recorded", "", &|report| count(report.audit.recorded)),
+        row("audit faults", "", &|report| {
+            report.audit.complete.then(|| report.audit.faults() as f64)
+        }),
+        row("backlog peak", "", &|report| {
+            report.drain.backlog_peak.map(|peak| peak as f64)
+        }),
+        row("drain", "s", &|report| report.drain.seconds_to_empty),
+        row("workers peak", "", &|report| {
+            report.workers.peak.map(|peak| peak as f64)
+        }),
+        row("service CPU for 1000 loans", "ms", &cpu),
+        row("service memory peak", "MiB", &|report| {
+            mib(report.resources.service_rss_bytes_peak)
+        }),
+        row("Redis memory at the end", "MiB", &|report| {
+            mib(report.resources.redis_memory_end_bytes)
+        }),
+    ]
+}
+
+fn change(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    let (a, b) = (a?, b?);
+    (a > 0.0).then(|| (b / a - 1.0) * 100.0)
+}
+
+fn warnings(a: &Report, b: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut differ = |what: &str, a: &str, b: &str| {
+        if a != b {
+            warnings.push(format!("The {what} differ: {a} and {b}."));
+        }
+    };
+    differ("scenarios", &a.scenario, &b.scenario);
+    if a.scenario == b.scenario {
+        differ(
+            "scenario files",
+            short(&a.provenance.scenario_sha256),
+            short(&b.provenance.scenario_sha256),
+        );
+    }
+    differ("seeds", &a.seed.to_string(), &b.seed.to_string());
+    differ("processors", &a.provenance.cpu, &b.provenance.cpu);
+    differ(
+        "numbers of cores",
+        &a.provenance.cores.to_string(),
+        &b.provenance.cores.to_string(),
+    );
+    differ("Redis versions", &a.provenance.redis, &b.provenance.redis);
+    differ(
+        "MongoDB versions",
+        &a.provenance.mongodb,
+        &b.provenance.mongodb,
+    );
+    differ(
+        "syncs of Redis",
+        &a.provenance.appendfsync,
+        &b.provenance.appendfsync,
+    );
+    for report in [a, b] {
+        if matches!(report.verdict, Verdict::Discarded | Verdict::Aborted) {
+            warnings.push(format!(
+                "The run of {} was {}: its figures prove little.",
+                report.started_at,
+                report.verdict.name()
+            ));
+        }
+    }
+    warnings
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use plan::kind::Kind;
+    use record::interval::{self, IntervalLog};
+    use record::latencies::{empty, record};
+    use record::result::run::{Percentiles, Phase};
+    use record::sample::{Answer, Sample};
+
+    use super::*;
+
+    /// A run of twenty seconds whose answers take `us` and up to a tenth more.
+    fn run(folder: &Path, us: u64) {
+        let mut whole = empty();
+        let mut log = IntervalLog::create(&folder.join(interval::FILE), 0, &["all"])
+            .expect("the file is made");
+        for number in 0..4000u32 {
+            let intended = Duration::from_millis(u64::from(number) * 5);
+            let took = Duration::from_micros(us + u64::from(number % 97) * us / 970);
+            record(&mut whole, took);
+            log.note(&Sample {
+                number,
+                phase: 0,
+                kind: Kind::Valid,
+                intended,
+                sent: intended,
+                last_sent: intended,
+                done: intended + took,
+                answer: Answer::Queued,
+                resent: 0,
+            });
+        }
+        log.finish().expect("it is written");
+        let mut report = Report {
+            scenario: "t".to_owned(),
+            phases: vec![Phase::default()],
+            ..Report::default()
+        };
+        report.load.response_us = Percentiles::of(&whole);
+        let text = serde_json::to_string(&report).expect("plain data");
+        std::fs::write(folder.join("report.json"), text).expect("it is written");
+    }
+
+    fn change_of(us: u64) -> Row {
+        let folders = [
+            tempfile::tempdir().expect("a temporary folder"),
+            tempfile::tempdir().expect("a temporary folder"),
+        ];
+        run(folders[0].path(), 1000);
+        run(folders[1].path(), us);
+        let [a, b] = folders
+            .each_ref()
+            .map(|folder| Run::load(folder.path()).expect("a report"));
+        let comparison = compare(&a, &b);
+        comparison
+            .rows
+            .into_iter()
+            .find(|row| row.name == "response p50")
+            .expect("the row")
+    }
+
+    #[test]
+    fn a_difference_is_told_from_chance() {
+        let same = change_of(1000);
+        assert_eq!(same.differs(), Some(false));
+        let slower = change_of(1100);
+        assert_eq!(slower.differs(), Some(true));
+        let [low, high] = slower.interval_percent.expect("an interval");
+        assert!(low > 8.0 && high < 12.0, "{low} to {high}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = Run::load(Path::new("no/such")).err().expect("no report");
+        assert!(error.to_string().contains("no/such"), "{error}");
+    }
+}

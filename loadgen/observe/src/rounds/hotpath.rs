@@ -1,0 +1,97 @@
+//! Instructions and allocations of the hot path, counted by gungraun under valgrind. Hardly any chance is in them, so a
+//! small growth counts.
+//!
+//! The bench `hot_path` of the crate `benches` does each step a thousand times; [`super::build`] lets gungraun count it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use record::result::hotpath::{Cost, HotPath, Row};
+use serde_json::Value;
+
+use crate::rounds::build::Build;
+
+/// How often the bench does each step.
+const TIMES: f64 = 1_000.0;
+
+/// Puts what was counted of both builds side by side. What could not be counted is left out and said.
+pub fn compare(base: &Build, head: &Build) -> HotPath {
+    let none = |note: String| HotPath {
+        rows: Vec::new(),
+        note: Some(format!("The hot path was not counted: {note}.")),
+    };
+    let (Some(base), Some(head)) = (&base.hot_path, &head.hot_path) else {
+        return none(
+            "valgrind or gungraun's runner is missing (make counters), or a commit has no bench for it".to_owned(),
+        );
+    };
+    let (base, mut head) = match (read(base), read(head)) {
+        (Ok(base), Ok(head)) => (base, head),
+        (Err(what), _) | (_, Err(what)) => return none(what),
+    };
+    let rows: Vec<Row> = base
+        .into_iter()
+        .filter_map(|(step, base)| {
+            let head = head.remove(&step)?;
+            Some(Row { step, base, head })
+        })
+        .collect();
+    if rows.is_empty() {
+        return none("the builds have no step in common".to_owned());
+    }
+    HotPath { rows, note: None }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, Cost>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    costs(&text)
+}
+
+/// What a loan costs in each step, from gungraun's summaries, one in a line.
+fn costs(text: &str) -> Result<BTreeMap<String, Cost>, String> {
+    let mut costs = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with('{')) {
+        let summary: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let step = summary["function_name"]
+            .as_str()
+            .ok_or("a summary of gungraun names no function")?;
+        let count = |tool: &str, metric: &str| {
+            summary["profiles"]
+                .as_array()?
+                .iter()
+                .find(|profile| profile["tool"] == tool)?["data"]["total"]["metrics"][metric]["values"]
+                ["new"]
+                .as_f64()
+        };
+        let cost = count("Callgrind", "Ir").zip(count("DHAT", "TotalBlocks"));
+        let (instructions, blocks) =
+            cost.ok_or_else(|| format!("gungraun's summary of {step} lacks a count"))?;
+        costs.insert(
+            step.to_owned(),
+            Cost {
+                instructions: instructions / TIMES,
+                allocations: blocks / TIMES,
+            },
+        );
+    }
+    if costs.is_empty() {
+        return Err("gungraun gave no summary".to_owned());
+    }
+    Ok(costs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gungrauns_summaries_are_read() {
+        let line = r#"{"function_name":"parse","profiles":[{"data":{"total":{"metrics":{"Ir":{"values":{"new":1234000}}}}},"tool":"Callgrind"},{"data":{"total":{"metrics":{"TotalBlocks":{"values":{"new":2013}}}}},"tool":"DHAT"}]}"#;
+        let read = costs(&format!("{line}\n")).expect("a summary");
+        let cost = read["parse"];
+        assert!((cost.instructions - 1_234.0).abs() < 1e-9, "{cost:?}");
+        assert!((cost.allocations - 2.013).abs() < 1e-9, "{cost:?}");
+        assert!(costs("").is_err());
+        assert!(costs(r#"{"function_name":"parse","profiles":[]}"#).is_err());
+    }
+}

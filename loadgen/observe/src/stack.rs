@@ -1,0 +1,71 @@
+//! A service with its stores: one that runs already, or a private one.
+
+use std::path::PathBuf;
+
+use plan::scenario::Scenario;
+use testbed::{ServiceOptions, Stack, StackOptions, TestbedError};
+
+use crate::markers;
+
+/// A service that runs already.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `http://host:port`.
+    pub url: String,
+    /// Its Redis.
+    pub redis_url: String,
+    /// Its MongoDB.
+    pub mongodb_uri: String,
+    /// The database in it.
+    pub mongodb_database: String,
+    /// Whether the database holds nothing but this run, so that every record in it is judged.
+    pub private: bool,
+}
+
+/// Arguments of the service on a private stack, as the scenario sets them.
+pub fn service_arguments(scenario: &Scenario) -> Vec<String> {
+    let settings = &scenario.target;
+    let mut arguments = vec![format!("--partitions={}", settings.partitions)];
+    if let Some(workers_max) = settings.workers_max {
+        arguments.push(format!("--workers-max={workers_max}"));
+    }
+    if let Some(loans_per_worker) = settings.loans_per_worker {
+        arguments.push(format!("--loans-per-worker={loans_per_worker}"));
+    }
+    arguments.extend(settings.service_arguments.iter().cloned());
+    arguments
+}
+
+/// The stack, where it is, and the token of its administrator.
+///
+/// # Errors
+/// When a server does not start.
+pub async fn private_stack(
+    scenario: &Scenario,
+    service_binary: Option<PathBuf>,
+) -> Result<(Target, Stack, Option<String>), TestbedError> {
+    let token = markers::random_token();
+    let service = ServiceOptions {
+        binary: service_binary,
+        arguments: service_arguments(scenario),
+        environment: token
+            .iter()
+            .map(|token| (markers::TOKEN_VARIABLE.to_owned(), token.clone()))
+            .collect(),
+        ..ServiceOptions::default()
+    };
+    let mongodb_database = service.mongodb_database.clone();
+    let stack = Stack::start(StackOptions {
+        service,
+        ..StackOptions::default()
+    })
+    .await?;
+    let target = Target {
+        url: stack.service.url(),
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        mongodb_database,
+        private: true,
+    };
+    Ok((target, stack, token))
+}

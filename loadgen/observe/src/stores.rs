@@ -1,0 +1,553 @@
+//! Redis and MongoDB read directly, past the service: what is left, what is stored, how they are set.
+//!
+//! The one place that knows the keys of the queue and the documents of the records.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
+use redis::aio::{ConnectionLike, ConnectionManager};
+use serde_json::Value;
+use snapshot::Counters;
+
+/// How long one command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// The streams of a partition and the group that reads each.
+const STREAMS: [(&str, &str); 3] = [("q", "w"), ("done", "m"), ("flog", "m")];
+/// The collection of accepted loans.
+pub const LOANS: &str = "loans";
+/// The collection of failures.
+pub const FAILURES: &str = "failures";
+/// The collection of batches, with when each was confirmed.
+const BATCHES: &str = "record_batches";
+/// The most entries of one stream that are named when the drain did not end.
+const STUCK_MAX: usize = 10_000;
+
+/// Why a store could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis.
+    #[error("Redis does not answer")]
+    Redis(#[from] redis::RedisError),
+    /// MongoDB.
+    #[error("MongoDB does not answer")]
+    Mongo(#[from] mongodb::error::Error),
+}
+
+/// The key of one of the streams.
+fn stream_key(partition: u32, stream: &str) -> String {
+    format!("{{l:{partition}}}:{stream}")
+}
+
+/// What waits in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Loans, for a worker.
+    Loans,
+    /// Results, for MongoDB.
+    Results,
+}
+
+impl Waits {
+    fn streams(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Loans => &STREAMS[..1],
+            Self::Results => &STREAMS[1..],
+        }
+    }
+}
+
+/// How much waits in the first partition.
+///
+/// # Errors
+/// When Redis does not answer.
+pub async fn waiting(redis: &mut impl ConnectionLike, what: &[Waits]) -> redis::RedisResult<u64> {
+    let mut sum = 0;
+    for (stream, _) in what.iter().flat_map(|waits| waits.streams()) {
+        let length: u64 = redis::cmd("XLEN")
+            .arg(stream_key(0, stream))
+            .query_async(redis)
+            .await?;
+        sum += length;
+    }
+    Ok(sum)
+}
+
+/// How much in the first partition has been in someone's hands, untouched, for longer than `idle`.
+///
+/// # Errors
+/// When Redis does not answer.
+pub async fn in_hand(
+    redis: &mut impl ConnectionLike,
+    what: Waits,
+    idle: Duration,
+) -> redis::RedisResult<u64> {
+    let mut held = 0;
+    for (stream, group) in what.streams() {
+        let pending: Vec<redis::Value> = redis::cmd("XPENDING")
+            .arg(stream_key(0, stream))
+            .arg(group)
+            .arg("IDLE")
+            .arg(idle.as_millis() as u64)
+            .arg("-")
+            .arg("+")
+            .arg(1000)
+            .query_async(redis)
+            .await?;
+        held += pending.len() as u64;
+    }
+    Ok(held)
+}
+
+/// The stores of one service.
+#[derive(Clone)]
+pub struct Stores {
+    redis: ConnectionManager,
+    database: mongodb::Database,
+    partitions: u32,
+}
+
+/// What Redis says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisFacts {
+    /// Version.
+    pub version: String,
+    /// `always`, `everysec`, `no`, or `off`.
+    pub appendfsync: String,
+}
+
+impl Stores {
+    /// Connects to both and checks that they answer.
+    ///
+    /// # Errors
+    /// When one of them does not.
+    pub async fn connect(
+        redis_url: &str,
+        mongodb_uri: &str,
+        database: &str,
+        partitions: u32,
+    ) -> Result<Self, StoreError> {
+        let config = redis::aio::ConnectionManagerConfig::new()
+            .set_number_of_retries(2)
+            .set_response_timeout(Some(COMMAND_TIMEOUT))
+            .set_connection_timeout(Some(COMMAND_TIMEOUT));
+        let redis = redis::Client::open(redis_url)?
+            .get_connection_manager_with_config(config)
+            .await?;
+        let mut options = mongodb::options::ClientOptions::parse(mongodb_uri).await?;
+        options.server_selection_timeout = Some(COMMAND_TIMEOUT);
+        let database = mongodb::Client::with_options(options)?.database(database);
+        database.run_command(doc! { "ping": 1 }).await?;
+        Ok(Self {
+            redis,
+            database,
+            partitions,
+        })
+    }
+
+    /// Loans that are queued, in flight or not recorded yet. Zero when nothing is left.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn backlog(&self) -> Result<u64, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut left = 0;
+        for partition in 0..self.partitions {
+            for (stream, group) in STREAMS {
+                let key = stream_key(partition, stream);
+                let length: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut redis).await?;
+                // An entry that is pending is still in the stream, unless something is wrong with the queue.
+                let pending: Result<redis::Value, _> = redis::cmd("XPENDING")
+                    .arg(&key)
+                    .arg(group)
+                    .query_async(&mut redis)
+                    .await;
+                let pending = match pending {
+                    Ok(redis::Value::Array(summary)) => match summary.first() {
+                        Some(redis::Value::Int(count)) => (*count).max(0) as u64,
+                        _ => 0,
+                    },
+                    // A stream that was never written has no group.
+                    Ok(_) => 0,
+                    Err(error) if error.code() == Some("NOGROUP") => 0,
+                    Err(error) => return Err(error.into()),
+                };
+                left += length.max(pending);
+            }
+        }
+        Ok(left)
+    }
+
+    /// The ids of loans that are still in the streams, at most ten thousand of each.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn stuck(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut ids = BTreeSet::new();
+        for partition in 0..self.partitions {
+            for (stream, _) in STREAMS {
+                let entries: redis::streams::StreamRangeReply = redis::cmd("XRANGE")
+                    .arg(stream_key(partition, stream))
+                    .arg("-")
+                    .arg("+")
+                    .arg("COUNT")
+                    .arg(STUCK_MAX)
+                    .query_async(&mut redis)
+                    .await?;
+                ids.extend(
+                    entries
+                        .ids
+                        .iter()
+                        .filter_map(|entry| entry.get::<String>("i")),
+                );
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The counters that every instance adds to, as Redis holds them.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn counters(&self) -> Result<Counters, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut counters = Counters::default();
+        for partition in 0..self.partitions {
+            let all: BTreeMap<String, u64> = redis::cmd("HGETALL")
+                .arg(stream_key(partition, "m"))
+                .query_async(&mut redis)
+                .await?;
+            for (name, count) in all {
+                let sum = match name.as_str() {
+                    "admitted" => &mut counters.admitted,
+                    "replayed" => &mut counters.replayed,
+                    "accepted" => &mut counters.accepted,
+                    "retried" => &mut counters.retried,
+                    "recorded_loans" => &mut counters.recorded_loans,
+                    "recorded_failures" => &mut counters.recorded_failures,
+                    "redelivered" => &mut counters.redelivered,
+                    "lost_commit_races" => &mut counters.lost_commit_races,
+                    "duplicate_keys" => &mut counters.duplicate_keys,
+                    _ => match name.strip_prefix("failed:") {
+                        Some(category) => counters.failed.entry(category.to_owned()).or_default(),
+                        None => continue,
+                    },
+                };
+                *sum += count;
+            }
+        }
+        Ok(counters)
+    }
+
+    /// How many records there are, of loans and of failures.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn records_count(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for collection in [LOANS, FAILURES] {
+            count += self
+                .database
+                .collection::<Document>(collection)
+                .count_documents(doc! {})
+                .await?;
+        }
+        Ok(count)
+    }
+
+    /// `used_memory` of Redis, bytes.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn redis_memory_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let info = self.info("memory").await?;
+        Ok(field(&info, "used_memory").and_then(|bytes| bytes.parse().ok()))
+    }
+
+    /// What Redis says of itself.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn redis_facts(&self) -> Result<RedisFacts, StoreError> {
+        let server = self.info("server").await?;
+        let persistence = self.info("persistence").await?;
+        let appendfsync = if field(&persistence, "aof_enabled") == Some("1") {
+            let mut redis = self.redis.clone();
+            let answer: Vec<String> = redis::cmd("CONFIG")
+                .arg("GET")
+                .arg("appendfsync")
+                .query_async(&mut redis)
+                .await
+                // A managed Redis may forbid CONFIG.
+                .unwrap_or_default();
+            answer
+                .get(1)
+                .cloned()
+                .unwrap_or_else(|| "unknown".to_owned())
+        } else {
+            "off".to_owned()
+        };
+        Ok(RedisFacts {
+            version: field(&server, "redis_version")
+                .unwrap_or_default()
+                .to_owned(),
+            appendfsync,
+        })
+    }
+
+    async fn info(&self, section: &str) -> Result<String, StoreError> {
+        let mut redis = self.redis.clone();
+        Ok(redis::cmd("INFO")
+            .arg(section)
+            .query_async(&mut redis)
+            .await?)
+    }
+
+    /// Version of MongoDB.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn mongodb_version(&self) -> Result<String, StoreError> {
+        let answer = self.database.run_command(doc! { "buildInfo": 1 }).await?;
+        Ok(answer.get_str("version").unwrap_or_default().to_owned())
+    }
+
+    /// When MongoDB confirmed each batch.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn confirmations(&self) -> Result<Confirmations, StoreError> {
+        let batches = self
+            .database
+            .collection::<Document>(BATCHES)
+            .find(doc! {})
+            .projection(doc! { "confirmedAtUs": 1 })
+            .await?;
+        let by_batch = batches
+            .try_filter_map(|batch| {
+                let entry = batch
+                    .get_object_id("_id")
+                    .ok()
+                    .zip(batch.get_i64("confirmedAtUs").ok());
+                std::future::ready(Ok(entry))
+            })
+            .try_collect()
+            .await?;
+        Ok(Confirmations(Arc::new(by_batch)))
+    }
+
+    /// The records of `collection` one by one in the order of their ids, with their ids starting with `prefix` when one
+    /// is given.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn records(
+        &self,
+        collection: &'static str,
+        prefix: Option<&str>,
+        confirmations: &Confirmations,
+    ) -> Result<Records, StoreError> {
+        let filter = prefix.map_or_else(
+            || doc! {},
+            // The character after '-' ends the range of the prefix.
+            |prefix| doc! { "_id": { "$gte": prefix, "$lt": format!("{}.", prefix.trim_end_matches('-')) } },
+        );
+        Ok(Records {
+            cursor: self
+                .database
+                .collection::<Document>(collection)
+                .find(filter)
+                .sort(doc! { "_id": 1 })
+                .batch_size(2000)
+                .await?,
+            are_loans: collection == LOANS,
+            confirmations: confirmations.clone(),
+        })
+    }
+}
+
+/// When MongoDB confirmed each batch, microseconds since the Unix epoch.
+#[derive(Clone, Default)]
+pub struct Confirmations(Arc<HashMap<ObjectId, i64>>);
+
+impl Confirmations {
+    /// Of the batch that holds a record. Without its batch, a record's confirmation was not seen: the service ended in
+    /// between.
+    fn of(&self, document: &Document) -> Option<i64> {
+        self.0.get(&document.get_object_id("batch").ok()?).copied()
+    }
+}
+
+/// Records, one by one.
+pub struct Records {
+    cursor: mongodb::Cursor<Document>,
+    are_loans: bool,
+    confirmations: Confirmations,
+}
+
+impl Records {
+    /// The next one.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn next(&mut self) -> Result<Option<Record>, StoreError> {
+        let document = self.cursor.try_next().await?;
+        Ok(document.map(|document| {
+            let confirmed_us = self.confirmations.of(&document);
+            if self.are_loans {
+                Record::Loan(loan(&document, confirmed_us))
+            } else {
+                Record::Failure(failure(&document, confirmed_us))
+            }
+        }))
+    }
+}
+
+fn loan(document: &Document, confirmed_us: Option<i64>) -> StoredLoan {
+    let nothing = Document::new();
+    let applicant = document.get_document("applicant").unwrap_or(&nothing);
+    StoredLoan {
+        id: text(document, "_id").unwrap_or_default(),
+        attempt: whole(document, "attempt").unwrap_or(1),
+        confirmed_us,
+        amount_minor: whole(document, "amountMinor"),
+        term_months: whole(document, "termMonths"),
+        credit_score: whole(document, "creditScore"),
+        currency: text(document, "currency"),
+        purpose: text(document, "purpose"),
+        name: text(applicant, "name"),
+        email: text(applicant, "email"),
+        phone: text(applicant, "phone"),
+        annual_income_minor: whole(applicant, "annualIncomeMinor"),
+        age_years: whole(applicant, "ageYears"),
+    }
+}
+
+fn failure(document: &Document, confirmed_us: Option<i64>) -> StoredFailure {
+    StoredFailure {
+        id: text(document, "_id").unwrap_or_default(),
+        attempt: whole(document, "attempt").unwrap_or(1),
+        confirmed_us,
+        error_type: text(document, "errorType").unwrap_or_default(),
+        faults: document
+            .get_array("faults")
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .filter_map(Bson::as_document)
+            .map(|fault| StoredFault {
+                error_type: text(fault, "errorType"),
+                field: text(fault, "field"),
+            })
+            .collect(),
+    }
+}
+
+fn text(document: &Document, key: &str) -> Option<String> {
+    document.get_str(key).ok().map(str::to_owned)
+}
+
+/// An integer of any width.
+fn whole(document: &Document, key: &str) -> Option<i64> {
+    match document.get(key) {
+        Some(Bson::Int32(value)) => Some(i64::from(*value)),
+        Some(Bson::Int64(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+/// Writes records as the service does, for a stand-in of it.
+pub(crate) struct Recording(mongodb::Database);
+
+impl Recording {
+    /// Connects to MongoDB.
+    pub(crate) async fn connect(uri: &str, database: &str) -> mongodb::error::Result<Self> {
+        Ok(Self(
+            mongodb::Client::with_uri_str(uri).await?.database(database),
+        ))
+    }
+
+    /// One batch, confirmed now.
+    pub(crate) async fn record(
+        &self,
+        mut loans: Vec<Document>,
+        failures: Vec<Document>,
+    ) -> mongodb::error::Result<()> {
+        let batch = ObjectId::new();
+        for loan in &mut loans {
+            loan.insert("batch", batch);
+        }
+        for (collection, documents) in [(LOANS, loans), (FAILURES, failures)] {
+            if !documents.is_empty() {
+                self.0
+                    .collection::<Document>(collection)
+                    .insert_many(documents)
+                    .await?;
+            }
+        }
+        let confirmed_us = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_micros() as i64;
+        self.0
+            .collection::<Document>(BATCHES)
+            .insert_one(
+                doc! { "_id": batch, "confirmedAtUs": confirmed_us, "confirmedAt": DateTime::now() },
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// The failure of a loan's first attempt.
+pub(crate) fn failure_document(loan_id: &str, error_type: &str) -> Document {
+    doc! { "_id": format!("{loan_id}#1"), "loanId": loan_id, "attempt": 1, "errorType": error_type }
+}
+
+/// The record of a good loan, as the contract has it; `None` for any other.
+pub(crate) fn loan_document(loan: &Value) -> Option<Document> {
+    let minor = |value: &Value| Some((value.as_f64()? * 100.0).round() as i64);
+    let applicant = &loan["applicant"];
+    let mut stored =
+        doc! { "name": applicant["name"].as_str()?, "email": applicant["email"].as_str()? };
+    if let Some(phone) = applicant["phone"].as_str() {
+        stored.insert("phone", phone);
+    }
+    if let Some(income_minor) = minor(&applicant["annualIncome"]) {
+        stored.insert("annualIncomeMinor", income_minor);
+    }
+    if let Some(age_years) = applicant["ageYears"].as_i64() {
+        stored.insert("ageYears", age_years as i32);
+    }
+    Some(doc! {
+        "_id": loan["loanId"].as_str()?,
+        "attempt": 1,
+        "amountMinor": minor(&loan["amount"])?,
+        "currency": loan["currency"].as_str()?,
+        "termMonths": loan["termMonths"].as_i64()? as i32,
+        "purpose": loan["purpose"].as_str()?,
+        "creditScore": loan["creditScore"].as_i64()? as i32,
+        "applicant": stored,
+    })
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_is_read_by_whole_names() {
+        let info = "used_memory_human:1M\r\nused_memory:17\r\n";
+        assert_eq!(field(info, "used_memory"), Some("17"));
+        assert_eq!(field(info, "memory"), None);
+    }
+}

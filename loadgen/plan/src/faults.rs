@@ -1,0 +1,801 @@
+//! A chaos scenario: its file, and the mixed faults that a seed draws.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::file::{ScenarioError, checked, duration, text_of};
+use crate::mix::Mix;
+use crate::phase::Phase;
+use crate::random::mix64;
+
+/// One run under faults, as its file describes it. See `scenarios/chaos/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Short name: `a-z 0-9 -`.
+    pub name: Spanned<String>,
+    /// The row of the fault matrix.
+    pub row: String,
+    /// What is tried, in a sentence.
+    pub description: String,
+    /// Seed of the schedule, of the payloads and of drawn faults.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Left out of the short set that the tests run.
+    #[serde(default)]
+    pub long: bool,
+    /// What is sent.
+    pub load: Load,
+    /// What it is sent to.
+    #[serde(default)]
+    pub stack: StackPlan,
+    /// What goes wrong.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<FaultSpec>,
+    /// Faults that the seed draws, in place of a list.
+    pub mixed: Option<Mixed>,
+    /// What must be seen; without it the run is void.
+    #[serde(default)]
+    pub expect: Expect,
+    /// The faults in order, checked.
+    #[serde(skip)]
+    pub strikes: Vec<Strike>,
+}
+
+/// What is sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Arrivals per second, in random gaps.
+    pub rate: f64,
+    /// How long.
+    #[serde(deserialize_with = "duration")]
+    pub lasts: Duration,
+    /// After this long without an answer a client gives a request up and sends it again.
+    #[serde(default = "two_seconds", deserialize_with = "duration")]
+    pub request_timeout: Duration,
+    /// How long after the load and the faults clients go on sending what has no definite answer.
+    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    pub patience: Duration,
+    /// Until when Redis must be empty, after the last answer.
+    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    /// Every how many loans one is sent by several clients at once; 0 for none.
+    #[serde(default)]
+    pub herd_every: u32,
+    /// How many clients send it then.
+    #[serde(default = "eight")]
+    pub herd: u32,
+    /// What is sent, by kind.
+    #[serde(default)]
+    pub mix: Mix,
+}
+
+/// What it is sent to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct StackPlan {
+    /// Instances of the service.
+    pub instances: usize,
+    /// `appendfsync` of Redis.
+    pub appendfsync: String,
+    /// Further arguments of Redis.
+    pub redis_arguments: Vec<String>,
+    /// Further arguments of every instance.
+    pub service_arguments: Vec<String>,
+    /// `FAILPOINTS` of every instance.
+    pub failpoints: String,
+}
+
+impl Default for StackPlan {
+    fn default() -> Self {
+        Self {
+            instances: 1,
+            appendfsync: "always".to_owned(),
+            redis_arguments: Vec::new(),
+            service_arguments: Vec::new(),
+            failpoints: String::new(),
+        }
+    }
+}
+
+/// Faults that the seed draws.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mixed {
+    /// How many in one run.
+    pub faults: usize,
+    /// The shortest that a lasting one lasts.
+    #[serde(deserialize_with = "duration")]
+    pub shortest: Duration,
+    /// The longest.
+    #[serde(deserialize_with = "duration")]
+    pub longest: Duration,
+    /// What is drawn from: `kind` or `kind target`.
+    pub menu: Vec<String>,
+}
+
+/// What must be seen.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// What the checker must report: nothing wrong, or the named fault where the rig proves itself.
+    pub finds: Finds,
+    /// Figures that must reach these; see `Evidence` for their names.
+    pub at_least: BTreeMap<String, u64>,
+}
+
+/// What the checker must report.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Finds {
+    /// Nothing wrong.
+    #[default]
+    Nothing,
+    /// Loans that were acknowledged and are gone.
+    Lost,
+    /// Loans that were taken or recorded twice.
+    Duplicated,
+    /// Counters that disagree with the records.
+    Counters,
+    /// Loans that never leave Redis.
+    Stuck,
+}
+
+impl Finds {
+    /// The name in scenario files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Lost => "lost",
+            Self::Duplicated => "duplicated",
+            Self::Counters => "counters",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// A fault as the file states it. Which fields it needs depends on `kind`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSpec {
+    /// When, after the start of the load.
+    #[serde(deserialize_with = "duration")]
+    pub at: Duration,
+    /// What.
+    pub kind: Spanned<String>,
+    /// Whom: `redis`, `mongodb`, or `service` with an `instance`.
+    pub target: Option<String>,
+    /// Which instance, 0 first.
+    #[serde(default)]
+    pub instance: usize,
+    /// How long.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub lasts: Option<Duration>,
+    /// How much later things come.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub delay: Option<Duration>,
+    /// How much later still, at most.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub jitter: Option<Duration>,
+    /// Crash points, one after the other.
+    #[serde(default)]
+    pub points: Vec<String>,
+    /// How often the fault strikes in all.
+    #[serde(default = "one_time")]
+    pub times: u32,
+    /// From one strike to the next.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub every: Option<Duration>,
+}
+
+/// A server that a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Server {
+    /// Redis.
+    Redis,
+    /// mongod.
+    Mongo,
+    /// An instance of the service.
+    Service(usize),
+}
+
+impl Server {
+    /// Its name in words.
+    pub fn name(self) -> String {
+        match self {
+            Self::Redis => "Redis".to_owned(),
+            Self::Mongo => "mongod".to_owned(),
+            Self::Service(instance) => format!("service {}", instance + 1),
+        }
+    }
+}
+
+/// One of the two stores: faults of disks and networks hit these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreName {
+    /// Redis.
+    Redis,
+    /// mongod.
+    Mongo,
+}
+
+impl StoreName {
+    /// Its name in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis",
+            Self::Mongo => "mongod",
+        }
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields say it with the variant")]
+pub enum Fault {
+    /// `kill -9`, and a start after a while.
+    Kill { server: Server, lasts: Duration },
+    /// SIGSTOP, and SIGCONT after a while.
+    Stop { server: Server, lasts: Duration },
+    /// SIGSTOP of an instance while it holds loans or results, and SIGCONT after a while.
+    StopHolding {
+        instance: usize,
+        what: Holding,
+        lasts: Duration,
+    },
+    /// SIGTERM: drains and ends; a start after a while.
+    Terminate { instance: usize, lasts: Duration },
+    /// Every instance in turn: SIGTERM, then a start.
+    RollingRestart,
+    /// The service dies at each of these points, one after the other.
+    CrashPoints {
+        instance: usize,
+        points: Vec<String>,
+    },
+    /// Each flush takes longer.
+    SlowDisk {
+        store: StoreName,
+        delay: Duration,
+        lasts: Duration,
+    },
+    /// No space is left: the server ends, and starts after a while on a disk with space.
+    FullDisk { store: StoreName, lasts: Duration },
+    /// A flush fails: the server ends, and starts after a while on a good disk.
+    BrokenDisk { store: StoreName, lasts: Duration },
+    /// Nothing passes.
+    BlackHole { store: StoreName, lasts: Duration },
+    /// Everything passes late.
+    SlowNetwork {
+        store: StoreName,
+        delay: Duration,
+        jitter: Duration,
+        lasts: Duration,
+    },
+    /// Every open connection breaks.
+    Reset { store: StoreName },
+    /// Every open connection stays open and dead.
+    HalfOpen { store: StoreName },
+    /// Redis is at its memory limit.
+    FullMemory { lasts: Duration },
+    /// The append-only file is rewritten.
+    AofRewrite,
+    /// The functions of Redis are gone.
+    FunctionFlush,
+    /// The scripts of Redis are gone.
+    ScriptFlush,
+    /// Ingestion is paused through one instance, and resumed through another.
+    Pause { lasts: Duration },
+    /// Every failed loan is queued again, by two calls at once.
+    Retry,
+}
+
+/// What an instance holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// Loans that it has claimed and not committed.
+    Loans,
+    /// Results that it has taken and not acknowledged.
+    Results,
+}
+
+impl Holding {
+    /// Its name in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loans => "loans",
+            Self::Results => "results",
+        }
+    }
+}
+
+/// A fault at its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// After the start of the load.
+    pub at: Duration,
+    /// What.
+    pub fault: Fault,
+}
+
+impl Fault {
+    /// What happens, in words.
+    pub fn words(&self) -> String {
+        let ms = |lasts: &Duration| format!("{} ms", lasts.as_millis());
+        match self {
+            Self::Kill { server, lasts } => {
+                format!(
+                    "kill -9 {}, started again after {}",
+                    server.name(),
+                    ms(lasts)
+                )
+            }
+            Self::Stop { server, lasts } => {
+                format!("SIGSTOP {}, SIGCONT after {}", server.name(), ms(lasts))
+            }
+            Self::StopHolding {
+                instance,
+                what,
+                lasts,
+            } => format!(
+                "SIGSTOP {} with {} in hand, SIGCONT after {}",
+                Server::Service(*instance).name(),
+                what.name(),
+                ms(lasts)
+            ),
+            Self::Terminate { instance, lasts } => format!(
+                "SIGTERM {}, started again after {}",
+                Server::Service(*instance).name(),
+                ms(lasts)
+            ),
+            Self::RollingRestart => "rolling restart of every instance".to_owned(),
+            Self::CrashPoints { instance, points } => format!(
+                "{} dies at {}",
+                Server::Service(*instance).name(),
+                points.join(", ")
+            ),
+            Self::SlowDisk {
+                store,
+                delay,
+                lasts,
+            } => format!(
+                "each flush of {} takes {} more, for {}",
+                store.name(),
+                ms(delay),
+                ms(lasts)
+            ),
+            Self::FullDisk { store, lasts } => {
+                format!(
+                    "the disk of {} is full; space after {}",
+                    store.name(),
+                    ms(lasts)
+                )
+            }
+            Self::BrokenDisk { store, lasts } => format!(
+                "a flush of {} fails; a good disk after {}",
+                store.name(),
+                ms(lasts)
+            ),
+            Self::BlackHole { store, lasts } => {
+                format!(
+                    "nothing passes to or from {} for {}",
+                    store.name(),
+                    ms(lasts)
+                )
+            }
+            Self::SlowNetwork {
+                store,
+                delay,
+                jitter,
+                lasts,
+            } => format!(
+                "{} is {} to {} away, for {}",
+                store.name(),
+                ms(delay),
+                ms(&(*delay + *jitter)),
+                ms(lasts)
+            ),
+            Self::Reset { store } => format!("every connection to {} is reset", store.name()),
+            Self::HalfOpen { store } => {
+                format!("every connection to {} is left half open", store.name())
+            }
+            Self::FullMemory { lasts } => format!("Redis is at maxmemory for {}", ms(lasts)),
+            Self::AofRewrite => "Redis rewrites its append-only file".to_owned(),
+            Self::FunctionFlush => "FUNCTION FLUSH".to_owned(),
+            Self::ScriptFlush => "SCRIPT FLUSH".to_owned(),
+            Self::Pause { lasts } => {
+                format!("ingestion is paused, and resumed after {}", ms(lasts))
+            }
+            Self::Retry => "all failed loans are queued again, by two calls at once".to_owned(),
+        }
+    }
+}
+
+impl Plan {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, holds a key that is not known, or asks for what cannot be done.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        Self::parse(&text_of(path)?, path)
+    }
+
+    /// Checks the text of a file. `path` is named in the errors.
+    ///
+    /// # Errors
+    /// As [`Plan::load`], except that nothing is read.
+    pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
+        checked(source, path, Self::check)
+    }
+
+    /// The plans in `paths`: files, and the `*.toml` of folders, by name.
+    ///
+    /// # Errors
+    /// As [`Plan::load`].
+    pub fn load_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Self)>, ScenarioError> {
+        let mut plans = Vec::new();
+        for path in paths {
+            let unreadable = |source| ScenarioError::Read {
+                path: path.clone(),
+                source,
+            };
+            let mut files = if path.is_dir() {
+                std::fs::read_dir(path)
+                    .map_err(unreadable)?
+                    .map(|entry| entry.map(|entry| entry.path()))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(unreadable)?
+            } else {
+                vec![path.clone()]
+            };
+            files
+                .retain(|file| !path.is_dir() || file.extension().is_some_and(|end| end == "toml"));
+            files.sort();
+            for file in files {
+                let plan = Self::load(&file)?;
+                plans.push((file, plan));
+            }
+        }
+        Ok(plans)
+    }
+
+    /// The plan's phase of load, as the schedule wants it.
+    pub fn phase(&self) -> Phase {
+        Phase {
+            name: Spanned::new(0..0, "load".to_owned()),
+            duration: self.load.lasts,
+            rate: Some(self.load.rate),
+            ramp: None,
+            burst: None,
+            poisson: true,
+        }
+    }
+
+    /// The faults of one run: those of the file, or those that `seed` draws.
+    pub fn strikes_of(&self, seed: u64) -> Vec<Strike> {
+        let Some(mixed) = &self.mixed else {
+            return self.strikes.clone();
+        };
+        let mut random = Random(seed);
+        let mut strikes: Vec<Strike> = (0..mixed.faults)
+            .map(|_| {
+                let item = &mixed.menu[random.below(mixed.menu.len() as u64) as usize];
+                // Not in the first moments, when there is nothing to hit, nor at the end.
+                let at =
+                    random.between(self.load.lasts.mul_f64(0.1), self.load.lasts.mul_f64(0.85));
+                let lasts = random.between(mixed.shortest, mixed.longest);
+                let instance = random.below(self.stack.instances as u64) as usize;
+                let delay = random.between(mixed.shortest / 10, mixed.longest / 10);
+                Strike {
+                    at,
+                    fault: drawn(item, lasts, delay, instance).expect("the menu was checked"),
+                }
+            })
+            .collect();
+        strikes.sort_by_key(|strike| strike.at);
+        strikes
+    }
+
+    fn check(&mut self) -> Result<(), (Range<usize>, String)> {
+        let name = self.name.get_ref();
+        let here = self.name.span();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let refuse = |what: &str| Err((here.clone(), what.to_owned()));
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return refuse("name must be 1 to 64 of a-z, 0-9 and -");
+        }
+        if !(1.0..=10_000.0).contains(&self.load.rate) {
+            return refuse("load.rate must be 1 to 10000 arrivals per second");
+        }
+        if self.load.lasts.is_zero() || self.load.lasts > Duration::from_secs(600) {
+            return refuse("load.lasts must be more than 0s and at most 10m");
+        }
+        if !(1..=4).contains(&self.stack.instances) {
+            return refuse("stack.instances must be 1 to 4");
+        }
+        if self.mixed.is_some() && !self.faults.is_empty() {
+            return refuse("a plan has [[fault]] or [mixed], not both");
+        }
+        if let Some(mixed) = &self.mixed {
+            if mixed.faults == 0 || mixed.menu.is_empty() || mixed.shortest > mixed.longest {
+                return refuse("[mixed] needs faults, a menu, and shortest at most longest");
+            }
+            for item in &mixed.menu {
+                drawn(item, mixed.longest, mixed.shortest, 0)
+                    .map_err(|what| (here.clone(), what))?;
+            }
+        }
+        let mut strikes = Vec::new();
+        for spec in &self.faults {
+            let fault = spec
+                .fault(self.stack.instances)
+                .map_err(|what| (spec.kind.span(), what))?;
+            for turn in 0..spec.times {
+                strikes.push(Strike {
+                    at: spec.at + spec.every.unwrap_or_default() * turn,
+                    fault: fault.clone(),
+                });
+            }
+        }
+        strikes.sort_by_key(|strike| strike.at);
+        self.strikes = strikes;
+        Ok(())
+    }
+}
+
+/// The fault of a menu's item.
+fn drawn(item: &str, lasts: Duration, delay: Duration, instance: usize) -> Result<Fault, String> {
+    let (kind, target) = item
+        .split_once(' ')
+        .map_or((item, None), |(kind, target)| (kind, Some(target)));
+    let needs = |field: &str| needed(kind).is_some_and(|needed| needed.contains(&field));
+    FaultSpec {
+        at: Duration::ZERO,
+        kind: Spanned::new(0..0, kind.to_owned()),
+        target: target.map(str::to_owned),
+        instance,
+        lasts: needs("lasts").then_some(lasts),
+        delay: needs("delay").then_some(delay),
+        jitter: needs("delay").then_some(delay),
+        points: Vec::new(),
+        times: 1,
+        every: None,
+    }
+    .fault(usize::MAX)
+}
+
+/// The fields that a kind of fault needs, apart from `at`.
+fn needed(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "kill" | "stop" | "terminate" | "full_disk" | "broken_disk" | "black_hole" => {
+            &["target", "lasts"]
+        }
+        "slow_disk" | "slow_network" => &["target", "lasts", "delay"],
+        "reset" | "half_open" => &["target"],
+        "crash_points" => &["points"],
+        "stop_with_loans" | "stop_with_results" | "full_memory" | "pause" => &["lasts"],
+        "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush" => &[],
+        _ => return None,
+    })
+}
+
+impl FaultSpec {
+    fn fault(&self, instances: usize) -> Result<Fault, String> {
+        let kind = self.kind.get_ref().as_str();
+        let needed = needed(kind).ok_or_else(|| format!("no fault is called {kind:?}"))?;
+        for (field, is_given) in [
+            ("target", self.target.is_some()),
+            ("lasts", self.lasts.is_some()),
+            ("delay", self.delay.is_some()),
+            ("points", !self.points.is_empty()),
+        ] {
+            if is_given != needed.contains(&field) {
+                let verb = if is_given { "has no" } else { "needs" };
+                return Err(format!("{kind} {verb} {field}"));
+            }
+        }
+        if self.instance >= instances {
+            return Err(format!("there is no instance {}", self.instance));
+        }
+        let target = self.target.as_deref().unwrap_or_default();
+        let server = || match target {
+            "redis" => Ok(Server::Redis),
+            "mongodb" => Ok(Server::Mongo),
+            "service" => Ok(Server::Service(self.instance)),
+            _ => Err("target must be redis, mongodb or service".to_owned()),
+        };
+        let store = || match target {
+            "redis" => Ok(StoreName::Redis),
+            "mongodb" => Ok(StoreName::Mongo),
+            _ => Err("target must be redis or mongodb".to_owned()),
+        };
+        let lasts = self.lasts.unwrap_or_default();
+        let delay = self.delay.unwrap_or_default();
+        let instance = self.instance;
+        Ok(match kind {
+            "kill" => Fault::Kill {
+                server: server()?,
+                lasts,
+            },
+            "stop" => Fault::Stop {
+                server: server()?,
+                lasts,
+            },
+            "stop_with_loans" => Fault::StopHolding {
+                instance,
+                what: Holding::Loans,
+                lasts,
+            },
+            "stop_with_results" => Fault::StopHolding {
+                instance,
+                what: Holding::Results,
+                lasts,
+            },
+            "terminate" if target == "service" => Fault::Terminate { instance, lasts },
+            "terminate" => return Err("target must be service".to_owned()),
+            "rolling_restart" => Fault::RollingRestart,
+            "crash_points" => Fault::CrashPoints {
+                instance,
+                points: self.points.clone(),
+            },
+            "slow_disk" => Fault::SlowDisk {
+                store: store()?,
+                delay,
+                lasts,
+            },
+            "full_disk" => Fault::FullDisk {
+                store: store()?,
+                lasts,
+            },
+            "broken_disk" => Fault::BrokenDisk {
+                store: store()?,
+                lasts,
+            },
+            "black_hole" => Fault::BlackHole {
+                store: store()?,
+                lasts,
+            },
+            "slow_network" => Fault::SlowNetwork {
+                store: store()?,
+                delay,
+                jitter: self.jitter.unwrap_or_default(),
+                lasts,
+            },
+            "reset" => Fault::Reset { store: store()? },
+            "half_open" => Fault::HalfOpen { store: store()? },
+            "full_memory" => Fault::FullMemory { lasts },
+            "aof_rewrite" => Fault::AofRewrite,
+            "function_flush" => Fault::FunctionFlush,
+            "pause" => Fault::Pause { lasts },
+            "retry" => Fault::Retry,
+            _ => Fault::ScriptFlush,
+        })
+    }
+}
+
+/// Numbers by seed: SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix64(self.0)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    fn between(&mut self, low: Duration, high: Duration) -> Duration {
+        let span_us = high.saturating_sub(low).as_micros() as u64;
+        low + Duration::from_micros(self.below(span_us + 1))
+    }
+}
+
+/// The command that repeats a run.
+pub fn repeat(path: &Path, seed: u64) -> String {
+    let mut words = String::from("loadgen chaos ");
+    let _ = write!(words, "{} --seed {seed}", path.display());
+    words
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn one_time() -> u32 {
+    1
+}
+
+const fn eight() -> u32 {
+    8
+}
+
+const fn two_seconds() -> Duration {
+    Duration::from_secs(2)
+}
+
+const fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(faults: &str) -> Result<Plan, String> {
+        let text = format!(
+            "name = \"a\"\nrow = \"a\"\ndescription = \"a\"\n[load]\nrate = 500\nlasts = \"4s\"\n{faults}"
+        );
+        Plan::parse(&text, Path::new("a.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_fault_has_what_it_needs_and_nothing_else() {
+        let plan = parse("[[fault]]\nat = \"1s\"\nkind = \"kill\"\ntarget = \"redis\"\nlasts = \"500ms\"\ntimes = 2\nevery = \"1s\"")
+            .expect("it is whole");
+        let kill = Fault::Kill {
+            server: Server::Redis,
+            lasts: Duration::from_millis(500),
+        };
+        let at: Vec<_> = plan
+            .strikes_of(7)
+            .iter()
+            .map(|strike| strike.at.as_secs())
+            .collect();
+        assert_eq!(at, [1, 2]);
+        assert!(plan.strikes_of(7).iter().all(|strike| strike.fault == kill));
+        for (wrong, words) in [
+            ("kind = \"kill\"\ntarget = \"redis\"", "kill needs lasts"),
+            (
+                "kind = \"reset\"\ntarget = \"redis\"\nlasts = \"1s\"",
+                "reset has no lasts",
+            ),
+            ("kind = \"reset\"\ntarget = \"moon\"", "target must be"),
+            ("kind = \"kil\"", "no fault is called"),
+            (
+                "kind = \"kill\"\ntarget = \"service\"\nlasts = \"1s\"\ninstance = 1",
+                "no instance 1",
+            ),
+            ("kind = \"kill\"\ncolour = 1", "unknown key"),
+        ] {
+            let error = parse(&format!("[[fault]]\nat = \"1s\"\n{wrong}")).expect_err(wrong);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_faults_again() {
+        let plan = parse("[mixed]\nfaults = 3\nshortest = \"200ms\"\nlongest = \"900ms\"\nmenu = [\"kill redis\", \"reset mongodb\", \"aof_rewrite\", \"slow_disk redis\"]")
+            .expect("it is whole");
+        let drawn = plan.strikes_of(11);
+        assert_eq!(drawn, plan.strikes_of(11));
+        assert_eq!(drawn.len(), 3);
+        assert!((0..20).any(|seed| plan.strikes_of(seed) != drawn));
+        for seed in 0..200 {
+            let strikes = plan.strikes_of(seed);
+            assert!(strikes.is_sorted_by_key(|strike| strike.at));
+            assert!(
+                strikes
+                    .iter()
+                    .all(|strike| strike.at < Duration::from_secs(4))
+            );
+        }
+        assert!(
+            parse(
+                "[mixed]\nfaults = 1\nshortest = \"1s\"\nlongest = \"1s\"\nmenu = [\"kill moon\"]"
+            )
+            .is_err()
+        );
+    }
+}

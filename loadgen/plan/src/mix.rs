@@ -1,0 +1,43 @@
+//! What is sent, by kind.
+
+use serde::Deserialize;
+
+use crate::kind::Kind;
+
+/// Shares of the arrivals by kind, 0 to 1. What is left is valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mix {
+    /// Loans without a field that must be there.
+    pub missing_field: f64,
+    /// Loans with a field of the wrong JSON type.
+    pub wrong_type: f64,
+    /// Loans with a value outside its range.
+    pub out_of_range: f64,
+    /// Loans with a text that is not of its format.
+    pub invalid_format: f64,
+    /// Bodies that are not JSON.
+    pub malformed: f64,
+    /// The same loan again, byte for byte.
+    pub duplicate: f64,
+    /// The id of an earlier loan with another amount.
+    pub conflict: f64,
+    /// Requests dropped shortly after the send, then sent again.
+    pub retry: f64,
+}
+
+impl Mix {
+    /// The share of each kind except valid.
+    pub const fn shares(&self) -> [(Kind, f64); 8] {
+        [
+            (Kind::MissingField, self.missing_field),
+            (Kind::WrongType, self.wrong_type),
+            (Kind::OutOfRange, self.out_of_range),
+            (Kind::InvalidFormat, self.invalid_format),
+            (Kind::Malformed, self.malformed),
+            (Kind::Duplicate, self.duplicate),
+            (Kind::Conflict, self.conflict),
+            (Kind::Retry, self.retry),
+        ]
+    }
+}

@@ -1,0 +1,309 @@
+//! Scenario file to [`Scenario`]: unknown keys are refused, faults are named with file, line and column.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::crowd::{CLIENTS_MAX, CrowdPlan, NONSENSE_PER_SECOND_MAX};
+use crate::file::{Fault, ScenarioError, checked, duration, text_of, unknown};
+use crate::kind::Kind;
+use crate::metric::Metric;
+use crate::mix::Mix;
+use crate::phase::{Phase, arrivals_expected};
+
+/// The most arrivals of one run. The ledger keeps a few bytes for each.
+pub const ARRIVALS_MAX: f64 = 20_000_000.0;
+/// The most goose users of one run. Each may hold one connection.
+pub const USERS_MAX: usize = 4096;
+
+/// One load run, as its file describes it. See `scenarios/` for examples.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name, part of the report's folder: `a-z 0-9 -`.
+    pub name: Spanned<String>,
+    /// What the scenario is for, in one sentence.
+    pub description: String,
+    /// Seed of the schedule and of the payloads.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Goose users, the most requests in flight. By default enough for the highest rate.
+    pub users: Option<Spanned<usize>>,
+    /// How long to wait after the last arrival until nothing is left in Redis.
+    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    /// Bound of the send lag's 99th percentile. Above it the run is discarded.
+    #[serde(default = "default_send_lag", deserialize_with = "duration")]
+    pub send_lag_max: Duration,
+    /// The service and how it is asked.
+    #[serde(default)]
+    pub target: Target,
+    /// The phases, one after the other.
+    #[serde(rename = "phase")]
+    pub phases: Vec<Phase>,
+    /// What is sent.
+    #[serde(default)]
+    pub mix: Mix,
+    /// Who misbehaves beside the load.
+    pub crowd: Option<Spanned<CrowdPlan>>,
+    /// What must hold.
+    #[serde(default, rename = "check")]
+    pub checks: Vec<CheckSpec>,
+    /// The text of the file.
+    #[serde(skip)]
+    pub source: String,
+}
+
+/// The service and how it is asked. The settings of the service hold for a private stack only.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Target {
+    /// After this long without an answer the outcome is unknown.
+    #[serde(deserialize_with = "duration")]
+    pub request_timeout: Duration,
+    /// How often a request with an unknown outcome is sent again with the same body.
+    pub resends: u32,
+    /// `--workers-max` of the service.
+    pub workers_max: Option<u32>,
+    /// `--loans-per-worker` of the service.
+    pub loans_per_worker: Option<u32>,
+    /// `--partitions` of the service.
+    pub partitions: u32,
+    /// Further arguments of the service.
+    pub service_arguments: Vec<String>,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(5),
+            resends: 0,
+            workers_max: None,
+            loans_per_worker: None,
+            partitions: 1,
+            service_arguments: Vec::new(),
+        }
+    }
+}
+
+/// One thing that must hold after the run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckSpec {
+    /// Name of the metric, such as `response_ms.p99`.
+    pub metric: Spanned<String>,
+    /// Only this phase.
+    pub phase: Option<Spanned<String>>,
+    /// Only this kind of arrival.
+    pub kind: Option<Spanned<String>>,
+    /// The lowest that passes.
+    pub min: Option<f64>,
+    /// The highest that passes.
+    pub max: Option<f64>,
+    /// The only one that passes.
+    pub equals: Option<f64>,
+    /// Whether the run ends as soon as the check can no longer hold.
+    #[serde(default)]
+    pub abort: bool,
+}
+
+impl Scenario {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, holds a key that is not known, or asks for what cannot be done.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        Self::parse(&text_of(path)?, path)
+    }
+
+    /// Checks the text of a scenario file. `path` is named in the errors.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`], except that nothing is read.
+    pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
+        let check =
+            |scenario: &mut Self| scenario.check().map_err(|fault| (fault.span, fault.what));
+        let mut scenario = checked(source, path, check)?;
+        source.clone_into(&mut scenario.source);
+        Ok(scenario)
+    }
+
+    /// The phase called `name`.
+    pub fn phase(&self, name: &str) -> Option<usize> {
+        self.phases
+            .iter()
+            .position(|phase| phase.name.get_ref() == name)
+    }
+
+    /// The highest rate of any phase, arrivals per second.
+    pub fn rate_per_second_max(&self) -> f64 {
+        self.phases
+            .iter()
+            .flat_map(Phase::segments)
+            .map(|segment| segment.from.max(segment.to))
+            .fold(0.0, f64::max)
+    }
+
+    /// Goose users of the run: as set, else enough for an answer that takes a quarter of a second at the highest rate.
+    pub fn users_count(&self) -> usize {
+        self.users.as_ref().map_or_else(
+            || (self.rate_per_second_max() / 4.0).clamp(32.0, 512.0) as usize,
+            |users| *users.get_ref(),
+        )
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let name = self.name.get_ref();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(Fault::at(
+                &self.name,
+                "name must be 1 to 64 of a-z, 0-9 and -",
+            ));
+        }
+        if let Some(users) = &self.users
+            && !(1..=USERS_MAX).contains(users.get_ref())
+        {
+            return Err(Fault::at(users, format!("users must be 1 to {USERS_MAX}")));
+        }
+        if self.phases.is_empty() {
+            return Err(Fault::at(
+                &self.name,
+                "a scenario needs at least one [[phase]]",
+            ));
+        }
+        for (index, phase) in self.phases.iter().enumerate() {
+            phase.check()?;
+            if self.phase(phase.name.get_ref()) != Some(index) {
+                return Err(Fault::at(
+                    &phase.name,
+                    format!("two phases are called {:?}", phase.name.get_ref()),
+                ));
+            }
+        }
+        if let Some(crowd) = &self.crowd {
+            let plan = crowd.get_ref();
+            if [plan.idle, plan.slow, plan.never_read]
+                .iter()
+                .any(|clients| *clients > CLIENTS_MAX)
+            {
+                let what = format!("a group of the crowd may be {CLIENTS_MAX} connections at most");
+                return Err(Fault::at(crowd, what));
+            }
+            if plan.nonsense_per_second > NONSENSE_PER_SECOND_MAX {
+                let what = format!("nonsense_per_second may be {NONSENSE_PER_SECOND_MAX} at most");
+                return Err(Fault::at(crowd, what));
+            }
+        }
+        let arrivals: f64 = self
+            .phases
+            .iter()
+            .map(|phase| arrivals_expected(&phase.segments()))
+            .sum();
+        if arrivals > ARRIVALS_MAX {
+            return Err(Fault::at(
+                &self.name,
+                format!("{arrivals:.0} arrivals are more than {ARRIVALS_MAX}"),
+            ));
+        }
+        let mut sum = 0.0;
+        for (kind, share) in self.mix.shares() {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Fault::at(
+                    &self.name,
+                    format!("the share of {kind} in [mix] must be 0 to 1, not {share}"),
+                ));
+            }
+            sum += share;
+        }
+        if sum > 1.0 + 1e-9 {
+            return Err(Fault::at(
+                &self.name,
+                format!("the shares in [mix] sum to {sum:.3}, more than 1"),
+            ));
+        }
+        if self.target.request_timeout.is_zero() {
+            return Err(Fault::at(
+                &self.name,
+                "request_timeout must be above zero".to_owned(),
+            ));
+        }
+        if !(1..=64).contains(&self.target.partitions) || self.target.resends > 10 {
+            return Err(Fault::at(
+                &self.name,
+                "partitions must be 1 to 64, resends 0 to 10",
+            ));
+        }
+        self.checks
+            .iter()
+            .try_for_each(|check| self.check_of(check))
+    }
+
+    fn check_of(&self, check: &CheckSpec) -> Result<(), Fault> {
+        let metric = Metric::parse(check.metric.get_ref()).ok_or_else(|| {
+            Fault::at(
+                &check.metric,
+                unknown("metric", check.metric.get_ref(), &Metric::names()),
+            )
+        })?;
+        if let Some(phase) = &check.phase {
+            let names: Vec<String> = self
+                .phases
+                .iter()
+                .map(|phase| phase.name.get_ref().clone())
+                .collect();
+            if !names.contains(phase.get_ref()) {
+                return Err(Fault::at(phase, unknown("phase", phase.get_ref(), &names)));
+            }
+            if !metric.by_phase() {
+                return Err(Fault::at(
+                    phase,
+                    format!("{} is not kept by phase", check.metric.get_ref()),
+                ));
+            }
+        }
+        if let Some(kind) = &check.kind {
+            if Kind::parse(kind.get_ref()).is_none() {
+                let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+                return Err(Fault::at(kind, unknown("kind", kind.get_ref(), &names)));
+            }
+            if !metric.by_kind() {
+                return Err(Fault::at(kind, "a kind may be given for response_ms only"));
+            }
+        }
+        let bounds = [check.min, check.max, check.equals];
+        if bounds.iter().all(Option::is_none)
+            || (check.equals.is_some() && (check.min.is_some() || check.max.is_some()))
+            || bounds.iter().flatten().any(|bound| !bound.is_finite())
+        {
+            return Err(Fault::at(
+                &check.metric,
+                "a check needs min, max or both, or equals alone",
+            ));
+        }
+        if check.abort && !(metric.can_abort() && (check.max.is_some() || check.equals.is_some())) {
+            return Err(Fault::at(
+                &check.metric,
+                format!(
+                    "abort needs a max or equals on a percentile or the max of response_ms or service_ms, or on error_ratio, backlog_peak, workers_peak or service_rss_mib; {} is known only at the end",
+                    check.metric.get_ref()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+const fn default_send_lag() -> Duration {
+    Duration::from_millis(20)
+}

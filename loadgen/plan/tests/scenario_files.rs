@@ -1,0 +1,105 @@
+//! Every scenario in `scenarios/` loads; a bad one is refused with its line and column.
+
+use std::path::{Path, PathBuf};
+
+use plan::scenario::Scenario;
+use plan::schedule::Schedule;
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+}
+
+#[test]
+fn every_scenario_loads() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(scenarios()).expect("the folder is there") {
+        let path = entry.expect("the folder is readable").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let scenario = Scenario::load(&path).expect("a good scenario");
+            assert_eq!(
+                path.file_stem().and_then(|stem| stem.to_str()),
+                Some(scenario.name.get_ref().as_str())
+            );
+            assert!(Schedule::new(&scenario.phases, scenario.seed).arrivals() > 0);
+            assert!(!scenario.checks.is_empty(), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 4);
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &str) {
+    let error = Scenario::parse(text, Path::new("s.toml")).expect_err("a bad scenario");
+    assert_eq!(error.to_string(), expected);
+}
+
+const HEAD: &str = "name = \"t\"\ndescription = \"t\"\n";
+const PHASE: &str = "[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = 1\n";
+
+#[test]
+fn bad_files_are_refused_with_their_place() {
+    refused(
+        "name = \"t\"\ndescription = \"t\"\nsede = 1\n",
+        "s.toml:3:1: unknown key \"sede\"; did you mean \"seed\"?",
+    );
+    refused(
+        &format!("{HEAD}[[phase]]\nname = \"p\"\nduration = \"1s\"\nrat = 5\n"),
+        "s.toml:6:1: unknown key \"rat\"; did you mean \"rate\"?",
+    );
+    refused(
+        &format!("{HEAD}[[phase]]\nname = \"p\"\nduration = \"5\"\nrate = 5\n"),
+        "s.toml:5:12: \"5\" is not a duration; write a number and a unit: \"250ms\", \"5s\", \"2m\" or \"1h\"",
+    );
+    refused(
+        &format!("{HEAD}[[phase]]\nname = \"p\"\nduration = \"1s\"\n"),
+        "s.toml:4:8: phase \"p\": give exactly one of rate, ramp and burst",
+    );
+    refused(
+        &format!("{HEAD}[[phase]]\nname = \"p\"\nduration = \"1s\"\nrate = -1\n"),
+        "s.toml:4:8: phase \"p\": rates must be above zero and at most 100000 a second",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}{PHASE}"),
+        "s.toml:8:8: two phases are called \"p\"",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[mix]\nduplicate = 0.7\nconflict = 0.7\n"),
+        "s.toml:1:8: the shares in [mix] sum to 1.400, more than 1",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p9x\"\nmax = 5\n"),
+        "s.toml:8:10: unknown metric \"response_ms.p9x\"; did you mean \"response_ms.p90\"?",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"server.gauges.worker\"\nmax = 5\n"),
+        "s.toml:8:10: unknown metric \"server.gauges.worker\"; did you mean \"server.gauges.workers\"?",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"lost\"\nequals = 0\nabort = true\n"),
+        "s.toml:8:10: abort needs a max or equals on a percentile or the max of response_ms or service_ms, or on error_ratio, backlog_peak, workers_peak or service_rss_mib; lost is known only at the end",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"lost\"\n"),
+        "s.toml:8:10: a check needs min, max or both, or equals alone",
+    );
+    refused(
+        &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p99\"\nphase = \"q\"\nmax = 5\n"),
+        "s.toml:9:9: unknown phase \"q\"; did you mean \"p\"?",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_with_its_place() {
+    let error = Scenario::parse("name = \n", Path::new("s.toml")).expect_err("a bad scenario");
+    assert!(error.to_string().starts_with("s.toml:1:"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Scenario::load(Path::new("no/such.toml")).expect_err("no such file");
+    assert!(error.to_string().contains("no/such.toml"), "{error}");
+}

@@ -1,0 +1,66 @@
+//! A run's own folder, and the names that are made of when it began.
+
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// A file or folder of a run cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write reports to {}: {source}; name another folder with --reports", path.display())]
+pub struct Unwritable {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: std::io::Error,
+}
+
+/// Makes the run's own folder, which shows early that it can be written.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder(
+    reports: &Path,
+    name: &str,
+    started: OffsetDateTime,
+) -> Result<PathBuf, Unwritable> {
+    let runs = reports.join("runs");
+    let unwritable = |source| Unwritable {
+        path: runs.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&runs).map_err(unwritable)?;
+    let time = started
+        .format(format_description!(
+            "[year][month][day]T[hour][minute][second]Z"
+        ))
+        .expect("the format has only fields that every date has");
+    let mut folder = runs.join(format!("{time}-{name}"));
+    for again in 2..100 {
+        match std::fs::create_dir(&folder) {
+            Ok(()) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                folder = runs.join(format!("{time}-{name}-{again}"));
+            }
+            Err(error) => return Err(unwritable(error)),
+        }
+    }
+    Ok(folder)
+}
+
+/// In the form of RFC 3339.
+pub fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339)
+        .expect("a date of this century has an RFC 3339 form")
+}
+
+/// Starts the ids of a run of several generators.
+pub fn shared_tag(run_id: &str) -> String {
+    format!("GC-{run_id}")
+}
+
+/// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
+pub fn run_tag(started: OffsetDateTime) -> String {
+    format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
+}

@@ -1,0 +1,333 @@
+//! The latencies of a run second by second, without loss: HdrHistogram's interval log, version 1.3.
+//!
+//! Each line holds one second of one latency of one phase. The tag names them: `response:1:burst`. Any reader of such
+//! logs can open the file; here it feeds the comparison of two runs and the merging of several generators.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use plan::kind::Kind;
+
+use crate::latencies::{empty, record};
+use crate::sample::Sample;
+
+/// The file in a run's folder.
+pub const FILE: &str = "latencies.hlog";
+
+/// The latencies that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Latency {
+    /// From the intended instant to the last byte of the answer.
+    Response,
+    /// From the real send to the last byte of the answer.
+    Service,
+    /// From the intended instant to the real send.
+    SendLag,
+    /// From the intended instant to MongoDB's confirmation; one interval for the whole run.
+    EndToEnd,
+}
+
+impl Latency {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Response, Self::Service, Self::SendLag, Self::EndToEnd];
+
+    /// The name in tags.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Service => "service",
+            Self::SendLag => "send-lag",
+            Self::EndToEnd => "end-to-end",
+        }
+    }
+}
+
+/// Which latency of which phase.
+pub type Series = (Latency, u16);
+
+/// Writes the log while the load runs. It keeps one second in memory.
+#[derive(Debug)]
+pub struct IntervalLog {
+    file: BufWriter<File>,
+    phases: Vec<String>,
+    second: u64,
+    open: BTreeMap<Series, Histogram<u64>>,
+    failed: Option<io::Error>,
+}
+
+impl IntervalLog {
+    /// An empty log at `path`. `started_us` is the wall clock at the start of the load, `phases` the phases' names.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn create(path: &Path, started_us: i64, phases: &[&str]) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        writeln!(file, "#[Histogram log format version 1.3]")?;
+        writeln!(file, "#[Microseconds; the tag is LATENCY:PHASE:NAME]")?;
+        writeln!(
+            file,
+            "#[StartTime: {:.3} (seconds since epoch)]",
+            started_us as f64 / 1e6
+        )?;
+        writeln!(
+            file,
+            "#[BaseTime: {:.3} (seconds since epoch)]",
+            started_us as f64 / 1e6
+        )?;
+        writeln!(
+            file,
+            "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""
+        )?;
+        Ok(Self {
+            file,
+            phases: phases.iter().map(|name| plain(name)).collect(),
+            second: 0,
+            open: BTreeMap::new(),
+            failed: None,
+        })
+    }
+
+    /// Counts one arrival in the second in which it ended.
+    pub fn note(&mut self, sample: &Sample) {
+        let second = sample.done.as_secs();
+        if second > self.second {
+            self.close();
+            self.second = second;
+        }
+        let mut add = |latency, length| {
+            let histogram = self
+                .open
+                .entry((latency, sample.phase))
+                .or_insert_with(empty);
+            record(histogram, length);
+        };
+        add(
+            Latency::SendLag,
+            sample.sent.saturating_sub(sample.intended),
+        );
+        // As in the report: a request that was dropped on purpose says nothing about the service's speed.
+        if sample.kind != Kind::Retry {
+            add(
+                Latency::Response,
+                sample.done.saturating_sub(sample.intended),
+            );
+            add(
+                Latency::Service,
+                sample.done.saturating_sub(sample.last_sent),
+            );
+        }
+    }
+
+    /// Adds the end-to-end latency of one phase, over the whole run of `length`.
+    pub fn end_to_end(&mut self, phase: u16, histogram: &Histogram<u64>, length: Duration) {
+        self.close();
+        self.write(
+            (Latency::EndToEnd, phase),
+            0.0,
+            length.as_secs_f64(),
+            histogram,
+        );
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// The first fault of any write.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.close();
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.file.flush(),
+        }
+    }
+
+    fn close(&mut self) {
+        for (series, mut histogram) in std::mem::take(&mut self.open) {
+            self.write(series, self.second as f64, 1.0, &histogram);
+            histogram.reset();
+            // Kept, so that a second costs no allocation.
+            self.open.insert(series, histogram);
+        }
+    }
+
+    fn write(&mut self, series: Series, start_s: f64, length_s: f64, histogram: &Histogram<u64>) {
+        if histogram.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let name = self
+            .phases
+            .get(usize::from(series.1))
+            .map_or("", String::as_str);
+        let mut line = format!(
+            "Tag={}:{}:{name},{start_s:.3},{length_s:.3},{:.3},",
+            series.0.name(),
+            series.1,
+            histogram.max() as f64 / 1e3
+        );
+        line.push_str(&encode(histogram));
+        let _ = writeln!(line);
+        self.failed = self.file.write_all(line.as_bytes()).err();
+    }
+}
+
+/// A histogram as text, without loss.
+pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a histogram of the bounds of `empty` fits its format, and memory takes it");
+    BASE64.encode(bytes)
+}
+
+/// The histogram that [`encode`] wrote; `None` for any other text.
+pub(crate) fn decode(text: &str) -> Option<Histogram<u64>> {
+    let bytes = BASE64.decode(text).ok()?;
+    let mut histogram = empty();
+    let read: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .ok()?;
+    // The bounds of `empty`, so that all can be added.
+    histogram.add(&read).ok()?;
+    Some(histogram)
+}
+
+/// A name without what a tag may not hold.
+fn plain(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// One interval of a log.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    /// Start, seconds after the start of the load.
+    pub start_s: f64,
+    /// The latencies in it, microseconds.
+    pub histogram: Histogram<u64>,
+}
+
+/// Why a log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file cannot be read.
+    #[error("cannot read the latencies in {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{} is not a log of latencies of this generator", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Everything in the log at `path`, by latency and phase, in order of time.
+///
+/// # Errors
+/// When the file cannot be read or was not written by an [`IntervalLog`].
+pub fn read(path: &Path) -> Result<BTreeMap<Series, Vec<Interval>>, LogError> {
+    let bytes = std::fs::read(path).map_err(|source| LogError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    parse(&bytes).ok_or_else(|| LogError::Foreign {
+        path: path.to_path_buf(),
+    })
+}
+
+fn parse(bytes: &[u8]) -> Option<BTreeMap<Series, Vec<Interval>>> {
+    let mut all: BTreeMap<Series, Vec<Interval>> = BTreeMap::new();
+    for entry in IntervalLogIterator::new(bytes) {
+        let LogEntry::Interval(interval) = entry.ok()? else {
+            continue;
+        };
+        let mut parts = interval.tag()?.as_str().splitn(3, ':');
+        let name = parts.next()?;
+        let latency = Latency::ALL
+            .into_iter()
+            .find(|latency| latency.name() == name)?;
+        let phase = parts.next()?.parse().ok()?;
+        let histogram = decode(interval.encoded_histogram())?;
+        all.entry((latency, phase)).or_default().push(Interval {
+            start_s: interval.start_timestamp().as_secs_f64(),
+            histogram,
+        });
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Answer;
+
+    #[test]
+    fn what_is_written_is_read_without_loss() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(FILE);
+        let mut log = IntervalLog::create(&path, 1_000_000, &["warm up, slow", "burst"])
+            .expect("the file is made");
+        let mut whole = empty();
+        for number in 0..1000u32 {
+            let intended = Duration::from_millis(u64::from(number) * 3);
+            let sent = intended + Duration::from_micros(70);
+            let done = sent + Duration::from_micros(u64::from(number) * 17 + 100);
+            record(&mut whole, done - intended);
+            log.note(&Sample {
+                number,
+                phase: u16::from(number >= 500),
+                kind: Kind::Valid,
+                intended,
+                sent,
+                last_sent: sent,
+                done,
+                answer: Answer::Queued,
+                resent: 0,
+            });
+        }
+        log.end_to_end(1, &whole, Duration::from_secs(3));
+        log.finish().expect("it is written");
+        let read = read(&path).expect("it is read");
+        let mut merged = empty();
+        for (series, intervals) in &read {
+            assert!(intervals.is_sorted_by(|a, b| a.start_s < b.start_s));
+            if series.0 == Latency::Response {
+                assert!(intervals.len() >= 2);
+                for interval in intervals {
+                    merged.add(&interval.histogram).expect("the same bounds");
+                }
+            }
+        }
+        assert_eq!(merged, whole);
+        assert_eq!(read[&(Latency::EndToEnd, 1)][0].histogram, whole);
+        assert_eq!(read.len(), 7);
+    }
+
+    #[test]
+    fn another_file_is_refused() {
+        for text in ["", "Tag=x,0.0,1.0,1.0,AAAA\n", "nonsense\n"] {
+            let refused = parse(text.as_bytes()).is_none();
+            assert_eq!(refused, !text.is_empty(), "{text}");
+        }
+    }
+}

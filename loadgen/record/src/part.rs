@@ -1,0 +1,409 @@
+//! One schedule, several generators.
+//!
+//! Each generator computes the whole schedule and sends every `count`-th arrival of it, from a common start on the wall
+//! clock. It keeps what it saw: latencies by second without loss, one byte for each arrival, and its counts.
+//! `loadgen merge` joins these and goes on where a single generator does: drain, audit, checks, verdict, one report.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plan::kind::Kind;
+use plan::scenario::Scenario;
+use plan::schedule::Schedule;
+use plan::shard::{Part, Shard};
+use serde::{Deserialize, Serialize};
+use snapshot::Snapshot;
+
+use crate::clock::RunClock;
+use crate::folder::Unwritable;
+use crate::followed::Followed;
+use crate::interval::{self, Latency};
+use crate::latencies::{Latencies, empty};
+use crate::ledger::Heard;
+use crate::recorder::{ERROR_EXAMPLES_MAX, ErrorCount, Recorder, Second};
+use crate::result::run::Provenance;
+use crate::sample::Answer;
+
+/// The counts of a generator, in its folder.
+const COUNTS_FILE: &str = "shard.json";
+/// A byte for each arrival, in its folder.
+const HEARD_FILE: &str = "heard.bin";
+
+/// What one generator counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    run_id: String,
+    shard: Shard,
+    scenario_sha256: String,
+    seed: u64,
+    start_wall_us: i64,
+    last_sent: Duration,
+    resent: u64,
+    dropped: u64,
+    held_back: u64,
+    requests: (u64, u64),
+    phases: Vec<PhaseCounts>,
+    seconds: Vec<(u64, u64, u64, u64)>,
+    answers: Vec<(Kind, Answer, u64)>,
+    errors: BTreeMap<String, ErrorCount>,
+    kinds: Vec<(Kind, String)>,
+    phase_kinds: Vec<(u16, Kind, String)>,
+    ended_early: Option<String>,
+    stopped: Option<String>,
+    followed: Followed,
+    snapshot_before: Snapshot,
+    redis_memory_start_bytes: Option<u64>,
+    provenance: Provenance,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct PhaseCounts {
+    sent: u64,
+    completed: u64,
+    failed: u64,
+}
+
+/// What is known beside the counts of the recorder.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "each field is named after its type or after the report's field"
+)]
+pub struct Surroundings {
+    pub clock: RunClock,
+    /// Arrivals that were due while every user was busy.
+    pub held_back: u64,
+    /// Requests by goose's count and by ours.
+    pub requests: (u64, u64),
+    /// Why the run ended by itself before its end.
+    pub ended_early: Option<String>,
+    pub followed: Followed,
+    pub snapshot_before: Snapshot,
+    pub redis_memory_start_bytes: Option<u64>,
+    pub provenance: Provenance,
+    /// Why the run was stopped before its end.
+    pub stopped: Option<&'static str>,
+}
+
+/// Keeps in `folder` what this generator saw. Its latencies are there already.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn keep(
+    folder: &Path,
+    part: &Part,
+    scenario: &Scenario,
+    recorder: &Recorder,
+    around: Surroundings,
+) -> Result<(), Unwritable> {
+    let counts = Counts {
+        run_id: part.run_id.clone(),
+        shard: part.shard,
+        scenario_sha256: around.provenance.scenario_sha256.clone(),
+        seed: scenario.seed,
+        start_wall_us: around.clock.wall_us(Duration::ZERO),
+        last_sent: recorder.last_sent,
+        resent: recorder.resent,
+        dropped: recorder.dropped,
+        held_back: around.held_back,
+        requests: around.requests,
+        phases: recorder
+            .phases
+            .iter()
+            .map(|phase| PhaseCounts {
+                sent: phase.sent,
+                completed: phase.completed,
+                failed: phase.failed,
+            })
+            .collect(),
+        seconds: recorder
+            .seconds
+            .iter()
+            .map(|second| (second.planned, second.sent, second.completed, second.failed))
+            .collect(),
+        answers: recorder
+            .answers
+            .iter()
+            .flat_map(|(kind, answers)| {
+                answers
+                    .iter()
+                    .map(move |(answer, count)| (*kind, *answer, *count))
+            })
+            .collect(),
+        errors: recorder.errors.clone(),
+        kinds: recorder
+            .kinds
+            .iter()
+            .map(|(kind, histogram)| (*kind, interval::encode(histogram)))
+            .collect(),
+        phase_kinds: recorder
+            .phase_kinds
+            .iter()
+            .map(|((phase, kind), histogram)| (*phase, *kind, interval::encode(histogram)))
+            .collect(),
+        ended_early: around.ended_early,
+        stopped: around.stopped.map(str::to_owned),
+        followed: around.followed,
+        snapshot_before: around.snapshot_before,
+        redis_memory_start_bytes: around.redis_memory_start_bytes,
+        provenance: around.provenance,
+    };
+    let heard: Vec<u8> = recorder
+        .ledger
+        .heard
+        .iter()
+        .map(|heard| heard.byte())
+        .collect();
+    let json = serde_json::to_vec(&counts).unwrap_or_default();
+    for (name, bytes) in [(COUNTS_FILE, json), (HEARD_FILE, heard)] {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|source| Unwritable { path, source })?;
+    }
+    Ok(())
+}
+
+/// Why the parts of a run could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// A file is missing or is something else.
+    #[error("{} is not the folder of a shard: {what}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The parts are not those of one run.
+    #[error("these are not the shards of one run: {0}")]
+    Apart(String),
+}
+
+/// What all generators of a run saw together.
+#[expect(
+    missing_docs,
+    reason = "each field is named after its type or after the report's field"
+)]
+pub struct Gathered {
+    pub run_id: String,
+    pub clock: RunClock,
+    pub recorder: Recorder,
+    pub requests: (u64, u64),
+    pub held_back: u64,
+    pub ended_early: Option<String>,
+    pub stopped: Option<String>,
+    pub followed: Followed,
+    pub snapshot_before: Snapshot,
+    pub redis_memory_start_bytes: Option<u64>,
+    pub provenance: Provenance,
+}
+
+/// Joins the parts of a run of `scenario`, whose file has the digest `scenario_sha256`, from their folders.
+///
+/// # Errors
+/// When one is missing, there twice, or of another run.
+pub fn gather(
+    folders: &[PathBuf],
+    scenario: &Scenario,
+    scenario_sha256: &str,
+    schedule: &Schedule,
+) -> Result<Gathered, MergeError> {
+    let mut parts: Vec<(PathBuf, Counts)> = folders
+        .iter()
+        .map(|folder| Ok((folder.clone(), read_counts(folder)?)))
+        .collect::<Result<_, MergeError>>()?;
+    parts.sort_by_key(|(_, counts)| counts.shard.index);
+    are_one_run(&parts, scenario.seed, scenario_sha256)?;
+
+    let mut recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
+    let mut by_second: BTreeMap<u64, hdrhistogram::Histogram<u64>> = BTreeMap::new();
+    for (folder, counts) in &parts {
+        let wrong = |what: &str| MergeError::Folder {
+            folder: folder.clone(),
+            what: what.to_owned(),
+        };
+        let heard = std::fs::read(folder.join(HEARD_FILE))
+            .map_err(|error| wrong(&format!("{HEARD_FILE}: {error}")))?;
+        if heard.len() != recorder.ledger.heard.len()
+            || counts.phases.len() != recorder.phases.len()
+        {
+            return Err(wrong("it is of another schedule"));
+        }
+        for (number, byte) in (0u32..).zip(heard) {
+            if counts.shard.holds(number) {
+                recorder.ledger.heard[number as usize] = Heard::from_byte(byte);
+            }
+        }
+        let log = interval::read(&folder.join(interval::FILE))
+            .map_err(|error| wrong(&error.to_string()))?;
+        for ((latency, phase), intervals) in log {
+            let phase = recorder
+                .phases
+                .get_mut(usize::from(phase))
+                .ok_or_else(|| wrong("it is of other phases"))?;
+            for interval in intervals {
+                let joined = match latency {
+                    Latency::Response => &mut phase.response,
+                    Latency::Service => &mut phase.service,
+                    Latency::SendLag => &mut phase.send_lag,
+                    Latency::EndToEnd => continue,
+                };
+                let same = joined.add(&interval.histogram).is_ok();
+                let second = by_second
+                    .entry(interval.start_s as u64)
+                    .or_insert_with(empty);
+                if !same
+                    || (latency == Latency::Response && second.add(&interval.histogram).is_err())
+                {
+                    return Err(wrong("its latencies have other bounds"));
+                }
+            }
+        }
+        add_counts(&mut recorder, counts).ok_or_else(|| wrong("its latencies are broken"))?;
+    }
+    for (second, histogram) in by_second {
+        recorder.heat.add(second as usize, &histogram);
+        if !histogram.is_empty()
+            && let Some(second) = recorder.seconds.get_mut(second as usize)
+        {
+            second.response_p50_us = Some(histogram.value_at_quantile(0.5));
+            second.response_p99_us = Some(histogram.value_at_quantile(0.99));
+        }
+    }
+    let mut total = Latencies::default();
+    for phase in &recorder.phases {
+        total.join(phase);
+    }
+    recorder.total = total;
+    let sum = |of: fn(&Counts) -> u64| parts.iter().map(|(_, counts)| of(counts)).sum();
+    let requests = (
+        sum(|counts| counts.requests.0),
+        sum(|counts| counts.requests.1),
+    );
+    let held_back = sum(|counts| counts.held_back);
+    let first = |of: fn(&Counts) -> Option<String>| parts.iter().find_map(|(_, counts)| of(counts));
+    let ended_early = first(|counts| counts.ended_early.clone());
+    let stopped = first(|counts| counts.stopped.clone());
+    let (_, first) = parts.swap_remove(0);
+    Ok(Gathered {
+        run_id: first.run_id,
+        clock: RunClock::of_the_past(first.start_wall_us),
+        recorder,
+        requests,
+        held_back,
+        ended_early,
+        stopped,
+        // Each of them followed the same service.
+        followed: first.followed,
+        snapshot_before: first.snapshot_before,
+        redis_memory_start_bytes: first.redis_memory_start_bytes,
+        provenance: first.provenance,
+    })
+}
+
+fn add_counts(recorder: &mut Recorder, counts: &Counts) -> Option<()> {
+    recorder.last_sent = recorder.last_sent.max(counts.last_sent);
+    recorder.resent += counts.resent;
+    recorder.dropped += counts.dropped;
+    for (phase, more) in recorder.phases.iter_mut().zip(&counts.phases) {
+        phase.sent += more.sent;
+        phase.completed += more.completed;
+        phase.failed += more.failed;
+    }
+    if recorder.seconds.len() < counts.seconds.len() {
+        recorder
+            .seconds
+            .resize(counts.seconds.len(), Second::default());
+    }
+    for (second, more) in recorder.seconds.iter_mut().zip(&counts.seconds) {
+        second.planned += more.0;
+        second.sent += more.1;
+        second.completed += more.2;
+        second.failed += more.3;
+    }
+    for (kind, answer, count) in &counts.answers {
+        *recorder
+            .answers
+            .entry(*kind)
+            .or_default()
+            .entry(*answer)
+            .or_default() += count;
+    }
+    for (kind, error) in &counts.errors {
+        let known = recorder.errors.entry(kind.clone()).or_default();
+        known.count += error.count;
+        for example in &error.examples {
+            if known.examples.len() < ERROR_EXAMPLES_MAX && !known.examples.contains(example) {
+                known.examples.push(example.clone());
+            }
+        }
+    }
+    for (kind, encoded) in &counts.kinds {
+        let more = interval::decode(encoded)?;
+        recorder
+            .kinds
+            .entry(*kind)
+            .or_insert_with(empty)
+            .add(&more)
+            .ok()?;
+    }
+    for (phase, kind, encoded) in &counts.phase_kinds {
+        let more = interval::decode(encoded)?;
+        recorder
+            .phase_kinds
+            .entry((*phase, *kind))
+            .or_insert_with(empty)
+            .add(&more)
+            .ok()?;
+    }
+    Some(())
+}
+
+fn read_counts(folder: &Path) -> Result<Counts, MergeError> {
+    let wrong = |what: String| MergeError::Folder {
+        folder: folder.to_path_buf(),
+        what,
+    };
+    let bytes = std::fs::read(folder.join(COUNTS_FILE))
+        .map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))?;
+    serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))
+}
+
+fn are_one_run(
+    parts: &[(PathBuf, Counts)],
+    seed: u64,
+    scenario_sha256: &str,
+) -> Result<(), MergeError> {
+    let apart = |what: String| Err(MergeError::Apart(what));
+    let Some((_, first)) = parts.first() else {
+        return apart("there is none".to_owned());
+    };
+    for (folder, counts) in parts {
+        let differs = |what: &str| format!("{} has another {what}", folder.display());
+        if counts.run_id != first.run_id {
+            return apart(differs("run id"));
+        }
+        if counts.shard.count != first.shard.count {
+            return apart(differs("number of shards"));
+        }
+        if counts.seed != seed {
+            return apart(differs("seed"));
+        }
+        if counts.scenario_sha256 != scenario_sha256 {
+            return apart(differs("scenario file"));
+        }
+        if counts.start_wall_us.abs_diff(first.start_wall_us) > 1_000_000 {
+            return apart(differs("start"));
+        }
+    }
+    let expected = 1..=first.shard.count;
+    let found: Vec<u32> = parts.iter().map(|(_, counts)| counts.shard.index).collect();
+    if !found.iter().copied().eq(expected) {
+        return apart(format!(
+            "of {} shards there are {found:?}",
+            first.shard.count
+        ));
+    }
+    Ok(())
+}

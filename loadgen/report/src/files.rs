@@ -1,0 +1,202 @@
+//! The files of a run, the link to the latest one, and the list of all runs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::{fs, process};
+
+use serde::Deserialize;
+
+use crate::html::{self, RunRow, Unreadable};
+use crate::words::commit;
+use crate::{json, junit, markdown, series};
+use record::result::run::{Percentiles, Report, Verdict};
+
+/// Why the report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Writes `report.json`, `report.html`, `junit.xml` and `summary.md` into `dir`, which is made when it is missing.
+///
+/// # Errors
+/// When the folder or a file cannot be written.
+pub fn write(report: &Report, dir: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(dir).map_err(write_error(dir))?;
+    // The data first: the other files can be made again from it.
+    write_file(&dir.join("report.json"), &json::render(report))?;
+    write_file(&dir.join("report.html"), &html::render(report))?;
+    write_file(&dir.join("junit.xml"), &junit::render(report))?;
+    write_file(&dir.join("summary.md"), &markdown::render(report))
+}
+
+/// Points the link `latest` in `reports_dir` to `run_dir`, relative when the run lies below it.
+///
+/// # Errors
+/// When the link cannot be written; a file or folder named `latest` that is not a link is left alone.
+pub fn point_latest(reports_dir: &Path, run_dir: &Path) -> Result<(), ReportError> {
+    let link = reports_dir.join("latest");
+    if link
+        .symlink_metadata()
+        .is_ok_and(|found| !found.is_symlink())
+    {
+        return Err(write_error(&link)(io::Error::other(
+            "it exists and is not a link",
+        )));
+    }
+    let target = run_dir.strip_prefix(reports_dir).unwrap_or(run_dir);
+    // Made beside and renamed over: a reader finds the old link or the new one, never none.
+    let fresh = reports_dir.join(format!(".latest-{}", process::id()));
+    std::os::unix::fs::symlink(target, &fresh)
+        .and_then(|()| fs::rename(&fresh, &link))
+        .map_err(write_error(&link))
+}
+
+/// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends, and the gates,
+/// capacity searches and fault runs.
+///
+/// A folder without any of their files is left out: its run goes on, or was never finished. One whose `report.json` cannot be
+/// read is named as such.
+///
+/// # Errors
+/// When the folder cannot be read or the file cannot be written.
+pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
+    let runs_dir = reports_dir.join("runs");
+    let read_error = |source| ReportError::Read {
+        path: runs_dir.clone(),
+        source,
+    };
+    let mut runs = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut series = Vec::new();
+    for entry in fs::read_dir(&runs_dir).map_err(read_error)? {
+        let entry = entry.map_err(read_error)?;
+        let folder = entry.file_name().to_string_lossy().into_owned();
+        match series::read(&entry.path(), &folder) {
+            Some(Ok(row)) => series.push(row),
+            Some(Err(why)) => unreadable.push(leftover(&entry.path(), folder.clone(), why)),
+            None => {}
+        }
+        let bytes = match fs::read(entry.path().join("report.json")) {
+            Ok(bytes) => bytes,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => {
+                unreadable.push(leftover(&entry.path(), folder, error.to_string()));
+                continue;
+            }
+        };
+        match serde_json::from_slice::<RunSummary>(&bytes) {
+            Ok(run) => runs.push(run.row(folder)),
+            Err(error) => unreadable.push(leftover(&entry.path(), folder, error.to_string())),
+        }
+    }
+    runs.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
+    series.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
+    unreadable.sort_by(|a, b| b.folder.cmp(&a.folder));
+    let page = html::render_index(&runs, &series, &unreadable);
+    write_file(&reports_dir.join("index.html"), &page)
+}
+
+fn leftover(path: &Path, folder: String, why: String) -> Unreadable {
+    Unreadable {
+        has_page: path.join("report.html").is_file(),
+        folder,
+        why,
+    }
+}
+
+/// The part of `report.json` that the list shows: the rest, long for a long run, is skipped while reading. What an older
+/// version did not write is missing here too.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RunSummary {
+    scenario: String,
+    verdict: Verdict,
+    started_at: String,
+    #[serde(default)]
+    provenance: ProvenanceSummary,
+    #[serde(default)]
+    load: LoadSummary,
+    #[serde(default)]
+    audit: AuditSummary,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProvenanceSummary {
+    git_commit: String,
+    dirty: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LoadSummary {
+    sent: u64,
+    rate_per_second: f64,
+    response_us: Percentiles,
+    end_to_end_us: Percentiles,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AuditSummary {
+    complete: bool,
+    lost: u64,
+    duplicated: u64,
+    unexpected: u64,
+    mismatched: u64,
+    stuck: u64,
+}
+
+impl RunSummary {
+    fn row(self, folder: String) -> RunRow {
+        let audit = &self.audit;
+        let faults =
+            audit.lost + audit.duplicated + audit.unexpected + audit.mismatched + audit.stuck;
+        RunRow {
+            folder,
+            scenario: self.scenario,
+            verdict: self.verdict,
+            started_at: self.started_at,
+            commit: commit(&self.provenance.git_commit, self.provenance.dirty),
+            sent: self.load.sent,
+            rate_per_second: self.load.rate_per_second,
+            response_us: self.load.response_us,
+            end_to_end_us: self.load.end_to_end_us,
+            faults: audit.complete.then_some(faults),
+        }
+    }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
+    fs::write(path, text).map_err(write_error(path))
+}
+
+pub(crate) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
+    move |source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}

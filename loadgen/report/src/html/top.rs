@@ -1,0 +1,112 @@
+//! The top of the page: the verdict in words, why, and six figures.
+
+use super::parts;
+use crate::markup::Markup;
+use crate::words::{commit, headline, instant, sign, summary};
+use record::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
+use record::result::run::{Percentiles, Report};
+
+/// The verdict, what the run was, the reasons, and where to look it up.
+pub(crate) fn banner(markup: &mut Markup, report: &Report) {
+    let class = format!("banner {}", report.verdict.name());
+    markup.element("header", &[("class", &class)], |markup| {
+        markup.element("p", &[("class", &"eyebrow")], |markup| {
+            markup.leaf("strong", &[], &report.scenario);
+            if !report.scenario_description.is_empty() {
+                markup.text(&format!(" · {}", report.scenario_description));
+            }
+        });
+        parts::headline(markup, sign(report.verdict), &headline(report));
+        markup.leaf("p", &[("class", &"summary")], &summary(report));
+        if !report.why.is_empty() {
+            markup.leaf("h2", &[("class", &"whytitle")], "Why");
+            parts::why(markup, &report.why);
+        }
+        let mut facts = Vec::new();
+        if !report.started_at.is_empty() {
+            facts.push(format!("Started {}", instant(&report.started_at)));
+        }
+        facts.push(format!("took {}", seconds(report.duration_seconds)));
+        facts.push(format!("seed {}", report.seed));
+        let provenance = &report.provenance;
+        facts.push(format!(
+            "commit {}",
+            commit(&provenance.git_commit, provenance.dirty)
+        ));
+        markup.leaf("p", &[("class", &"facts")], &facts.join(" · "));
+    });
+}
+
+/// Six figures for a reader who reads no more.
+pub(crate) fn figures(markup: &mut Markup, report: &Report) {
+    let load = &report.load;
+    let audit = &report.audit;
+    let faults = if audit.complete {
+        count(audit.faults())
+    } else {
+        "no data".to_owned()
+    };
+    let audited = if audit.complete {
+        format!("of {} sent", counted(audit.ids, "loan"))
+    } else {
+        "the audit did not finish".to_owned()
+    };
+    let emptied = report.drain.seconds_to_empty.map_or_else(
+        || "not seen empty after the load".to_owned(),
+        |after| format!("empty {} after the load", seconds(after)),
+    );
+    let median = |of: &Percentiles| {
+        of.p50
+            .map_or_else(String::new, |p50| format!("median {}", micros(p50)))
+    };
+    let figures = [
+        (
+            "Sent",
+            rate(load.rate_per_second),
+            format!(
+                "planned {}; {}",
+                rate(load.planned_rate_per_second),
+                counted(load.sent, "request")
+            ),
+        ),
+        (
+            "Response p99",
+            or_no_data(load.response_us.p99, micros),
+            median(&load.response_us),
+        ),
+        (
+            "End to end p99",
+            or_no_data(load.end_to_end_us.p99, micros),
+            median(&load.end_to_end_us),
+        ),
+        ("Loans with a fault", faults, audited),
+        (
+            "Highest backlog",
+            or_no_data(report.drain.backlog_peak, count),
+            emptied,
+        ),
+        (
+            "Most workers",
+            or_no_data(report.workers.peak, count),
+            format!(
+                "of at most {}; {} up or down",
+                or_dash(report.workers.bound, count),
+                counted(report.workers.steps, "step")
+            ),
+        ),
+    ];
+    markup.element("dl", &[("class", &"figures")], |markup| {
+        for (name, value, note) in figures {
+            markup.element("div", &[], |markup| {
+                markup.leaf("dt", &[], name);
+                let class = if value == "no data" {
+                    "value missing"
+                } else {
+                    "value"
+                };
+                markup.leaf("dd", &[("class", &class)], &value);
+                markup.leaf("dd", &[("class", &"note")], &note);
+            });
+        }
+    });
+}

@@ -1,0 +1,164 @@
+//! `summary.md`: the run on one screen, for a CI job's page or a comment on a pull request.
+
+use std::fmt::Write as _;
+
+use crate::words::{commit, headline, instant, one_line, sign, summary, verdict};
+use record::number;
+use record::number::{bytes, count, or_no_data, rate, seconds};
+use record::result::run::{Check, Percentiles, Report};
+
+/// The report as short Markdown.
+pub fn render(report: &Report) -> String {
+    let mut page = String::new();
+    write_page(&mut page, report).expect("writing to a String does not fail");
+    page
+}
+
+fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
+    let mark = sign(report.verdict);
+    writeln!(
+        page,
+        "## {mark} {}: {}\n",
+        verdict(report.verdict),
+        text(&report.scenario)
+    )?;
+    writeln!(page, "**{}**\n", text(&headline(report)))?;
+    writeln!(page, "{}\n", text(&summary(report)))?;
+    for reason in &report.why {
+        writeln!(page, "- {}", text(reason))?;
+    }
+    if !report.why.is_empty() {
+        writeln!(page)?;
+    }
+
+    checks(page, &report.checks)?;
+
+    let load = &report.load;
+    writeln!(
+        page,
+        "| | p50 | p90 | p99 | p99.9 | max |\n|---|---:|---:|---:|---:|---:|"
+    )?;
+    percentiles(page, "response time", &load.response_us)?;
+    percentiles(page, "service time", &load.service_us)?;
+    percentiles(page, "end to end", &load.end_to_end_us)?;
+    percentiles(page, "send lag", &load.send_lag_us)?;
+
+    let audit = &report.audit;
+    writeln!(page, "\n| | |\n|---|---|")?;
+    writeln!(
+        page,
+        "| load | {} of {} arrivals sent, {} (planned {}), {} without a definite answer |",
+        count(load.sent),
+        count(load.scheduled),
+        rate(load.rate_per_second),
+        rate(load.planned_rate_per_second),
+        count(load.failed),
+    )?;
+    if audit.complete {
+        writeln!(
+            page,
+            "| stored | {} loans: {} recorded, {} failed; {} lost, {} duplicated, {} unexpected, {} mismatched, {} stuck |",
+            count(audit.ids),
+            count(audit.recorded),
+            count(audit.failed),
+            count(audit.lost),
+            count(audit.duplicated),
+            count(audit.unexpected),
+            count(audit.mismatched),
+            count(audit.stuck),
+        )?;
+    } else {
+        writeln!(page, "| stored | no data: the audit did not finish |")?;
+    }
+    writeln!(
+        page,
+        "| backlog | peak {}, empty after {} |",
+        or_no_data(report.drain.backlog_peak, count),
+        or_no_data(report.drain.seconds_to_empty, seconds),
+    )?;
+    writeln!(
+        page,
+        "| service | peak of {} workers, {} resident |",
+        or_no_data(report.workers.peak, count),
+        or_no_data(report.resources.service_rss_bytes_peak, bytes),
+    )?;
+
+    let provenance = &report.provenance;
+    writeln!(
+        page,
+        "\nSeed {}, commit {}, Redis {} (appendfsync {}), MongoDB {}, {} ({} cores), started {}, took {}.",
+        report.seed,
+        text(&commit(&provenance.git_commit, provenance.dirty)),
+        text(&provenance.redis),
+        text(&provenance.appendfsync),
+        text(&provenance.mongodb),
+        text(&provenance.cpu),
+        provenance.cores,
+        text(&instant(&report.started_at)),
+        seconds(report.duration_seconds),
+    )
+}
+
+/// The checks, those that failed first. When all held they are folded away: there is nothing to act on.
+fn checks(page: &mut String, checks: &[Check]) -> std::fmt::Result {
+    if checks.is_empty() {
+        return Ok(());
+    }
+    let mut checks: Vec<_> = checks.iter().collect();
+    checks.sort_by_key(|check| check.pass);
+    let held = checks.iter().filter(|check| check.pass).count();
+    let folded = held == checks.len();
+    if folded {
+        writeln!(page, "<details><summary>All {held} checks held</summary>\n")?;
+    }
+    writeln!(page, "| check | bound | observed | |\n|---|---|---|---|")?;
+    for check in checks {
+        let result = if check.pass {
+            "✓ pass"
+        } else {
+            "✗ **fail**"
+        };
+        writeln!(
+            page,
+            "| {} | {} | {} | {result} |",
+            text(&check.name),
+            text(&check.bound),
+            text(&check.observed)
+        )?;
+    }
+    if folded {
+        writeln!(page, "\n</details>")?;
+    }
+    writeln!(page)
+}
+
+fn percentiles(page: &mut String, name: &str, of: &Percentiles) -> std::fmt::Result {
+    let cell = |value| number::or_dash(value, number::micros);
+    writeln!(
+        page,
+        "| {name} | {} | {} | {} | {} | {} |",
+        cell(of.p50),
+        cell(of.p90),
+        cell(of.p99),
+        cell(of.p999),
+        cell(of.max),
+    )
+}
+
+/// `text` on one line, with every sign that means something in Markdown or HTML escaped.
+fn text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in one_line(text).chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}

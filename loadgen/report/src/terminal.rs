@@ -1,0 +1,275 @@
+//! The last screen of a run: all that matters, in at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] columns.
+
+use std::io::IsTerminal;
+
+use crate::words::{commit, headline, one_line, sign, verdict};
+use record::number;
+use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
+use record::result::run::{CrowdReport, Percentiles, Report, Verdict};
+
+/// The most lines that [`render`] returns. With the path of the report below them they fit on 20.
+pub const LINES_MAX: usize = 19;
+/// The longest line.
+pub const COLUMNS_MAX: usize = 100;
+
+const REASONS_MAX: usize = 3;
+const FAILED_CHECKS_MAX: usize = 2;
+
+/// The report as plain, aligned text without colour. Every line ends with a newline.
+pub fn render(report: &Report) -> String {
+    let mut lines = vec![format!(
+        "{} {}  {}",
+        sign(report.verdict),
+        verdict(report.verdict).to_uppercase(),
+        facts(report)
+    )];
+    // The line above has the verdict itself.
+    let headline = headline(report);
+    let (_, rest) = headline.split_once(". ").unwrap_or(("", &headline));
+    lines.extend(wrapped(rest));
+    let reasons: Vec<&String> = report
+        .why
+        .iter()
+        .filter(|reason| !rest.contains(reason.trim_end_matches('.')))
+        .collect();
+    let shown = if reasons.len() > REASONS_MAX {
+        REASONS_MAX - 1
+    } else {
+        reasons.len()
+    };
+    lines.extend(
+        reasons[..shown]
+            .iter()
+            .map(|reason| format!("  - {reason}")),
+    );
+    if reasons.len() > shown {
+        let more = counted((reasons.len() - shown) as u64, "more reason");
+        lines.push(format!("  - and {more}, in the report"));
+    }
+    lines.push(String::new());
+
+    lines.push(row("sent", &sent(report)));
+    lines.push(row("stored", &stored(report)));
+    lines.push(row(
+        "",
+        &cells(["p50", "p90", "p99", "p99.9", "max"].map(str::to_owned)),
+    ));
+    let load = &report.load;
+    lines.push(row("response", &percentiles(&load.response_us)));
+    lines.push(row("service", &percentiles(&load.service_us)));
+    lines.push(row("end to end", &percentiles(&load.end_to_end_us)));
+    lines.push(row("send lag", &percentiles(&load.send_lag_us)));
+    lines.push(row("backlog", &backlog(report)));
+    lines.push(row("memory", &memory(report)));
+    lines.push(row("counters", &counters(report)));
+    if let Some(crowd) = &report.crowd {
+        lines.push(row("crowd", &crowd_beside(crowd)));
+    }
+
+    let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
+    let held = report.checks.len() - failed.len();
+    lines.push(row(
+        "checks",
+        &format!("{held} of {} held", report.checks.len()),
+    ));
+    // Where the run failed, the reasons above name them.
+    if report.verdict != Verdict::Fail {
+        lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
+            format!(
+                "  ✗ {}: {}, bound {}",
+                check.name, check.observed, check.bound
+            )
+        }));
+    }
+    lines
+        .into_iter()
+        .map(|line| shortened(&one_line(&line)) + "\n")
+        .collect()
+}
+
+/// The same with the verdict in colour and the names dimmed, for a terminal that shows colours.
+pub fn render_coloured(report: &Report) -> String {
+    const RED: &str = "\u{1b}[31m";
+    const DIM: &str = "\u{1b}[2m";
+    const END: &str = "\u{1b}[0m";
+    let tone = match report.verdict {
+        Verdict::Pass => "\u{1b}[1;32m",
+        Verdict::Fail => "\u{1b}[1;31m",
+        Verdict::Discarded | Verdict::Aborted => "\u{1b}[1;33m",
+    };
+    render(report)
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            if index == 0 {
+                let (word, rest) = line.split_once("  ").unwrap_or((line, ""));
+                format!("{tone}{word}{END}  {rest}\n")
+            } else if line.starts_with("  ✗") {
+                format!("{RED}{line}{END}\n")
+            } else if line.starts_with("  ") && !line.starts_with("  -") && index > 1 {
+                let at = line
+                    .char_indices()
+                    .nth(NAMES_WIDTH)
+                    .map_or(line.len(), |(at, _)| at);
+                let (name, value) = line.split_at(at);
+                format!("{DIM}{name}{END}{value}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect()
+}
+
+/// Whether standard output shows colours: it is a terminal, and nobody asked for none (`NO_COLOR`, `TERM=dumb`).
+pub fn shows_colours() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal()
+        && !set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A sentence on one line, or on two.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::from(" ")];
+    for word in text.split_whitespace() {
+        let line = lines.len() - 1;
+        let length = lines[line].chars().count() + 1 + word.chars().count();
+        if length > COLUMNS_MAX && lines.len() < 2 {
+            lines.push(format!("  {word}"));
+        } else {
+            lines[line].push(' ');
+            lines[line].push_str(word);
+        }
+    }
+    lines
+}
+
+fn facts(report: &Report) -> String {
+    let provenance = &report.provenance;
+    format!(
+        "{}, {}, seed {}, commit {}",
+        report.scenario,
+        seconds(report.duration_seconds),
+        report.seed,
+        commit(&provenance.git_commit, provenance.dirty)
+    )
+}
+
+fn sent(report: &Report) -> String {
+    let load = &report.load;
+    let unclear = match load.failed {
+        0 => "all answered".to_owned(),
+        failed => format!("{} without a clear answer", count(failed)),
+    };
+    format!(
+        "{} of {} arrivals, {} (planned {}), {unclear}",
+        count(load.sent),
+        count(load.scheduled),
+        rate(load.rate_per_second),
+        rate(load.planned_rate_per_second),
+    )
+}
+
+fn stored(report: &Report) -> String {
+    let audit = &report.audit;
+    if !audit.complete {
+        return "no data: the audit did not finish".to_owned();
+    }
+    let records = format!(
+        "{}, {}",
+        counted(audit.recorded, "loan"),
+        counted(audit.failed, "failure")
+    );
+    if audit.faults() == 0 {
+        return format!("{records}; none lost, doubled, unexpected, altered or stuck");
+    }
+    let faults: Vec<String> = [
+        (audit.lost, "lost"),
+        (audit.duplicated, "doubled"),
+        (audit.unexpected, "unexpected"),
+        (audit.mismatched, "altered"),
+        (audit.stuck, "stuck"),
+    ]
+    .into_iter()
+    .filter(|(faults, _)| *faults > 0)
+    .map(|(faults, what)| format!("{} {what}", count(faults)))
+    .collect();
+    format!("{records}; FAULTS: {}", faults.join(", "))
+}
+
+fn backlog(report: &Report) -> String {
+    let Some(peak) = report.drain.backlog_peak else {
+        return "no data: the live metrics were not followed".to_owned();
+    };
+    let emptied = report.drain.seconds_to_empty.map_or_else(
+        || "not seen empty after the load".to_owned(),
+        |after| format!("empty {} after the load", seconds(after)),
+    );
+    let workers = or_dash(report.workers.peak, count);
+    format!("peak {}, {emptied}; at most {workers} workers", count(peak))
+}
+
+fn crowd_beside(crowd: &CrowdReport) -> String {
+    let groups = crowd
+        .groups
+        .iter()
+        .filter(|group| group.planned > 0)
+        .map(|group| format!("{} {}", count(group.open_peak), group.name));
+    let nonsense = (crowd.nonsense.per_second > 0).then(|| {
+        let sent: u64 = crowd.nonsense.answers.values().sum();
+        format!("{} requests of nonsense", count(sent))
+    });
+    groups.chain(nonsense).collect::<Vec<_>>().join(", ")
+}
+
+fn memory(report: &Report) -> String {
+    let resources = &report.resources;
+    let redis = match (
+        resources.redis_memory_start_bytes,
+        resources.redis_memory_end_bytes,
+    ) {
+        (Some(start), Some(end)) => format!("{} before, {} after", bytes(start), bytes(end)),
+        _ => "no data".to_owned(),
+    };
+    format!(
+        "service {}, Redis {redis}",
+        or_no_data(resources.service_rss_bytes_peak, bytes)
+    )
+}
+
+fn counters(report: &Report) -> String {
+    let rows = &report.counters_agree;
+    if rows.is_empty() {
+        return "no data: not compared with the audit".to_owned();
+    }
+    let agreeing = rows.iter().filter(|row| row.agree).count();
+    format!(
+        "{agreeing} of {} live counters agree with the audit",
+        rows.len()
+    )
+}
+
+/// Where the values of the rows begin.
+const NAMES_WIDTH: usize = 13;
+
+fn row(name: &str, value: &str) -> String {
+    format!("{:<NAMES_WIDTH$}{value}", format!("  {name}"))
+        .trim_end()
+        .to_owned()
+}
+
+fn percentiles(of: &Percentiles) -> String {
+    cells([of.p50, of.p90, of.p99, of.p999, of.max].map(|value| or_dash(value, number::micros)))
+}
+
+fn cells(values: [String; 5]) -> String {
+    values.map(|value| format!("{value:>9}")).concat()
+}
+
+fn shortened(line: &str) -> String {
+    if line.chars().count() <= COLUMNS_MAX {
+        return line.trim_end().to_owned();
+    }
+    let kept: String = line.chars().take(COLUMNS_MAX - 1).collect();
+    kept + "…"
+}

@@ -1,0 +1,170 @@
+//! The verdict in words, and what may stand in a terminal.
+
+use std::fmt::Write as _;
+
+use record::number::{count, counted, micros, rate, seconds};
+use record::result::run::{Report, Verdict};
+
+/// The verdict as one or two sentences.
+pub(crate) fn headline(report: &Report) -> String {
+    match report.verdict {
+        Verdict::Pass => {
+            let checks = match report.checks.len() as u64 {
+                0 => String::new(),
+                1 => " The one check held.".to_owned(),
+                held => format!(" All {held} checks held."),
+            };
+            let audit = if report.audit.complete {
+                format!(" Of {}, none was lost, doubled or altered.", counted(report.audit.ids, "loan"))
+            } else {
+                String::new()
+            };
+            format!("Passed.{checks}{audit}")
+        }
+        Verdict::Fail => format!("Failed.{}", failures(report)),
+        Verdict::Discarded => {
+            "Discarded. The generator was late or saturated, so nothing may be concluded from this run.".to_owned()
+        }
+        Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
+    }
+}
+
+/// The run in plain words: what was sent, how fast it was answered, what is stored.
+pub(crate) fn summary(report: &Report) -> String {
+    let load = &report.load;
+    if load.sent == 0 {
+        return "No request was sent.".to_owned();
+    }
+    let busiest = report.time_series.iter().map(|point| point.sent).max();
+    let mut words = format!(
+        "{} {} sent",
+        counted(load.sent, "loan request"),
+        if load.sent == 1 { "was" } else { "were" }
+    );
+    let length = sending_seconds(report);
+    if length > 0.0 {
+        let _ = write!(
+            words,
+            " in {}: {} on average",
+            seconds(length),
+            rate(load.sent as f64 / length)
+        );
+        if let Some(sent) = busiest {
+            let _ = write!(words, ", {} in the busiest second", count(sent));
+        }
+    }
+    words.push('.');
+    if let Some(p99) = load.response_us.p99 {
+        let _ = write!(
+            words,
+            " 99 % were answered within {} of the instant they were due.",
+            micros(p99)
+        );
+    }
+    let audit = &report.audit;
+    if audit.complete {
+        let _ = write!(
+            words,
+            " MongoDB holds {}, and {} more that broke a rule as failures; ",
+            counted(audit.recorded, "loan"),
+            count(audit.failed)
+        );
+        let _ = match report.drain.seconds_to_empty {
+            Some(after) => write!(
+                words,
+                "nothing was left to do {} after the last request.",
+                seconds(after)
+            ),
+            None => write!(words, "the backlog was not seen to end."),
+        };
+    } else {
+        words.push_str(" What was stored is not known.");
+    }
+    words
+}
+
+/// How long requests were sent: the length of the schedule, or less when the run was stopped.
+fn sending_seconds(report: &Report) -> f64 {
+    let planned = report.phases.last().map_or(0.0, |phase| phase.end_seconds);
+    if report.load.unsent == 0 {
+        return planned;
+    }
+    let last = report.time_series.iter().rfind(|point| point.sent > 0);
+    last.map_or(planned, |point| (point.offset_seconds + 1.0).min(planned))
+}
+
+fn failures(report: &Report) -> String {
+    let missed = report.checks.iter().filter(|check| !check.pass).count();
+    let disagreeing = report
+        .counters_agree
+        .iter()
+        .filter(|row| !row.agree)
+        .count() as u64;
+    let mut sentences = Vec::new();
+    if report.audit.faults() > 0 {
+        let loans = counted(report.audit.faults(), "loan");
+        sentences.push(format!(" The audit found {loans} with a fault."));
+    }
+    if missed > 0 {
+        let checks = counted(report.checks.len() as u64, "check");
+        sentences.push(format!(" {missed} of {checks} did not hold."));
+    }
+    if disagreeing > 0 {
+        let counters = counted(disagreeing, "live counter");
+        let verb = if disagreeing == 1 {
+            "disagrees"
+        } else {
+            "disagree"
+        };
+        sentences.push(format!(" {counters} {verb} with the audit."));
+    }
+    sentences.concat()
+}
+
+/// The verdict in one word, capital first.
+pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "Pass",
+        Verdict::Fail => "Fail",
+        Verdict::Discarded => "Discarded",
+        Verdict::Aborted => "Aborted",
+    }
+}
+
+/// A sign for the verdict, so that colour is never the only mark.
+pub(crate) const fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "✓",
+        Verdict::Fail => "✗",
+        Verdict::Discarded => "?",
+        Verdict::Aborted => "■",
+    }
+}
+
+/// `text` on one line, without control characters: a service's answer must not steer a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// `2026-11-23T11:00:00.123Z` as `2026-11-23 11:00:00 UTC`; anything else as it is.
+pub(crate) fn instant(rfc3339: &str) -> String {
+    match (rfc3339.get(..10), rfc3339.get(11..19)) {
+        (Some(date), Some(time)) if rfc3339.ends_with('Z') => format!("{date} {time} UTC"),
+        _ => rfc3339.to_owned(),
+    }
+}
+
+/// The commit, shortened, with a mark when the source had changes; `unknown` when empty.
+pub(crate) fn commit(commit: &str, dirty: bool) -> String {
+    if commit.is_empty() {
+        return "unknown".to_owned();
+    }
+    let short: String = commit.chars().take(12).collect();
+    if dirty {
+        format!("{short} with changes")
+    } else {
+        short
+    }
+}
