@@ -49,7 +49,7 @@ interface Options {
 
 /** Opens the dashboard and waits until it is live. */
 async function open({ path = '/', isAdmin = false, width = 1280, height = 900, theme = 'light', prepare }: Options = {}): Promise<Page> {
-  context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', timezoneId: 'UTC' });
+  context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', timezoneId: 'UTC', locale: 'en-US' });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.on('pageerror', (error) => complaints.push(error.message));
@@ -343,6 +343,11 @@ describe('one loan', () => {
     const steps = await dialog.getByTestId('steps').locator('li').allTextContents();
     expect(steps[0]).toMatch(/^Received\d\d:\d\d:\d\d\.\d{3}/);
     expect(steps.at(-1)).toMatch(/^Recorded/);
+    // Money, rates and terms as people write them, and each instant once.
+    const text = await dialog.innerText();
+    for (const told of [/^Amount\nDEM 1,169\.50$/m, /^Annual rate\n\d+\.\d\d %$/m, /^Monthly instalment\nDEM \d+\.\d\d$/m, /^Term\n6 months$/m, /^Annual income\nDEM 42,000\.00$/m]) expect(text).toMatch(told);
+    expect(text).not.toMatch(/Minor|BasisPoints|\dT\d/);
+    expect(text.match(/\d\d:\d\d:\d\d/g)).toHaveLength(steps.length);
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
     await page.goto(`${stack.url}/?loan=NOBODY`);

@@ -1,6 +1,7 @@
 // A service that is not one: it speaks the dashboard's protocol with made-up figures. For development and for the
 // measurement of frames and memory, where time must run faster or load must be higher than a real stack beside a
-// browser allows. The tests run against the real service.
+// browser allows; and for the tests of the layout, where values must be as long as they may be. The other tests run
+// against the real service.
 
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -9,11 +10,12 @@ import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { ErrorType, Failure, LiveEvent, Point, Snapshot } from '../src/api/types';
+import type { ErrorType, Failure, LiveEvent, LoanState, Point, Snapshot } from '../src/api/types';
 
+/** What the fake takes for an administrator's token. */
+export const TOKEN = 'secret';
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
-const ERROR_TYPES: readonly ErrorType[] = ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type'];
 
 /** Loans per second at a second of the run: quiet, a burst, quiet. */
 export type Load = (second: number) => number;
@@ -21,7 +23,50 @@ export type Load = (second: number) => number;
 export const burst: Load = (second) => (second % 120 < 20 ? 40 : second % 120 < 60 ? 500 : second % 120 < 65 ? 1400 : second % 120 < 90 ? 500 : 5) + Math.sin(second * 1.7) * 6 + 6;
 export const flood: Load = (second) => 5_000 + Math.sin(second / 3) * 300;
 
+/** What the figures look like. */
+export interface Story {
+  load: Load;
+  pastSeconds: number;
+  /** Failures per loan. */
+  failureShare: number;
+  /** What had happened before the page knows of anything. */
+  before: { admitted: number; failed: number };
+  /** Categories of failures, the most frequent first; the service may know more than the page. */
+  categories: readonly string[];
+  /** The applicants and loans by number, counted from 0. */
+  email: (number: number) => string;
+  loanId: (number: number) => string;
+  purpose: string;
+  name: string;
+  /** Changes what a snapshot says. */
+  retouch: (snapshot: Snapshot) => Snapshot;
+}
+
+const usual: Story = {
+  load: burst,
+  pastSeconds: 300,
+  failureShare: 0.02,
+  before: { admitted: 0, failed: 0 },
+  categories: ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type'],
+  email: (number) => `ada${number % 40}@example.org`,
+  loanId: (number) => `GC-${String(number).padStart(6, '0')}`,
+  purpose: 'radio/television',
+  name: 'Elke Hartmann',
+  retouch: (snapshot) => snapshot,
+};
+
+/** Every text as long as it may be, every number as large as it gets, and categories that no page was written for. */
+export const longest: Partial<Story> = {
+  before: { admitted: 48_123_456, failed: 1_234_567 },
+  categories: ['out_of_range', 'missing_field', 'invalid_format', 'wrong_type', 'conflict', 'unreadable', 'refused_by_the_credit_bureau'],
+  email: (number) => `${'wilhelmina.von-und-zu.'.repeat(12).slice(0, [18, 30, 64][number % 3])}${number}@${'department.'.repeat(30).slice(0, [11, 60, 180][number % 3])}example.org`.slice(-254),
+  loanId: (number) => `${'BRANCH-OFFICE:NORTH.2026_'.repeat(3)}${String(number).padStart(7, '0')}`.slice(-64),
+  purpose: 'Purchase of a second-hand combine harvester and of two trailers.',
+  name: 'Wilhelmina Friederike Charlotte '.repeat(7).slice(0, 200).trim(),
+};
+
 export class Fake {
+  private readonly story: Story;
   private readonly server: Server;
   private readonly sockets = new Set<Duplex>();
   private readonly points: Point[] = [];
@@ -34,11 +79,11 @@ export class Fake {
   private atMs: number;
   private readonly fromMs: number;
 
-  constructor(
-    private readonly load: Load,
-    pastSeconds: number,
-    private readonly failureShare = 0.02,
-  ) {
+  constructor(story: Partial<Story> = {}) {
+    this.story = { ...usual, ...story };
+    const { pastSeconds, before } = this.story;
+    this.totals.admitted = this.totals.processed = this.totals.recorded = before.admitted;
+    this.totals.failed = before.failed;
     this.fromMs = Date.now() - pastSeconds * 1000;
     this.atMs = this.fromMs;
     for (let second = 0; second < pastSeconds; second += 1) this.advance(1_000, true);
@@ -69,10 +114,10 @@ export class Fake {
   advance(ms: number, isPast = false): void {
     const second = (this.atMs - this.fromMs) / 1000;
     const seconds = ms / 1000;
-    const arriving = this.paused ? 0 : Math.round(this.load(second) * seconds);
+    const arriving = this.paused ? 0 : Math.round(this.story.load(second) * seconds);
     const capacity = Math.round(this.workers * 260 * seconds);
     const waiting = this.queue + arriving;
-    const done = Math.min(waiting, this.load(0) > 2_000 ? waiting : capacity);
+    const done = Math.min(waiting, this.story.load(0) > 2_000 ? waiting : capacity);
     this.queue = waiting - done;
     const wanted = Math.max(1, Math.min(5, Math.ceil(this.queue / 50)));
     const before = this.totals.processed;
@@ -82,12 +127,12 @@ export class Fake {
       this.happen({ atMs: this.atMs, kind: 'scale', instance: 'fake', from: this.workers, to: wanted, reason: `${this.queue} queued loans call for ${wanted}` }, isPast);
       this.workers = wanted;
     }
-    if (this.load === burst && wholeSecond) this.markRun(Math.floor(second + seconds), isPast);
+    if (this.story.load === burst && wholeSecond) this.markRun(Math.floor(second + seconds), isPast);
     this.totals.admitted += arriving;
     this.totals.recorded += before - this.totals.recorded + Math.round(done * 0.7);
     this.totals.processed += done;
     this.totals.recorded = Math.min(this.totals.recorded, this.totals.processed);
-    const failing = Math.round(done * this.failureShare);
+    const failing = Math.round(done * this.story.failureShare);
     this.totals.failed += failing;
     for (let index = 0; index < failing; index += 1) this.fail(index, isPast);
     if (isPast || wholeSecond) {
@@ -123,16 +168,20 @@ export class Fake {
 
   private fail(index: number, isPast: boolean): void {
     const number = this.totals.failed + index;
-    const errorType = ERROR_TYPES[number % 7 > 3 ? 0 : number % 4] ?? 'poison';
-    const loanId = `GC-${String(number).padStart(6, '0')}`;
+    const { categories } = this.story;
+    const errorType = (categories[number % 7 > 3 ? 0 : number % categories.length] ?? 'poison') as ErrorType;
+    const loanId = this.story.loanId(number);
     const at = new Date(this.atMs).toISOString();
     this.failures.push({
       loanId,
       attempt: 1,
       errorType,
-      faults: [{ field: 'creditScore', rule: 'integer 300 to 900', errorType, value: '120' }, ...(number % 3 === 0 ? [{ field: 'applicant.email', rule: 'a plausible address', errorType: 'invalid_format' as const, value: 'nobody' }] : [])],
-      applicantEmail: `ada${number % 40}@example.org`,
-      receivedAt: at,
+      faults: [
+        { field: 'creditScore', rule: 'an integer from 300 to 900', errorType, value: '120' },
+        ...(number % 3 === 0 ? [{ field: 'applicant.phone', rule: 'a telephone number of 5 to 20 digits', errorType: 'invalid_format' as const, value: this.story.purpose }] : []),
+      ],
+      applicantEmail: this.story.email(number),
+      receivedAt: new Date(this.atMs - 48).toISOString(),
       failedAt: at,
     });
     if (this.failures.length > 20_000) this.failures.splice(0, 10_000);
@@ -164,8 +213,12 @@ export class Fake {
     const percentiles = (p50: number, p99: number) => ({ count: 1_000, p50, p90: p50 * 2, p99, p999: p99 * 2, max: p99 * 3 });
     const admit = percentiles(point.admitP50Us, point.admitP99Us);
     const endToEnd = percentiles(point.endToEndP50Us, point.endToEndP99Us);
-    const by = (share: number) => Math.round(this.totals.failed * share);
-    return {
+    const { categories } = this.story;
+    const weights = categories.map((_, index) => 0.5 ** index);
+    const weighed = weights.reduce((sum, weight) => sum + weight, 0);
+    const failed = Object.fromEntries(categories.map((category, index) => [category, Math.round((this.totals.failed * (weights[index] ?? 0)) / weighed)]));
+    const applicants = Array.from({ length: 20 }, (_, index) => ({ applicant: this.story.email(index), count: Math.round((this.totals.failed * 0.05) / (1 + index * 0.2)) }));
+    return this.story.retouch({
       atMs: point.atMs,
       instance: 'fake',
       version: '0.1.0',
@@ -178,8 +231,8 @@ export class Fake {
         rejected: {},
         processed: point.processed,
         accepted: point.processed - point.failed,
-        failed: { out_of_range: by(0.55), missing_field: by(0.2), invalid_format: by(0.17), wrong_type: by(0.08) },
-        failedByApplicant: Array.from({ length: 20 }, (_, index) => ({ applicant: `ada${index}@example.org`, count: Math.round((this.totals.failed * 0.05) / (1 + index * 0.2)) })),
+        failed,
+        failedByApplicant: applicants.filter(({ count }) => count > 0),
         retried: 0,
         recordedLoans: point.recorded,
         recordedFailures: 0,
@@ -207,7 +260,7 @@ export class Fake {
       redis: { up: true, version: '7.0.15', appendfsync: 'always', usedMemoryBytes: 5_300_000, maxMemoryBytes: 0, durable: true },
       mongodb: { up: true, version: '6.0.5' },
       process: { rssBytes: 48_000_000, cpuSeconds: 12, openFiles: 60 },
-    };
+    });
   }
 
   private send(message: unknown, to?: Duplex): void {
@@ -225,7 +278,7 @@ export class Fake {
   private answer(url: string, method: string, authorization: string | undefined, response: ServerResponse): ServerResponse {
     const { pathname, searchParams } = new URL(url, 'http://fake');
     const json = (value: unknown, status = 200) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
-    const isAdmin = authorization === 'Bearer secret';
+    const isAdmin = authorization === `Bearer ${TOKEN}`;
     if (pathname === '/api/history') {
       const from = this.atMs - Number(searchParams.get('minutes') ?? 30) * 60_000;
       return json({ points: this.points.filter((point) => point.atMs >= from), events: this.events.filter((event) => event.atMs >= from) });
@@ -245,13 +298,79 @@ export class Fake {
       return json({ errors: all.slice(start, end).reverse(), nextCursor: start > 0 ? String(start) : null });
     }
     if (pathname.startsWith('/api/loans/')) {
-      const failure = this.failures.findLast((candidate) => candidate.loanId === decodeURIComponent(pathname.slice(11)));
-      if (failure === undefined) return json({ status: 404, title: 'Not Found', detail: 'no loan with this id', errorType: 'not_found' }, 404);
-      const steps = ['received', 'queued', 'claimed', 'processed', 'recorded'].map((step, index) => ({ step, at: new Date(Date.parse(failure.failedAt) + index * 37).toISOString() }));
-      return json({ loanId: failure.loanId, status: 'failed', receivedAt: failure.receivedAt, steps, attempts: [failure] });
+      const loanId = decodeURIComponent(pathname.slice(11));
+      const loan = loanId === this.recordedId ? this.recorded() : this.failed(loanId, isAdmin);
+      return loan === null ? json({ status: 404, title: 'Not Found', detail: 'no loan with this id', errorType: 'not_found' }, 404) : json(loan);
     }
     const file = join(DIST, normalize(pathname === '/' ? '/index.html' : pathname));
     if (!file.startsWith(DIST) || !existsSync(file)) return json({ status: 404, title: 'Not Found' }, 404);
     return response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
   }
+  /** The id of the one loan that was accepted. */
+  get recordedId(): string {
+    return this.story.loanId(9_999_999);
+  }
+
+  private recorded(): LoanState {
+    const [receivedAt, queuedAt, claimedAt, processedAt, recordedAt] = instants(this.atMs - 400, [0, 2, 41, 44, 259]);
+    const { name, purpose } = this.story;
+    return {
+      loanId: this.recordedId,
+      status: 'recorded',
+      receivedAt,
+      steps: [
+        { step: 'received', at: receivedAt },
+        { step: 'queued', at: queuedAt },
+        { step: 'claimed', at: claimedAt },
+        { step: 'processed', at: processedAt },
+        { step: 'recorded', at: recordedAt },
+      ],
+      attempts: [],
+      result: {
+        fingerprint: '8c14e45fceea167a5a36dedd4bea2543',
+        attempt: 1,
+        amountMinor: 148_018,
+        currency: 'DEM',
+        termMonths: 6,
+        purpose,
+        creditScore: 712,
+        applicant: { name, email: this.story.email(2), phone: '+49 30 901820 12', annualIncomeMinor: 4_200_000, ageYears: 67 },
+        riskBand: 'B',
+        annualRateBasisPoints: 850,
+        monthlyInstalmentMinor: 25_287,
+        debtToIncomeBasisPoints: 722,
+        decision: 'approve',
+        receivedAt,
+        processedAt,
+      },
+    };
+  }
+
+  private failed(loanId: string, isAdmin: boolean): LoanState | null {
+    const failure = this.failures.findLast((candidate) => candidate.loanId === loanId);
+    if (failure === undefined) return null;
+    const failedMs = Date.parse(failure.failedAt);
+    const [queuedAt, claimedAt, recordedAt] = instants(failedMs, [-46, -3, 215]);
+    const [earlierAt, muchEarlierAt] = instants(failedMs, [-3_600_000, -90_000_000]);
+    const earlier = this.story.before.failed === 0 ? [] : [{ ...failure, attempt: 2, failedAt: earlierAt }, { ...failure, attempt: 1, failedAt: muchEarlierAt }];
+    return {
+      loanId,
+      status: 'failed',
+      receivedAt: failure.receivedAt,
+      steps: [
+        { step: 'received', at: failure.receivedAt },
+        { step: 'queued', at: queuedAt },
+        { step: 'claimed', at: claimedAt },
+        { step: 'processed', at: failure.failedAt },
+        { step: 'recorded', at: recordedAt },
+      ],
+      attempts: [{ ...failure, attempt: earlier.length + 1 }, ...earlier],
+      ...(isAdmin ? { body: JSON.stringify({ loanId, amount: 1169, currency: 'DEM', termMonths: 6, purpose: this.story.purpose, creditScore: 120, applicant: { name: this.story.name, email: failure.applicantEmail } }) } : {}),
+    };
+  }
+}
+
+/** Some instants after another one, as the service writes them. */
+function instants<const T extends readonly number[]>(fromMs: number, afterMs: T): { [K in keyof T]: string } {
+  return afterMs.map((ms) => new Date(fromMs + ms).toISOString()) as { [K in keyof T]: string };
 }

@@ -24,7 +24,7 @@ const sizes = [
 ] as const;
 for (const [width, height] of only === 'memory' ? [] : sizes) {
   for (const minutes of [1, 30]) {
-    const fake = new Fake(flood, 1_800);
+    const fake = new Fake({ load: flood, pastSeconds: 1_800 });
     const url = await fake.listen();
     const timer = setInterval(() => fake.advance(200), 200);
     const page = await browser.newPage({ viewport: { width, height } });
@@ -69,7 +69,7 @@ if (only === 'frames') {
 }
 
 // Memory: two hours, five snapshots a second and failures, as fast as the page takes them.
-const fake = new Fake(flood, 1_800, 0.002);
+const fake = new Fake({ load: flood, pastSeconds: 1_800, failureShare: 0.002 });
 const url = await fake.listen();
 const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
 const client = await page.context().newCDPSession(page);

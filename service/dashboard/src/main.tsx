@@ -1,11 +1,13 @@
 import { createRoot } from 'react-dom/client';
 import './style.css';
 import { charts } from './charts/shared';
+import { setLocale } from './format';
 import { App } from './page/app';
 import { startTitle } from './page/title';
 import { live, session } from './ui/store';
 import { startTheme } from './ui/theme';
 
+setLocale(navigator.language);
 startTheme(() => charts.repaint());
 session.start();
 live.start();

@@ -268,7 +268,7 @@ export class Charts {
     const palette = () => this.palette ?? readPalette();
     const isNarrow = box.clientWidth < 560;
     const left = isNarrow ? 44 : 58;
-    const right = isNarrow ? 24 : 40;
+    const right = isNarrow ? 30 : 40;
     const isLast = name === 'latency';
     const tall = () => Math.max(2, Math.floor(box.clientHeight / 48));
     const axis = { stroke: () => palette().axis, font: AXIS_FONT, ticks: { show: false } };
@@ -328,7 +328,7 @@ export class Charts {
                 gap: 8,
                 grid: { show: false },
                 splits: (_chart: uPlot, _axis: number, _min: number, max: number) => linearTicks(Math.floor(max), 5, true),
-                values: (_chart: uPlot, splits: number[]) => splits.map(String),
+                values: (_chart: uPlot, splits: number[]) => splits.map((workers) => (workers < 1_000 ? count(workers) : `${count(workers / 1_000)}k`)),
               },
             ]
           : []),

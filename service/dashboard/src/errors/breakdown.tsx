@@ -7,6 +7,7 @@ import { refusal } from '../control/session';
 import { count, plural, share, words } from '../format';
 import { sum } from '../live/series';
 import { Button } from '../ui/button';
+import { Middle } from '../ui/middle';
 import { useLive, useSession } from '../ui/store';
 
 interface Props {
@@ -26,8 +27,8 @@ export function Breakdown({ errorType, onErrorType }: Props) {
   const total = sum(types.map(([, number]) => number));
   const ask = (type: string) => setAsked(type);
   return (
-    <div className="grid content-start gap-x-6 gap-y-5 sm:max-lg:grid-cols-2 3xl:grid-cols-2">
-      <div>
+    <div className="grid min-w-0 content-start gap-x-6 gap-y-5 sm:max-lg:grid-cols-2 3xl:grid-cols-2">
+      <div className="min-w-0">
         <div className="flex items-center justify-between gap-2 pb-2">
           <h3 className="font-medium">By type</h3>
           <Button small icon="retry" reason={reason} onClick={() => ask('')}>
@@ -42,13 +43,13 @@ export function Breakdown({ errorType, onErrorType }: Props) {
                 type="button"
                 aria-pressed={errorType === type}
                 className="relative min-w-0 flex-1 overflow-hidden rounded-md px-2 py-1 text-left hover:bg-raised aria-pressed:outline-2 aria-pressed:-outline-offset-2 aria-pressed:outline-accent"
-                title={errorType === type ? 'Show all types' : 'Show these alone'}
+                title={`${words(type)}: ${errorType === type ? 'show all types' : 'show these alone'}`}
                 onClick={() => onErrorType(errorType === type ? '' : type)}
               >
                 <Bar part={number / total} />
                 <span className="relative flex justify-between gap-3">
                   <span className="truncate">{words(type)}</span>
-                  <span className="numeric">
+                  <span className="numeric shrink-0">
                     {count(number)} <span className="ml-1 inline-block w-10 text-right text-muted">{share(number, total)}</span>
                   </span>
                 </span>
@@ -60,7 +61,7 @@ export function Breakdown({ errorType, onErrorType }: Props) {
           ))}
         </ul>
       </div>
-      <div className="min-h-0">
+      <div className="min-h-0 min-w-0">
         <h3 className="pb-2 font-medium">By applicant</h3>
         {applicants === undefined || applicants.length === 0 ? (
           <p className="text-muted">No applicant’s loan has failed.</p>
@@ -69,8 +70,8 @@ export function Breakdown({ errorType, onErrorType }: Props) {
             {applicants.map(({ applicant, count: number }) => (
               <li key={applicant} className="relative flex justify-between gap-3 overflow-hidden rounded-md px-2 py-0.5">
                 <Bar part={number / (applicants[0]?.count ?? 1)} tone="bg-raised" />
-                <span className="relative truncate">{applicant}</span>
-                <span className="numeric relative">{count(number)}</span>
+                <Middle text={applicant} tail={14} className="relative" />
+                <span className="numeric relative shrink-0">{count(number)}</span>
               </li>
             ))}
           </ol>

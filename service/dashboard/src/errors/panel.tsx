@@ -112,7 +112,7 @@ export function ErrorsPanel() {
       <h2 id="errors" className="px-4 pt-3 pb-1 text-base font-semibold">
         Errors
       </h2>
-      <div className="grid min-h-0 min-w-0 gap-x-6 gap-y-5 p-4 pt-1 lg:max-3xl:grid-cols-[17rem_minmax(0,1fr)] 3xl:flex-1 3xl:grid-rows-[auto_minmax(0,1fr)]">
+      <div className="grid min-h-0 min-w-0 gap-x-6 gap-y-5 p-4 pt-1 lg:max-3xl:grid-cols-[19rem_minmax(0,1fr)] 3xl:flex-1 3xl:grid-rows-[auto_minmax(0,1fr)]">
         <Breakdown errorType={filters.errorType} onErrorType={(errorType) => change({ ...filters, errorType })} />
         <div className="flex min-h-0 min-w-0 flex-col">
           <FilterBar filters={filters} onChange={change} />
@@ -125,11 +125,11 @@ export function ErrorsPanel() {
             onBlur={() => setRead(false)}
           >
             {showsWaiting && (
-              <div className="sticky top-16 z-10 3xl:top-3 flex h-0 justify-center">
+              <div className="pointer-events-none sticky top-16 z-10 -mt-3 -mb-5 flex h-8 justify-center 3xl:top-3">
                 <button
                   type="button"
                   data-testid="waiting"
-                  className="numeric h-8 -translate-y-3 rounded-full bg-accent px-3.5 text-[0.8125rem] font-medium text-on-accent shadow-md hover:brightness-110"
+                  className="numeric pointer-events-auto h-8 rounded-full bg-accent px-3.5 text-[0.8125rem] font-medium text-on-accent shadow-md hover:brightness-110"
                   onClick={() => {
                     setRead(false);
                     void load(filters, []);

@@ -1,8 +1,10 @@
-import { memo, useId } from 'react';
+import { memo, useId, type CSSProperties } from 'react';
 import type { Failure } from '../api/types';
-import { clock, instant, words } from '../format';
+import { instant, isSameDay, shortInstant, words } from '../format';
 import { LoanDetails } from '../loan/details';
 import { Icon } from '../ui/icons';
+import { Middle } from '../ui/middle';
+import { live } from '../ui/store';
 import { keyOf, type LogState } from './log';
 
 interface Props {
@@ -23,9 +25,11 @@ export function LogTable({ log, isFiltered, onToggle, onChanged }: Props) {
       </div>
     );
   }
+  const isOfToday = rows.every((failure) => isSameDay(Date.parse(failure.failedAt), live.nowMs()));
+  const columns = { '--time': isOfToday ? '4.5rem' : '6.5rem' } as CSSProperties;
   return (
-    <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`}>
-      <div className="hidden grid-cols-[1rem_4.5rem_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)] gap-3 border-b border-line px-2 pb-1 text-xs text-muted @xl:grid" aria-hidden="true">
+    <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`} style={columns}>
+      <div className="hidden grid-cols-[1rem_var(--time)_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)] gap-3 border-b border-line px-2 pb-1 text-xs text-muted @xl:grid" aria-hidden="true">
         <span />
         <span>Time</span>
         <span>Loan</span>
@@ -61,29 +65,33 @@ const Row = memo(function Row({ failure, isOpen, onToggle, onChanged }: RowProps
         type="button"
         aria-expanded={isOpen}
         aria-controls={isOpen ? details : undefined}
-        className="grid w-full grid-cols-[1rem_minmax(0,1fr)_auto] items-baseline gap-x-3 gap-y-0.5 rounded-md px-2 py-1.5 text-left hover:bg-raised @xl:grid-cols-[1rem_4.5rem_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)]"
+        className="grid w-full grid-cols-[1rem_minmax(0,1fr)_auto] items-baseline gap-x-3 gap-y-0.5 rounded-md px-2 py-1.5 text-left hover:bg-raised @xl:grid-cols-[1rem_var(--time)_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)]"
         onClick={() => onToggle(keyOf(failure))}
       >
         <Icon name={isOpen ? 'down' : 'right'} className="translate-y-0.5 text-muted" />
-        <time className="numeric text-[0.8125rem] text-muted @max-xl:order-2" dateTime={failure.failedAt} title={instant(atMs)}>
-          {clock(atMs)}
+        <time className="numeric text-[0.8125rem] whitespace-nowrap text-muted @max-xl:order-2" dateTime={failure.failedAt} title={instant(atMs, 0)}>
+          {shortInstant(atMs, live.nowMs())}
         </time>
-        <span className="truncate font-mono text-[0.8125rem] font-medium @max-xl:order-1">
-          {failure.loanId}
-          {failure.attempt > 1 && <span className="ml-1.5 font-sans text-muted">attempt {failure.attempt}</span>}
+        <span className="flex min-w-0 items-baseline gap-1.5 @max-xl:order-1">
+          <Middle text={failure.loanId} tail={9} className="font-mono text-[0.8125rem] font-medium" />
+          {failure.attempt > 1 && <span className="shrink-0 text-[0.8125rem] text-muted">attempt {failure.attempt}</span>}
         </span>
-        <span className="truncate text-bad @max-xl:order-3 @max-xl:col-start-2">{words(failure.errorType)}</span>
-        <span className="truncate @max-xl:order-4 @max-xl:col-span-2 @max-xl:col-start-2">
+        <span className="truncate text-bad @max-xl:order-3 @max-xl:col-start-2" title={words(failure.errorType)}>
+          {words(failure.errorType)}
+        </span>
+        <span className="flex min-w-0 items-baseline gap-1.5 @max-xl:order-4 @max-xl:col-span-2 @max-xl:col-start-2" title={failure.faults.map(({ field, rule }) => `${field} ${rule}`).join('\n')}>
           {fault === undefined ? (
             <span className="text-muted">–</span>
           ) : (
             <>
-              <span className="font-medium">{fault.field}</span> <span className="text-muted">{fault.rule}</span>
-              {more > 0 && <span className="ml-1.5 rounded bg-raised px-1 text-[0.8125rem] text-muted">+{more}</span>}
+              <span className="truncate">
+                <span className="font-medium">{fault.field}</span> <span className="text-muted">{fault.rule}</span>
+              </span>
+              {more > 0 && <span className="shrink-0 rounded bg-raised px-1 text-[0.8125rem] text-muted">+{more}</span>}
             </>
           )}
         </span>
-        <span className="truncate text-muted @max-xl:hidden">{failure.applicantEmail ?? '–'}</span>
+        {failure.applicantEmail == null ? <span className="text-muted @max-xl:hidden">–</span> : <Middle text={failure.applicantEmail} tail={12} className="text-muted @max-xl:hidden" />}
       </button>
       {isOpen && (
         <div id={details} className="px-2 pt-1 pb-4 sm:pl-9">

@@ -5,10 +5,11 @@ import { ApiError, fetchLoan } from '../api/client';
 import type { Failure, LoanState } from '../api/types';
 import { retryLoans } from '../control/actions';
 import { refusal } from '../control/session';
-import { clockWithMs, duration, instant, words } from '../format';
+import { clockWithMs, day, duration, instant, isSameDay, words } from '../format';
 import { Button } from '../ui/button';
-import { session, useSession } from '../ui/store';
+import { live, session, useSession } from '../ui/store';
 import { Correct } from './correct';
+import { factsOf } from './facts';
 
 interface Props {
   loanId: string;
@@ -53,6 +54,7 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
   }, [isOnItsWay, look]);
 
   const attempts = loan?.attempts ?? (failure === null ? [] : [failure]);
+  const toldInstants = new Set(loan?.steps.map((step) => Date.parse(step.at)));
   const canRetry = loan?.status === 'failed';
   const reason = refusal(session.state) ?? (loan === null ? 'Reading the loan' : canRetry ? null : `The loan is ${loan.status}`);
   const changed = async () => {
@@ -65,7 +67,7 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
   };
 
   if (fault !== null && loan === null && failure === null) {
-    return <p className="py-6 text-center text-muted">{fault.status === 404 ? `There is no loan ${loanId}.` : fault.message}</p>;
+    return <p className="py-6 text-center wrap-anywhere text-muted">{fault.status === 404 ? `There is no loan ${loanId}.` : fault.message}</p>;
   }
   return (
     <div className="flex flex-col gap-5" data-testid="loan">
@@ -101,8 +103,8 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
         />
       )}
       {loan !== null && <Steps loan={loan} />}
-      {attempts.length > 0 && <Attempts attempts={attempts} />}
-      {loan?.result != null && <Result result={loan.result} />}
+      {attempts.length > 0 && <Attempts attempts={attempts} toldInstants={toldInstants} />}
+      {loan?.result != null && <Result result={loan.result} toldInstants={toldInstants} />}
     </div>
   );
 }
@@ -116,24 +118,26 @@ function StatusChip({ status }: { status: string }) {
   );
 }
 
-/** Each step with its time and how long after the one before it came. */
+/** Each step with its time and how long after the one before it came. Their order is the service's, not the clock's. */
 function Steps({ loan }: { loan: LoanState }) {
   const { steps } = loan;
   if (steps.length === 0) return null;
   return (
     <Part title="Steps">
-      <ol className="grid gap-x-4 gap-y-1 sm:grid-cols-[auto_auto_1fr]" data-testid="steps">
+      <ol className="grid grid-cols-[auto_auto_1fr] items-baseline gap-x-4 gap-y-1" data-testid="steps">
         {steps.map((step, index) => {
           const at = Date.parse(step.at);
           const before = steps[index - 1];
-          const later = before === undefined ? null : (at - Date.parse(before.at)) / 1000;
+          const later = before === undefined ? null : at - Date.parse(before.at);
+          const isOnDay = index > 0 ? before !== undefined && isSameDay(at, Date.parse(before.at)) : isSameDay(at, live.nowMs());
           return (
-            <li key={`${step.step} ${step.at}`} className="contents">
+            <li key={step.step} className="contents">
               <span className="font-medium">{words(step.step)}</span>
-              <time className="numeric font-mono text-[0.8125rem]" dateTime={step.at} title={instant(at, 0)}>
+              <time className="numeric" dateTime={step.at}>
+                {!isOnDay && <span className="mr-2 text-muted">{day(at)}</span>}
                 {clockWithMs(at)}
               </time>
-              <span className="numeric text-muted max-sm:mb-1">{later === null ? '' : `+ ${later < 1 ? `${Math.round(later * 1000)} ms` : duration(later)}`}</span>
+              <span className="numeric text-muted">{later === null ? '' : later < 0 ? 'the clock was set back' : `+ ${later < 1_000 ? `${later} ms` : duration(later / 1_000)}`}</span>
             </li>
           );
         })}
@@ -142,54 +146,54 @@ function Steps({ loan }: { loan: LoanState }) {
   );
 }
 
-function Attempts({ attempts }: { attempts: readonly Failure[] }) {
+function Attempts({ attempts, toldInstants }: { attempts: readonly Failure[]; toldInstants: ReadonlySet<number> }) {
   return (
     <Part title={attempts.length === 1 ? 'What is wrong' : `Failed attempts, newest first`}>
       <ol className="flex flex-col gap-3" data-testid="attempts">
-        {attempts.map((attempt) => (
-          <li key={attempt.attempt}>
-            <div className="pb-1 text-[0.8125rem] text-muted">
-              Attempt {attempt.attempt}, <span className="numeric">{instant(Date.parse(attempt.failedAt))}</span>, {words(attempt.errorType).toLowerCase()}
-            </div>
-            <ul className="flex flex-col gap-1">
-              {attempt.faults.map((fault) => (
-                <li key={`${fault.field} ${fault.rule}`} className="grid gap-x-3 rounded-md bg-raised px-2.5 py-1.5 sm:grid-cols-[11rem_minmax(0,1fr)_minmax(0,1fr)]">
-                  <span className="font-mono text-[0.8125rem] font-medium">{fault.field}</span>
-                  <span>{fault.rule}</span>
-                  <span className="wrap-anywhere text-muted">
-                    was <code className="font-mono text-[0.8125rem]">{fault.value === '' ? 'empty' : fault.value}</code>
-                  </span>
-                </li>
-              ))}
-            </ul>
-          </li>
-        ))}
+        {attempts.map((attempt) => {
+          const at = Date.parse(attempt.failedAt);
+          return (
+            <li key={attempt.attempt}>
+              <div className="pb-1 text-[0.8125rem] text-muted">
+                Attempt {attempt.attempt}, {!toldInstants.has(at) && <span className="numeric">{instant(at, live.nowMs())}, </span>}
+                {words(attempt.errorType).toLowerCase()}
+              </div>
+              <ul className="flex flex-col gap-1">
+                {attempt.faults.map((fault) => (
+                  <li key={`${fault.field} ${fault.rule}`} className="grid gap-x-3 rounded-md bg-raised px-2.5 py-1.5 sm:grid-cols-[11rem_minmax(0,1fr)_minmax(0,1fr)] sm:items-baseline">
+                    <span className="font-mono text-[0.8125rem] font-medium wrap-anywhere">{fault.field}</span>
+                    <span className="wrap-anywhere">{fault.rule}</span>
+                    <span className="wrap-anywhere text-muted">
+                      was <code className="font-mono text-[0.8125rem]">{fault.value === '' ? 'empty' : fault.value}</code>
+                    </span>
+                  </li>
+                ))}
+              </ul>
+            </li>
+          );
+        })}
       </ol>
     </Part>
   );
 }
 
-function Result({ result }: { result: Record<string, unknown> }) {
+function Result({ result, toldInstants }: { result: Record<string, unknown>; toldInstants: ReadonlySet<number> }) {
   return (
-    <Part title="Result">
-      <dl className="grid grid-cols-[auto_minmax(0,1fr)] gap-x-6 gap-y-1">
-        {flat(result).map(([name, value]) => (
-          <div key={name} className="contents">
-            <dt className="text-muted">{name}</dt>
-            <dd className="numeric wrap-anywhere">{value}</dd>
-          </div>
-        ))}
-      </dl>
-    </Part>
+    <>
+      {factsOf(result, toldInstants).map(({ title, facts }) => (
+        <Part key={title} title={title === '' ? 'Result' : title}>
+          <dl className="grid grid-cols-[minmax(6.5rem,auto)_minmax(0,1fr)] items-baseline gap-x-6 gap-y-1 sm:grid-cols-[10rem_minmax(0,1fr)]">
+            {facts.map(({ name, value, isCode }) => (
+              <div key={name} className="contents">
+                <dt className="text-muted">{name}</dt>
+                <dd className={`wrap-anywhere ${isCode ? 'font-mono text-[0.8125rem]' : 'numeric'}`}>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        </Part>
+      ))}
+    </>
   );
-}
-
-/** `{ applicant: { name } }` becomes `applicant.name`. */
-function flat(value: Record<string, unknown>, prefix = ''): [string, string][] {
-  return Object.entries(value).flatMap(([name, part]): [string, string][] => {
-    if (part !== null && typeof part === 'object' && !Array.isArray(part)) return flat(part as Record<string, unknown>, `${prefix}${name}.`);
-    return [[prefix + name, typeof part === 'string' ? part : JSON.stringify(part)]];
-  });
 }
 
 function Part({ title, children }: { title: string; children: ReactNode }) {

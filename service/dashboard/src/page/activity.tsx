@@ -1,9 +1,9 @@
 // What happened, newest first: scaling steps with their reasons, pauses, retries, a run's phases and verdict.
 
 import type { LiveEvent } from '../api/types';
-import { instant, plural } from '../format';
+import { count, instant, plural, words } from '../format';
 import { Icon, type IconName } from '../ui/icons';
-import { useLive } from '../ui/store';
+import { live, useLive } from '../ui/store';
 
 const SHOWN_MAX = 60;
 
@@ -35,7 +35,7 @@ function Entry({ event }: { event: LiveEvent }) {
       <Icon name={icon} className={`mt-0.5 ${tone}`} />
       <span className="min-w-0 flex-1 wrap-anywhere">{textOf(event)}</span>
       <time className="numeric shrink-0 text-[0.8125rem] text-muted" dateTime={new Date(event.atMs).toISOString()}>
-        {instant(event.atMs)}
+        {instant(event.atMs, live.nowMs())}
       </time>
     </li>
   );
@@ -52,18 +52,17 @@ function lookOf(event: LiveEvent): { icon: IconName; tone: string } {
     case 'retry':
       return { icon: 'retry', tone: 'text-accent' };
     case 'run':
-      if (event.marker === 'fault') return { icon: 'flag', tone: 'text-bad' };
       if (event.marker === 'end') return event.verdict === 'pass' ? { icon: 'good', tone: 'text-good' } : { icon: 'bad', tone: 'text-bad' };
-      return { icon: 'flag', tone: 'text-accent' };
-    case 'failure':
-      return { icon: 'bad', tone: 'text-bad' };
+      return { icon: 'flag', tone: event.marker === 'fault' ? 'text-bad' : 'text-accent' };
+    default:
+      return { icon: 'flag', tone: 'text-muted' };
   }
 }
 
 function textOf(event: LiveEvent): string {
   switch (event.kind) {
     case 'scale':
-      return `Workers ${event.from} → ${event.to}: ${event.reason}`;
+      return `Workers ${count(event.from)} → ${count(event.to)}: ${event.reason}`;
     case 'pause':
       return 'Ingestion paused';
     case 'resume':
@@ -75,7 +74,17 @@ function textOf(event: LiveEvent): string {
       if (event.marker === 'phase') return `Phase ${event.name ?? ''}`;
       if (event.marker === 'fault') return `Fault: ${event.name ?? ''}`;
       return `Load run of ${event.scenario} ends: ${event.verdict ?? 'no verdict'}`;
-    case 'failure':
-      return `${event.loanId} failed: ${event.errorType}`;
+    default:
+      return plainTextOf(event);
   }
+}
+
+/** A kind of event that a later service tells of: its name and whatever it says. */
+export function plainTextOf(event: LiveEvent): string {
+  const told = Object.entries(event).flatMap(([name, value]) => {
+    if (name === 'kind' || name === 'atMs') return [];
+    if (typeof value === 'number') return [`${words(name).toLowerCase()} ${count(value)}`];
+    return typeof value === 'string' && value !== '' ? [`${words(name).toLowerCase()} ${value}`] : [];
+  });
+  return told.length === 0 ? words(event.kind) : `${words(event.kind)}: ${told.join(', ')}`;
 }

@@ -7,7 +7,7 @@ import { resume } from '../control/actions';
 import { refusal } from '../control/session';
 import { clock, instant } from '../format';
 import { buildOf } from '../live/store';
-import { useLive, useSession } from '../ui/store';
+import { live, useLive, useSession } from '../ui/store';
 
 export function Banners() {
   const { snapshot, connection, heardAtMs, events, firstVersion } = useLive((state) => state);
@@ -45,7 +45,7 @@ export function Banners() {
                 </Button>
               }
             >
-              Ingestion is paused{pausedAt?.kind === 'pause' ? ` since ${instant(pausedAt.atMs)}` : ''}. New requests are answered 503; queued loans
+              Ingestion is paused{pausedAt?.kind === 'pause' ? ` since ${instant(pausedAt.atMs, live.nowMs())}` : ''}. New requests are answered 503; queued loans
               are still processed.
             </Banner>
           )}

@@ -30,15 +30,15 @@ function Tiles({ snapshot }: { snapshot: Snapshot }) {
   return (
     <>
       <Tile name="ingested" label="Ingested" wide swatch="bg-ingested" value={rate(rates.admitted)} unit="/s">
-        {count(counters.admitted)} in all
-        {rejected > 0 && <>, {count(rejected)} refused</>}
+        <span>{count(counters.admitted)} in all</span>
+        {rejected > 0 && <span>, {count(rejected)} refused</span>}
       </Tile>
       <Tile name="processed" label="Processed" swatch="bg-processed" value={rate(rates.processed)} unit="/s">
         {count(counters.processed)} in all
       </Tile>
       <Tile name="recorded" label="Recorded" swatch="bg-recorded" value={rate(rates.recorded)} unit="/s">
-        {count(recorded)} in all
-        {gauges.unrecorded > 0 && <>, {count(gauges.unrecorded)} to go</>}
+        <span>{count(recorded)} in all</span>
+        {gauges.unrecorded > 0 && <span>, {count(gauges.unrecorded)} to go</span>}
       </Tile>
       <Tile name="queued" label="Queued" swatch="bg-queue" value={count(gauges.queueDepth)}>
         {oldest > 0 && gauges.queueDepth > 0 ? `oldest waits ${duration(oldest / 1000)}` : gauges.inFlight > 0 ? `${count(gauges.inFlight)} in work` : 'none waits'}
@@ -86,11 +86,11 @@ function Tile({ name, label, value, unit, swatch, tone = '', wide = false, child
         {swatch !== undefined && <span className={`h-2.5 w-2.5 rounded-[3px] ${swatch}`} aria-hidden="true" />}
         {label}
       </div>
-      <div className={`numeric mt-0.5 truncate text-[1.75rem] leading-9 font-semibold tracking-tight ${tone}`}>
+      <div className={`numeric mt-0.5 text-[1.75rem] whitespace-nowrap leading-9 font-semibold tracking-tight ${tone}`}>
         <span data-value={name}>{value}</span>
         {unit !== undefined && <span className="ml-1 text-base font-normal tracking-normal text-muted">{unit}</span>}
       </div>
-      <div className="numeric truncate text-[0.8125rem] text-muted">{children}</div>
+      <div className="numeric text-[0.8125rem] text-muted [&>span]:inline-block">{children}</div>
     </div>
   );
 }
@@ -101,8 +101,8 @@ function Health({ name, isUp, version, children }: { name: string; isUp: boolean
       <span className={`size-2 shrink-0 rounded-full ${isUp ? 'bg-good' : 'bg-bad animate-[breathe_1.2s_ease-in-out_infinite]'}`} aria-hidden="true" />
       <span className="font-medium">{name}</span>
       {isUp ? <span className="sr-only">up</span> : <span className="font-semibold text-bad">down</span>}
-      <span className="numeric text-muted xl:max-3xl:hidden">{version}</span>
-      <span className="numeric ml-auto truncate text-muted">{isUp && children}</span>
+      <span className="truncate text-muted xl:max-3xl:hidden" title={version}>{version}</span>
+      <span className="numeric ml-auto whitespace-nowrap text-muted">{isUp && children}</span>
     </div>
   );
 }
