@@ -76,8 +76,9 @@ export class Fake {
   private readonly totals = { admitted: 0, processed: 0, recorded: 0, failed: 0 };
   private queue = 0;
   private workers = 1;
-  private atMs: number;
-  private readonly fromMs: number;
+  /** Its wall clock. */
+  atMs: number;
+  private fromMs: number;
 
   constructor(story: Partial<Story> = {}) {
     this.story = { ...usual, ...story };
@@ -108,6 +109,18 @@ export class Fake {
     for (const socket of this.sockets) socket.destroy();
     this.server.close();
     this.server.closeAllConnections();
+  }
+
+  /** Sets the wall clock; what was told before keeps its instants. */
+  setClock(byMs: number): void {
+    this.atMs += byMs;
+    this.fromMs += byMs;
+  }
+
+  /** Pauses or resumes ingestion, and tells every page. */
+  pause(isPaused: boolean): void {
+    this.paused = isPaused;
+    this.happen({ atMs: this.atMs, kind: isPaused ? 'pause' : 'resume' }, false);
   }
 
   /** Lets time pass, and tells every page. */
@@ -285,8 +298,7 @@ export class Fake {
     }
     if (pathname === '/api/session') return isAdmin ? json({ admin: true }) : json({ status: 403, title: 'Forbidden', errorType: 'forbidden' }, 403);
     if (pathname.startsWith('/api/control') && method === 'POST') {
-      this.paused = pathname.endsWith('pause');
-      this.happen({ atMs: this.atMs, kind: this.paused ? 'pause' : 'resume' }, false);
+      this.pause(pathname.endsWith('pause'));
       return json({ paused: this.paused });
     }
     if (pathname === '/api/loans/retry') return json({ requeued: 12, skipped: 0, remaining: 3 });

@@ -96,6 +96,14 @@ export class Charts {
     span: Span,
   ) {
     this.view = { mode: 'live', span };
+    live.onClockSet((setByMs) => this.shift(setByMs / 1_000));
+  }
+
+  /** The service's clock was set: what was zoomed into stays in sight. */
+  private shift(seconds: number): void {
+    const { view } = this;
+    if (view.mode === 'fixed') this.setView({ ...view, from: view.from + seconds, to: view.to + seconds });
+    if (this.hoverAt !== null) this.hoverAt += seconds;
   }
 
   subscribe = (listener: () => void): (() => void) => {

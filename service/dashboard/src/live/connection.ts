@@ -16,7 +16,7 @@ export type ConnectionState =
   | { phase: 'live' }
   /** The connection stands, but nothing comes. */
   | { phase: 'stale' }
-  /** Between two attempts. */
+  /** Between two attempts; the next is at `retryAtMs` of the page's monotonic clock. */
   | { phase: 'waiting'; failures: number; retryAtMs: number };
 
 export interface Batch {
@@ -24,6 +24,8 @@ export interface Batch {
   events: LiveEvent[];
   /** Events were dropped. */
   missed: boolean;
+  /** When the snapshot arrived, on this page's monotonic clock. */
+  heardMs: number;
 }
 
 export interface Handlers {
@@ -36,12 +38,14 @@ export interface Handlers {
 export class Connection {
   private socket: WebSocket | null = null;
   private failures = 0;
-  private heardAtMs = 0;
+  /** On this page's monotonic clock, as all lengths here. */
+  private heardMs = 0;
   private isStale = false;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private watch: ReturnType<typeof setInterval> | undefined;
   /** The newest snapshot, as text: what is older is never parsed. */
   private snapshotText: string | null = null;
+  private snapshotHeardMs = 0;
   private events: LiveEvent[] = [];
   private missed = false;
   private isFlushDue = false;
@@ -77,7 +81,7 @@ export class Connection {
     this.handlers.onState({ phase: 'connecting', failures: this.failures });
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    this.heardAtMs = Date.now();
+    this.heardMs = performance.now();
     this.isStale = false;
     socket.onmessage = (message) => {
       if (typeof message.data === 'string') this.take(message.data);
@@ -89,9 +93,10 @@ export class Connection {
   }
 
   private take(text: string): void {
-    this.heardAtMs = Date.now();
+    this.heardMs = performance.now();
     if (text.startsWith('{"type":"snapshot"')) {
       this.snapshotText = text;
+      this.snapshotHeardMs = this.heardMs;
       // A connection is up when it delivers, not when it opens.
       if (this.failures > 0 || this.isStale) {
         this.failures = 0;
@@ -128,6 +133,7 @@ export class Connection {
       snapshot: text === null ? null : (JSON.parse(text) as { snapshot: Snapshot }).snapshot,
       events: this.events,
       missed: this.missed,
+      heardMs: this.snapshotHeardMs,
     };
     this.snapshotText = null;
     this.events = [];
@@ -138,7 +144,7 @@ export class Connection {
 
   private look(): void {
     if (this.socket === null) return;
-    const silentMs = Date.now() - this.heardAtMs;
+    const silentMs = performance.now() - this.heardMs;
     if (silentMs > SILENT_AFTER_MS) {
       this.forget();
       this.lost();
@@ -161,7 +167,7 @@ export class Connection {
     this.snapshotText = null;
     this.failures += 1;
     const waitMs = backoffMs(this.failures, Math.random());
-    this.handlers.onState({ phase: 'waiting', failures: this.failures, retryAtMs: Date.now() + waitMs });
+    this.handlers.onState({ phase: 'waiting', failures: this.failures, retryAtMs: performance.now() + waitMs });
     this.retry = setTimeout(() => this.open(), waitMs);
   }
 }

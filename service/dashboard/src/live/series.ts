@@ -153,6 +153,12 @@ export class Series {
     this.clientLatency = latency;
   }
 
+  /** Moves all rows in time: the clock that they were read from was set. */
+  shift(seconds: number): void {
+    for (let index = this.start; index < this.end; index += 1) this.time[index] = (this.time[index] ?? 0) + seconds;
+    if (this.clientLatency !== null) this.clientLatency = { ...this.clientLatency, at: this.clientLatency.at + seconds };
+  }
+
   /** Notes what a load run has measured in the second that ends at its time. */
   addClientLatency(latency: ClientLatency): void {
     if (this.clientLatency === null || latency.at > this.clientLatency.at) this.clientLatency = latency;
@@ -251,6 +257,11 @@ export class LiveTail {
   /** After history was merged: the newest row is settled. */
   reset(): void {
     this.settled = this.series.lastTime() ?? 0;
+  }
+
+  /** The rows have moved in time. */
+  shift(seconds: number): void {
+    this.settled += seconds;
   }
 
   add(snapshot: Snapshot): void {

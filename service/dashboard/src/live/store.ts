@@ -3,22 +3,24 @@
 
 import { fetchHistory } from '../api/client';
 import type { History, LiveEvent, Point, Snapshot } from '../api/types';
+import { inOrder, ServiceClock } from './clock';
 import { Connection, type Batch, type ConnectionState } from './connection';
 import { runsOf, type Run } from './runs';
 import { LiveTail, Series } from './series';
 
 /** Events kept for the list and the markers. */
 const EVENTS_MAX = 500;
+/** An event that is told right away is no older than this. */
+const FRESH_MS = 1_000;
+/** Instances tell each other of events, which may arrive this much out of order. */
+const DISORDER_MS = 2_000;
+const SECOND_MS = 1_000;
 /** History is asked for again after this long, when it did not come. */
 const HISTORY_AGAIN_MS = 3_000;
 
 export interface LiveState {
   connection: ConnectionState;
   snapshot: Snapshot | null;
-  /** When the newest snapshot arrived, by this machine's clock. */
-  heardAtMs: number | null;
-  /** How far the service's clock is ahead of this machine's. */
-  clockAheadMs: number;
   /** What happened, oldest first; neither failures nor a run's latencies. */
   events: readonly LiveEvent[];
   runs: readonly Run[];
@@ -29,8 +31,6 @@ export interface LiveState {
 export const initialState: LiveState = {
   connection: { phase: 'connecting', failures: 0 },
   snapshot: null,
-  heardAtMs: null,
-  clockAheadMs: 0,
   events: [],
   runs: [],
   firstVersion: null,
@@ -62,7 +62,7 @@ function keyOf(event: LiveEvent): string {
 }
 
 /** The state after a batch of news. */
-export function withBatch(state: LiveState, batch: Batch, nowMs: number): LiveState {
+export function withBatch(state: LiveState, batch: Batch): LiveState {
   const events = mergeEvents(state.events, batch.events);
   const runs = events === state.events ? state.runs : runsOf(events);
   if (batch.snapshot === null) return events === state.events ? state : { ...state, events, runs };
@@ -71,8 +71,6 @@ export function withBatch(state: LiveState, batch: Batch, nowMs: number): LiveSt
     events,
     runs,
     snapshot: batch.snapshot,
-    heardAtMs: nowMs,
-    clockAheadMs: clockAhead(state, batch.snapshot.atMs - nowMs),
     firstVersion: state.firstVersion ?? buildOf(batch.snapshot),
   };
 }
@@ -83,18 +81,30 @@ export function buildOf(snapshot: Snapshot): string {
   return snapshot.version + commit;
 }
 
-/** Snapshots arrive late, never early: the largest difference is the best, and it may slip slowly. */
-function clockAhead(state: LiveState, observedMs: number): number {
-  if (state.snapshot === null || Math.abs(observedMs - state.clockAheadMs) > 5_000) return observedMs;
-  return observedMs > state.clockAheadMs ? observedMs : state.clockAheadMs + (observedMs - state.clockAheadMs) * 0.01;
+/**
+ * The events after the clock was set. Those told since the last snapshot, which are not among the `settled`, may have been
+ * told before it or after: what lies at about now is told by the new clock.
+ */
+export function shifted(events: readonly LiveEvent[], settled: readonly LiveEvent[], setByMs: number, nowMs: number): readonly LiveEvent[] {
+  const known = new Set(settled);
+  const isOfNow = (event: LiveEvent) => !known.has(event) && Math.abs(event.atMs - nowMs) <= FRESH_MS;
+  return events.map((event) => (isOfNow(event) ? event : { ...event, atMs: event.atMs + setByMs })).sort((a, b) => a.atMs - b.atMs);
 }
 
 /** The live side of the page. One instance lives as long as the page. */
 export class Live {
   readonly series = new Series();
   private readonly tail = new LiveTail(this.series);
+  private readonly clock = new ServiceClock();
+  /** How often the service's clock was set while the page was open. */
+  private clockSets = 0;
+  /** The events that were known at the last snapshot. */
+  private settledEvents: readonly LiveEvent[] = [];
+  /** Came first on a new connection: where it belongs shows with the first snapshot. */
+  private firstHistory: Point[] | null = null;
   private readonly connection: Connection;
   private readonly listeners = new Set<() => void>();
+  private readonly clockListeners = new Set<(setByMs: number) => void>();
   private readonly failureListeners = new Set<(failures: Failure[], missed: boolean) => void>();
   private historyAgain: ReturnType<typeof setTimeout> | undefined;
   /** Grows with every change of the rows. */
@@ -104,7 +114,7 @@ export class Live {
   constructor(url: string) {
     this.connection = new Connection(url, {
       onState: (connection) => this.setConnection(connection),
-      onHistory: (points) => this.takeHistory({ points, events: [] }),
+      onHistory: (points) => (this.firstHistory = points),
       onBatch: (batch) => this.takeBatch(batch),
     });
   }
@@ -136,9 +146,15 @@ export class Live {
     return () => this.failureListeners.delete(listener);
   }
 
-  /** The service's clock, in milliseconds. */
+  /** Hears by how much the service's clock was set: whatever was told before belongs so much later. */
+  onClockSet(listener: (setByMs: number) => void): () => void {
+    this.clockListeners.add(listener);
+    return () => this.clockListeners.delete(listener);
+  }
+
+  /** The service's clock, in milliseconds. Whoever sets this machine's does not move it. */
   nowMs(): number {
-    return Date.now() + this.state.clockAheadMs;
+    return this.clock.at(performance.now());
   }
 
   private set(state: LiveState): void {
@@ -154,29 +170,46 @@ export class Live {
   }
 
   private takeBatch(batch: Batch): void {
-    if (batch.snapshot !== null) {
-      this.tail.add(batch.snapshot);
+    const { snapshot } = batch;
+    if (snapshot !== null) {
+      const setByMs = this.clock.see(snapshot, batch.heardMs);
+      if (setByMs !== 0) this.shift(setByMs);
+      if (this.firstHistory !== null) {
+        // Paints the last minutes at once; the whole half hour follows.
+        this.mergeHistory({ points: this.firstHistory, events: [] });
+        this.firstHistory = null;
+        void this.fetchHistory();
+      }
+      this.tail.add(snapshot);
       this.revision += 1;
     }
     this.takeLatencies(batch.events);
-    this.set(withBatch(this.state, batch, Date.now()));
+    this.set(withBatch(this.state, batch));
+    if (snapshot !== null) this.settledEvents = this.state.events;
     const failures = batch.events.filter((event) => event.kind === 'failure');
     if (failures.length > 0 || batch.missed) {
       for (const listener of this.failureListeners) listener(failures, batch.missed);
     }
   }
 
-  /** The first message of a connection: paints the last minutes at once; the whole half hour follows. */
-  private takeHistory(history: History): void {
-    this.mergeHistory(history.points, history.events);
-    void this.fetchHistory();
+  /** The service's clock was set: what is known moves along, so that its distance from now stays what it was. */
+  private shift(setByMs: number): void {
+    this.clockSets += 1;
+    this.series.shift(setByMs / 1_000);
+    this.tail.shift(setByMs / 1_000);
+    const events = shifted(this.state.events, this.settledEvents, setByMs, this.nowMs());
+    this.set({ ...this.state, events, runs: runsOf(events) });
+    for (const listener of this.clockListeners) listener(setByMs);
   }
 
   private async fetchHistory(): Promise<void> {
     clearTimeout(this.historyAgain);
+    const { clockSets } = this;
     try {
       const history = await fetchHistory(30);
-      this.mergeHistory(history.points, history.events);
+      // When it was set meanwhile, nobody knows which of the two clocks the answer is of.
+      if (clockSets === this.clockSets) this.mergeHistory(history);
+      else void this.fetchHistory();
     } catch {
       this.historyAgain = setTimeout(() => {
         if (this.state.connection.phase === 'live') void this.fetchHistory();
@@ -184,12 +217,19 @@ export class Live {
     }
   }
 
-  private mergeHistory(points: readonly Point[], events: readonly LiveEvent[]): void {
-    this.series.merge(points);
+  private mergeHistory({ points, events }: History): void {
+    const pointTimes = inOrder(points.map((point) => point.atMs), Infinity, { apartMs: SECOND_MS, slackMs: 0 });
+    const eventTimes = inOrder(events.map((event) => event.atMs), this.nowMs(), { apartMs: 0, slackMs: DISORDER_MS });
+    const told = events.map((event, index) => ({ ...event, atMs: eventTimes[index] ?? event.atMs }));
+    this.series.merge(points.map((point, index) => ({ ...point, atMs: pointTimes[index] ?? point.atMs })));
     this.tail.reset();
-    this.takeLatencies(events);
+    this.takeLatencies(told);
     this.revision += 1;
-    const merged = mergeEvents(this.state.events, events);
+    const [first, last] = [pointTimes[0], pointTimes.at(-1)];
+    // Once a clock was set, an event that is told again may bear another instant: what the history reaches, it tells.
+    const isToldAgain = (atMs: number) => this.clockSets > 0 && events.length > 0 && first !== undefined && last !== undefined && atMs >= first && atMs <= last;
+    const known = this.state.events.filter((event) => !isToldAgain(event.atMs));
+    const merged = mergeEvents(known.length === this.state.events.length ? this.state.events : known, told);
     this.set({ ...this.state, events: merged, runs: merged === this.state.events ? this.state.runs : runsOf(merged) });
   }
 

@@ -10,7 +10,7 @@ import { buildOf } from '../live/store';
 import { live, useLive, useSession } from '../ui/store';
 
 export function Banners() {
-  const { snapshot, connection, heardAtMs, events, firstVersion } = useLive((state) => state);
+  const { snapshot, connection, events, firstVersion } = useLive((state) => state);
   const session = useSession();
   const isLost = connection.phase === 'waiting' || connection.phase === 'stale' || (connection.phase === 'connecting' && connection.failures > 0);
   const pausedAt = events.findLast((event) => event.kind === 'pause' || event.kind === 'resume');
@@ -21,7 +21,7 @@ export function Banners() {
       {isLost && (
         <Banner kind="bad">
           {connection.phase === 'stale' ? 'The service is silent.' : 'The service cannot be reached.'}{' '}
-          {heardAtMs === null ? 'There are no figures yet.' : `The figures are of ${clock(heardAtMs)} and no longer live.`}
+          {snapshot === null ? 'There are no figures yet.' : `The figures are of ${clock(snapshot.atMs)} and no longer live.`}
         </Banner>
       )}
       {snapshot !== null && !isLost && (
