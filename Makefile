@@ -32,9 +32,10 @@ help: ## this list
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
 
-tools: ## what tests use: Python tools, nginx and Prometheus, fetched once into .sluice/
+tools: ## what tests use: Python tools, nginx, Prometheus and Valkey, fetched once into .sluice/
 	@scripts/python-tools.sh
 	@scripts/servers.sh neighbours
+	@scripts/servers.sh valkey
 
 $(PACKAGES): $(DASHBOARD)/package-lock.json
 	cd $(DASHBOARD) && $(NODE) npm ci
