@@ -1,26 +1,30 @@
 //! Admission: requests that are in flight together share one call of Redis and one flush to disk.
 //!
-//! While one batch is on its way, the next gathers; nothing waits for a timer. So a lone request
-//! pays one round trip, and a burst pays one for hundreds.
+//! While one batch is on its way, the next gathers; nothing waits for a timer. So a lone request pays one round trip, and
+//! a burst pays one for hundreds. Nobody waits longer than the door's deadline, and while Redis does not answer nobody
+//! waits at all.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::now_us;
 use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{
     ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_BATCHES_IN_FLIGHT,
-    ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
+    ADMISSION_CALL_TIME_MIN, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
 };
 use crate::metrics::Metrics;
-use crate::queue::admission::{Admission, Arrival, LookUp};
-use crate::queue::{Link, Queue};
-use crate::store::{Store, is_same};
+use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
+use crate::queue::refusal::Refusal;
+use crate::queue::{Partition, Queue};
+use crate::store::Store;
 
 /// What the client is told of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,60 +37,77 @@ pub enum Answer {
     Conflict,
     /// Paused by an operator.
     Paused,
-    /// The backlog is full, or too many wait for admission in this process.
+    /// The backlog is full, Redis is, or too many wait for admission in this process. Not queued.
     Full,
-    /// Redis, or MongoDB where it was needed, gave no answer. The loan may be in the queue.
+    /// Redis takes no loans now. Not queued.
+    NotQueued,
+    /// The id may be known, and MongoDB, which would tell, gave no answer. Not queued.
+    NotLookedUp,
+    /// Redis gave no answer. The loan may be in the queue.
     Unknown,
 }
-
-impl Answer {
-    /// What to tell the client, or the look-up that must come first.
-    fn to(outcome: Admission) -> Result<Self, LookUp> {
-        Ok(match outcome {
-            Admission::Admitted => Self::Admitted,
-            Admission::Replayed => Self::Replayed,
-            Admission::Conflict => Self::Conflict,
-            Admission::Paused => Self::Paused,
-            Admission::Full => Self::Full,
-            Admission::MayBeRecorded(look_up) => return Err(look_up),
-        })
-    }
-}
-
-/// An arrival whose id has to be looked up, and its client.
-type LookedUp = (Arrival, LookUp, oneshot::Sender<Answer>);
 
 struct Waiting {
     arrival: Arrival,
     answer: oneshot::Sender<Answer>,
+    since: Instant,
+}
+
+/// An arrival that MongoDB has to be asked about.
+struct LookedUp {
+    waiting: Waiting,
+    known: Known,
+    /// It is in Redis with other content: only the question whether that replaced this one is open.
+    is_held: bool,
 }
 
 /// The door: hand arrivals in, get answers out.
 #[derive(Clone, Debug)]
 pub struct Door {
     queue: Queue,
-    partitions: Arc<[mpsc::Sender<Waiting>]>,
+    partitions: Arc<[Entrance]>,
+}
+
+#[derive(Debug)]
+struct Entrance {
+    waiting: mpsc::Sender<Waiting>,
+    /// Whether the last call failed: then nobody waits.
+    is_shut: Arc<AtomicBool>,
 }
 
 impl Door {
-    /// Opens the door: a task for each partition, which ends when the last `Door` is dropped.
-    pub fn open(queue: &Queue, store: &Store, metrics: &Arc<Metrics>, backlog_max: u64) -> Self {
+    /// Opens the door: tasks for each partition, which end when the last `Door` is dropped. Nobody waits longer than
+    /// `deadline`. `backlog_max` bounds the loans in Redis that are not recorded, over all partitions.
+    pub fn open(
+        queue: &Queue,
+        store: &Store,
+        metrics: &Arc<Metrics>,
+        backlog_max: u64,
+        deadline: Duration,
+    ) -> Self {
         let partitions = (0..queue.partitions())
-            .map(|partition| {
+            .map(|number| {
                 let (sender, waiting) = mpsc::channel(ADMISSION_WAITING_MAX);
+                let (look_ups, to_look_up) = mpsc::channel(LOOK_UPS_WAITING_MAX);
+                let is_shut = Arc::new(AtomicBool::new(false));
                 let batcher = Arc::new(Batcher {
                     store: store.clone(),
                     metrics: Arc::clone(metrics),
                     backlog_max: backlog_max / queue.partitions() as u64,
+                    deadline,
+                    is_shut: Arc::clone(&is_shut),
+                    look_ups,
                 });
-                let (look_ups, to_look_up) = mpsc::channel(LOOK_UPS_WAITING_MAX);
-                let link = queue.link(partition);
-                tokio::spawn(Arc::clone(&batcher).look_up_all(to_look_up, link));
-                let links = (0..ADMISSION_BATCHES_IN_FLIGHT)
-                    .map(|_| queue.link(partition))
+                let partition = queue.partition(number);
+                tokio::spawn(look_up_all(Arc::downgrade(&batcher), to_look_up, partition));
+                let partitions = (0..ADMISSION_BATCHES_IN_FLIGHT)
+                    .map(|_| queue.partition(number))
                     .collect();
-                tokio::spawn(async move { batcher.run(waiting, links, look_ups).await });
-                sender
+                tokio::spawn(async move { batcher.run(waiting, partitions).await });
+                Entrance {
+                    waiting: sender,
+                    is_shut,
+                }
             })
             .collect();
         Self {
@@ -99,9 +120,17 @@ impl Door {
     pub async fn admit(&self, arrival: Arrival) -> Answer {
         #[cfg(feature = "slowdown")]
         crate::slowdown::spin();
-        let partition = self.queue.partition_of(&arrival.loan_id);
+        let entrance = &self.partitions[self.queue.partition_of_hash(arrival.hash)];
+        if entrance.is_shut.load(Ordering::Relaxed) {
+            return Answer::NotQueued;
+        }
         let (answer, answered) = oneshot::channel();
-        match self.partitions[partition].try_send(Waiting { arrival, answer }) {
+        let waiting = Waiting {
+            arrival,
+            answer,
+            since: Instant::now(),
+        };
+        match entrance.waiting.try_send(waiting) {
             Ok(()) => answered.await.unwrap_or(Answer::Unknown),
             Err(_) => Answer::Full,
         }
@@ -112,34 +141,60 @@ struct Batcher {
     store: Store,
     metrics: Arc<Metrics>,
     backlog_max: u64,
+    deadline: Duration,
+    is_shut: Arc<AtomicBool>,
+    look_ups: mpsc::Sender<LookedUp>,
 }
 
 impl Batcher {
-    async fn run(
-        &self,
-        mut waiting: mpsc::Receiver<Waiting>,
-        mut idle: Vec<Link>,
-        look_ups: mpsc::Sender<Vec<LookedUp>>,
-    ) {
-        let mut busy = FuturesUnordered::new();
+    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut idle: Vec<Partition>) {
+        let mut busy: FuturesUnordered<_> = FuturesUnordered::new();
         let mut is_open = true;
+        let mut probe = interval(ADMISSION_PROBE_INTERVAL);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while is_open || !busy.is_empty() {
+            let is_shut = self.is_shut.load(Ordering::Relaxed);
             tokio::select! {
                 biased;
-                Some(link) = busy.next(), if !busy.is_empty() => idle.push(link),
-                first = waiting.recv(), if is_open && !idle.is_empty() => match first {
+                Some((partition, has_answered)) = busy.next(), if !busy.is_empty() => {
+                    idle.push(partition);
+                    let has_answered: bool = has_answered;
+                    self.shut(!has_answered);
+                }
+                first = waiting.recv(), if is_open && (is_shut || !idle.is_empty()) => match first {
                     None => is_open = false,
+                    Some(first) if is_shut => drop(first.answer.send(Answer::NotQueued)),
                     Some(first) => {
-                        let batch = gather(first, &mut waiting);
-                        let link = idle.pop().expect("the guard has seen one");
-                        busy.push(self.flush(link, batch, &look_ups));
+                        let batch = self.gather(first, &mut waiting);
+                        if !batch.is_empty() {
+                            let partition = idle.pop().expect("the guard has seen one");
+                            busy.push(self.flush(partition, batch));
+                        }
                     }
                 },
+                _ = probe.tick(), if is_shut && !idle.is_empty() => {
+                    let partition = idle.last_mut().expect("the guard has seen one");
+                    if let Ok(()) = partition.probe(self.deadline).await {
+                        self.shut(false);
+                    }
+                }
             }
         }
     }
 
-    /// The most queued loans. While Redis is filling up none is new, and known ones are answered.
+    /// Shuts the door, or opens it again: told once each time.
+    fn shut(&self, is_shut: bool) {
+        if self.is_shut.swap(is_shut, Ordering::Relaxed) == is_shut {
+            return;
+        }
+        if is_shut {
+            tracing::warn!("Redis takes no loans: clients are told to try again");
+        } else {
+            tracing::info!("Redis takes loans again");
+        }
+    }
+
+    /// The most loans in Redis that are not recorded. While Redis is filling up none is new, and known ones are answered.
     fn room(&self) -> u64 {
         if self.metrics.is_redis_filling.load(Ordering::Relaxed) {
             0
@@ -148,148 +203,302 @@ impl Batcher {
         }
     }
 
-    /// Admits a batch and answers its clients; gives the link back.
-    async fn flush(
-        &self,
-        mut link: Link,
-        batch: Vec<Waiting>,
-        to_look_up: &mpsc::Sender<Vec<LookedUp>>,
-    ) -> Link {
-        let (arrivals, answers): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|waiting| ((waiting.arrival, None), waiting.answer))
-            .unzip();
+    /// What is left of the deadline for a call that somebody has waited for since `since`.
+    fn time_left(&self, since: Instant) -> Duration {
+        self.deadline
+            .saturating_sub(since.elapsed())
+            .max(ADMISSION_CALL_TIME_MIN)
+    }
+
+    /// `first` and what waits behind it, up to a batch's bounds. Who has waited too long is told so.
+    fn gather(&self, first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
+        let mut bytes_len = 0;
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        while let Some(taken) = next {
+            if taken.answer.is_closed() {
+                // Its client has gone and will ask again: admitting it now would only delay those who still wait.
+                drop(taken);
+            } else if taken.since.elapsed() >= self.deadline {
+                let _ = taken.answer.send(Answer::NotQueued);
+            } else {
+                bytes_len += taken.arrival.body.len();
+                batch.push(taken);
+            }
+            if batch.len() >= ADMISSION_BATCH_LEN_MAX || bytes_len >= ADMISSION_BATCH_BYTES_MAX {
+                break;
+            }
+            next = waiting.try_recv().ok();
+        }
+        batch
+    }
+
+    /// Admits a batch and answers its clients; gives the partition back, and whether Redis is there.
+    async fn flush(&self, mut partition: Partition, batch: Vec<Waiting>) -> (Partition, bool) {
+        let since = batch.first().map_or_else(Instant::now, |first| first.since);
+        let mut arrivals = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for Waiting {
+            arrival,
+            answer,
+            since,
+        } in batch
+        {
+            arrivals.push((arrival, Known::Nothing));
+            answers.push((answer, since));
+        }
         failpoint!("admit-before");
         if Guard::AdmitConfirmed.is_off() {
-            for answer in answers {
+            for (answer, _) in answers {
                 let _ = answer.send(Answer::Admitted);
             }
-            let _ = link.admit(&arrivals, self.room()).await;
-            return link;
+            let limit = self.time_left(since);
+            let _ = partition
+                .admit(Entry::New, &arrivals, self.room(), limit)
+                .await;
+            return (partition, true);
         }
-        let outcomes = link.admit(&arrivals, self.room()).await;
-        failpoint!("admit-after");
-        let now = now_us();
-        let outcomes = match outcomes {
+        let outcomes = match self.outcomes(&mut partition, &arrivals, since).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                tracing::warn!(%error, loans = arrivals.len(), "admission failed; clients are told to try again");
-                // Dropping the senders answers `Unknown`.
-                return link;
+                tracing::debug!(%error, loans = arrivals.len(), "admission failed");
+                let told = if error.has_not_run() {
+                    Answer::NotQueued
+                } else {
+                    Answer::Unknown
+                };
+                for (answer, _) in answers {
+                    let _ = answer.send(told);
+                }
+                return (partition, false);
             }
         };
+        failpoint!("admit-after");
+        let now = now_us();
         self.metrics.admit.add_all(
             arrivals
                 .iter()
                 .map(|(arrival, _)| now.saturating_sub(arrival.received_us)),
         );
-        let mut look_ups = Vec::new();
-        for (((arrival, _), outcome), answer) in arrivals.into_iter().zip(outcomes).zip(answers) {
-            match Answer::to(outcome) {
-                // The client may have gone; its loan stays.
-                Ok(told) => drop(answer.send(told)),
-                Err(look_up) => look_ups.push((arrival, look_up, answer)),
-            }
-        }
-        // A look-up waits for MongoDB; the next batch of new loans must not wait with it.
-        if !look_ups.is_empty() && to_look_up.try_send(look_ups).is_err() {
-            tracing::warn!("too many look-ups wait; clients are told to try again");
-        }
-        link
-    }
-
-    /// Looks up what the batches hand over, on a link of its own, until there is nobody left to hand anything over.
-    async fn look_up_all(
-        self: Arc<Self>,
-        mut waiting: mpsc::Receiver<Vec<LookedUp>>,
-        mut link: Link,
-    ) {
-        while let Some(mut arrivals) = waiting.recv().await {
-            while arrivals.len() < ADMISSION_BATCH_LEN_MAX
-                && let Ok(more) = waiting.try_recv()
+        for (((arrival, _), outcome), (answer, since)) in
+            arrivals.into_iter().zip(outcomes).zip(answers)
+        {
+            let waiting = Waiting {
+                arrival,
+                answer,
+                since,
+            };
+            if let Some(look_up) = answer_or_look_up(outcome, waiting)
+                // A look-up waits for MongoDB; the next batch of new loans must not wait with it.
+                && let Err(
+                    mpsc::error::TrySendError::Full(look_up)
+                    | mpsc::error::TrySendError::Closed(look_up),
+                ) = self.look_ups.try_send(look_up)
             {
-                arrivals.extend(more);
+                let _ = look_up.waiting.answer.send(Answer::Full);
             }
-            self.look_up(&mut link, arrivals).await;
         }
+        (partition, true)
     }
 
-    /// Answers arrivals that may have been recorded long ago: from MongoDB if they were, else by
-    /// admission with the look-up's token.
-    async fn look_up(&self, link: &mut Link, mut arrivals: Vec<LookedUp>) {
-        // A token is worthless when another client has looked the same id up meanwhile.
-        for _ in 0..3 {
-            match self.look_up_once(link, arrivals).await {
-                Ok(again) if again.is_empty() => return,
-                Ok(again) => arrivals = again,
-                Err(error) => {
-                    tracing::warn!(%error, "look-up failed; clients are told to try again");
-                    return;
+    /// Admits arrivals. Where Redis is full, those that it knows are still told apart.
+    async fn outcomes(
+        &self,
+        partition: &mut Partition,
+        arrivals: &[(Arrival, Known)],
+        since: Instant,
+    ) -> Result<Vec<Admission>, ServiceError> {
+        let limit = self.time_left(since);
+        match partition
+            .admit(Entry::New, arrivals, self.room(), limit)
+            .await
+        {
+            Ok(Admitted {
+                outcomes,
+                rolled_back,
+            }) => {
+                if rolled_back > 0 {
+                    self.metrics.roll_back(partition.number(), rolled_back);
+                    // The filter may lack what was recorded since.
+                    if let Err(error) = partition.doubt_filter().await {
+                        tracing::debug!(%error, "the filter is still believed");
+                    }
                 }
+                Ok(outcomes)
             }
+            Err(ServiceError::RedisRefused(Refusal::Full)) => {
+                self.metrics.is_redis_filling.store(true, Ordering::Relaxed);
+                partition.recognise(arrivals, self.time_left(since)).await
+            }
+            Err(error) => Err(error),
         }
     }
 
+    /// Answers arrivals that MongoDB has to be asked about: from MongoDB if they were recorded, else by admission.
+    async fn look_up(&self, partition: &mut Partition, mut arrivals: Vec<LookedUp>) {
+        // A look-up is worthless when another client has looked the same id up meanwhile: then it is made again.
+        for _ in 0..5 {
+            let (in_time, late): (Vec<_>, Vec<_>) = arrivals
+                .into_iter()
+                .partition(|look_up| look_up.waiting.since.elapsed() < self.deadline);
+            for look_up in late {
+                let _ = look_up.waiting.answer.send(Answer::NotLookedUp);
+            }
+            if in_time.is_empty() {
+                return;
+            }
+            arrivals = self.look_up_once(partition, in_time).await;
+        }
+        for look_up in arrivals {
+            let _ = look_up.waiting.answer.send(Answer::NotLookedUp);
+        }
+    }
+
+    /// Answers what can be answered; gives back what has to be looked up again.
     async fn look_up_once(
         &self,
-        link: &mut Link,
+        partition: &mut Partition,
         arrivals: Vec<LookedUp>,
-    ) -> Result<Vec<LookedUp>, ServiceError> {
-        let ids: Vec<_> = arrivals
+    ) -> Vec<LookedUp> {
+        let since = arrivals
             .iter()
-            .map(|(arrival, ..)| &arrival.loan_id)
+            .map(|look_up| look_up.waiting.since)
+            .min()
+            .unwrap_or_else(Instant::now);
+        let loan_ids: Vec<_> = arrivals
+            .iter()
+            .map(|look_up| &look_up.waiting.arrival.loan_id)
             .collect();
-        let recorded = self.store.fingerprints(&ids).await?;
-        let mut unknown = Vec::new();
-        let mut answers = Vec::new();
-        for (arrival, look_up, answer) in arrivals {
-            let Some(fingerprint) = recorded.get(arrival.loan_id.as_str()) else {
-                unknown.push((arrival, Some(look_up)));
-                answers.push(answer);
-                continue;
+        let limit = self.time_left(since);
+        let recorded = match tokio::time::timeout(limit, self.store.recorded(&loan_ids)).await {
+            Ok(Ok(recorded)) => recorded,
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!(%error, "look-up failed");
+                }
+                for look_up in arrivals {
+                    let _ = look_up.waiting.answer.send(Answer::NotLookedUp);
+                }
+                return Vec::new();
+            }
+        };
+        let (mut unknown, mut told, mut marked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut replayed = 0;
+        for look_up in arrivals {
+            let arrival = &look_up.waiting.arrival;
+            let answer = match recorded.get(arrival.loan_id.as_str()) {
+                Some(contents) if contents.contains(&arrival.fingerprint) => Answer::Replayed,
+                Some(_) => Answer::Conflict,
+                None if look_up.is_held => Answer::Conflict,
+                None => {
+                    unknown.push(look_up);
+                    continue;
+                }
             };
-            // Content that a correction has replaced stands among the failures.
-            let is_same = is_same(&arrival.fingerprint, fingerprint)
-                || self
-                    .store
-                    .has_failed_as(&arrival.loan_id, &arrival.fingerprint)
-                    .await?;
-            link.found_recorded(&arrival.loan_id, &look_up, is_same)
-                .await?;
-            let _ = answer.send(if is_same {
-                Answer::Replayed
-            } else {
-                Answer::Conflict
-            });
+            replayed += usize::from(answer == Answer::Replayed);
+            if matches!(look_up.known, Known::LookedUp(_)) {
+                marked.push(look_up.waiting.arrival.loan_id.clone());
+            }
+            told.push((look_up.waiting.answer, answer));
         }
-        if unknown.is_empty() {
-            return Ok(Vec::new());
-        }
-        let outcomes = link.admit(&unknown, self.room()).await?;
-        let mut again = Vec::new();
-        for (((arrival, _), outcome), answer) in unknown.into_iter().zip(outcomes).zip(answers) {
-            match Answer::to(outcome) {
-                // The client may have gone; its loan stays.
-                Ok(told) => drop(answer.send(told)),
-                Err(look_up) => again.push((arrival, look_up, answer)),
+        if replayed > 0 || !marked.is_empty() {
+            let marked: Vec<_> = marked.iter().collect();
+            // Counted before it is told: whoever has its answer finds it counted.
+            if let Err(error) = partition.answered(replayed, &marked).await {
+                tracing::debug!(%error, "replays are not counted");
             }
         }
-        Ok(again)
+        for (answer, told) in told {
+            let _ = answer.send(told);
+        }
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let (arrivals, answers): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .map(|look_up| {
+                let known = match look_up.known {
+                    Known::Nothing => Known::NotRecorded,
+                    known => known,
+                };
+                let Waiting {
+                    arrival,
+                    answer,
+                    since,
+                } = look_up.waiting;
+                ((arrival, known), (answer, since))
+            })
+            .unzip();
+        let outcomes = match self.outcomes(partition, &arrivals, since).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::debug!(%error, "admission after a look-up failed");
+                let told = if error.has_not_run() {
+                    Answer::NotQueued
+                } else {
+                    Answer::Unknown
+                };
+                for (answer, _) in answers {
+                    let _ = answer.send(told);
+                }
+                return Vec::new();
+            }
+        };
+        arrivals
+            .into_iter()
+            .zip(outcomes)
+            .zip(answers)
+            .filter_map(|(((arrival, _), outcome), (answer, since))| {
+                let waiting = Waiting {
+                    arrival,
+                    answer,
+                    since,
+                };
+                answer_or_look_up(outcome, waiting)
+            })
+            .collect()
     }
 }
 
-/// `first` and what waits behind it, up to a batch's bounds.
-fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
-    let mut bytes_len = first.arrival.body.len();
-    let mut batch = vec![first];
-    while batch.len() < ADMISSION_BATCH_LEN_MAX && bytes_len < ADMISSION_BATCH_BYTES_MAX {
-        let Ok(next) = waiting.try_recv() else { break };
-        // Its client has gone and will ask again: admitting it now would only delay those who still wait.
-        if next.answer.is_closed() {
-            continue;
+/// Answers an arrival, unless MongoDB has to be asked.
+fn answer_or_look_up(outcome: Admission, waiting: Waiting) -> Option<LookedUp> {
+    let (known, is_held) = match outcome {
+        Admission::MayBeRecorded => (Known::Nothing, false),
+        Admission::LookUp(look_up) => (Known::LookedUp(look_up), false),
+        Admission::ConflictUnlessReplaced => (Known::Nothing, true),
+        definite => {
+            let told = match definite {
+                Admission::Admitted => Answer::Admitted,
+                Admission::Replayed => Answer::Replayed,
+                Admission::Paused => Answer::Paused,
+                Admission::Full => Answer::Full,
+                _ => Answer::Conflict,
+            };
+            // The client may have gone; its loan stays.
+            let _ = waiting.answer.send(told);
+            return None;
         }
-        bytes_len += next.arrival.body.len();
-        batch.push(next);
+    };
+    Some(LookedUp {
+        waiting,
+        known,
+        is_held,
+    })
+}
+
+/// Looks up what the batches hand over, over a connection of its own, until there is nobody left to hand anything over.
+async fn look_up_all(
+    batcher: std::sync::Weak<Batcher>,
+    mut waiting: mpsc::Receiver<LookedUp>,
+    mut partition: Partition,
+) {
+    let mut arrivals = Vec::new();
+    while waiting.recv_many(&mut arrivals, ADMISSION_BATCH_LEN_MAX).await > 0 {
+        let Some(batcher) = batcher.upgrade() else {
+            return;
+        };
+        batcher
+            .look_up(&mut partition, std::mem::take(&mut arrivals))
+            .await;
     }
-    batch
 }

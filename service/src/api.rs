@@ -186,8 +186,14 @@ pub enum ErrorType {
     OutOfRange,
     /// A text breaks its rule.
     InvalidFormat,
-    /// Delivered too often without a result.
+    /// Ended the process that tried it, alone.
     Poison,
+    /// MongoDB holds the id already, with other content.
+    Conflict,
+    /// MongoDB refuses the record for good; a fault names its reason.
+    Refused,
+    /// Nobody can read what Redis keeps of it.
+    Unreadable,
 }
 
 /// What an accepted loan became. Money is in hundredths of the currency's unit.
@@ -396,6 +402,9 @@ impl From<crate::loan::Category> for ErrorType {
             Category::OutOfRange => Self::OutOfRange,
             Category::InvalidFormat => Self::InvalidFormat,
             Category::Poison => Self::Poison,
+            Category::Conflict => Self::Conflict,
+            Category::Refused => Self::Refused,
+            Category::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -408,6 +417,9 @@ impl From<ErrorType> for crate::loan::Category {
             ErrorType::OutOfRange => Self::OutOfRange,
             ErrorType::InvalidFormat => Self::InvalidFormat,
             ErrorType::Poison => Self::Poison,
+            ErrorType::Conflict => Self::Conflict,
+            ErrorType::Refused => Self::Refused,
+            ErrorType::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -429,8 +441,8 @@ impl From<FailureDocument> for FailedAttempt {
 impl From<crate::loan::Fault> for FaultView {
     fn from(fault: crate::loan::Fault) -> Self {
         Self {
-            field: fault.field.to_owned(),
-            rule: fault.rule.to_owned(),
+            field: fault.field.into_owned(),
+            rule: fault.rule.into_owned(),
             error_type: fault.category.into(),
             value: fault.value,
         }

@@ -79,22 +79,28 @@ pub struct Config {
     /// How long fewer workers must suffice before some are stopped
     #[arg(long, env = "SLUICE_SCALE_COOL_DOWN", default_value = "5s")]
     pub scale_cool_down: Span,
-    /// Partitions of the queue; a change needs a drained system
+    /// Partitions of the queue; a change needs an empty queue and --repartition
     #[arg(long, env = "SLUICE_PARTITIONS", default_value_t = 1)]
     pub partitions: u32,
+    /// Change the number of partitions of an empty queue to --partitions, while no other instance runs
+    #[arg(long)]
+    pub repartition: bool,
     /// How long results gather before they are recorded
     #[arg(long, env = "SLUICE_RECORD_INTERVAL", default_value = "250ms")]
     pub record_interval: Span,
     /// A loan that a silent worker has held this long is given to another
     #[arg(long, env = "SLUICE_CLAIM_TIMEOUT", default_value = "30s")]
     pub claim_timeout: Span,
+    /// A loan request that is not admitted by then is answered 503
+    #[arg(long, env = "SLUICE_ADMISSION_TIMEOUT", default_value = "2500ms")]
+    pub admission_timeout: Span,
     /// Redis has this long to answer; then the outcome of a request counts as unknown
     #[arg(long, env = "SLUICE_REDIS_TIMEOUT", default_value = "10s")]
     pub redis_timeout: Span,
     /// MongoDB has this long to confirm a batch; then the batch is written again
     #[arg(long, env = "SLUICE_MONGODB_TIMEOUT", default_value = "30s")]
     pub mongodb_timeout: Span,
-    /// Most queued loans; beyond it requests are answered 503
+    /// Most loans in Redis that are not recorded; beyond it requests are answered 503
     #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000)]
     pub backlog_max: u64,
     /// Largest request body
@@ -131,6 +137,9 @@ pub struct Config {
     /// Ask the service at --listen whether it is ready, and exit: 0 if it is
     #[arg(long)]
     pub probe: bool,
+    /// Process one loan, from standard input, and exit: how a loan is tried that may be why processes ended
+    #[arg(long, hide = true)]
+    pub try_loan: bool,
     /// Form of the log, on standard error
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
@@ -150,6 +159,18 @@ pub enum Role {
     Persister,
     /// Serves the dashboard.
     Dashboard,
+}
+
+impl Role {
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Persister => "persister",
+            Self::Dashboard => "dashboard",
+        }
+    }
 }
 
 /// Form of the log.
@@ -322,11 +343,6 @@ impl Config {
             "must be 1 to 1024",
         );
         require(
-            u64::from(self.partitions) <= self.workers_max,
-            "--partitions",
-            "must not exceed --workers-max: each partition needs a worker of its own",
-        );
-        require(
             (Duration::from_millis(1)..=Duration::from_secs(3600))
                 .contains(&self.record_interval.0),
             "--record-interval",
@@ -334,6 +350,7 @@ impl Config {
         );
         for (span, flag) in [
             (self.claim_timeout, "--claim-timeout"),
+            (self.admission_timeout, "--admission-timeout"),
             (self.redis_timeout, "--redis-timeout"),
             (self.mongodb_timeout, "--mongodb-timeout"),
         ] {

@@ -32,6 +32,19 @@ impl RiskBand {
         }
     }
 
+    /// Every band, by number.
+    const ALL: [Self; 5] = [Self::A, Self::B, Self::C, Self::D, Self::E];
+
+    /// The number that stands for it in Redis.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The band of this number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// Its letter.
     pub fn name(self) -> &'static str {
         match self {
@@ -67,6 +80,19 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Every decision, by number.
+    const ALL: [Self; 3] = [Self::Approve, Self::Refer, Self::Decline];
+
+    /// The number that stands for it in Redis.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The decision of this number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// Its name in the record.
     pub fn name(self) -> &'static str {
         match self {

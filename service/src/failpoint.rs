@@ -2,7 +2,7 @@
 //! environment's `FAILPOINTS` says `name=return`. Compiled to nothing without the `failpoints`
 //! feature.
 //!
-//! Guards can be switched off the same way, `commit-first=return`: the fault run must then report a
+//! Guards can be switched off the same way, `decide-first=return`: the fault run must then report a
 //! loss or a double, which shows that it would notice one.
 
 macro_rules! failpoint {
@@ -19,8 +19,12 @@ pub(crate) enum Guard {
     AdmitConfirmed,
     /// An id that is known is not admitted again.
     IdRemembered,
-    /// Only the first commit of a loan counts.
-    CommitFirst,
+    /// Only the first decision of a bundle counts.
+    DecideFirst,
+    /// No two bundles have one name.
+    NameRandom,
+    /// A Redis that lost what it had confirmed is told.
+    RollbackTold,
     /// A result leaves Redis after MongoDB has confirmed.
     RecordConfirmed,
     /// A result has one `_id`, whoever records it.
@@ -34,7 +38,9 @@ impl Guard {
         let name = match self {
             Self::AdmitConfirmed => "admit-confirmed",
             Self::IdRemembered => "id-remembered",
-            Self::CommitFirst => "commit-first",
+            Self::DecideFirst => "decide-first",
+            Self::NameRandom => "name-random",
+            Self::RollbackTold => "rollback-told",
             Self::RecordConfirmed => "record-confirmed",
             Self::RecordOnce => "record-once",
         };

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::worker::stopped;
+use crate::shutdown::stopped;
 
 pub(crate) mod admin;
 mod body;
@@ -69,6 +69,8 @@ pub(crate) struct Front {
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
     pub(crate) body_max: usize,
+    /// The most loans in Redis that are not recorded, of one partition.
+    pub(crate) backlog_max: u64,
     pub(crate) connections: Arc<Connections>,
     /// Makes the ids of requests that bring none: the instance, and a number.
     pub(crate) request_ids: Arc<RequestIds>,

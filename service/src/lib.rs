@@ -1,7 +1,7 @@
 //! Sluice, the service: takes loan requests in bursts, loses none, processes each exactly once.
 //!
 //! The modules stand in the order of one loan's way:
-//! `http` -> `parse` -> `admit` -> (`queue`) -> `worker` -> `validate` -> `enrich` -> `record`
+//! `http` -> `parse` -> `admit` -> (`queue`) -> `worker` -> `validate` -> `enrich` -> `decided` -> `record`
 //! -> (`queue`) -> `recorder` -> `store`. Around it: `api`, `metrics`, `monitor`, `config`,
 //! `limits`.
 
@@ -20,7 +20,9 @@ pub mod loan;
 
 pub mod admit;
 mod currency;
+pub mod decided;
 pub mod enrich;
+mod filter_rebuild;
 mod http;
 pub mod parse;
 pub mod queue;
@@ -43,6 +45,8 @@ pub mod error;
 mod failpoint;
 mod health;
 pub mod log;
+mod shutdown;
+mod start;
 #[cfg(feature = "slowdown")]
 mod slowdown;
 mod task;
@@ -50,11 +54,13 @@ mod task;
 pub use http::openapi::document as openapi;
 
 use config::{Config, Role};
+use decided::Handover;
 use http::Front;
 use http::admin::AdminToken;
 use metrics::Metrics;
 use monitor::{Monitor, Watched};
 use queue::Queue;
+use queue::bundle::Instance;
 use recorder::Recorder;
 use store::Store;
 use worker::pool::Pool;
@@ -93,9 +99,12 @@ pub enum StartError {
     },
     /// `--require-durable`, and Redis is not, or does not say.
     #[error(
-        "Redis is set to appendfsync {0:?}, which may lose loans that were answered 202: set appendonly yes and appendfsync always, or leave --require-durable out"
+        "Redis may lose loans that were answered 202: {0}; or leave --require-durable out"
     )]
     NotDurable(String),
+    /// Redis or MongoDB belong to a queue of another shape.
+    #[error("{0}")]
+    OtherQueue(String),
 }
 
 /// Binds the address.
@@ -160,9 +169,7 @@ pub async fn run(
             source,
         })?
         .with_timeout(config.mongodb_timeout.0);
-    if config.require_durable {
-        require_durable(&queue).await?;
-    }
+    start::check(config, &queue, &store).await?;
     let connections_max = room_for(config.connections_max);
     // Only now: a service that cannot start says one line, why.
     tracing::info!("listening on http://{address}");
@@ -171,16 +178,16 @@ pub async fn run(
         print_login(address, &token);
         token
     });
-    // Short: Redis writes it to its file with each loan that is claimed.
-    let mut instance = uuid::Uuid::new_v4().simple().to_string();
-    instance.truncate(12);
+    let instance = Instance::new(&start::place(address));
     let metrics = Arc::new(Metrics::default());
-    events::exchange(&queue, &metrics, &instance);
+    let name = instance.to_string();
+    events::exchange(&queue, &metrics, &name);
     let monitor = Monitor::start(Watched {
         queue: queue.clone(),
         store: store.clone(),
         metrics: Arc::clone(&metrics),
-        instance: instance.clone(),
+        instance,
+        roles: config.role.clone(),
         workers_max: if config.has(Role::Worker) {
             config.workers_max
         } else {
@@ -188,48 +195,65 @@ pub async fn run(
         },
     });
 
-    let mut farewell = queue.link(0);
-
     // Each stage is stopped only after the one before it has nothing more to hand over.
     let (stop_workers, workers_stop) = watch::channel(false);
     let (stop_recorders, recorders_stop) = watch::channel(false);
+    let handover = Arc::new(Handover::new(limits::HANDOVER_LEN_MAX));
     let pool = config.has(Role::Worker).then(|| {
         let pool = Pool {
             queue: queue.clone(),
+            store: store.clone(),
             metrics: Arc::clone(&metrics),
+            handover: Arc::clone(&handover),
             rule: Rule {
-                min: u64::from(config.partitions),
+                min: 1,
                 max: config.workers_max,
                 loans_per_worker: config.loans_per_worker,
                 cool_down: config.scale_cool_down.0,
             },
-            claim_timeout: config.claim_timeout.0,
-            instance: instance.clone(),
+            lease: config.claim_timeout.0,
+            instance,
         };
         task::spawn("pool", pool.run(workers_stop))
     });
     let recorders: Vec<_> = (0..queue.partitions())
         .filter(|_| config.has(Role::Persister))
-        .map(|partition| {
+        // While MongoDB writes one batch, the next is taken.
+        .flat_map(|partition| (0..limits::RECORDERS).map(move |task| (partition, task)))
+        .map(|(partition, task)| {
             let recorder = Recorder {
-                consumer: format!("{instance}-{partition}"),
-                link: queue.link(partition),
+                holder: instance.holder(limits::RECORDER_TASK + task),
+                partition: queue.partition(partition),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
+                handover: Arc::clone(&handover),
                 interval: config.record_interval.0,
-                claim_timeout: config.claim_timeout.0,
+                lease: config.claim_timeout.0.max(config.mongodb_timeout.0),
             };
             task::spawn("recorder", recorder.run(recorders_stop.clone()))
         })
         .collect();
+    tokio::spawn(filter_rebuild::watch(
+        queue.clone(),
+        store.clone(),
+        Arc::clone(&metrics),
+    ));
 
     let door = config
         .has(Role::Api)
-        .then(|| admit::Door::open(&queue, &store, &metrics, config.backlog_max));
+        .then(|| {
+            admit::Door::open(
+                &queue,
+                &store,
+                &metrics,
+                config.backlog_max,
+                config.admission_timeout.0,
+            )
+        });
     let health = health::Health::follow(monitor.follow());
     let front = Arc::new(Front {
         door,
-        queue,
+        queue: queue.clone(),
         store,
         metrics,
         monitor,
@@ -239,8 +263,9 @@ pub async fn run(
         names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
         proxies: http::peer::Proxies::new(&config.trusted_proxy),
         body_max: config.body_max,
+        backlog_max: config.backlog_max / u64::from(config.partitions),
         connections: http::Connections::new(connections_max, config.keep_alive.0),
-        request_ids: Arc::new(http::RequestIds::new(&instance)),
+        request_ids: Arc::new(http::RequestIds::new(&name)),
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),
     });
@@ -248,7 +273,7 @@ pub async fn run(
         let front = Arc::clone(&front);
         let mut stop = stop.clone();
         tokio::spawn(async move {
-            worker::stopped(&mut stop).await;
+            shutdown::stopped(&mut stop).await;
             front.is_draining.store(true, Ordering::Relaxed);
         })
     };
@@ -271,9 +296,13 @@ pub async fn run(
     {
         tracing::warn!("the drain took too long; what is left stays in Redis");
     }
-    // The others need not wait until it is missed.
-    let farewell = farewell.leave(&instance);
-    let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+    // The others need not wait until it is missed, and what it still holds is free.
+    let leaving = async {
+        for number in 0..queue.partitions() {
+            let _ = queue.partition(number).leave(instance).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     Ok(())
 }
 
@@ -315,19 +344,4 @@ fn print_login(address: SocketAddr, token: &AdminToken) {
     let line = format!("dashboard with administrator's access: http://{host}/#token={token}");
     // Nobody may be reading, and a full pipe would hold the start up: the token can be set instead.
     std::thread::spawn(move || writeln!(std::io::stdout(), "{line}"));
-}
-
-/// Waits up to ten seconds for Redis, and refuses one that is not durable.
-async fn require_durable(queue: &Queue) -> Result<(), StartError> {
-    let mut link = queue.link(0);
-    let mut last = "unknown".to_owned();
-    for _ in 0..40 {
-        match link.server().await {
-            Ok(server) if server.appendfsync == "always" => return Ok(()),
-            Ok(server) => return Err(StartError::NotDurable(server.appendfsync)),
-            Err(error) => last = error.to_string(),
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    Err(StartError::NotDurable(last))
 }

@@ -38,8 +38,20 @@ pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Admission calls under way at once on one connection: while Redis flushes one batch to disk, the
 /// next is already on its way.
 pub const ADMISSION_BATCHES_IN_FLIGHT: usize = 2;
-/// Batches of loans that wait to be looked up in MongoDB; what comes beyond them is answered 503.
-pub const LOOK_UPS_WAITING_MAX: usize = 64;
+/// Whoever is not admitted by then gets a 503, unless set.
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// A call of admission is given at least this long, however long its loans have waited.
+pub const ADMISSION_CALL_TIME_MIN: Duration = Duration::from_millis(100);
+/// While Redis takes no loans, it is asked this often whether it does again.
+pub const ADMISSION_PROBE_INTERVAL: Duration = Duration::from_millis(200);
+/// Loans that wait to be looked up in MongoDB; what comes beyond them is answered 503.
+pub const LOOK_UPS_WAITING_MAX: usize = ADMISSION_WAITING_MAX;
+/// Ids that go into a filter in one call while it is rebuilt: Redis serves others between two calls.
+pub const FILTER_FILL_LEN: usize = 2_000;
+/// Bytes of bundles that this process keeps until a worker of it claims them.
+pub const CACHE_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of documents that wait in this process to be recorded.
+pub const HANDOVER_LEN_MAX: usize = 16 * 1024 * 1024;
 /// A call that writes to Redis may take this long before its outcome counts as unknown, unless set.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redis has this long to accept a connection.
@@ -50,18 +62,28 @@ pub const CLAIM_LEN_MAX: usize = 256;
 /// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
 /// short beside the time that results gather before they are recorded.
 pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
-/// Records written to MongoDB in one call.
+/// A worker that is told nothing asks for loans this often: what another process admitted is found so.
+pub const CLAIM_POLL: Duration = Duration::from_millis(25);
+/// Recorders of each partition: while MongoDB writes for one, another takes the next.
+pub const RECORDERS: u8 = 2;
+/// The number of the first of them among the tasks that hold leases; below it are the workers.
+pub const RECORDER_TASK: u8 = 250;
+/// Loans written to MongoDB together, or one bundle that has more.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;
 /// MongoDB has this long to confirm a batch before its outcome counts as unknown, unless set.
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
-/// A loan that was delivered this often without a result is set aside as `poison`.
-pub const DELIVERIES_MAX: u64 = 5;
+/// Bytes of documents in one command to MongoDB; it takes 16 MB.
+pub const RECORD_COMMAND_LEN_MAX: usize = 8 * 1024 * 1024;
+/// A bundle that was given out more often than this is processed loan by loan, each in a process of its own first.
+pub const DELIVERIES_TRUSTED: u8 = 3;
 /// WebSocket clients at once.
 pub const WEB_SOCKET_CLIENTS_MAX: usize = 256;
 /// Failed loans that one step of a retry queues again: Redis serves others between two steps.
 pub const RETRY_STEP_LEN_MAX: usize = 100;
 /// Failed loans that one call of a retry queues again, unless it says fewer.
 pub const RETRY_LEN_MAX: u64 = 10_000;
+/// A retry waits this long for a failure that MongoDB does not hold yet.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Ids that one call of a retry may name.
 pub const RETRY_IDS_MAX: usize = 1_000;
 /// Bytes of an administrator's request beside a correction in it.

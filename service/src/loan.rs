@@ -1,5 +1,6 @@
 //! The loan and its parts, each with its invariant.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,18 @@ impl Fingerprint {
     /// From the 16 bytes that stand in Redis.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// From the hexadecimal digits that stand in MongoDB.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        if digits.len() != 32 || !digits.is_ascii() {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..32).step_by(2)) {
+            *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
     }
 
     /// The 16 bytes that stand in Redis.
@@ -122,7 +135,8 @@ pub struct Applicant {
 }
 
 /// Why a loan failed. The order is the rank: the first of a loan's faults by rank names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Category {
     /// A required field is not there.
     MissingField,
@@ -132,18 +146,27 @@ pub enum Category {
     OutOfRange,
     /// A text breaks its rule.
     InvalidFormat,
-    /// Delivered too often without a result.
+    /// Ended the process that tried it, alone.
     Poison,
+    /// MongoDB holds the id already, with other content.
+    Conflict,
+    /// MongoDB refuses the record for good.
+    Refused,
+    /// Nobody can read what Redis keeps of it.
+    Unreadable,
 }
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::MissingField,
         Self::WrongType,
         Self::OutOfRange,
         Self::InvalidFormat,
         Self::Poison,
+        Self::Conflict,
+        Self::Refused,
+        Self::Unreadable,
     ];
 
     /// The category of this name.
@@ -161,17 +184,20 @@ impl Category {
             Self::OutOfRange => "out_of_range",
             Self::InvalidFormat => "invalid_format",
             Self::Poison => "poison",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
         }
     }
 }
 
 /// One broken rule of one loan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Which field, such as `applicant.email`.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// The rule, in words.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// Of what kind.
     pub category: Category,
     /// The value that broke it, shortened; empty where there is none.

@@ -27,6 +27,11 @@ fn main() -> ExitCode {
     if config.openapi {
         return print(&service::openapi());
     }
+    if config.try_loan {
+        #[cfg(feature = "failpoints")]
+        let _crash_points = fail::FailScenario::setup();
+        return service::worker::isolation::try_loan();
+    }
     if config.probe {
         return probe(&config);
     }

@@ -10,6 +10,8 @@ use hdrhistogram::Histogram;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::now_ms;
+use crate::error::ServiceError;
+use crate::failpoint::Guard;
 use crate::snapshot::{Event, EventKind, Latencies, Percentiles};
 
 /// Latencies above this count as this: one hour.
@@ -173,6 +175,12 @@ pub struct Metrics {
     outgoing: Mutex<Option<mpsc::Receiver<Event>>>,
     /// Whether Redis is so full that only what drains may go on.
     pub is_redis_filling: AtomicBool,
+    /// Confirmed admissions that Redis does not know any more.
+    pub rolled_back: AtomicU64,
+    /// Ids that went into the filters so far, while these are rebuilt.
+    rebuilding: AtomicU64,
+    /// Whether recording waits: told once.
+    is_recording_waiting: AtomicBool,
 }
 
 impl Default for Metrics {
@@ -194,6 +202,9 @@ impl Default for Metrics {
             outbox,
             outgoing: Mutex::new(Some(outgoing)),
             is_redis_filling: AtomicBool::new(false),
+            rolled_back: AtomicU64::default(),
+            rebuilding: AtomicU64::default(),
+            is_recording_waiting: AtomicBool::new(false),
         }
     }
 }
@@ -202,6 +213,51 @@ impl Metrics {
     /// Counts a refusal.
     pub fn reject(&self, error_type: &'static str) {
         *lock(&self.rejected).entry(error_type).or_default() += 1;
+    }
+
+    /// Redis does not know `admissions` any more that it had confirmed.
+    pub fn roll_back(&self, partition: usize, admissions: u64) {
+        if Guard::RollbackTold.is_off() {
+            return;
+        }
+        self.rolled_back.fetch_add(admissions, Ordering::Relaxed);
+        tracing::error!(
+            partition,
+            admissions,
+            "Redis went back in time: it has lost admissions that it had confirmed"
+        );
+        self.tell(EventKind::RolledBack {
+            partition: partition as u64,
+            admissions,
+        });
+    }
+
+    /// Redis knows fewer recorded loans than it did: its filter is made anew.
+    pub(crate) fn doubt(&self, partition: usize, loans: u64) {
+        tracing::error!(
+            partition,
+            loans,
+            "Redis went back in time: it does not know loans that were recorded; MongoDB is asked for every id until its filter is complete"
+        );
+    }
+
+    /// Notes how many ids went into the filters so far; 0 when they are complete.
+    pub(crate) fn note_rebuilding(&self, ids: u64) {
+        self.rebuilding.store(ids, Ordering::Relaxed);
+    }
+
+    /// Recording waits, for this reason. Told once.
+    pub(crate) fn recording_waits(&self, error: &ServiceError) {
+        if !self.is_recording_waiting.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "recording waits");
+        }
+    }
+
+    /// Recording goes on.
+    pub(crate) fn recording_goes_on(&self) {
+        if self.is_recording_waiting.swap(false, Ordering::Relaxed) {
+            tracing::info!("recording goes on");
+        }
     }
 
     /// Tells every listener of every instance.

@@ -6,16 +6,20 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::now_ms;
+use crate::config::Role;
+use crate::error::ServiceError;
 use crate::limits::{INSTANCE_KEPT, REDIS_MEMORY_PERCENT_MAX};
 use crate::metrics::Metrics;
-use crate::queue::Queue;
-use crate::queue::control::Instances;
-use crate::queue::state::QueueState;
+use crate::queue::bundle::Instance;
+use crate::queue::control::Alive;
+use crate::queue::state::{QueueState, SlowState};
+use crate::queue::{Partition, Queue};
 use crate::snapshot::{
     ApplicantCount, Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState,
     Rates, RecentLatencies, RedisState, Snapshot,
@@ -27,6 +31,10 @@ use crate::task;
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
 /// Snapshots between two looks at what changes slowly.
 const SLOW_EVERY: u32 = 5;
+/// Snapshots between two looks for functions that nobody uses any more: an hour.
+const TIDY_EVERY: u32 = 5 * 60 * 60;
+/// Redis has this long to answer the monitor: what it shows must not be old.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Applicants in a snapshot.
 const APPLICANTS_SHOWN: usize = 20;
 /// The oldest that the history reaches back.
@@ -87,7 +95,8 @@ pub(crate) struct Watched {
     pub(crate) queue: Queue,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) instance: String,
+    pub(crate) instance: Instance,
+    pub(crate) roles: Vec<Role>,
     pub(crate) workers_max: u64,
 }
 
@@ -139,108 +148,150 @@ async fn keep_events(metrics: Arc<Metrics>, past: Arc<Mutex<Past>>) {
     }
 }
 
+/// One partition as the monitor sees it.
+struct Seen {
+    partition: Partition,
+    state: QueueState,
+    slow: SlowState,
+    /// Why it cannot be used, if it cannot.
+    trouble: Option<String>,
+    /// Why it takes no writes, as of its last beat.
+    refusal: Option<String>,
+    alive: Vec<Alive>,
+    /// Loans and failures that had left Redis when that was last read, or that MongoDB has noted.
+    recorded: Option<u64>,
+}
+
+impl Seen {
+    /// Reads the state. While Redis is out of reach the last known one stands.
+    async fn look(&mut self) {
+        match self.partition.state().await {
+            Ok(state) => {
+                self.state = state;
+                self.trouble = None;
+            }
+            Err(error) => self.trouble = Some(error.to_string()),
+        }
+    }
+
+    /// Says that this instance is alive, and reads what changes slowly.
+    async fn look_closely(&mut self, me: &Me, metrics: &Metrics, store: &Store) {
+        let workers = metrics.workers.load(Ordering::Relaxed);
+        let beat = self
+            .partition
+            .beat(me.instance, workers, me.workers_max, &me.facts, INSTANCE_KEPT);
+        match beat.await {
+            Ok(alive) => {
+                self.alive = alive;
+                self.refusal = None;
+            }
+            Err(error) => self.refusal = Some(error.to_string()),
+        }
+        match self.partition.slow_state(APPLICANTS_SHOWN).await {
+            Ok(slow) => self.slow = slow,
+            Err(error) => tracing::debug!(%error, "Redis gives no state"),
+        }
+        if let Err(error) = self.notice_rollback(metrics, store).await {
+            tracing::debug!(%error, "whether Redis went back in time is not known");
+        }
+    }
+
+    /// A Redis in which fewer loans were recorded than before went back in time: its filter lacks some of them.
+    async fn notice_rollback(
+        &mut self,
+        metrics: &Metrics,
+        store: &Store,
+    ) -> Result<(), ServiceError> {
+        if self.trouble.is_some() {
+            return Ok(());
+        }
+        let sum = |name: &str| self.state.counters.get(name).copied().unwrap_or_default();
+        let recorded = sum("recorded_loans") + sum("recorded_failures");
+        let before = match self.recorded {
+            Some(before) => before,
+            None => store.noted_recorded(self.partition.number()).await?,
+        };
+        if recorded < before && self.partition.doubt_filter().await? {
+            metrics.doubt(self.partition.number(), before - recorded);
+        }
+        self.recorded = Some(recorded);
+        Ok(())
+    }
+}
+
+/// What this instance says of itself.
+struct Me {
+    instance: Instance,
+    workers_max: u64,
+    facts: String,
+}
+
 async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc<Mutex<Past>>) {
     let Watched {
         queue,
         store,
         metrics,
         instance,
+        roles,
         workers_max,
     } = watched;
     let started = Instant::now();
-    let mut links: Vec<_> = (0..queue.partitions())
-        .map(|partition| queue.link(partition))
+    let queue = queue.with_timeout(LOOK_TIMEOUT);
+    let mut partitions: Vec<_> = (0..queue.partitions())
+        .map(|number| Seen {
+            partition: queue.partition(number),
+            state: QueueState::default(),
+            slow: SlowState::default(),
+            trouble: None,
+            refusal: None,
+            alive: Vec::new(),
+            recorded: None,
+        })
         .collect();
+    let me = Me {
+        instance,
+        workers_max,
+        facts: facts(&roles),
+    };
     let (mongodb_sender, mongodb) = watch::channel(MongoState::default());
-    task::spawn("watch", watch_mongodb(store, mongodb_sender));
+    task::spawn("watch", watch_mongodb(store.clone(), mongodb_sender));
     let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
     let mut recent = RecentLatencies::default();
     let mut redis = RedisState::default();
-    let mut state = QueueState::default();
     let mut ticks: u32 = 0;
     let mut tick = interval(SNAPSHOT_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut was_durable = true;
-    let mut instances = Instances::default();
-    let mut oldest_waiting_ms = 0;
-    let mut failed_by_applicant = Vec::new();
     while !sender.is_closed() {
         tick.tick().await;
         let is_slow = ticks.is_multiple_of(SLOW_EVERY);
+        if ticks.is_multiple_of(TIDY_EVERY)
+            && let Err(error) = partitions[0].partition.tidy_libraries().await
+        {
+            tracing::debug!(%error, "old functions stay for now");
+        }
         ticks = ticks.wrapping_add(1);
+        // One partition that does not answer must not hold up the others.
+        join_all(partitions.iter_mut().map(async |seen| {
+            seen.look().await;
+            if is_slow {
+                seen.look_closely(&me, &metrics, &store).await;
+            }
+        }))
+        .await;
+        let trouble = partitions
+            .iter()
+            .find_map(|seen| seen.trouble.clone().or_else(|| seen.refusal.clone()));
+        redis.up = trouble.is_none();
+        redis.trouble = trouble;
+        look_at_server(&mut partitions[0].partition, &mut redis, is_slow, &metrics).await;
 
-        let mut sum = QueueState::default();
-        redis.up = true;
-        for link in &mut links {
-            match link.state().await {
-                Ok(part) => sum.add(part),
-                Err(error) => {
-                    tracing::debug!(%error, "Redis gives no state");
-                    redis.up = false;
-                }
-            }
+        let mut state = partitions[0].state.clone();
+        for seen in &partitions[1..] {
+            state.add(seen.state.clone());
         }
-        if is_slow && redis.up {
-            let workers = metrics.workers.load(Ordering::Relaxed);
-            let beat = links[0].beat(&instance, workers, workers_max, INSTANCE_KEPT);
-            match beat.await {
-                Ok(found) => instances = found,
-                Err(error) => tracing::debug!(%error, "other instances cannot be seen"),
-            }
-            let mut oldest_ms = 0;
-            let mut applicants: BTreeMap<String, u64> = BTreeMap::new();
-            for link in &mut links {
-                match link.slow_state(APPLICANTS_SHOWN).await {
-                    Ok(slow) => {
-                        oldest_ms = oldest_ms.max(slow.oldest_waiting_ms);
-                        for (applicant, count) in slow.applicants {
-                            *applicants.entry(applicant).or_default() += count;
-                        }
-                    }
-                    Err(error) => tracing::debug!(%error, "Redis gives no state"),
-                }
-            }
-            oldest_waiting_ms = oldest_ms;
-            failed_by_applicant = most(applicants);
-        }
-        // A full Redis is told in time, also between two slow looks.
-        if !is_slow
-            && redis.up
-            && redis.max_memory_bytes > 0
-            && let Ok(used) = links[0].used_memory().await
-        {
-            redis.used_memory_bytes = used;
-            note_filling(&redis, &metrics);
-        }
-        // While Redis is out of reach the last known state stands, marked by `redis.up`.
-        if redis.up {
-            state = sum;
-        }
-        if is_slow
-            && redis.up
-            && let Ok(server) = links[0].server().await
-        {
-            let is_durable = server.appendfsync == "always";
-            if was_durable && !is_durable {
-                tracing::warn!(
-                    appendfsync = server.appendfsync,
-                    "Redis may lose loans that were answered 202: set appendonly yes and appendfsync always"
-                );
-            }
-            was_durable = is_durable;
-            redis.durable = is_durable;
-            redis.version = server.version;
-            redis.appendfsync = server.appendfsync;
-            redis.used_memory_bytes = server.used_memory_bytes;
-            redis.max_memory_bytes = server.max_memory_bytes;
-            note_filling(&redis, &metrics);
-        }
-
         let now = Instant::now();
         let mut counters = counters(&state, &metrics);
-        counters
-            .failed_by_applicant
-            .clone_from(&failed_by_applicant);
+        counters.failed_by_applicant = most(&partitions);
         let rates = rates(&mut counted, now, &counters);
         if is_slow {
             recent = RecentLatencies {
@@ -248,22 +299,27 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
                 end_to_end: metrics.end_to_end.take_recent(),
             };
         }
+        let alive = &partitions[0].alive;
         let snapshot = Snapshot {
             at_ms: now_ms(),
-            instance: instance.clone(),
+            instance: instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             git_commit: crate::GIT_COMMIT.to_owned(),
             uptime_seconds: started.elapsed().as_secs_f64(),
             gauges: Gauges {
                 queue_depth: state.queued,
-                in_flight: state.in_flight,
-                unrecorded: state.unrecorded,
+                in_flight: state.claimed,
+                unrecorded: state.decided,
                 failed_waiting: state.failed_waiting,
-                oldest_waiting_ms,
-                workers: instances.workers,
-                workers_max: instances.workers_max,
+                oldest_waiting_ms: partitions
+                    .iter()
+                    .map(|seen| seen.slow.oldest_waiting_ms)
+                    .max()
+                    .unwrap_or_default(),
+                workers: alive.iter().map(|instance| instance.workers).sum(),
+                workers_max: alive.iter().map(|instance| instance.workers_max).sum(),
                 workers_here: metrics.workers.load(Ordering::Relaxed),
-                instances: instances.count,
+                instances: alive.len() as u64,
                 connections: metrics.connections.load(Ordering::Relaxed),
                 web_socket_clients: metrics.web_socket_clients.load(Ordering::Relaxed),
                 paused: state.paused,
@@ -283,6 +339,44 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     }
 }
 
+/// What an instance tells the others of itself.
+fn facts(roles: &[Role]) -> String {
+    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+    serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "roles": roles }).to_string()
+}
+
+/// Reads how Redis is set, and how full it is: a full one is told in time, also between two close looks.
+async fn look_at_server(
+    partition: &mut Partition,
+    redis: &mut RedisState,
+    is_slow: bool,
+    metrics: &Metrics,
+) {
+    if is_slow {
+        let Ok(server) = partition.server().await else {
+            return;
+        };
+        if redis.weaknesses != server.weaknesses && !server.weaknesses.is_empty() {
+            tracing::warn!(
+                settings = server.weaknesses.join("; "),
+                "Redis may lose loans that were answered 202"
+            );
+        }
+        redis.durable = server.weaknesses.is_empty();
+        redis.weaknesses = server.weaknesses;
+        redis.version = server.version;
+        redis.appendfsync = server.appendfsync;
+        redis.used_memory_bytes = server.used_memory_bytes;
+        redis.max_memory_bytes = server.max_memory_bytes;
+    } else if redis.max_memory_bytes > 0 {
+        let Ok(used) = partition.used_memory().await else {
+            return;
+        };
+        redis.used_memory_bytes = used;
+    }
+    note_filling(redis, metrics);
+}
+
 /// Has new loans refused while Redis is filling up, so that what was admitted can go its way.
 fn note_filling(redis: &RedisState, metrics: &Metrics) {
     let bound = redis.max_memory_bytes / 100 * REDIS_MEMORY_PERCENT_MAX;
@@ -298,10 +392,17 @@ fn note_filling(redis: &RedisState, metrics: &Metrics) {
 }
 
 /// The applicants with the most failures, most first.
-fn most(applicants: BTreeMap<String, u64>) -> Vec<ApplicantCount> {
+fn most(partitions: &[Seen]) -> Vec<ApplicantCount> {
+    let mut applicants: BTreeMap<&str, u64> = BTreeMap::new();
+    for (applicant, count) in partitions.iter().flat_map(|seen| &seen.slow.applicants) {
+        *applicants.entry(applicant).or_default() += count;
+    }
     let mut counts: Vec<_> = applicants
         .into_iter()
-        .map(|(applicant, count)| ApplicantCount { applicant, count })
+        .map(|(applicant, count)| ApplicantCount {
+            applicant: applicant.to_owned(),
+            count,
+        })
         .collect();
     // By name where counts are equal, since the map is ordered and the sort stable.
     counts.sort_by_key(|applicant| std::cmp::Reverse(applicant.count));
@@ -331,13 +432,15 @@ fn counters(state: &QueueState, metrics: &Metrics) -> Counters {
         .iter()
         .filter_map(|(name, count)| Some((name.strip_prefix("failed:")?.to_owned(), *count)))
         .collect();
+    // What MongoDB refused for good is a failure in the end.
+    let accepted = sum("accepted").saturating_sub(sum("unrecordable"));
     Counters {
         received: metrics.received.load(Ordering::Relaxed),
         admitted: sum("admitted"),
         replayed: sum("replayed"),
         rejected: metrics.rejected(),
-        processed: sum("accepted") + failed.values().sum::<u64>(),
-        accepted: sum("accepted"),
+        processed: accepted + failed.values().sum::<u64>(),
+        accepted,
         failed,
         failed_by_applicant: Vec::new(),
         retried: sum("retried"),
@@ -346,6 +449,8 @@ fn counters(state: &QueueState, metrics: &Metrics) -> Counters {
         redelivered: sum("redelivered"),
         lost_commit_races: sum("lost_commit_races"),
         duplicate_keys: sum("duplicate_keys"),
+        set_aside: sum("set_aside"),
+        rolled_back: metrics.rolled_back.load(Ordering::Relaxed),
     }
 }
 

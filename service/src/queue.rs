@@ -1,78 +1,59 @@
 //! The queue: the only place that knows Redis.
 //!
-//! The transitions themselves are Redis Functions, in `queue/functions.lua`: each is atomic, and
-//! each touches the keys of one partition, which share a hash tag.
+//! The transitions themselves are Redis Functions, in `queue/functions.lua`: each is atomic, and each touches the keys of
+//! one partition, which share a hash tag.
 
-use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value};
-use xxhash_rust::xxh3::xxh3_128;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisResult, Value,
+};
+use tokio::sync::Mutex;
 
 use crate::error::ServiceError;
-use crate::failpoint::Guard;
-use crate::limits::{REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT};
+use crate::limits::{CACHE_LEN_MAX, REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT};
 use crate::loan::LoanId;
 
 pub mod admission;
+pub mod bundle;
+mod cache;
 pub mod claim;
 pub mod control;
-mod packed;
-pub mod record;
-pub mod retry;
+pub mod depths;
+pub mod filter;
+pub mod keys;
+mod library;
+pub mod recording;
+pub mod refusal;
+mod repartition;
+pub mod results;
 pub mod state;
 mod value;
 
-/// The library of Redis Functions. Its functions carry its version in their names, so that two
-/// versions of the service can share one Redis during a rolling restart.
-const LIBRARY: &str = include_str!("queue/functions.lua");
-/// Group of the workers on `q`.
-const WORKERS: &str = "w";
-/// Group of the recorders on `done` and `flog`.
-const RECORDERS: &str = "m";
-
-/// The keys of one partition.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    tag: String,
-    queued: String,
-    done: String,
-    failures: String,
-    counters: String,
-    control: String,
-    seen: String,
-    failed: String,
-    applicants: String,
-}
-
-impl Keys {
-    fn new(partition: u32) -> Self {
-        let tag = format!("{{l:{partition}}}");
-        Self {
-            queued: format!("{tag}:q"),
-            done: format!("{tag}:done"),
-            failures: format!("{tag}:flog"),
-            counters: format!("{tag}:m"),
-            control: format!("{tag}:ctl"),
-            seen: format!("{tag}:seen:"),
-            failed: format!("{tag}:failed:"),
-            applicants: format!("{tag}:who"),
-            tag,
-        }
-    }
-
-    fn id(&self, loan_id: &str) -> String {
-        format!("{}:id:{loan_id}", self.tag)
-    }
-}
+use bundle::IdHash;
+use cache::Cache;
+pub use depths::Depths;
+use keys::Keys;
+use library::LIBRARY;
+use refusal::{Refusal, is_unprepared, told};
 
 /// The queue's address and partitions.
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,
-    partitions: std::sync::Arc<[Keys]>,
+    keys: Arc<[Keys]>,
+    /// For each partition the connection that those share who only read.
+    shared: Arc<[Mutex<Option<MultiplexedConnection>>]>,
+    /// What this process has admitted and no worker of it has claimed yet.
+    cache: Arc<Cache>,
+    depths: Arc<Depths>,
+    /// For each partition the most admissions that Redis has confirmed to this process.
+    admissions: Arc<[AtomicU64]>,
     timeout: Duration,
 }
 
@@ -80,20 +61,17 @@ impl Queue {
     /// A queue of `partitions` partitions at `url`. Nothing is connected yet.
     ///
     /// # Errors
-    /// If `url` is not a Redis URL.
+    /// If `url` is not a Redis URL, or asks for RESP3.
     pub fn new(url: &str, partitions: u32) -> Result<Self, ServiceError> {
-        // A peer that vanished without a word is noticed by keep-alive and by unacknowledged data.
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(
-                redis::io::tcp::socket2::TcpKeepalive::new()
-                    .with_time(Duration::from_secs(10))
-                    .with_interval(Duration::from_secs(5)),
-            )
-            .set_user_timeout(REDIS_TIMEOUT);
         Ok(Self {
-            client: Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?,
-            partitions: (0..partitions).map(Keys::new).collect(),
+            client: Client::open(connection_info(url)?).map_err(told)?,
+            keys: (0..partitions)
+                .map(|number| Keys::new(number, partitions))
+                .collect(),
+            shared: (0..partitions).map(|_| Mutex::default()).collect(),
+            cache: Arc::new(Cache::new(CACHE_LEN_MAX)),
+            depths: Arc::new(Depths::new(partitions as usize)),
+            admissions: (0..partitions).map(|_| AtomicU64::default()).collect(),
             timeout: REDIS_TIMEOUT,
         })
     }
@@ -107,121 +85,226 @@ impl Queue {
 
     /// How many partitions there are.
     pub fn partitions(&self) -> usize {
-        self.partitions.len()
+        self.keys.len()
+    }
+
+    /// How full the partitions are, and the wake-up of who waits for loans.
+    pub fn depths(&self) -> Arc<Depths> {
+        Arc::clone(&self.depths)
     }
 
     /// The partition that a loan belongs to, for good.
     pub fn partition_of(&self, loan_id: &LoanId) -> usize {
-        let hash = xxh3_128(loan_id.as_str().as_bytes());
-        ((hash >> 96) % self.partitions.len() as u128) as usize
+        self.partition_of_hash(IdHash::of(loan_id.as_str()))
     }
 
-    /// A link of one's own, not connected yet. Commands that block need one for themselves.
-    pub fn link(&self, partition: usize) -> Link {
-        Link {
+    /// The partition that a loan belongs to, by its id's hash.
+    pub fn partition_of_hash(&self, hash: IdHash) -> usize {
+        hash.partition(self.keys.len())
+    }
+
+    /// A partition over a connection of one's own, not connected yet: for who writes.
+    pub fn partition(&self, number: usize) -> Partition {
+        Partition {
             queue: self.clone(),
-            keys: self.partitions[partition].clone(),
+            number,
             connection: None,
+            is_shared: false,
             timeout: self.timeout,
+        }
+    }
+
+    /// A partition over the one connection of all who only read.
+    pub fn reader(&self, number: usize) -> Partition {
+        Partition {
+            is_shared: true,
+            ..self.partition(number)
         }
     }
 }
 
-/// When a stream took an entry, in milliseconds since the Unix epoch: its name tells.
-fn entry_ms(entry: &str) -> Option<u64> {
-    entry.split('-').next()?.parse().ok()
+fn connection_info(url: &str) -> Result<ConnectionInfo, ServiceError> {
+    // A peer that vanished without a word is noticed by keep-alive and by unacknowledged data.
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(
+            redis::io::tcp::socket2::TcpKeepalive::new()
+                .with_time(Duration::from_secs(10))
+                .with_interval(Duration::from_secs(5)),
+        )
+        .set_user_timeout(REDIS_TIMEOUT);
+    let info = url
+        .into_connection_info()
+        .map_err(told)?
+        .set_tcp_settings(tcp);
+    if info.redis_settings().protocol() != ProtocolVersion::RESP2 {
+        return Err(ServiceError::RedisReply(
+            "protocol=resp3 is not spoken here; leave it out of the URL",
+        ));
+    }
+    Ok(info)
 }
 
-/// 12 bytes that place an id in the filters of recorded loans.
-fn filter_hash(loan_id: &str) -> [u8; 12] {
-    let hash = xxh3_128(loan_id.as_bytes()).to_le_bytes();
-    hash[..12].try_into().expect("16 bytes hold 12")
-}
-
-/// A connection to one partition that comes back by itself.
+/// One partition, over a connection that comes back by itself.
 ///
-/// A command that failed is not repeated here, since it may have run: each caller knows what a
-/// repetition means. The next command connects anew. Where Redis has lost the functions or the
-/// groups (`FUNCTION FLUSH`, an empty Redis), the command did not run; they are made again and it
-/// is sent once more.
+/// A call that failed is not repeated here, since it may have run: each caller knows what a repetition means. The next
+/// call connects anew. Where Redis has lost the functions or the partition's keys (`FUNCTION FLUSH`, an empty Redis), the
+/// call did not run; they are made again and it is sent once more.
 #[derive(Debug)]
-pub struct Link {
+pub struct Partition {
     queue: Queue,
-    keys: Keys,
+    number: usize,
     connection: Option<MultiplexedConnection>,
+    is_shared: bool,
     timeout: Duration,
 }
 
-impl Link {
-    /// A connection that is ready: functions loaded, groups made.
+impl Partition {
+    /// Which partition it is.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.queue.keys[self.number]
+    }
+
+    /// A call of a function, with the keys that every function takes.
+    fn function(&self, name: &str) -> Cmd {
+        let mut call = library::call(name);
+        let keys = self.keys().all();
+        call.arg(keys.len());
+        for key in keys {
+            call.arg(key);
+        }
+        call
+    }
+
+    /// A connection whose functions are loaded and whose partition is set up.
     async fn ready(&mut self) -> Result<MultiplexedConnection, ServiceError> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(REDIS_CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.timeout));
-        let mut connection = self
-            .queue
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        self.prepare(&mut connection, false).await?;
+        let connection = if self.is_shared {
+            let shared = Arc::clone(&self.queue.shared);
+            let mut shared = shared[self.number].lock().await;
+            match &*shared {
+                Some(connection) => connection.clone(),
+                None => shared.insert(self.connect().await?).clone(),
+            }
+        } else {
+            self.connect().await?
+        };
         self.connection = Some(connection.clone());
         Ok(connection)
     }
 
-    /// Makes what the functions rely on. With `reload` the library is loaded even if it is there.
-    async fn prepare(
-        &self,
-        connection: &mut MultiplexedConnection,
-        reload: bool,
-    ) -> Result<(), ServiceError> {
-        let mut setup = function("sluice1_setup");
-        setup
-            .arg(5)
-            .arg(&self.keys.queued)
-            .arg(&self.keys.done)
-            .arg(&self.keys.failures)
-            .arg(&self.keys.counters)
-            .arg(&self.keys.seen);
-        if !reload && run(connection, &setup).await.is_ok() {
-            return Ok(());
+    async fn connect(&self) -> Result<MultiplexedConnection, ServiceError> {
+        let unreachable =
+            |why: String| ServiceError::RedisRefused(Refusal::Unreachable(why));
+        let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None);
+        let connecting = async {
+            let mut connection = self
+                .queue
+                .client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+                .map_err(|error| match Refusal::of(&error) {
+                    Some(refusal) => ServiceError::RedisRefused(refusal),
+                    None => unreachable(error.to_string()),
+                })?;
+            self.prepare(&mut connection).await?;
+            Ok(connection)
+        };
+        // A Redis that stands still accepts connections and says nothing on them.
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(connection) => connection,
+            Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
         }
-        let mut load = redis::cmd("FUNCTION");
-        load.arg("LOAD").arg("REPLACE").arg(&*library());
-        run(connection, &load).await?;
-        run(connection, &setup).await?;
-        Ok(())
     }
 
-    /// Runs one command.
-    async fn call(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
-        let mut connection = self.ready().await?;
-        match run(&mut connection, command).await {
-            Err(error) if has_lost_its_ground(&error) => {
-                self.prepare(&mut connection, true).await?;
-                Ok(run(&mut connection, command).await?)
+    /// Makes what the functions rely on.
+    async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), ServiceError> {
+        let mut prepare = self.function("prepare");
+        prepare.arg(self.queue.keys.len());
+        prepare.arg(uuid::Uuid::new_v4().simple().to_string());
+        match run(connection, &prepare).await {
+            Err(error) if is_unprepared(&error) => {
+                let mut load = redis::cmd("FUNCTION");
+                load.arg("LOAD").arg("REPLACE").arg(&LIBRARY.text);
+                run(connection, &load).await.map_err(told)?;
+                run(connection, &prepare).await.map_err(told).map(drop)
             }
-            Err(error) => {
-                // After a time-out the connection still waits for the answer: start afresh.
-                if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() {
-                    self.connection = None;
-                }
-                Err(error.into())
-            }
-            Ok(value) => Ok(value),
+            answer => answer.map_err(told).map(drop),
         }
+    }
+
+    /// Runs one command, within the time that Redis has.
+    async fn call(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
+        self.call_within(self.timeout, command).await
+    }
+
+    /// Runs one command, within `limit`.
+    async fn call_within(
+        &mut self,
+        limit: Duration,
+        command: &Cmd,
+    ) -> Result<Value, ServiceError> {
+        let mut connection = self.ready().await?;
+        let called = async {
+            match run(&mut connection, command).await {
+                Err(error) if is_unprepared(&error) => {
+                    self.prepare(&mut connection).await?;
+                    run(&mut connection, command).await.map_err(told)
+                }
+                answer => answer.map_err(told),
+            }
+        };
+        let answer = tokio::time::timeout(limit, called)
+            .await
+            .unwrap_or(Err(ServiceError::RedisTimeout(limit)));
+        self.keep_or_drop(answer).await
     }
 
     /// Runs commands of a pipeline, each for itself.
     async fn call_all(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
         let mut connection = self.ready().await?;
-        let answer: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
-        answer.map_err(|error| {
+        let called = async {
+            let answer: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
+            answer.map_err(told)
+        };
+        let answer = tokio::time::timeout(self.timeout, called)
+            .await
+            .unwrap_or(Err(ServiceError::RedisTimeout(self.timeout)));
+        self.keep_or_drop(answer).await
+    }
+
+    /// After a time-out the connection still waits for the answer, and a Redis that has become a replica stays one: the
+    /// next call connects afresh, to whoever stands behind the address then.
+    async fn keep_or_drop<T>(
+        &mut self,
+        answer: Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let is_lost = match &answer {
+            Ok(_) => false,
+            Err(ServiceError::Redis(error)) => {
+                error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
+            }
+            Err(ServiceError::RedisRefused(refusal)) => {
+                matches!(refusal, Refusal::Elsewhere(_) | Refusal::Unreachable(_))
+            }
+            Err(_) => true,
+        };
+        if is_lost {
             self.connection = None;
-            error.into()
-        })
+            if self.is_shared {
+                *self.queue.shared[self.number].lock().await = None;
+            }
+        }
+        answer
     }
 }
 
@@ -231,43 +314,4 @@ async fn run(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResu
         .send_packed_command(command)
         .await?
         .extract_error()
-}
-
-/// The library; with a guard switched off, without that guard's condition.
-fn library() -> Cow<'static, str> {
-    let mut library = Cow::Borrowed(LIBRARY);
-    for (guard, condition, instead) in [
-        (
-            Guard::CommitFirst,
-            "if held[id] == fingerprint .. 'q' .. entry then",
-            "if true then",
-        ),
-        (
-            Guard::IdRemembered,
-            "if state and state ~= '?' then",
-            "if false then",
-        ),
-    ] {
-        if guard.is_off() {
-            assert!(LIBRARY.contains(condition), "{guard:?} has another form");
-            library = library.replace(condition, instead).into();
-        }
-    }
-    library
-}
-
-/// A call of a function of the library.
-fn function(name: &str) -> Cmd {
-    let mut command = redis::cmd("FCALL");
-    command.arg(name);
-    command
-}
-
-/// Whether Redis said that the functions or the groups are not there, so that nothing has run.
-fn has_lost_its_ground(error: &redis::RedisError) -> bool {
-    error.code() == Some("NOGROUP")
-        || error.detail().is_some_and(|detail| {
-            detail.contains("Function not found") || detail.contains("NOGROUP")
-        })
-        || error.to_string().contains("Function not found")
 }

@@ -11,7 +11,6 @@ use thiserror::Error;
 use crate::api::{ErrorType, FaultView};
 use crate::enrich::Enrichment;
 use crate::loan::{Category, Cents, Fingerprint, Loan};
-use crate::queue::claim::Claimed;
 use crate::validate::Failure;
 
 mod encode;
@@ -164,8 +163,8 @@ pub fn failed(
         record.text(c"fingerprint", journey.fingerprint.hex().as_str());
         record.text(c"errorType", failure.category.name());
         record.documents(c"faults", &failure.faults, |record, fault| {
-            record.text(c"field", fault.field);
-            record.text(c"rule", fault.rule);
+            record.text(c"field", &fault.field);
+            record.text(c"rule", &fault.rule);
             record.text(c"errorType", fault.category.name());
             record.text(c"value", &fault.value);
         });
@@ -175,6 +174,10 @@ pub fn failed(
         journey.write(record, c"failedAt");
         if let Ok(body) = str::from_utf8(body) {
             record.text(c"body", body);
+        }
+        // What MongoDB holds with other content will not pass a second time either.
+        if failure.category != Category::Conflict {
+            record.boolean(WAITING, true);
         }
     });
 }
@@ -192,6 +195,9 @@ impl Journey<'_> {
         record.instant(processed, self.processed_at);
     }
 }
+
+/// The field of a failed attempt that waits: for a retry, a correction or a discard.
+pub const WAITING: &CStr = c"waiting";
 
 /// The field that tells with which batch a record was written. It stands right behind `_id`, so that it is found without
 /// reading the record.
@@ -228,20 +234,6 @@ fn strip<'a>(bytes: &'a mut [u8], element: ElementType, name: &CStr) -> Option<&
     let (found, rest) = bytes.split_first_mut()?;
     let name = name.to_bytes_with_nul();
     (*found == element as u8 && rest.starts_with(name)).then(|| &mut rest[name.len()..])
-}
-
-/// The failure of a loan that was delivered too often without a result.
-pub fn poison(claimed: &Claimed) -> Failure {
-    Failure {
-        category: Category::Poison,
-        faults: vec![crate::loan::Fault {
-            field: "$",
-            rule: "processed within 5 deliveries",
-            category: Category::Poison,
-            value: claimed.deliveries.to_string(),
-        }],
-        applicant_email: None,
-    }
 }
 
 /// An instant of [`crate::clock`] in MongoDB's form.

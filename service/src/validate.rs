@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
 
 use crate::currency;
 use crate::loan::{Applicant, Category, Cents, Fault, Loan};
@@ -15,7 +16,7 @@ const AMOUNT_MAX: Cents = Cents(1_000_000_000);
 const INCOME_MAX: Cents = Cents(100_000_000_000_000);
 
 /// What validation found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The first by rank of the faults' categories.
     pub category: Category,
@@ -39,8 +40,8 @@ fn unreadable(error: &ParseError) -> Failure {
     Failure {
         category: Category::InvalidFormat,
         faults: vec![Fault {
-            field: "$",
-            rule: "a JSON object",
+            field: "$".into(),
+            rule: "a JSON object".into(),
             category: Category::InvalidFormat,
             value: shortened(&error.to_string()),
         }],
@@ -195,8 +196,8 @@ struct Faults {
 impl Faults {
     fn add(&mut self, field: &'static str, rule: &'static str, category: Category, value: &str) {
         self.found.push(Fault {
-            field,
-            rule,
+            field: field.into(),
+            rule: rule.into(),
             category,
             value: shortened(value),
         });

@@ -1,83 +1,75 @@
-//! One worker: claim, process, commit, again.
+//! One worker: claim, process, decide, again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::DateTime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::clock::now_us;
+use crate::clock::{now_ms, now_us};
+use crate::decided::{Decided, Documents, Handover, Way};
 use crate::enrich::enrich;
 use crate::error::ServiceError;
 use crate::failpoint::failpoint;
-use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, DELIVERIES_MAX};
+use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, DELIVERIES_TRUSTED};
 use crate::metrics::Metrics;
-use crate::queue::Link;
-use crate::queue::claim::{Ask, Claimed, Outcome};
-use crate::record;
+use crate::queue::bundle::{Bundle, Holder, QueuedLoan, Ticket, Unreadable};
+use crate::queue::claim::{self, Claimed};
+use crate::queue::results::{Decision, Results};
+use crate::queue::{Depths, Partition};
+use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
+use crate::store::Store;
 use crate::validate::{Failure, validate};
 
+pub mod isolation;
 pub mod pool;
 pub mod scale;
 
-/// How long a claim waits for the first loan.
-const CLAIM_WAIT: Duration = Duration::from_secs(1);
-/// Loans taken over at once. Few: a loan that crashes its worker takes its batch along.
-const TAKE_OVER_LEN_MAX: usize = 16;
+use isolation::Isolation;
 
-/// A worker. Its consumer name is its own for the life of the process.
+/// A worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) consumer: String,
-    pub(crate) link: Link,
+    pub(crate) holder: Holder,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) depths: Arc<Depths>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) claim_timeout: Duration,
+    pub(crate) handover: Arc<Handover>,
+    pub(crate) store: Store,
+    /// How long it may hold a bundle without deciding it.
+    pub(crate) lease: Duration,
 }
 
 impl Worker {
-    /// Works until `stop` turns true; what it has claimed by then is committed first.
+    /// Works until `stop` turns true; what it has claimed by then is decided first.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let metrics = Arc::clone(&self.metrics);
         let _held = Metrics::hold(&metrics.workers);
         let mut backoff = Backoff::default();
-        // After each failure, what this consumer was given and did not commit comes first.
-        let mut has_leftovers = true;
-        let mut next_take_over = Instant::now();
+        let mut partitions = std::mem::take(&mut self.partitions);
         while !*stop.borrow() {
-            let step = async {
-                if has_leftovers {
-                    self.work(Ask::Mine, None).await?;
-                    has_leftovers = false;
-                }
-                if Instant::now() >= next_take_over {
-                    next_take_over = Instant::now() + self.claim_timeout / 4;
-                    self.take_over().await?;
-                }
-                let new = Ask::New(CLAIM_WAIT.min(self.claim_timeout / 4));
-                self.work(new, Some(next_take_over)).await
-            };
-            // A claim that is cut off may have been given loans: they are this consumer's
-            // leftovers, and its successor of the same name asks for them first.
-            let done = tokio::select! {
-                done = step => done,
-                () = stopped(&mut stop) => break,
-            };
-            match done {
-                Ok(0) => backoff.reset(),
-                Ok(_) => {
+            match self.round(&mut partitions, &stop).await {
+                Ok(loans) => {
                     backoff.reset();
+                    let depths = Arc::clone(&self.depths);
+                    // Each claim and each decision costs Redis a flush to disk: loans gather first. Then whatever this
+                    // process admits wakes a worker; what another admits is found by asking.
+                    let rest = async {
+                        sleep(CLAIM_GATHER).await;
+                        if loans == 0 {
+                            let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
+                        }
+                    };
                     tokio::select! {
-                        () = sleep(CLAIM_GATHER) => {}
+                        () = rest => {}
                         () = stopped(&mut stop) => break,
                     }
                 }
                 Err(error) => {
-                    has_leftovers = true;
-                    tracing::warn!(%error, consumer = self.consumer, "worker waits for Redis");
+                    tracing::debug!(%error, "worker waits for Redis");
                     tokio::select! {
                         () = backoff.wait() => {}
                         () = stopped(&mut stop) => break,
@@ -85,152 +77,227 @@ impl Worker {
                 }
             }
         }
-        // Nothing that this worker holds is left to the claim time-out.
-        let leftovers = async {
-            self.work(Ask::Mine, None).await?;
-            Ok::<_, ServiceError>(())
-        };
-        if let Err(error) = leftovers.await {
-            tracing::warn!(%error, consumer = self.consumer, "leftovers stay for another worker");
-        }
     }
 
-    /// Claims and finishes loans until a claim is not full, or until `until`, so that abandoned loans do not wait for
-    /// the end of a backlog. Answers how many the last claim brought.
-    async fn work(&mut self, ask: Ask, until: Option<Instant>) -> Result<usize, ServiceError> {
-        let mut claimed = self.link.claim(&self.consumer, ask, CLAIM_LEN_MAX).await?;
-        while claimed.len() == CLAIM_LEN_MAX && until.is_none_or(|until| Instant::now() < until) {
-            claimed = self.finish(claimed, Some(ask)).await?;
-        }
-        let len = claimed.len();
-        self.finish(claimed, None).await?;
-        Ok(len)
-    }
-
-    async fn take_over(&mut self) -> Result<(), ServiceError> {
-        loop {
-            let taken = self
-                .link
-                .take_over(&self.consumer, self.claim_timeout, TAKE_OVER_LEN_MAX)
-                .await?;
-            if taken.is_empty() {
-                return Ok(());
+    /// Claims and finishes bundles of every partition, the fullest first, until none gives as many loans as a claim may
+    /// bring. Answers how many loans there were.
+    async fn round(
+        &self,
+        partitions: &mut [Partition],
+        stop: &watch::Receiver<bool>,
+    ) -> Result<usize, ServiceError> {
+        let mut loans = 0;
+        let mut failed = None;
+        for number in self.depths.fullest_first() {
+            // One partition that does not answer must not hold up the others.
+            match self.drain(&mut partitions[number], stop).await {
+                Ok(found) => loans += found,
+                Err(error) => failed = Some(error),
             }
-            self.finish(taken, None).await?;
+        }
+        match failed {
+            Some(error) if loans == 0 => Err(error),
+            _ => Ok(loans),
         }
     }
 
-    /// Processes and commits; with `next`, claims more in the same breath.
-    async fn finish(
-        &mut self,
-        claimed: Vec<Claimed>,
-        next: Option<Ask>,
-    ) -> Result<Vec<Claimed>, ServiceError> {
-        if claimed.is_empty() {
-            return Ok(Vec::new());
+    /// Claims and finishes bundles of one partition until a claim is not full.
+    async fn drain(
+        &self,
+        partition: &mut Partition,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<usize, ServiceError> {
+        let mut claimed = partition
+            .claim(self.holder, self.lease, CLAIM_LEN_MAX)
+            .await?;
+        let mut loans = 0;
+        while !claimed.is_empty() {
+            let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
+            loans += len;
+            let wants_more = len >= CLAIM_LEN_MAX && !*stop.borrow();
+            claimed = self.finish(partition, claimed, wants_more).await?;
         }
+        Ok(loans)
+    }
+
+    /// Processes and decides; with `wants_more`, claims more in the same breath.
+    async fn finish(
+        &self,
+        partition: &mut Partition,
+        claimed: Vec<Claimed>,
+        wants_more: bool,
+    ) -> Result<Vec<Claimed>, ServiceError> {
         failpoint!("claim-after");
-        let now = now_us();
-        let claimed_at = record::at(now);
-        self.metrics.queue_wait.add_all(
-            claimed
-                .iter()
-                .filter(|loan| loan.attempt == 1)
-                .map(|loan| now.saturating_sub(loan.received_us)),
-        );
+        let claimed_us = now_us();
         let started = Instant::now();
-        let mut failures = Vec::new();
-        let mut outcomes = Vec::with_capacity(claimed.len());
-        for loan in claimed {
-            // A loan that makes the code panic is not committed: it is delivered again, and
-            // set aside as poison in the end. Its neighbours are not held up.
-            let Ok((outcome, failure)) =
-                catch_unwind(AssertUnwindSafe(|| process(&loan, claimed_at)))
-            else {
-                tracing::error!(loan_id = loan.loan_id, "processing panicked");
-                continue;
-            };
-            failures.extend(failure.map(|failure| (outcomes.len(), failure)));
-            outcomes.push((loan, outcome));
+        let mut decided = Vec::with_capacity(claimed.len());
+        for Claimed { ticket, bundle } in claimed {
+            match bundle {
+                Ok(bundle) => {
+                    self.metrics.queue_wait.add_all(
+                        bundle
+                            .loans
+                            .iter()
+                            .filter(|loan| loan.attempt == 1)
+                            .map(|loan| claimed_us.saturating_sub(loan.received_us)),
+                    );
+                    let decision = if ticket.deliveries > DELIVERIES_TRUSTED {
+                        decide_apart(&bundle, claimed_us / 1000).await
+                    } else {
+                        decide(&bundle, claimed_us / 1000)
+                    };
+                    decided.push((ticket, decision));
+                }
+                Err(reason) => self.set_aside(partition, &ticket, reason).await,
+            }
         }
         self.metrics.process.add_duration(started.elapsed());
-        if outcomes.is_empty() {
+        if decided.is_empty() {
             return Ok(Vec::new());
         }
         failpoint!("commit-before");
         let started = Instant::now();
-        let applicants: Vec<_> = failures
+        let told: Vec<_> = decided
             .iter()
-            .filter_map(|(number, failure)| Some((*number, failure.applicant_email.clone()?)))
+            .map(|(ticket, decided)| claim::Decided {
+                ticket,
+                results: &decided.results,
+            })
             .collect();
-        let (won, more) = if let Some(ask) = next {
-            self.link
-                .commit_and_claim(&outcomes, &applicants, &self.consumer, ask, CLAIM_LEN_MAX)
+        let (won, more) = if wants_more {
+            partition
+                .decide_and_claim(&told, self.holder, self.lease, CLAIM_LEN_MAX)
                 .await?
         } else {
-            let won = self.link.commit_counting(&outcomes, &applicants).await?;
-            (won, Vec::new())
+            (partition.decide(&told).await?, Vec::new())
         };
         failpoint!("commit-after");
         self.metrics.commit.add_duration(started.elapsed());
-        for (number, failure) in failures {
-            if won.get(number) == Some(&true) {
-                let loan = &outcomes[number].0;
-                self.metrics.tell(EventKind::Failure {
-                    loan_id: loan.loan_id.clone(),
-                    error_type: failure.category.name().to_owned(),
-                    attempt: loan.attempt,
-                    applicant: failure.applicant_email,
-                });
+        for ((_, decided), won) in decided.into_iter().zip(won) {
+            if won {
+                self.tell(&decided);
+                self.handover.put(decided.documents);
             }
         }
         Ok(more)
     }
-}
 
-/// What becomes of a loan: a pure function of the loan and the time.
-fn process(loan: &Claimed, claimed_at: DateTime) -> (Outcome, Option<Failure>) {
-    let journey = record::Journey {
-        loan_id: &loan.loan_id,
-        fingerprint: loan.fingerprint,
-        attempt: loan.attempt,
-        received_at: record::at(loan.received_us),
-        queued_at: loan.queued_at(),
-        claimed_at: Some(claimed_at),
-        processed_at: DateTime::now(),
-    };
-    let mut document = Vec::new();
-    let checked = if loan.deliveries > DELIVERIES_MAX {
-        Err(record::poison(loan))
-    } else {
-        validate(&loan.body)
-    };
-    match checked {
-        Ok(valid) => {
-            let enrichment = enrich(&valid);
-            record::accepted(
-                &mut document,
-                &journey,
-                &valid,
-                &enrichment,
-                record::NO_BATCH,
-            );
-            (Outcome::Accepted(document), None)
+    /// Takes what nobody can read out of the line. It stands in the log of errors first.
+    async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
+        let name = ticket.name.to_string();
+        let reason = reason.to_string();
+        tracing::error!(bundle = name, loans = ticket.len, reason, "loans are set aside");
+        let done = async {
+            self.store.log_set_aside(&name, ticket.len, &reason).await?;
+            partition.set_aside(ticket, &reason).await
+        };
+        match done.await {
+            Ok(true) => self.metrics.tell(EventKind::Failure {
+                loan_id: format!("bundle:{name}"),
+                error_type: "unreadable".to_owned(),
+                attempt: 1,
+                applicant: None,
+            }),
+            Ok(false) => {}
+            // Its lease runs out, and whoever claims it then tries again. The line goes on meanwhile.
+            Err(error) => tracing::warn!(%error, bundle = name, "loans cannot be set aside yet"),
         }
-        Err(failure) => {
-            record::failed(
-                &mut document,
-                &journey,
-                &failure,
-                &loan.body,
-                record::NO_BATCH,
-            );
-            (Outcome::Failed(failure.category, document), Some(failure))
+    }
+
+    fn tell(&self, decided: &Decided) {
+        let decisions = decided.documents.all.iter().zip(&decided.results.decisions);
+        for (document, decision) in decisions {
+            if let Decision::Failed(failure) = decision {
+                self.metrics.tell(EventKind::Failure {
+                    loan_id: document.loan_id.to_string(),
+                    error_type: failure.category.name().to_owned(),
+                    attempt: document.attempt,
+                    applicant: failure.applicant_email.clone(),
+                });
+            }
         }
     }
 }
 
-/// Returns once `stop` is true, or its sender is gone.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// What becomes of a bundle: a pure function of its loans and the time.
+fn decide(bundle: &Bundle, claimed_ms: u64) -> Decided {
+    let processed_ms = now_ms();
+    let mut documents = Documents::new(bundle);
+    let mut decisions = Vec::with_capacity(bundle.loans.len());
+    for loan in &bundle.loans {
+        let way = Way::new(bundle, loan, claimed_ms, processed_ms);
+        // A loan that makes the code panic would do so each time.
+        let decision = catch_unwind(AssertUnwindSafe(|| process(loan, way, &mut documents)))
+            .unwrap_or_else(|_| {
+                tracing::error!(loan_id = &*loan.loan_id, "processing panicked");
+                let failure = isolation::poison("its processing panicked");
+                documents.fail(way, &failure);
+                Decision::Failed(failure)
+            });
+        decisions.push(decision);
+    }
+    Decided {
+        results: Results {
+            claimed_ms,
+            processed_ms,
+            decisions,
+        },
+        documents,
+    }
+}
+
+/// Decides one loan and adds its document.
+fn process(loan: &QueuedLoan, way: Way<'_>, documents: &mut Documents) -> Decision {
+    match judge(&loan.body) {
+        Ok((valid, enrichment)) => {
+            documents.accept(way, &valid, &enrichment);
+            Decision::Accepted(enrichment)
+        }
+        Err(failure) => {
+            documents.fail(way, &failure);
+            Decision::Failed(failure)
+        }
+    }
+}
+
+/// Validates and enriches.
+fn judge(
+    body: &[u8],
+) -> Result<(crate::loan::Loan, crate::enrich::Enrichment), Failure> {
+    failpoint!("process");
+    let valid = validate(body)?;
+    let enrichment = enrich(&valid);
+    Ok((valid, enrichment))
+}
+
+/// As [`decide`], for a bundle whose holders were lost several times: one of its loans may be why. So each is tried in a
+/// process of its own first, and only what a loan did there counts against it.
+async fn decide_apart(bundle: &Bundle, claimed_ms: u64) -> Decided {
+    let isolation = Isolation::new();
+    let mut poisoned = Vec::with_capacity(bundle.loans.len());
+    for loan in &bundle.loans {
+        poisoned.push(isolation.try_alone(&loan.body).await.err());
+    }
+    let processed_ms = now_ms();
+    let mut documents = Documents::new(bundle);
+    let mut decisions = Vec::with_capacity(bundle.loans.len());
+    for (loan, poison) in bundle.loans.iter().zip(poisoned) {
+        let way = Way::new(bundle, loan, claimed_ms, processed_ms);
+        decisions.push(match poison {
+            Some(failure) => {
+                tracing::error!(loan_id = &*loan.loan_id, fault = ?failure.faults, "a loan is poison");
+                documents.fail(way, &failure);
+                Decision::Failed(failure)
+            }
+            None => process(loan, way, &mut documents),
+        });
+    }
+    Decided {
+        results: Results {
+            claimed_ms,
+            processed_ms,
+            decisions,
+        },
+        documents,
+    }
 }

@@ -73,6 +73,12 @@ pub struct Counters {
     pub lost_commit_races: u64,
     /// Records that MongoDB already held.
     pub duplicate_keys: u64,
+    /// Loans whose bundle nobody can read: Redis keeps it aside.
+    #[serde(default)]
+    pub set_aside: u64,
+    /// Admissions that Redis had confirmed to this instance and does not know any more.
+    #[serde(default)]
+    pub rolled_back: u64,
 }
 
 /// One applicant's failures.
@@ -174,14 +180,20 @@ pub struct Percentiles {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisState {
-    /// Whether it answered last.
+    /// Whether it answered last and takes writes.
     pub up: bool,
     /// Its version.
     pub version: String,
     /// `always`, `everysec`, `no`, or `off` without an append-only file.
     pub appendfsync: String,
-    /// Whether what it confirms survives `kill -9` and a power cut: `appendfsync` is `always`.
+    /// Whether what it confirms survives `kill -9` and a power cut: `weaknesses` is empty.
     pub durable: bool,
+    /// Each setting by which a confirmed loan could be lost, with what it has to be.
+    #[serde(default)]
+    pub weaknesses: Vec<String>,
+    /// Why it takes no loans, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// `used_memory`.
     pub used_memory_bytes: u64,
     /// `maxmemory`, 0 for none.
@@ -289,6 +301,13 @@ pub enum EventKind {
     Retry {
         /// How many.
         requeued: u64,
+    },
+    /// Redis does not know admissions any more that it had confirmed: it went back in time.
+    RolledBack {
+        /// The partition.
+        partition: u64,
+        /// How many calls of admission are gone.
+        admissions: u64,
     },
     /// A load run told where it is.
     #[serde(rename_all = "camelCase")]

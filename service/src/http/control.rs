@@ -11,10 +11,12 @@ use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::api::{Control, ErrorType, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
-use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, RETRY_IDS_MAX, RETRY_LEN_MAX};
+use crate::limits::{
+    ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_IDS_MAX, RETRY_LEN_MAX,
+};
 use crate::loan::{Category, LoanId};
 use crate::parse;
-use crate::retry::{Selection, retry};
+use crate::retry::{Retry, Selection};
 use crate::snapshot::EventKind;
 
 /// `GET /api/control`.
@@ -27,8 +29,8 @@ pub(super) async fn show(front: &Front) -> Result<Reply, Problem> {
 pub(super) async fn set(front: &Front, is_paused: bool) -> Result<Reply, Problem> {
     let mut has_changed = false;
     for partition in 0..front.queue.partitions() {
-        let mut link = front.queue.link(partition);
-        has_changed |= link.set_paused(is_paused).await.map_err(unavailable)?;
+        let mut partition = front.queue.reader(partition);
+        has_changed |= partition.set_paused(is_paused).await.map_err(unavailable)?;
     }
     if has_changed {
         tracing::info!(is_paused, "ingestion");
@@ -44,7 +46,7 @@ pub(super) async fn set(front: &Front, is_paused: bool) -> Result<Reply, Problem
 async fn read(front: &Front) -> Result<Control, ServiceError> {
     let mut since_ms: Option<u64> = None;
     for partition in 0..front.queue.partitions() {
-        if let Some(at_ms) = front.queue.link(partition).paused_ms().await? {
+        if let Some(at_ms) = front.queue.reader(partition).paused_ms().await? {
             since_ms = Some(since_ms.map_or(at_ms, |since_ms| since_ms.min(at_ms)));
         }
     }
@@ -78,9 +80,13 @@ pub(super) async fn retry_loans(
         return Err(invalid(format!("`limit` must be 1 to {RETRY_LEN_MAX}")));
     }
     let selection = select(&asked, front.body_max)?;
-    let retried = retry(&front.queue, selection, limit)
-        .await
-        .map_err(unavailable)?;
+    let retry = Retry {
+        queue: &front.queue,
+        store: &front.store,
+        backlog_max: front.backlog_max,
+        timeout: REDIS_TIMEOUT,
+    };
+    let retried = retry.run(selection, limit).await.map_err(unavailable)?;
     tracing::info!(
         requeued = retried.requeued,
         skipped = retried.skipped,
@@ -179,8 +185,13 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::InvalidBody(detail.into())
 }
 
+/// Which of the two stores was the reason.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
-fn unavailable(error: ServiceError) -> Problem {
-    tracing::warn!(%error, "an administrator's call failed");
-    Problem::QueueUnavailable
+pub(super) fn unavailable(error: ServiceError) -> Problem {
+    tracing::debug!(%error, "a call failed");
+    if error.is_of_mongodb() {
+        Problem::StoreUnavailable
+    } else {
+        Problem::QueueUnavailable
+    }
 }

@@ -9,7 +9,7 @@ use super::{Front, Reply};
 use crate::api::{ErrorPage, FailedAttempt};
 use crate::limits::ERRORS_PAGE_LEN_MAX;
 use crate::loan::{Category, LoanId};
-use crate::store::{ErrorFilter, Place};
+use crate::store::reading::{ErrorFilter, Place};
 
 /// The parameters.
 pub(super) const PARAMETERS: &[&str] = &["loanId", "errorType", "from", "to", "limit", "cursor"];
@@ -26,7 +26,7 @@ pub(super) async fn list(front: &Front, request: Request<Incoming>) -> Result<Re
         })?,
         category: query.get("errorType", |text| {
             Category::of(text)
-                .ok_or("missing_field, wrong_type, out_of_range, invalid_format or poison")
+                .ok_or("missing_field, wrong_type, out_of_range, invalid_format, poison, conflict, refused or unreadable")
         })?,
         from: query.get("from", instant)?,
         to: query.get("to", instant)?,

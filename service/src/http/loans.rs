@@ -6,20 +6,24 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 
+use super::control::unavailable;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::admit::Answer;
 use crate::api::{
-    FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
+    ErrorType, FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
 };
 use crate::clock::now_us;
+use crate::decided::Documents;
 use crate::error::ServiceError;
-use crate::loan::{Category, LoanId};
+use crate::loan::LoanId;
 use crate::parse;
 use crate::queue::admission::Arrival;
+use crate::queue::bundle::{Bundle, IdHash, Unreadable};
+use crate::queue::recording::Content;
+use crate::queue::results::{Decision, Results};
 use crate::queue::state::{Kept, Whereabouts};
 use crate::record::{FailureDocument, LoanDocument};
-use crate::validate::validate;
 
 /// Failed attempts that are shown with a loan. `/api/errors` has them all.
 const ATTEMPTS_SHOWN: u32 = 100;
@@ -36,9 +40,11 @@ pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result
     let received_us = now_us();
     let envelope = parse::envelope(&body).map_err(Problem::Unreadable)?;
     let arrival = Arrival {
+        hash: IdHash::of(envelope.loan_id.as_str()),
         loan_id: envelope.loan_id.clone(),
         fingerprint: envelope.fingerprint,
         received_us,
+        attempt: 1,
         body,
     };
     match door.admit(arrival).await {
@@ -47,6 +53,8 @@ pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result
         Answer::Conflict => Err(Problem::Conflict(envelope.loan_id)),
         Answer::Paused => Err(Problem::Paused),
         Answer::Full => Err(Problem::Overloaded),
+        Answer::NotQueued => Err(Problem::NotQueued),
+        Answer::NotLookedUp => Err(Problem::StoreUnavailable),
         Answer::Unknown => Err(Problem::QueueUnavailable),
     }
 }
@@ -58,10 +66,7 @@ pub(super) async fn find(
     headers: &HeaderMap,
 ) -> Result<Reply, Problem> {
     let loan_id = LoanId::new(loan_id).ok_or(Problem::NotFound("no loan can have this id"))?;
-    let view = view(front, &loan_id).await.map_err(|error| {
-        tracing::warn!(%error, "a loan cannot be looked up");
-        Problem::QueueUnavailable
-    })?;
+    let view = view(front, &loan_id).await.map_err(unavailable)?;
     let mut view = view.ok_or(Problem::NotFound("no loan with this id"))?;
     if front.admin_token.check(headers).is_err() {
         view.body = None;
@@ -70,7 +75,7 @@ pub(super) async fn find(
 }
 
 async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, ServiceError> {
-    let mut link = front.queue.link(front.queue.partition_of(loan_id));
+    let mut partition = front.queue.reader(front.queue.partition_of(loan_id));
     let mut view = LoanView {
         loan_id: loan_id.as_str().to_owned(),
         status: LoanStatus::Queued,
@@ -80,9 +85,9 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
         result: None,
         body: None,
     };
-    let whereabouts = link.find(loan_id).await?;
+    let whereabouts = partition.find(loan_id).await?;
     let failures = match &whereabouts {
-        Whereabouts::Queued(kept) | Whereabouts::Processing(kept, _) if kept.attempt == 1 => {
+        Whereabouts::Queued(kept) | Whereabouts::Processing(kept, _) if kept.loan.attempt == 1 => {
             Vec::new()
         }
         _ => front.store.failures_of(loan_id, ATTEMPTS_SHOWN).await?,
@@ -93,20 +98,15 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
             view.status = LoanStatus::Processing;
             view.stand(&kept, Some(claimed_ms));
         }
-        Whereabouts::Accepted(document) => {
-            view.status = LoanStatus::Accepted;
-            let document = bson::deserialize_from_slice(&document)
-                .map_err(|_| ServiceError::RedisReply("a record is not BSON"))?;
-            view.accept(document);
-        }
-        Whereabouts::Failed(category, kept) => {
+        Whereabouts::Decided {
+            kept,
+            claimed_ms,
+            processed_ms,
+            decision,
+        } => view.decide(kept, claimed_ms, processed_ms, decision)?,
+        Whereabouts::Aside { reason, since_ms } => {
             view.status = LoanStatus::Failed;
-            view.body = Some(String::from_utf8_lossy(&kept.body).into_owned());
-            match failures.first() {
-                Some(latest) if latest.attempt == kept.attempt => view.fail(front, latest).await?,
-                // The recorder has not come to it yet.
-                _ => view.fail_unrecorded(&category, &kept),
-            }
+            view.attempts.push(set_aside(loan_id, reason, since_ms));
         }
         Whereabouts::Elsewhere => match (front.store.loan(loan_id).await?, failures.first()) {
             (Some(document), _) => {
@@ -117,9 +117,9 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
                     view.confirm(front.store.confirmed_at(batch).await?);
                 }
             }
-            // Redis has forgotten it; MongoDB has not.
             (None, Some(latest)) => {
                 view.status = LoanStatus::Failed;
+                view.body.clone_from(&latest.body);
                 view.fail(front, latest).await?;
             }
             (None, None) => return Ok(None),
@@ -130,6 +130,25 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
     Ok(Some(view))
 }
 
+/// The attempt of a loan whose bundle nobody can read.
+fn set_aside(loan_id: &LoanId, reason: String, since_ms: u64) -> FailedAttempt {
+    let at = rfc3339_ms(since_ms);
+    FailedAttempt {
+        loan_id: loan_id.as_str().to_owned(),
+        attempt: 1,
+        error_type: ErrorType::Unreadable,
+        faults: vec![FaultView {
+            field: "$".to_owned(),
+            rule: reason,
+            error_type: ErrorType::Unreadable,
+            value: String::new(),
+        }],
+        applicant_email: None,
+        received_at: at.clone(),
+        failed_at: at,
+    }
+}
+
 impl LoanView {
     fn step(&mut self, step: StepKind, at: String) {
         self.steps.push(Step { step, at });
@@ -137,9 +156,9 @@ impl LoanView {
 
     /// Where a loan stands that is not decided.
     fn stand(&mut self, kept: &Kept, claimed_ms: Option<u64>) {
-        let received_at = rfc3339_ms(kept.received_us / 1000);
+        let received_at = rfc3339_ms(kept.loan.received_us / 1000);
         self.step(StepKind::Received, received_at.clone());
-        self.step(StepKind::Queued, rfc3339_ms(kept.since_ms));
+        self.step(StepKind::Queued, rfc3339_ms(kept.queued_ms));
         if let Some(claimed_ms) = claimed_ms {
             self.step(StepKind::Claimed, rfc3339_ms(claimed_ms));
         }
@@ -169,27 +188,52 @@ impl LoanView {
         Ok(())
     }
 
-    /// A failure that MongoDB does not know yet: its faults are found again.
-    fn fail_unrecorded(&mut self, category: &str, kept: &Kept) {
-        let received_at = rfc3339_ms(kept.received_us / 1000);
-        let failed_at = rfc3339_ms(kept.since_ms);
-        self.step(StepKind::Received, received_at.clone());
-        self.step(StepKind::Processed, failed_at.clone());
-        self.received_at = Some(received_at.clone());
-        let failure = validate(&kept.body).err();
-        let (faults, applicant_email) = failure.map_or_else(Default::default, |failure| {
-            let faults = failure.faults.into_iter().map(FaultView::from).collect();
-            (faults, failure.applicant_email)
-        });
-        self.attempts.push(FailedAttempt {
-            loan_id: self.loan_id.clone(),
-            attempt: kept.attempt,
-            error_type: Category::of(category).unwrap_or(Category::Poison).into(),
-            faults,
-            applicant_email,
-            received_at,
-            failed_at,
-        });
+    /// A loan that is decided and that MongoDB does not know yet.
+    fn decide(
+        &mut self,
+        kept: Kept,
+        claimed_ms: u64,
+        processed_ms: u64,
+        decision: Decision,
+    ) -> Result<(), ServiceError> {
+        let Kept { queued_ms, loan } = kept;
+        match decision {
+            Decision::Accepted(enrichment) => {
+                self.status = LoanStatus::Accepted;
+                let bundle = Bundle::of_one(queued_ms, loan);
+                let results = Results {
+                    claimed_ms,
+                    processed_ms,
+                    decisions: vec![Decision::Accepted(enrichment)],
+                };
+                let documents = Documents::of(&Content { bundle, results })
+                    .ok_or(ServiceError::Unreadable(Unreadable::Mismatch))?;
+                let document = bson::deserialize_from_slice(documents.bytes_of(&documents.all[0]))
+                    .map_err(|_| ServiceError::MongoReply("a record is not BSON"))?;
+                self.accept(document);
+            }
+            Decision::Failed(failure) => {
+                self.status = LoanStatus::Failed;
+                self.body = Some(String::from_utf8_lossy(&loan.body).into_owned());
+                let at = |ms: u64| bson::DateTime::from_millis(ms as i64);
+                self.way(
+                    at(loan.received_us / 1000),
+                    Some(at(queued_ms)),
+                    Some(at(claimed_ms)),
+                    at(processed_ms),
+                );
+                self.attempts.push(FailedAttempt {
+                    loan_id: self.loan_id.clone(),
+                    attempt: loan.attempt,
+                    error_type: failure.category.into(),
+                    faults: failure.faults.into_iter().map(FaultView::from).collect(),
+                    applicant_email: failure.applicant_email,
+                    received_at: rfc3339_ms(loan.received_us / 1000),
+                    failed_at: rfc3339_ms(processed_ms),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn way(

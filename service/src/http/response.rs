@@ -34,6 +34,7 @@ pub(crate) enum Problem {
     Paused,
     Overloaded,
     QueueUnavailable,
+    NotQueued,
     Draining,
     StoreUnavailable,
     Unauthorized,
@@ -157,7 +158,7 @@ impl Problem {
             | Self::UnsupportedCharset(_) => "unsupported_media_type",
             Self::Paused => "paused",
             Self::Overloaded => "overloaded",
-            Self::QueueUnavailable => "queue_unavailable",
+            Self::QueueUnavailable | Self::NotQueued => "queue_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
@@ -207,11 +208,14 @@ impl Problem {
                 format!("the body's charset is {charset:?}; send it in UTF-8")
             }
             Self::Paused => "ingestion is paused; try again later".to_owned(),
-            Self::Overloaded => "the backlog is full; try again later".to_owned(),
+            Self::Overloaded => "the backlog is full; the loan is not queued: send it again later".to_owned(),
+            Self::NotQueued => {
+                "Redis takes no loans now; the loan is not queued: send it again later".to_owned()
+            }
             Self::QueueUnavailable => {
                 "the queue gave no answer; the loan may or may not be queued: send the same loan again".to_owned()
             }
-            Self::StoreUnavailable => "MongoDB gave no answer; try again later".to_owned(),
+            Self::StoreUnavailable => "MongoDB gave no answer, and it is needed for this; send it again later".to_owned(),
             Self::Unauthorized => {
                 "send the administrator's token: Authorization: Bearer TOKEN".to_owned()
             }
@@ -236,6 +240,7 @@ impl Problem {
             Self::Paused => Some("5"),
             Self::Overloaded | Self::TooManyWebSockets => Some("2"),
             Self::QueueUnavailable
+            | Self::NotQueued
             | Self::StoreUnavailable
             | Self::Draining
             | Self::NotReady(_) => Some("1"),

@@ -18,7 +18,7 @@ use super::{Front, Link, Reply};
 use crate::limits::WEB_SOCKET_CLIENTS_MAX;
 use crate::metrics::Metrics;
 use crate::snapshot::Message;
-use crate::worker::stopped;
+use crate::shutdown::stopped;
 
 /// How far back the first message reaches.
 const HISTORY_SENT: Duration = Duration::from_secs(5 * 60);

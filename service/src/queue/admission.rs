@@ -1,23 +1,47 @@
-//! Admission: many loans, one call, one flush to disk.
+//! Admission: many loans, one bundle, one call, one flush to disk.
 
-use bytes::Bytes;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::packed::PackedLoan;
-use super::{Link, function, value};
+use bytes::{BufMut, Bytes};
+use redis::{Cmd, Value};
+
+use super::bundle::{Bundle, IdHash, Name, VERSION, put_loan};
+use super::{Partition, value};
 use crate::error::ServiceError;
+use crate::failpoint::Guard;
 use crate::loan::{Fingerprint, LoanId};
+
+/// Bytes of a bundle before its loans: version, when it was queued, how many.
+const HEAD_LEN: usize = 11;
 
 /// A loan at the door.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// Its id.
     pub loan_id: LoanId,
+    /// Its id's hash.
+    pub hash: IdHash,
     /// Its content's fingerprint.
     pub fingerprint: Fingerprint,
     /// When its body was whole, in microseconds since the Unix epoch.
     pub received_us: u64,
+    /// 1, or one more than the attempt that failed.
+    pub attempt: u32,
     /// The body as it came.
     pub body: Bytes,
+}
+
+/// What was found out about an arrival before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// MongoDB does not hold it: a look-up that counts is asked for.
+    NotRecorded,
+    /// MongoDB did not hold it during this look-up.
+    LookedUp(LookUp),
 }
 
 /// What Redis made of an arrival.
@@ -29,8 +53,12 @@ pub enum Admission {
     Replayed,
     /// The id is known with other content.
     Conflict,
-    /// The id may stand in MongoDB: look there, then answer with the token.
-    MayBeRecorded(LookUp),
+    /// The id is known with other content, and an earlier attempt of it may have had this one: MongoDB knows.
+    ConflictUnlessReplaced,
+    /// The id may stand in MongoDB: look there, and if it does not, call again with [`Known::NotRecorded`].
+    MayBeRecorded,
+    /// The id may stand in MongoDB: look there, and if it does not, call again with this.
+    LookUp(LookUp),
     /// Ingestion is paused.
     Paused,
     /// The backlog is full.
@@ -41,88 +69,261 @@ pub enum Admission {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookUp(String);
 
-impl Link {
-    /// Admits `arrivals`, each with the token of its look-up if it had one.
+/// Under which rule loans are admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// New loans, from clients. Not while ingestion is paused.
+    New,
+    /// Failed loans, again.
+    Retry,
+}
+
+/// The answer to one call of admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// An outcome for each arrival, in order.
+    pub outcomes: Vec<Admission>,
+    /// How many admissions Redis had confirmed to this process and does not know any more: it went back in time.
+    pub rolled_back: u64,
+}
+
+impl Partition {
+    /// Admits `arrivals`, with what is known of each.
     ///
-    /// On `Ok` there is an outcome for each, in order, and Redis has made it durable. On `Err`
-    /// any of them may be in the queue: the same arrival again is answered `Replayed`.
+    /// On `Ok`, Redis has made each outcome durable. On `Err` any of them may be in the queue, unless the error says that
+    /// nothing has run: the same arrival again is answered `Replayed`.
+    ///
+    /// `backlog_max` bounds the loans in Redis that are not recorded.
     ///
     /// # Errors
-    /// Redis out of reach, out of memory or silent.
+    /// Redis out of reach, unwilling, or silent for `limit`.
     pub async fn admit(
         &mut self,
-        arrivals: &[(Arrival, Option<LookUp>)],
+        entry: Entry,
+        arrivals: &[(Arrival, Known)],
         backlog_max: u64,
+        limit: Duration,
+    ) -> Result<Admitted, ServiceError> {
+        let name = if Guard::NameRandom.is_off() {
+            Name::numbered(self.admissions_seen().await? + 1)
+        } else {
+            Name::random()
+        };
+        let content = pack(arrivals);
+        let call = self.admission("admit", name, entry, arrivals, &content, backlog_max);
+        let seen = self.queue.admissions[self.number].load(Ordering::Relaxed);
+        let answer = self.call_within(limit, &call).await?;
+        let reply = Reply::read(answer, arrivals.len())?;
+        if reply.outcomes.contains(&Admission::Admitted) {
+            self.remember(name, content, arrivals, &reply);
+        }
+        Ok(Admitted {
+            rolled_back: self.see_admissions(seen, &reply),
+            outcomes: reply.outcomes,
+        })
+    }
+
+    /// What [`Partition::admit`] would answer, and nothing is admitted: for a Redis that is full.
+    ///
+    /// # Errors
+    /// As for `admit`; nothing is written.
+    pub async fn recognise(
+        &mut self,
+        arrivals: &[(Arrival, Known)],
+        limit: Duration,
     ) -> Result<Vec<Admission>, ServiceError> {
-        let mut call = function("sluice1_admit");
-        call.arg(4 + arrivals.len())
-            .arg(&self.keys.queued)
-            .arg(&self.keys.counters)
-            .arg(&self.keys.control)
-            .arg(&self.keys.seen);
-        for (arrival, _) in arrivals {
-            call.arg(self.keys.id(arrival.loan_id.as_str()));
+        let call = self.admission("recognise", Name::numbered(0), Entry::New, arrivals, &[0; HEAD_LEN], 0);
+        let answer = self.call_within(limit, &call).await?;
+        Ok(Reply::read(answer, arrivals.len())?.outcomes)
+    }
+
+    /// Says that MongoDB has answered for loans: `replayed` of them were replays, and those of `marked` had been given a
+    /// [`LookUp`] that is not needed any more.
+    ///
+    /// # Errors
+    /// Redis out of reach. Then the markers are forgotten by themselves, and the replays are not counted.
+    pub async fn answered(
+        &mut self,
+        replayed: usize,
+        marked: &[&LoanId],
+    ) -> Result<(), ServiceError> {
+        let mut call = self.function("found");
+        call.arg(replayed);
+        for loan_id in marked {
+            call.arg(loan_id.as_str());
         }
-        call.arg(backlog_max);
-        let mut packed = Vec::new();
+        self.call(&call).await.map(drop)
+    }
+
+    /// Whether this Redis would take a write now.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub async fn probe(&mut self, limit: Duration) -> Result<(), ServiceError> {
+        // A function that may write and, without ids, does not.
+        let mut call = self.function("found");
+        call.arg(0);
+        self.call_within(limit, &call).await.map(drop)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the function's own")]
+    fn admission(
+        &self,
+        function: &str,
+        name: Name,
+        entry: Entry,
+        arrivals: &[(Arrival, Known)],
+        content: &[u8],
+        backlog_max: u64,
+    ) -> Cmd {
+        let mut heads = Vec::with_capacity(24 * arrivals.len());
+        let mut attempts = Vec::with_capacity(arrivals.len());
         for (arrival, _) in arrivals {
-            PackedLoan::pack(
-                &mut packed,
-                arrival.loan_id.as_str(),
-                arrival.fingerprint,
-                arrival.received_us,
-                1,
-                &arrival.body,
-            );
-            call.arg(arrival.loan_id.as_str()).arg(&packed[..]);
+            heads.put_slice(arrival.fingerprint.as_bytes());
+            arrival.hash.put(&mut heads);
+            attempts.put_u8(u8::try_from(arrival.attempt).unwrap_or(u8::MAX));
         }
-        if arrivals.iter().any(|(_, look_up)| look_up.is_some()) {
-            for (_, look_up) in arrivals {
-                call.arg(look_up.as_ref().map_or("", |token| &token.0));
+        let has_tokens = arrivals.iter().any(|(_, known)| *known != Known::Nothing);
+        let mut call = self.function(function);
+        call.arg(backlog_max)
+            .arg(&name.as_bytes()[..])
+            .arg(match entry {
+                Entry::New => "new",
+                Entry::Retry => "retry",
+            })
+            .arg(&content[HEAD_LEN..])
+            .arg(heads)
+            .arg(attempts)
+            .arg(if has_tokens { "1" } else { "" });
+        for (arrival, _) in arrivals {
+            call.arg(arrival.loan_id.as_str());
+        }
+        if has_tokens {
+            for (_, known) in arrivals {
+                call.arg(match known {
+                    Known::Nothing => "",
+                    Known::NotRecorded => "?",
+                    Known::LookedUp(LookUp(token)) => token,
+                });
             }
         }
-        let mut reply = value::array(self.call(&call).await?)?.into_iter().skip(1);
-        let token = value::text(
-            reply
-                .next()
-                .ok_or(ServiceError::RedisReply("admit: no token"))?,
-        )?;
-        let outcomes = reply
-            .map(|outcome| {
-                Ok(match value::integer(&outcome)? {
-                    1 => Admission::Admitted,
-                    0 => Admission::Replayed,
-                    -1 => Admission::Conflict,
-                    2 => Admission::MayBeRecorded(LookUp(token.clone())),
-                    -2 => Admission::Paused,
-                    -3 => Admission::Full,
+        call
+    }
+
+    /// Keeps what was admitted, as Redis has it.
+    fn remember(
+        &self,
+        name: Name,
+        mut content: Vec<u8>,
+        arrivals: &[(Arrival, Known)],
+        reply: &Reply,
+    ) {
+        let is_admitted = |outcome: &&Admission| **outcome == Admission::Admitted;
+        let admitted = reply.outcomes.iter().filter(is_admitted).count();
+        if admitted < arrivals.len() {
+            content.truncate(HEAD_LEN);
+            for ((arrival, _), _) in arrivals
+                .iter()
+                .zip(&reply.outcomes)
+                .filter(|(_, outcome)| is_admitted(outcome))
+            {
+                put_arrival(&mut content, arrival);
+            }
+        }
+        content[1..9].copy_from_slice(&reply.now_ms.to_be_bytes());
+        content[9..HEAD_LEN].copy_from_slice(&(admitted as u16).to_be_bytes());
+        if let Ok(bundle) = Bundle::read(name, content) {
+            self.queue.cache.keep(bundle);
+        }
+        self.queue.depths.wake();
+    }
+
+    /// Notes how many admissions there were. `seen` is what was known before the call. Answers how many of those are gone.
+    fn see_admissions(&self, seen: u64, reply: &Reply) -> u64 {
+        let ours = u64::from(reply.outcomes.contains(&Admission::Admitted));
+        let before = reply.admissions.saturating_sub(ours);
+        let known = &self.queue.admissions[self.number];
+        if before >= seen {
+            known.fetch_max(reply.admissions, Ordering::Relaxed);
+            return 0;
+        }
+        known.store(reply.admissions, Ordering::Relaxed);
+        seen - before
+    }
+
+    async fn admissions_seen(&mut self) -> Result<u64, ServiceError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(self.keys().counters()).arg("admissions");
+        match self.call(&get).await? {
+            Value::Nil => Ok(0),
+            count => value::count(&count),
+        }
+    }
+}
+
+/// The content of the bundle that all of `arrivals` would make, with an empty head.
+fn pack(arrivals: &[(Arrival, Known)]) -> Vec<u8> {
+    let len = arrivals
+        .iter()
+        .map(|(arrival, _)| 32 + arrival.loan_id.as_str().len() + arrival.body.len())
+        .sum::<usize>();
+    let mut content = Vec::with_capacity(HEAD_LEN + len);
+    content.put_u8(VERSION);
+    content.put_bytes(0, HEAD_LEN - 1);
+    for (arrival, _) in arrivals {
+        put_arrival(&mut content, arrival);
+    }
+    content
+}
+
+fn put_arrival(content: &mut Vec<u8>, arrival: &Arrival) {
+    put_loan(
+        content,
+        arrival.loan_id.as_str(),
+        arrival.fingerprint,
+        arrival.received_us,
+        arrival.attempt,
+        &arrival.body,
+    );
+}
+
+struct Reply {
+    now_ms: u64,
+    admissions: u64,
+    outcomes: Vec<Admission>,
+}
+
+impl Reply {
+    fn read(answer: Value, arrivals: usize) -> Result<Self, ServiceError> {
+        let Ok([now, admissions, token, letters]) =
+            <[Value; 4]>::try_from(value::array(answer)?)
+        else {
+            return Err(ServiceError::RedisReply("admit: four parts were expected"));
+        };
+        let token = value::text(token)?;
+        let outcomes = value::bytes(letters)?
+            .into_iter()
+            .map(|letter| {
+                Ok(match letter {
+                    b'a' => Admission::Admitted,
+                    b'r' => Admission::Replayed,
+                    b'c' => Admission::Conflict,
+                    b'e' => Admission::ConflictUnlessReplaced,
+                    b's' => Admission::MayBeRecorded,
+                    b'l' => Admission::LookUp(LookUp(token.clone())),
+                    b'p' => Admission::Paused,
+                    b'f' => Admission::Full,
                     _ => return Err(ServiceError::RedisReply("admit: unknown outcome")),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if outcomes.len() == arrivals.len() {
-            Ok(outcomes)
-        } else {
-            Err(ServiceError::RedisReply("admit: outcomes are missing"))
+        if outcomes.len() != arrivals {
+            return Err(ServiceError::RedisReply("admit: outcomes are missing"));
         }
-    }
-
-    /// Says that a look-up found the loan in MongoDB, and whether with the same content.
-    ///
-    /// # Errors
-    /// Redis out of reach. The marker then expires by itself.
-    pub async fn found_recorded(
-        &mut self,
-        loan_id: &LoanId,
-        look_up: &LookUp,
-        is_same: bool,
-    ) -> Result<(), ServiceError> {
-        let mut call = function("sluice1_looked_up");
-        call.arg(2)
-            .arg(&self.keys.counters)
-            .arg(self.keys.id(loan_id.as_str()))
-            .arg(&look_up.0)
-            .arg(u8::from(is_same));
-        self.call(&call).await.map(drop)
+        Ok(Self {
+            now_ms: value::count(&now)?,
+            admissions: value::count(&admissions)?,
+            outcomes,
+        })
     }
 }

@@ -1,441 +1,615 @@
-#!lua name=sluice1
--- The transitions of a loan in Redis. Each call is atomic and touches one partition's hash slot.
+#!lua name=sluice_HASH
+-- The transitions of a loan in Redis. Each call is atomic and touches one partition, whose keys share a hash tag.
 --
--- The keys of partition p, all with the hash tag {l:p}:
---   q              stream of queued loans, group w        i loanId, l loan
---   done           stream of accepted loans, group m      i loanId, r result
---   flog           stream of failures, group m            i loanId, r result
---   failed:<cat>   streams of failed loans, for a retry   i loanId, l loan
---   id:<loanId>    fingerprint (16 bytes), state, entry   while the loan is in Redis
---   seen:<n>       filters of the loans that MongoDB has recorded
---   m              counters;  ctl  what an operator has set: paused, and was:<loanId>, the fingerprints that
---                  corrections of a loan have replaced
---   who            failed attempts by applicant
---   inst           of partition 0: the instances that are alive
--- A function may touch keys that it is not told by name: all are of the same partition, so of the same slot.
+-- The unit of work is a bundle: the loans that one call admitted. Its content is written once and never moves. Its
+-- state moves:
 --
--- A loan is its fingerprint (16 bytes), its id's hash (12), received_us (8), attempt (4), body; a result is
--- received_us (8), BSON document; numbers are big-endian. See queue/packed.rs.
+--   waiting  ->  claimed by a worker  ->  decided, results noted  ->  recorded in MongoDB, and gone
 --
--- The state in an id key is one letter: q queued or processing, a accepted, f failed, ? being
--- looked up in MongoDB (then the entry is the look-up's token).
+-- A bundle's name is 12 random bytes of whoever admitted it. So no two bundles have one name, also not in a Redis that
+-- went back in time or in a second master: a call that names a bundle has no effect on any other.
 --
--- A recorded loan leaves Redis: its id key is freed and its three bits are set in a filter. An id
--- whose bits are all set may have been recorded, so its client is answered from MongoDB. An id
--- with a bit unset was certainly not. So Redis's memory follows the backlog, not the history.
+-- The keys of a partition, in the order in which every function is given all of them:
+local ABOUT = 1        -- hash: version of the data, number of partitions, era
+local COUNTERS = 2     -- hash: how many loans are in each state, and sums that only grow
+local IDS = 3          -- hash: loan id -> fingerprint (16 bytes), attempt (1), name of its bundle; or a look-up's marker
+local BUNDLES = 4      -- hash: name -> content, see bundle.rs
+local WAITING = 5      -- list of places, oldest first
+local CLAIMED = 6      -- sorted set: name, by the instant at which the worker's lease runs out
+local DECIDED = 7      -- sorted set: name, by the instant from which a recorder may take it
+local TICKETS = 8      -- hash: name -> ticket of the lease that is held on it
+local RESULTS = 9      -- hash: name -> what the worker decided, see results.rs
+local CONTROL = 10     -- hash: what an operator has set: paused
+local APPLICANTS = 11  -- sorted set: applicant, by failed attempts
+local INSTANCES = 12   -- hash: the instances that are alive
+local LOOK_UPS = 13    -- sorted set: loan ids with a look-up's marker, by when it was made
+local ASIDE = 14       -- hash: name -> reason, when, content of bundles that nobody can read
+local FILTERS = 15     -- from here on: the generations of the filter of recorded ids, a ring
+local FILTERS_LEN = 12
+--
+-- A place is name (12), loans in it (2), when it was queued in ms (8). A ticket is a place, deliveries (1), since when
+-- it is held in ms (8), holder (12). Numbers are big-endian.
+--
+-- A recorded loan leaves Redis: its id is put into a filter and leaves IDS. An id that the filter does not know was
+-- certainly not recorded; one that it knows may have been, and MongoDB is asked. So Redis's memory follows the backlog,
+-- not the history. While the filter is not complete (a new Redis beside a full MongoDB), it is taken to know every id.
 
-local FILTER_BITS = 8388608      -- of the first generation; each next one is twice as large
-local FILTER_LOANS = 800000      -- that the first generation takes: about 2 % false positives
-local FILTER_DOUBLINGS = 6       -- then generations stay at 64 MiB, 51 million loans
-local FILTERS_KEPT = 9           -- the oldest is dropped beyond this
-
+local VERSION = 2                -- of the data
+local WORDS = 262144             -- of 32 bits, in the filter's first generation; each next one has twice as many
+local DOUBLINGS = 6              -- then generations stay at 64 MiB
 local APPLICANTS_KEPT = 10000    -- with the most failures; the others are forgotten
-local CORRECTIONS_KEPT = 8       -- fingerprints of a loan that corrections have replaced
+local LOOK_UP_KEPT_MS = 60000    -- a look-up that takes longer is made anew
+local REBUILD_SILENT_MS = 5000   -- a rebuilding of the filter that says nothing this long is given up
+local ASIDE_MAX = 1000           -- bundles that nobody can read; more stay claimed
+local PLACE_LEN = 22             -- bytes of a place
+local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker is shorter
 
--- One call of Redis costs more than its arguments. So a batch is read and written by as few calls as can be:
--- but Lua's stack holds no more than 8,000 arguments, so in steps.
-local STEP = 500
+-- Lua's stack holds no more than 8,000 arguments, so long lists go to Redis in steps.
+local STEP = 2000
 
--- The three places of an id in a filter, from the 12 hash bytes that the caller computed: they start at the byte `from`.
-local function places(bytes, from, generation)
-  local bits = FILTER_BITS * 2 ^ math.min(generation, FILTER_DOUBLINGS)
-  local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = string.byte(bytes, from, from + 11)
-  return (((a1 * 256 + a2) * 256 + a3) * 256 + a4) % bits,
-         (((b1 * 256 + b2) * 256 + b3) * 256 + b4) % bits,
-         (((c1 * 256 + c2) * 256 + c3) * 256 + c4) % bits
-end
-
--- For each loan of args, from args[2] on, whether it may have been recorded. The first bit alone tells nearly all new loans.
-local function may_be_recorded(seen, first, last, args, count)
-  local is_set = {}
-  for generation = last, first, -1 do
-    for from = 1, count, STEP do
-      local to = math.min(from + STEP - 1, count)
-      local reads = {}
-      for n = from, to do
-        reads[#reads + 1] = 'GET'
-        reads[#reads + 1] = 'u1'
-        reads[#reads + 1] = (places(args[2 * n + 1], 17, generation))
-      end
-      local bits = redis.call('BITFIELD', seen .. generation, unpack(reads))
-      for n = from, to do
-        if bits[n - from + 1] == 1 and not is_set[n] then
-          local _, b, c = places(args[2 * n + 1], 17, generation)
-          is_set[n] = redis.call('GETBIT', seen .. generation, b) == 1 and redis.call('GETBIT', seen .. generation, c) == 1
-        end
-      end
-    end
-  end
-  return is_set
-end
-
--- What the id keys hold, from keys[at] on: by key, so that a batch sees what it has written itself.
-local function held_by(keys, at)
-  local held = {}
-  for from = at, #keys, STEP do
-    local to = math.min(from + STEP - 1, #keys)
-    for n, value in ipairs(redis.call('MGET', unpack(keys, from, to))) do held[keys[from + n - 1]] = value end
-  end
-  return held
-end
-
--- Calls Redis with one to three words, then list[first] to list[last], in steps; answers the sum of what it answers.
-local function call_with_all(list, first, last, word, second, third)
+-- Calls Redis with `word`, `key` and list[1] to list[count]; answers the sum of what it answers.
+local function call_with_all(word, key, list, count)
   local sum = 0
-  for from = first, last, STEP do
-    local to = math.min(from + STEP - 1, last)
-    local answer
-    if third then
-      answer = redis.call(word, second, third, unpack(list, from, to))
-    elseif second then
-      answer = redis.call(word, second, unpack(list, from, to))
-    else
-      answer = redis.call(word, unpack(list, from, to))
-    end
+  for from = 1, count, STEP do
+    local answer = redis.call(word, key, unpack(list, from, math.min(from + STEP - 1, count)))
     if type(answer) == 'number' then sum = sum + answer end
   end
   return sum
 end
 
--- The key of this name in the partition whose counters have the key m.
-local function beside(m, name)
-  return string.sub(m, 1, -2) .. name
-end
-
--- Whether a correction has replaced content of this fingerprint.
-local function is_replaced(ctl, loan_id, fingerprint)
-  local was = redis.call('HGET', ctl, 'was:' .. loan_id) or ''
-  for at = 1, #was, 16 do
-    if string.sub(was, at, at + 15) == fingerprint then return true end
+-- The values of list[from] to list[to] in a hash, in order.
+local function values_of(key, list, from, to)
+  if to - from < STEP then
+    if to < from then return {} end
+    return redis.call('HMGET', key, unpack(list, from, to))
   end
-  return false
+  local values = {}
+  for at = from, to, STEP do
+    for _, value in ipairs(redis.call('HMGET', key, unpack(list, at, math.min(at + STEP - 1, to)))) do
+      values[#values + 1] = value
+    end
+  end
+  return values
 end
 
-local function group(key, name)
-  local made = redis.pcall('XGROUP', 'CREATE', key, name, '0', 'MKSTREAM')
-  if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- A partition that Redis has forgotten (an empty Redis). The caller sets it up and calls again; nothing was written.
-local function forgotten()
-  return redis.error_reply('NOGROUP the partition is not set up')
+-- The numbers of COUNTERS with these names, 0 where there is none.
+local function counts(keys, ...)
+  local values = redis.call('HMGET', keys[COUNTERS], ...)
+  for n = 1, #values do values[n] = tonumber(values[n] or 0) end
+  return unpack(values)
 end
 
--- KEYS q done flog m seen: ; makes what the other functions rely on. Safe to repeat.
-local function setup(keys, args)
-  group(keys[1], 'w'); group(keys[2], 'm'); group(keys[3], 'm')
-  if redis.call('HSETNX', keys[4], 'seen_last', 0) == 1 then
-    redis.call('HSET', keys[4], 'seen_first', 0)
-    redis.call('SETBIT', keys[5] .. '0', FILTER_BITS - 1, 0)
+-- A partition that this Redis does not know. The caller prepares it and calls again; nothing was written.
+local function unprepared()
+  return redis.error_reply('UNPREPARED the partition is not set up')
+end
+
+-- ARGV partitions, era. Makes what the other functions rely on. Safe to repeat. Refuses data of another number of
+-- partitions or of another version.
+local function prepare(keys, args)
+  local about = redis.call('HMGET', keys[ABOUT], 'version', 'partitions')
+  if about[1] then
+    if tonumber(about[1]) ~= VERSION or about[2] ~= args[1] then
+      return redis.error_reply('OTHERQUEUE ' .. about[1] .. ' ' .. about[2])
+    end
+  else
+    redis.call('HSET', keys[ABOUT], 'version', VERSION, 'partitions', args[1], 'era', args[2])
+    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0)
+    redis.call('SETRANGE', keys[FILTERS], WORDS * 4 - 1, '\0')
   end
   return redis.status_reply('OK')
 end
 
--- KEYS q m ctl seen: id... ; ARGV backlog_max, then for each loan: loanId, loan; then, if any had one, for each its token or ''.
--- Answers {depth, token, outcome...}; an outcome is
---   1 admitted   0 the same loan again   -1 the same id with other content
---   2 may be recorded: look the id up in MongoDB, then call again with the token
---  -2 paused    -3 backlog full
+-- Where an id stands in a generation of the filter: the word's place, as BITFIELD wants it. `heads` holds for each id
+-- the word (4 bytes, of which a generation uses as many bits as it has words for) and the bits in it (4 bytes).
+local function word_of(hash, generation)
+  return '#' .. hash % (WORDS * 2 ^ math.min(generation, DOUBLINGS))
+end
+
+-- For each of `count` ids, whether the filter knows it. `heads` has fixed steps of `width` bytes, the hash at `at`.
+local function may_be_recorded(keys, first, last, heads, width, at, count)
+  local known = {}
+  for generation = first, last do
+    local key = keys[FILTERS + generation % FILTERS_LEN]
+    for from = 1, count, STEP do
+      local reads, masks, len = {}, {}, 0
+      for n = from, math.min(from + STEP - 1, count) do
+        local hash, mask = struct.unpack('>I4I4', heads, (n - 1) * width + at)
+        masks[n] = mask
+        reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', word_of(hash, generation)
+        len = len + 3
+      end
+      for n, word in ipairs(redis.call('BITFIELD', key, unpack(reads, 1, len))) do
+        local mask = masks[from + n - 1]
+        if word ~= 0 and bit.band(word, mask) == bit.tobit(mask) then known[from + n - 1] = true end
+      end
+    end
+  end
+  return known
+end
+
+-- Puts `count` ids into the filter's newest generation, and begins another when it is full.
+local function remember(keys, heads, count)
+  local first, last, held = counts(keys, 'filter_first', 'filter_last', 'filter_loans')
+  local key = keys[FILTERS + last % FILTERS_LEN]
+  for from = 1, count, STEP do
+    local to, places, masks, reads, len = math.min(from + STEP - 1, count), {}, {}, {}, 0
+    for n = from, to do
+      local hash, mask = struct.unpack('>I4I4', heads, (n - 1) * 8 + 1)
+      local place = word_of(hash, last)
+      if masks[place] then
+        masks[place] = bit.bor(masks[place], mask)
+      else
+        places[#places + 1], masks[place] = place, mask
+        reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', place
+        len = len + 3
+      end
+    end
+    local writes = {}
+    len = 0
+    for n, word in ipairs(redis.call('BITFIELD', key, unpack(reads, 1, len))) do
+      local all = bit.bor(word, masks[places[n]]) % 4294967296
+      if all ~= word then
+        writes[len + 1], writes[len + 2], writes[len + 3] = 'SET', 'u32', places[n]
+        writes[len + 4] = all
+        len = len + 4
+      end
+    end
+    if len > 0 then
+      for at = 1, len, STEP do
+        redis.call('BITFIELD', key, unpack(writes, at, math.min(at + STEP - 1, len)))
+      end
+    end
+  end
+  held = held + count
+  -- A word for each id: a full generation takes 1 in 600 unknown ids for known ones.
+  if held >= WORDS * 2 ^ math.min(last, DOUBLINGS) then
+    last, held = last + 1, 0
+    if last - first >= FILTERS_LEN then
+      redis.call('UNLINK', keys[FILTERS + first % FILTERS_LEN])
+      first = first + 1
+    end
+    redis.call('SETRANGE', keys[FILTERS + last % FILTERS_LEN], WORDS * 2 ^ math.min(last, DOUBLINGS) * 4 - 1, '\0')
+    redis.call('HSET', keys[COUNTERS], 'filter_first', first, 'filter_last', last)
+  end
+  redis.call('HSET', keys[COUNTERS], 'filter_loans', held)
+end
+
+-- Forgets the markers of look-ups that were given up.
+local function sweep_look_ups(keys, now)
+  local old = redis.call('ZRANGEBYSCORE', keys[LOOK_UPS], '-inf', now - LOOK_UP_KEPT_MS, 'LIMIT', 0, 100)
+  if #old == 0 then return end
+  for n, held in ipairs(redis.call('HMGET', keys[IDS], unpack(old))) do
+    if held and #held < HELD_LEN then redis.call('HDEL', keys[IDS], old[n]) end
+  end
+  redis.call('ZREM', keys[LOOK_UPS], unpack(old))
+end
+
+-- Takes in a bundle. ARGV
+--   1 most loans that Redis may hold unrecorded   2 name of the bundle   3 'new', or 'retry' for failed loans
+--   4 the loans, packed: for each its length (4), then id, fingerprint, ... (see bundle.rs)
+--   5 for each loan: fingerprint (16), filter's word (4) and bits (4)
+--   6 for each loan its attempt (1 byte, 255 for more)
+--   7 tokens: '' if there are none, else '1', and after the ids for each loan its token, '?' to ask for one, or ''
+--   then the ids.
+-- Answers {now in ms, admissions so far, token, outcomes}; the outcomes are a letter for each loan:
+--   a admitted   r the same loan again   c the same id with other content   e the same, but an earlier attempt may have
+--   had this content: ask MongoDB   s may be recorded: ask MongoDB, then call again with '?' if it was not
+--   l as s, and the answer's token is for this loan   p paused   f full
 local function admit(keys, args)
-  local q, m = keys[1], keys[2]
-  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last')
-  if not counters[2] then return forgotten() end
-  local depth = redis.call('XLEN', q)
-  local paused = redis.call('HGET', keys[3], 'paused')
-  local room = tonumber(args[1]) - depth
-  local held = held_by(keys, 5)
-  local loans = #keys - 4
-  local recorded = may_be_recorded(keys[4], tonumber(counters[1]), tonumber(counters[2]), args, loans)
-  local reply, write = {depth, ''}, {}
-  local admitted, replayed = 0, 0
-  for n = 1, loans do
-    local id, loan, token = keys[4 + n], args[2 * n + 1], args[2 * loans + 1 + n] or ''
-    local now = held[id]
-    local state = now and string.sub(now, 17, 17)
+  local first, last, is_complete, admissions, queued, claimed, decided = unpack(redis.call('HMGET', keys[COUNTERS],
+    'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided'))
+  if not last then return unprepared() end
+  admissions, queued = tonumber(admissions or 0), tonumber(queued or 0)
+  local name, is_retry, loans, heads, attempts = args[2], args[3] == 'retry', args[4], args[5], args[6]
+  local count = #attempts
+  local now = now_ms()
+  local paused = not is_retry and redis.call('HEXISTS', keys[CONTROL], 'paused') == 1
+  local room = tonumber(args[1]) - queued - (claimed or 0) - (decided or 0)
+  local held = values_of(keys[IDS], args, 8, 7 + count)
+  local known = is_retry and {} or may_be_recorded(keys, tonumber(first), tonumber(last), heads, 24, 17, count)
+  local here, outcomes, writes, marks, token = {}, {}, {}, {}, ''
+  local admitted, replayed, len = 0, 0, 0
+  for n = 1, count do
+    local id = args[7 + n]
+    local fingerprint = string.sub(heads, n * 24 - 23, n * 24 - 8)
+    local now_held = here[id] or held[n]
+    local mine = args[7] == '' and '' or args[7 + count + n]
     local outcome
-    if state and state ~= '?' then
-      local fingerprint = string.sub(loan, 1, 16)
-      if string.sub(now, 1, 16) == fingerprint or is_replaced(keys[3], args[2 * n], fingerprint) then
-        outcome = 0
+    if now_held and #now_held == HELD_LEN then
+      if string.sub(now_held, 1, 16) == fingerprint then
+        outcome = 'r'
         replayed = replayed + 1
       else
-        outcome = -1
+        outcome = string.byte(now_held, 17) > 1 and 'e' or 'c'
       end
-    elseif paused then
-      outcome = -2
-    elseif room <= 0 then
-      outcome = -3
-    elseif state == '?' and token == string.sub(now, 18) or not state and token == '' and not recorded[n] then
-      local entry = redis.call('XADD', q, '*', 'i', args[2 * n], 'l', loan)
-      held[id] = string.sub(loan, 1, 16) .. 'q' .. entry
-      write[#write + 1] = id
-      write[#write + 1] = held[id]
-      admitted = admitted + 1
-      room = room - 1
-      outcome = 1
     else
-      -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the
-      -- id up, admitted it and recorded it in between.
-      if reply[2] == '' then reply[2] = tostring(redis.call('HINCRBY', m, 'looked_up', 1)) end
-      held[id] = string.sub(loan, 1, 16) .. '?' .. reply[2]
-      redis.call('SET', id, held[id], 'EX', 60)
-      outcome = 2
+      local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
+      local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
+      if not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
+        outcome = 's'
+      elseif paused then
+        outcome = 'p'
+      elseif room <= 0 then
+        outcome = 'f'
+      elseif is_certain or is_new then
+        outcome = 'a'
+        admitted, room = admitted + 1, room - 1
+        local value = fingerprint .. string.sub(attempts, n, n) .. name
+        here[id] = value
+        writes[len + 1], writes[len + 2] = id, value
+        len = len + 2
+        if is_certain then redis.call('ZREM', keys[LOOK_UPS], id) end
+      else
+        -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the id up, admitted
+        -- it and recorded it in between.
+        outcome = 'l'
+        if token == '' then token = tostring(redis.call('HINCRBY', keys[COUNTERS], 'looked_up', 1)) end
+        here[id] = '?' .. token
+        marks[#marks + 1] = id
+      end
     end
-    reply[#reply + 1] = outcome
+    outcomes[n] = outcome
   end
-  call_with_all(write, 1, #write, 'MSET')
-  if admitted > 0 then redis.call('HINCRBY', m, 'admitted', admitted) end
-  if replayed > 0 then redis.call('HINCRBY', m, 'replayed', replayed) end
+  if #marks > 0 then
+    sweep_look_ups(keys, now)
+    for _, id in ipairs(marks) do
+      -- The same id may stand twice in a batch.
+      if #here[id] < HELD_LEN then
+        redis.call('HSET', keys[IDS], id, here[id])
+        redis.call('ZADD', keys[LOOK_UPS], now, id)
+      end
+    end
+  end
+  if admitted > 0 then
+    if admitted < count then
+      -- Only what was admitted is packed.
+      local parts, at = {}, 1
+      for n = 1, count do
+        local upto = at + 4 + struct.unpack('>I4', loans, at)
+        if outcomes[n] == 'a' then parts[#parts + 1] = string.sub(loans, at, upto - 1) end
+        at = upto
+      end
+      loans = table.concat(parts)
+    end
+    redis.call('HSET', keys[BUNDLES], name, struct.pack('>BI8I2', VERSION, now, admitted) .. loans)
+    call_with_all('HSET', keys[IDS], writes, len)
+    redis.call('RPUSH', keys[WAITING], name .. struct.pack('>I2I8', admitted, now))
+    admissions = admissions + 1
+    redis.call('HSET', keys[COUNTERS], 'queued', queued + admitted, 'admissions', admissions)
+    redis.call('HINCRBY', keys[COUNTERS], is_retry and 'retried' or 'admitted', admitted)
+    if is_retry then redis.call('HINCRBY', keys[COUNTERS], 'failed_waiting', -admitted) end
+  end
+  if replayed > 0 then redis.call('HINCRBY', keys[COUNTERS], 'replayed', replayed) end
+  return {now, admissions, token, table.concat(outcomes)}
+end
+
+-- ARGV as for admit, of which the loans are not read. Says what admit would, and admits nothing: for a Redis
+-- that is full, where known loans are still answered.
+local function recognise(keys, args)
+  local first, last, is_complete = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_first', 'filter_last', 'filter_complete'))
+  if not last then return unprepared() end
+  local heads, count, outcomes = args[5], #args[6], {}
+  local held = values_of(keys[IDS], args, 8, 7 + count)
+  local known = may_be_recorded(keys, tonumber(first), tonumber(last), heads, 24, 17, count)
+  for n = 1, count do
+    if held[n] and #held[n] == HELD_LEN then
+      if string.sub(held[n], 1, 16) == string.sub(heads, n * 24 - 23, n * 24 - 8) then
+        outcomes[n] = 'r'
+      else
+        outcomes[n] = string.byte(held[n], 17) > 1 and 'e' or 'c'
+      end
+    elseif (known[n] or not is_complete) and (args[7] == '' or args[7 + count + n] == '') then
+      outcomes[n] = 's'
+    else
+      outcomes[n] = 'f'
+    end
+  end
+  return {0, 0, '', table.concat(outcomes)}
+end
+
+-- MongoDB has answered for loans. ARGV how many of them were replays, then the ids that have a look-up's marker: it goes.
+local function found(keys, args)
+  local gone = {}
+  for n, held in ipairs(values_of(keys[IDS], args, 2, #args)) do
+    if held and #held < HELD_LEN then gone[#gone + 1] = args[n + 1] end
+  end
+  call_with_all('HDEL', keys[IDS], gone, #gone)
+  call_with_all('ZREM', keys[LOOK_UPS], gone, #gone)
+  if args[1] ~= '0' then redis.call('HINCRBY', keys[COUNTERS], 'replayed', args[1]) end
+  return #gone
+end
+
+-- Gives up to `loans_max` loans to `holder` for `lease_ms`: first those whose holder let its lease run out.
+-- ARGV holder, lease_ms, loans_max. Answers the tickets.
+local function claim(keys, args)
+  local holder, lease, most = args[1], tonumber(args[2]), tonumber(args[3])
+  local now = now_ms()
+  local tickets, taken, redelivered = {}, 0, 0
+  local scores, holds, names = {}, {}, {}
+  local function give(place, deliveries)
+    local name = string.sub(place, 1, 12)
+    local ticket = place .. struct.pack('>BI8', math.min(deliveries, 255), now) .. holder
+    tickets[#tickets + 1] = ticket
+    scores[#scores + 1], scores[#scores + 2] = now + lease, name
+    holds[#holds + 1], holds[#holds + 2] = name, ticket
+    taken = taken + struct.unpack('>I2', place, 13)
+  end
+  local late = redis.call('ZRANGEBYSCORE', keys[CLAIMED], '-inf', now, 'LIMIT', 0, 16)
+  for n, ticket in ipairs(values_of(keys[TICKETS], late, 1, #late)) do
+    if not ticket then
+      -- By another hand: nobody could ever end it.
+      redis.call('ZREM', keys[CLAIMED], late[n])
+    elseif taken < most then
+      give(string.sub(ticket, 1, PLACE_LEN), (string.byte(ticket, PLACE_LEN + 1) or 0) + 1)
+    end
+  end
+  redelivered = taken
+  local popped = 0
+  if taken < most then
+    for _, place in ipairs(redis.call('LRANGE', keys[WAITING], 0, most - taken - 1)) do
+      if taken >= most then break end
+      popped = popped + 1
+      if #place == PLACE_LEN then
+        give(place, 1)
+      else
+        -- By another hand. It is no bundle's place: it stands aside under its own text.
+        redis.call('HSET', keys[ASIDE], place, 'a place of unknown form')
+        redis.call('HINCRBY', keys[COUNTERS], 'set_aside_places', 1)
+      end
+    end
+    if popped > 0 then redis.call('LTRIM', keys[WAITING], popped, -1) end
+  end
+  if #tickets > 0 then
+    call_with_all('ZADD', keys[CLAIMED], scores, #scores)
+    call_with_all('HSET', keys[TICKETS], holds, #holds)
+    local fresh = taken - redelivered
+    if fresh > 0 then
+      local queued, claimed = counts(keys, 'queued', 'claimed')
+      redis.call('HSET', keys[COUNTERS], 'queued', queued - fresh, 'claimed', claimed + fresh)
+    end
+    if redelivered > 0 then redis.call('HINCRBY', keys[COUNTERS], 'redelivered', redelivered) end
+  end
+  return tickets
+end
+
+-- Notes what a worker decided. ARGV number of bundles, then for each: ticket, results, then for each category of failure
+-- its name and how many ('' ends the list); then pairs: which bundle, applicant of a failed loan.
+-- Only the holder of a bundle's ticket has an effect, once. Answers 1 or 0 for each bundle.
+local function decide(keys, args)
+  local bundles, at = tonumber(args[1]), 2
+  local names, tickets, results, failed = {}, {}, {}, {}
+  for n = 1, bundles do
+    tickets[n], results[n], failed[n] = args[at], args[at + 1], {}
+    names[n] = string.sub(tickets[n], 1, 12)
+    at = at + 2
+    while args[at] ~= '' do
+      failed[n][args[at]] = tonumber(args[at + 1])
+      at = at + 2
+    end
+    at = at + 1
+  end
+  local held = values_of(keys[TICKETS], names, 1, bundles)
+  local reply, won, noted, ready, sums = {}, {}, {}, {}, {}
+  local decided, lost = 0, 0
+  for n = 1, bundles do
+    local len = struct.unpack('>I2', tickets[n], 13)
+    if held[n] == tickets[n] then
+      won[#won + 1] = names[n]
+      noted[#noted + 1], noted[#noted + 2] = names[n], results[n]
+      ready[#ready + 1], ready[#ready + 2] = 0, names[n]
+      decided = decided + len
+      local accepted = len
+      for category, count in pairs(failed[n]) do
+        accepted = accepted - count
+        sums['failed:' .. category] = (sums['failed:' .. category] or 0) + count
+        sums['failed_waiting'] = (sums['failed_waiting'] or 0) + count
+      end
+      sums['accepted'] = (sums['accepted'] or 0) + accepted
+      reply[n] = 1
+    else
+      lost = lost + len
+      reply[n] = 0
+    end
+  end
+  if #won > 0 then
+    call_with_all('HSET', keys[RESULTS], noted, #noted)
+    call_with_all('ZREM', keys[CLAIMED], won, #won)
+    call_with_all('ZADD', keys[DECIDED], ready, #ready)
+    -- The place stays in the ticket; nobody holds it.
+    local free = {}
+    for n = 1, bundles do
+      if reply[n] == 1 then
+        free[#free + 1], free[#free + 2] = names[n], string.sub(tickets[n], 1, PLACE_LEN)
+      end
+    end
+    call_with_all('HSET', keys[TICKETS], free, #free)
+    local claimed, waiting = counts(keys, 'claimed', 'decided')
+    redis.call('HSET', keys[COUNTERS], 'claimed', claimed - decided, 'decided', waiting + decided)
+    for counter, count in pairs(sums) do
+      if count > 0 then redis.call('HINCRBY', keys[COUNTERS], counter, count) end
+    end
+  end
+  if lost > 0 then redis.call('HINCRBY', keys[COUNTERS], 'lost_commit_races', lost) end
+  if at <= #args then
+    for pair = at, #args, 2 do
+      if reply[tonumber(args[pair])] == 1 then redis.call('ZINCRBY', keys[APPLICANTS], 1, args[pair + 1]) end
+    end
+    local excess = redis.call('ZCARD', keys[APPLICANTS]) - APPLICANTS_KEPT
+    if excess > 0 then redis.call('ZREMRANGEBYRANK', keys[APPLICANTS], 0, excess - 1) end
+  end
   return reply
 end
 
--- KEYS m id ; ARGV token, replayed (1 or 0). The look-up found the loan in MongoDB: drop its marker, count the answer.
-local function looked_up(keys, args)
-  local held = redis.call('GET', keys[2])
-  if held and string.sub(held, 17) == '?' .. args[1] then redis.call('DEL', keys[2]) end
-  if args[2] == '1' then redis.call('HINCRBY', keys[1], 'replayed', 1) end
+-- Gives up to `loans_max` decided loans to a recorder for `lease_ms`. ARGV holder, lease_ms, loans_max.
+-- Answers the tickets. Recording is idempotent: a lease only keeps two from doing the same work.
+local function take(keys, args)
+  local now = now_ms()
+  local taken, tickets, scores, holds = 0, {}, {}, {}
+  local names = redis.call('ZRANGEBYSCORE', keys[DECIDED], '-inf', now, 'LIMIT', 0, args[3])
+  for n, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
+    if taken >= tonumber(args[3]) then break end
+    -- A hand may have written what has no ticket.
+    local place = ticket and string.sub(ticket, 1, PLACE_LEN) or string.sub(names[n] .. string.rep('\0', PLACE_LEN), 1, PLACE_LEN)
+    local held = place .. struct.pack('>BI8', 0, now) .. args[1]
+    tickets[#tickets + 1] = held
+    scores[#scores + 1], scores[#scores + 2] = now + args[2], names[n]
+    holds[#holds + 1], holds[#holds + 2] = names[n], held
+    taken = taken + struct.unpack('>I2', place, 13)
+  end
+  if #tickets > 0 then
+    call_with_all('ZADD', keys[DECIDED], scores, #scores)
+    call_with_all('HSET', keys[TICKETS], holds, #holds)
+  end
+  return tickets
+end
+
+-- MongoDB has confirmed all loans of these bundles: they leave Redis. ARGV
+--   1 number of bundles   2 duplicates   3 pairs that follow: counter, count for what MongoDB refused   4 heads of the
+--   ids (filter's word and bits, 8 bytes each), bundle by bundle
+--   then the bundles' names, for each how many loans and how many failures of it, the pairs, the ids.
+-- A bundle that has left already has no effect. Answers the loans and failures that left, and how many ever did.
+local function recorded(keys, args)
+  local bundles, pairs_len, heads = tonumber(args[1]), tonumber(args[3]), args[4]
+  local still = values_of(keys[RESULTS], args, 5, 4 + bundles)
+  local names, ids, kept, at = {}, {}, {}, 4 + 3 * bundles + 2 * pairs_len
+  local loans, failures, id = 0, 0, 0
+  for n = 1, bundles do
+    local accepted, failed = tonumber(args[4 + bundles + 2 * n - 1]), tonumber(args[4 + bundles + 2 * n])
+    local len = accepted + failed
+    if still[n] then
+      names[#names + 1] = args[4 + n]
+      for m = 1, len do ids[#ids + 1] = args[at + id + m] end
+      kept[#kept + 1] = string.sub(heads, id * 8 + 1, (id + len) * 8)
+      loans, failures = loans + accepted, failures + failed
+    end
+    id = id + len
+  end
+  local decided, loans_sum, failures_sum = counts(keys, 'decided', 'recorded_loans', 'recorded_failures')
+  if #names == 0 then return {0, 0, loans_sum + failures_sum} end
+  -- The filter before the ids: there is no instant at which neither knows a loan.
+  if #ids > 0 then
+    remember(keys, table.concat(kept), #ids)
+    call_with_all('HDEL', keys[IDS], ids, #ids)
+  end
+  call_with_all('HDEL', keys[BUNDLES], names, #names)
+  call_with_all('HDEL', keys[RESULTS], names, #names)
+  call_with_all('HDEL', keys[TICKETS], names, #names)
+  call_with_all('ZREM', keys[DECIDED], names, #names)
+  redis.call('HSET', keys[COUNTERS], 'decided', decided - loans - failures, 'recorded_loans', loans_sum + loans,
+    'recorded_failures', failures_sum + failures)
+  if args[2] ~= '0' then redis.call('HINCRBY', keys[COUNTERS], 'duplicate_keys', args[2]) end
+  for n = 1, pairs_len do
+    local from = 4 + 3 * bundles + 2 * n
+    redis.call('HINCRBY', keys[COUNTERS], args[from - 1], args[from])
+  end
+  return {loans, failures, loans_sum + failures_sum + loans + failures}
+end
+
+-- A bundle that nobody can read leaves the line, with its content and the reason. ARGV name, loans in it, reason.
+-- Answers 1, or 0 if it is not there or too many stand aside.
+local function set_aside(keys, args)
+  local name = args[1]
+  if redis.call('HLEN', keys[ASIDE]) >= ASIDE_MAX then return 0 end
+  local ticket = redis.call('HGET', keys[TICKETS], name)
+  local was_claimed = redis.call('ZREM', keys[CLAIMED], name)
+  local was_decided = redis.call('ZREM', keys[DECIDED], name)
+  if was_claimed + was_decided == 0 then return 0 end
+  local content = redis.call('HGET', keys[BUNDLES], name) or ''
+  local results = redis.call('HGET', keys[RESULTS], name) or ''
+  redis.call('HSET', keys[ASIDE], name, args[3] .. '\n' .. now_ms() .. '\n' .. struct.pack('>I4', #content) .. content .. results)
+  redis.call('HDEL', keys[BUNDLES], name)
+  redis.call('HDEL', keys[RESULTS], name)
+  redis.call('HDEL', keys[TICKETS], name)
+  local len = tonumber(args[2])
+  redis.call('HINCRBY', keys[COUNTERS], was_claimed == 1 and 'claimed' or 'decided', -len)
+  redis.call('HINCRBY', keys[COUNTERS], 'set_aside', len)
   return 1
 end
 
--- KEYS q done flog m failed: id... ; ARGV for each loan: entry, loanId, fingerprint, category ('' accepted), result, loan ('' accepted);
--- then pairs: the number of a failed loan, its applicant.
--- Only the first commit of a delivered loan has an effect: its id key still names the queue's entry, to it alone.
--- Answers 1 (committed) or 0 (another was first) for each.
-local function commit(keys, args)
-  local q, done, flog, m = keys[1], keys[2], keys[3], keys[4]
-  local held = held_by(keys, 6)
-  local reply, won, lost, entries, write = {}, {}, 0, {}, {}
-  for n = 6, #keys do
-    local at = 1 + (n - 6) * 6
-    local id, entry, loan_id, fingerprint, category = keys[n], args[at], args[at + 1], args[at + 2], args[at + 3]
-    if held[id] == fingerprint .. 'q' .. entry then
-      if category == '' then
-        held[id] = fingerprint .. 'a' .. redis.call('XADD', done, '*', 'i', loan_id, 'r', args[at + 4])
-        won['accepted'] = (won['accepted'] or 0) + 1
-      else
-        redis.call('XADD', flog, '*', 'i', loan_id, 'r', args[at + 4])
-        local kept = redis.call('XADD', keys[5] .. category, '*', 'i', loan_id, 'l', args[at + 5])
-        held[id] = fingerprint .. 'f' .. category .. ':' .. kept
-        won['failed:' .. category] = (won['failed:' .. category] or 0) + 1
-      end
-      entries[#entries + 1] = entry
-      write[#write + 1] = id
-      write[#write + 1] = held[id]
-      reply[#reply + 1] = 1
-    else
-      lost = lost + 1
-      reply[#reply + 1] = 0
-    end
-  end
-  call_with_all(write, 1, #write, 'MSET')
-  call_with_all(entries, 1, #entries, 'XACK', q, 'w')
-  call_with_all(entries, 1, #entries, 'XDEL', q)
-  for counter, count in pairs(won) do redis.call('HINCRBY', m, counter, count) end
-  local told = #args - (#keys - 5) * 6
-  if told > 0 then
-    local who = beside(m, 'who')
-    for at = #args - told + 1, #args, 2 do
-      if reply[tonumber(args[at])] == 1 then redis.call('ZINCRBY', who, 1, args[at + 1]) end
-    end
-    local excess = redis.call('ZCARD', who) - APPLICANTS_KEPT
-    if excess > 0 then redis.call('ZREMRANGEBYRANK', who, 0, excess - 1) end
-  end
-  if lost > 0 then redis.call('HINCRBY', m, 'lost_commit_races', lost) end
-  return reply
+-- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. ARGV 'doubt', or 'start' of
+-- a rebuilding. Answers 1 if the filter counted as complete; for 'start' the rebuilding's token, or 0 while another is at it.
+local function doubt(keys, args)
+  if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then return unprepared() end
+  if args[1] == 'doubt' then return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms') end
+  local is_complete, at = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms'))
+  local now = now_ms()
+  if is_complete or at and now - at < REBUILD_SILENT_MS then return 0 end
+  redis.call('HSET', keys[COUNTERS], 'filter_rebuilt_ms', now)
+  return redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
 end
 
--- KEYS done m seen: id... ; ARGV duplicates, then the entry of each record, then the hash of each. MongoDB has confirmed these loans.
-local function recorded(keys, args)
-  local done, m, seen = keys[1], keys[2], keys[3]
-  local counters = redis.call('HMGET', m, 'seen_first', 'seen_last', 'seen_loans', 'corrected')
-  if not counters[2] then return forgotten() end
-  local first, last, loans = tonumber(counters[1]), tonumber(counters[2]), tonumber(counters[3] or 0)
-  local len = #keys - 3
-  local bits, at = {}, 0
-  for n = 1, len do
-    local a, b, c = places(args[1 + len + n], 1, last)
-    bits[at + 1], bits[at + 2], bits[at + 3], bits[at + 4] = 'SET', 'u1', a, '1'
-    bits[at + 5], bits[at + 6], bits[at + 7], bits[at + 8] = 'SET', 'u1', b, '1'
-    bits[at + 9], bits[at + 10], bits[at + 11], bits[at + 12] = 'SET', 'u1', c, '1'
-    at = at + 12
-  end
-  -- Bits before the id is freed: there is no instant at which neither knows the loan.
-  call_with_all(bits, 1, at, 'BITFIELD', seen .. last)
-  call_with_all(keys, 4, #keys, 'DEL')
-  if counters[4] then
-    -- From here on MongoDB answers for replaced content: it holds the failure.
-    local replaced, start = {}, #beside(m, 'id:') + 1
-    for n = 1, len do replaced[n] = 'was:' .. string.sub(keys[3 + n], start) end
-    call_with_all(replaced, 1, len, 'HDEL', beside(m, 'ctl'))
-  end
-  local count = call_with_all(args, 2, 1 + len, 'XACK', done, 'm')
-  call_with_all(args, 2, 1 + len, 'XDEL', done)
-  if count > 0 then redis.call('HINCRBY', m, 'recorded_loans', count) end
-  if args[1] ~= '0' then redis.call('HINCRBY', m, 'duplicate_keys', args[1]) end
-  loans = loans + count
-  if loans >= FILTER_LOANS * 2 ^ math.min(last, FILTER_DOUBLINGS) then
-    last = last + 1
-    loans = 0
-    redis.call('SETBIT', seen .. last, FILTER_BITS * 2 ^ math.min(last, FILTER_DOUBLINGS) - 1, 0)
-    redis.call('HSET', m, 'seen_last', last)
-    if last - first >= FILTERS_KEPT then
-      redis.call('UNLINK', seen .. first)
-      redis.call('HSET', m, 'seen_first', first + 1)
-    end
-  end
-  redis.call('HSET', m, 'seen_loans', loans)
-  return count
+-- Puts ids into the filter that MongoDB holds. ARGV heads, the rebuilding's token, '1' if these were the last: then the
+-- filter is complete. Answers 0 if the token is not, or no longer, the newest: then this Redis is another, or an older one.
+local function rebuild(keys, args)
+  if redis.call('HGET', keys[COUNTERS], 'filter_rebuilds') ~= args[2] then return 0 end
+  if #args[1] > 0 then remember(keys, args[1], #args[1] / 8) end
+  redis.call('HSET', keys[COUNTERS], 'filter_rebuilt_ms', now_ms())
+  if args[3] == '1' then redis.call('HSET', keys[COUNTERS], 'filter_complete', 1) end
+  return 1
 end
 
--- KEYS flog m ; ARGV duplicates, entry... . MongoDB has confirmed these failures.
-local function logged(keys, args)
-  local count = call_with_all(args, 2, #args, 'XACK', keys[1], 'm')
-  call_with_all(args, 2, #args, 'XDEL', keys[1])
-  if count > 0 then redis.call('HINCRBY', keys[2], 'recorded_failures', count) end
-  if args[1] ~= '0' then redis.call('HINCRBY', keys[2], 'duplicate_keys', args[1]) end
-  return count
-end
-
--- KEYS stream m ; ARGV group, consumer, idle_ms, count. Takes over what other consumers hold for too long.
--- Answers {{entry, deliveries so far, fields}...}; an entry whose loan is gone is acknowledged and left out.
-local function reap(keys, args)
-  local stale = redis.call('XPENDING', keys[1], args[1], 'IDLE', args[3], '-', '+', args[4])
-  local reply = {}
-  for _, pending in ipairs(stale) do
-    local claimed = redis.call('XCLAIM', keys[1], args[1], args[2], args[3], pending[1])
-    if #claimed > 0 then
-      reply[#reply + 1] = {claimed[1][1], pending[4] + 1, claimed[1][2]}
-    elseif #redis.call('XRANGE', keys[1], pending[1], pending[1]) == 0 then
-      redis.call('XACK', keys[1], args[1], pending[1])
-    end
-  end
-  if #reply > 0 then redis.call('HINCRBY', keys[2], 'redelivered', #reply) end
-  return reply
-end
-
--- KEYS stream ; ARGV group, idle_ms. Forgets consumers that are gone and hold nothing: deleting one that
--- holds a loan would lose the loan.
-local function tidy(keys, args)
-  local dropped = 0
-  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', keys[1], args[1])) do
-    local fact = {}
-    for n = 1, #consumer, 2 do fact[consumer[n]] = consumer[n + 1] end
-    if fact.pending == 0 and fact.idle > tonumber(args[2]) then
-      redis.call('XGROUP', 'DELCONSUMER', keys[1], args[1], fact.name)
-      dropped = dropped + 1
-    end
-  end
-  return dropped
-end
-
--- Queues a failed loan again, as its next attempt: what failed:<cat> held of it, or a correction's fingerprint and body.
-local function queue_again(q, id, loan_id, loan, fingerprint, body)
-  local attempt = struct.unpack('>I4', string.sub(loan, 37, 40)) + 1
-  fingerprint = fingerprint or string.sub(loan, 1, 16)
-  body = body or string.sub(loan, 41)
-  local again = fingerprint .. string.sub(loan, 17, 36) .. struct.pack('>I4', attempt) .. body
-  redis.call('SET', id, fingerprint .. 'q' .. redis.call('XADD', q, '*', 'i', loan_id, 'l', again))
-end
-
--- An entry's fields i and l.
-local function id_and_loan(fields)
-  local fact = {}
-  for n = 1, #fields, 2 do fact[fields[n]] = fields[n + 1] end
-  return fact.i, fact.l
-end
-
--- KEYS q m failed: ; ARGV category, from, upto, count. Queues the loans again that failed for this, oldest first.
--- Answers {queued again, skipped, the last entry looked at ('' none)}. Of two calls at once one finds the entry, the other does not.
-local function requeue(keys, args)
-  local q, m, stream = keys[1], keys[2], keys[3] .. args[1]
-  local ids, moved, skipped, last = beside(m, 'id:'), {}, 0, ''
-  for _, entry in ipairs(redis.call('XRANGE', stream, args[2], args[3], 'COUNT', args[4])) do
-    last = entry[1]
-    local loan_id, loan = id_and_loan(entry[2])
-    if redis.call('GET', ids .. loan_id) == string.sub(loan, 1, 16) .. 'f' .. args[1] .. ':' .. last then
-      queue_again(q, ids .. loan_id, loan_id, loan)
-      moved[#moved + 1] = last
-    else
-      skipped = skipped + 1
-    end
-  end
-  call_with_all(moved, 1, #moved, 'XDEL', stream)
-  if #moved > 0 then redis.call('HINCRBY', m, 'retried', #moved) end
-  return {#moved, skipped, last}
-end
-
--- KEYS q m failed: id... ; ARGV fingerprint and body of a correction ('' none), loanId... . Queues those of these loans again that have failed.
--- Answers {queued again, skipped}.
-local function requeue_ids(keys, args)
-  local q, m = keys[1], keys[2]
-  local fingerprint, body = args[1], args[2]
-  if fingerprint == '' then fingerprint, body = nil, nil end
-  local moved, skipped = 0, 0
-  for n = 4, #keys do
-    local id, loan_id = keys[n], args[n - 1]
-    local category, entry = string.match(string.sub(redis.call('GET', id) or '', 17), '^f([^:]*):(.*)$')
-    local found = category and redis.call('XRANGE', keys[3] .. category, entry, entry) or {}
-    if #found == 1 then
-      local _, loan = id_and_loan(found[1][2])
-      local replaced = string.sub(loan, 1, 16)
-      if fingerprint and fingerprint ~= replaced then
-        -- A client that repeats what it sent once is still answered that the loan is known.
-        local ctl, field = beside(m, 'ctl'), 'was:' .. loan_id
-        local was = (redis.call('HGET', ctl, field) or '') .. replaced
-        redis.call('HSET', ctl, field, string.sub(was, -16 * CORRECTIONS_KEPT))
-        redis.call('HINCRBY', m, 'corrected', 1)
-      end
-      queue_again(q, id, loan_id, loan, fingerprint, body)
-      redis.call('XDEL', keys[3] .. category, entry)
-      moved = moved + 1
-    else
-      skipped = skipped + 1
-    end
-  end
-  if moved > 0 then redis.call('HINCRBY', m, 'retried', moved) end
-  return {moved, skipped}
-end
-
--- KEYS ctl ; ARGV 'pause' or 'resume', now in ms. Answers 1 if that changed anything.
+-- ARGV 'pause' or 'resume', now in ms. Answers 1 if that changed anything.
 local function control(keys, args)
-  if args[1] == 'pause' then return redis.call('HSETNX', keys[1], 'paused', args[2]) end
-  return redis.call('HDEL', keys[1], 'paused')
+  if args[1] == 'pause' then return redis.call('HSETNX', keys[CONTROL], 'paused', args[2]) end
+  return redis.call('HDEL', keys[CONTROL], 'paused')
 end
 
--- KEYS inst ; ARGV instance, workers, workers_max, kept_ms (0: it is leaving). Answers {instances, workers, workers_max} of all
--- that were heard of within that time, by the clock of Redis.
-local function beat(keys, args)
-  local time = redis.call('TIME')
-  local now, kept = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(args[4])
-  if kept == 0 then
-    redis.call('HDEL', keys[1], args[1])
-    return {0, 0, 0}
-  end
-  redis.call('HSET', keys[1], args[1], string.format('%d %s %s', now, args[2], args[3]))
-  local sum = {0, 0, 0}
-  local all = redis.call('HGETALL', keys[1])
+-- Makes the leases of a holder free: what it held is given out again at once. `holder` is the beginning of its name.
+local function free_leases(keys, holder)
+  local freed, all = 0, redis.call('HGETALL', keys[TICKETS])
   for n = 1, #all, 2 do
-    local at, workers, most = string.match(all[n + 1], '^(%d+) (%d+) (%d+)$')
-    if at and now - at <= kept then
-      sum[1], sum[2], sum[3] = sum[1] + 1, sum[2] + workers, sum[3] + most
-    else
-      redis.call('HDEL', keys[1], all[n])
+    if string.sub(all[n + 1], PLACE_LEN + 10, PLACE_LEN + 9 + #holder) == holder then
+      freed = freed + redis.call('ZADD', keys[CLAIMED], 'XX', 'CH', 0, all[n])
+      redis.call('ZADD', keys[DECIDED], 'XX', 0, all[n])
     end
   end
-  return sum
+  return freed
+end
+
+-- An instance says that it is alive. ARGV its id (6 bytes of where it runs, 5 of this start), workers, workers_max,
+-- kept_ms (0: it is leaving), facts about it. Frees the leases of instances that are gone: unheard of for that long, or
+-- followed by another at the same place. Answers {now in ms, then for each that is alive: id, when heard, workers, most, facts}.
+local function beat(keys, args)
+  local now, kept, me = now_ms(), tonumber(args[4]), args[1]
+  if kept == 0 then
+    redis.call('HDEL', keys[INSTANCES], me)
+    free_leases(keys, me)
+    return {now}
+  end
+  redis.call('HSET', keys[INSTANCES], me, string.format('%d %s %s %s', now, args[2], args[3], args[5]))
+  local reply, all = {now}, redis.call('HGETALL', keys[INSTANCES])
+  for n = 1, #all, 2 do
+    local id = all[n]
+    local at, workers, most, facts = string.match(all[n + 1], '^(%d+) (%d+) (%d+) (.*)$')
+    local is_followed = id ~= me and string.sub(id, 1, 6) == string.sub(me, 1, 6)
+    if at and now - at <= kept and not is_followed then
+      for _, part in ipairs({id, tonumber(at), tonumber(workers), tonumber(most), facts}) do reply[#reply + 1] = part end
+    else
+      redis.call('HDEL', keys[INSTANCES], id)
+      free_leases(keys, id)
+    end
+  end
+  return reply
 end
 
 -- No allow-oom: what adds to the queue is refused when Redis is full ...
-redis.register_function{function_name = 'sluice1_admit', callback = admit}
-redis.register_function{function_name = 'sluice1_requeue', callback = requeue}
-redis.register_function{function_name = 'sluice1_requeue_ids', callback = requeue_ids}
+redis.register_function{function_name = 'sluice_HASH_admit', callback = admit}
 -- ... and all that drains goes on, on a new connection too.
-redis.register_function{function_name = 'sluice1_setup', callback = setup, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_looked_up', callback = looked_up, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_commit', callback = commit, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_recorded', callback = recorded, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_logged', callback = logged, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_reap', callback = reap, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_tidy', callback = tidy, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_control', callback = control, flags = {'allow-oom'}}
-redis.register_function{function_name = 'sluice1_beat', callback = beat, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_prepare', callback = prepare, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_found', callback = found, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_claim', callback = claim, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_decide', callback = decide, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_take', callback = take, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_recorded', callback = recorded, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_set_aside', callback = set_aside, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_rebuild', callback = rebuild, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_doubt', callback = doubt, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_control', callback = control, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_beat', callback = beat, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_recognise', callback = recognise, flags = {'allow-oom', 'no-writes'}}

@@ -1,30 +1,35 @@
-//! Reading the queue's state: depths, counters, control, and where one loan is.
+//! Reading the queue's state: counts, control, how Redis is set, and where one loan is.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use redis::Value;
 
-use super::packed::PackedLoan;
-use super::{Link, WORKERS, value};
+use super::bundle::{Bundle, Name, QueuedLoan, Ticket, Unreadable};
+use super::results::{Decision, Results};
+use super::{Partition, value};
 use crate::clock::now_ms;
 use crate::error::ServiceError;
-use crate::loan::{Category, LoanId};
+use crate::loan::LoanId;
 
-/// One partition's state at one instant.
+/// An id's value: fingerprint, attempt, name of its bundle. A look-up's marker is shorter.
+const HELD_LEN: usize = 16 + 1 + 12;
+
+/// One partition's state at one instant. Loans are counted, not bundles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueState {
     /// Loans that wait for a worker.
     pub queued: u64,
     /// Loans that a worker holds.
-    pub in_flight: u64,
-    /// Results that MongoDB has not confirmed.
-    pub unrecorded: u64,
-    /// Failed loans kept for a retry.
+    pub claimed: u64,
+    /// Decided loans that MongoDB has not confirmed.
+    pub decided: u64,
+    /// Failed loans that wait for a retry, a correction or a discard.
     pub failed_waiting: u64,
     /// Whether ingestion is paused.
     pub paused: bool,
-    /// The counters of `functions.lua`.
+    /// Whether the filter of recorded ids is complete.
+    pub is_filter_complete: bool,
+    /// The sums that only grow, by the names in `functions.lua`.
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -32,10 +37,11 @@ impl QueueState {
     /// Adds another partition's state.
     pub fn add(&mut self, other: Self) {
         self.queued += other.queued;
-        self.in_flight += other.in_flight;
-        self.unrecorded += other.unrecorded;
+        self.claimed += other.claimed;
+        self.decided += other.decided;
         self.failed_waiting += other.failed_waiting;
         self.paused |= other.paused;
+        self.is_filter_complete &= other.is_filter_complete;
         for (name, count) in other.counters {
             *self.counters.entry(name).or_default() += count;
         }
@@ -58,6 +64,8 @@ pub struct ServerState {
     pub version: String,
     /// `always`, `everysec`, `no`, or `off` without an append-only file.
     pub appendfsync: String,
+    /// Each setting by which a confirmed loan could be lost, with what it has to be. Empty: durable.
+    pub weaknesses: Vec<String>,
     /// `used_memory`.
     pub used_memory_bytes: u64,
     /// `maxmemory`, 0 for none.
@@ -71,70 +79,81 @@ pub enum Whereabouts {
     Queued(Kept),
     /// A worker holds it, since this instant in milliseconds since the Unix epoch.
     Processing(Kept, u64),
-    /// Accepted, with its record as BSON; MongoDB has not confirmed it.
-    Accepted(Vec<u8>),
-    /// Failed, by category.
-    Failed(String, Kept),
+    /// A worker has decided it; MongoDB has not confirmed that.
+    Decided {
+        /// The loan.
+        kept: Kept,
+        /// Since when the worker held it, in milliseconds since the Unix epoch.
+        claimed_ms: u64,
+        /// When it was decided, in milliseconds since the Unix epoch.
+        processed_ms: u64,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// Nobody can read its bundle.
+    Aside {
+        /// Why not.
+        reason: String,
+        /// Since when it stands aside, in milliseconds since the Unix epoch.
+        since_ms: u64,
+    },
     /// Not in Redis.
     Elsewhere,
 }
 
-/// A loan as a stream of Redis keeps it.
+/// A loan as its bundle keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Since when it is there, in milliseconds since the Unix epoch.
-    pub since_ms: u64,
-    /// When its body was whole, in microseconds since the Unix epoch.
-    pub received_us: u64,
-    /// The attempt that is under way, or has failed.
-    pub attempt: u32,
-    /// The body as it came.
-    pub body: Bytes,
+    pub queued_ms: u64,
+    /// The loan.
+    pub loan: QueuedLoan,
 }
 
-impl Link {
+impl Partition {
     /// Reads the partition's state.
     ///
     /// # Errors
     /// Redis out of reach or silent.
     pub async fn state(&mut self) -> Result<QueueState, ServiceError> {
-        let keys = &self.keys;
         let mut pipeline = redis::pipe();
-        pipeline.cmd("XLEN").arg(&keys.queued);
-        pipeline.cmd("XPENDING").arg(&keys.queued).arg(WORKERS);
-        pipeline.cmd("XLEN").arg(&keys.done);
-        pipeline.cmd("XLEN").arg(&keys.failures);
-        pipeline.cmd("HGET").arg(&keys.control).arg("paused");
-        pipeline.cmd("HGETALL").arg(&keys.counters);
-        for category in Category::ALL {
-            pipeline
-                .cmd("XLEN")
-                .arg(format!("{}{}", keys.failed, category.name()));
-        }
+        pipeline.cmd("HGETALL").arg(self.keys().counters());
+        pipeline
+            .cmd("HEXISTS")
+            .arg(self.keys().control())
+            .arg("paused");
         let mut answers = self.call_all(&pipeline).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
-        let length = value::count(&next())?;
-        let pending = value::array(next())?;
-        let in_flight = pending.first().map_or(Ok(0), value::count)?;
-        let unrecorded = value::count(&next())? + value::count(&next())?;
-        let paused = !matches!(next(), Value::Nil);
         let mut counters = BTreeMap::new();
         for (name, count) in value::pairs(next())? {
             let name = value::text(Value::BulkString(name))?;
-            counters.insert(name, value::count(&Value::BulkString(count))?);
+            // A count that fell below zero was touched by another hand.
+            let count = value::integer(&Value::BulkString(count))?.max(0) as u64;
+            counters.insert(name, count);
         }
-        let mut failed_waiting = 0;
-        for _ in Category::ALL {
-            failed_waiting += value::count(&next())?;
-        }
+        let mut take = |name: &str| counters.remove(name).unwrap_or_default();
         Ok(QueueState {
-            queued: length.saturating_sub(in_flight),
-            in_flight,
-            unrecorded,
-            failed_waiting,
-            paused,
+            queued: take("queued"),
+            claimed: take("claimed"),
+            decided: take("decided"),
+            failed_waiting: take("failed_waiting"),
+            is_filter_complete: take("filter_complete") == 1,
+            paused: value::integer(&next())? == 1,
             counters,
         })
+    }
+
+    /// How many loans wait for a worker.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub async fn queued(&mut self) -> Result<u64, ServiceError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(self.keys().counters()).arg("queued");
+        match self.call(&get).await? {
+            Value::Nil => Ok(0),
+            queued => Ok(value::integer(&queued)?.max(0) as u64),
+        }
     }
 
     /// Reads what changes slowly, with up to `applicants_max` applicants.
@@ -142,31 +161,47 @@ impl Link {
     /// # Errors
     /// Redis out of reach or silent.
     pub async fn slow_state(&mut self, applicants_max: usize) -> Result<SlowState, ServiceError> {
+        let keys = self.keys();
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
-        pipeline.cmd("XRANGE").arg(&self.keys.queued);
-        pipeline.arg("-").arg("+").arg("COUNT").arg(1);
-        pipeline.cmd("ZREVRANGE").arg(&self.keys.applicants);
+        pipeline.cmd("LINDEX").arg(keys.waiting()).arg(0);
+        pipeline.cmd("ZRANGE").arg(keys.claimed()).arg(0).arg(0);
+        pipeline.cmd("ZREVRANGE").arg(keys.applicants());
         pipeline.arg(0).arg(applicants_max - 1).arg("WITHSCORES");
+        let tickets = keys.tickets().to_owned();
         let mut answers = self.call_all(&pipeline).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
-        // By the clock of Redis, which has named the entry.
+        // By the clock of Redis, which has noted when they were queued.
         let seconds = value::array(next())?.first().map_or(Ok(0), value::count)?;
-        let oldest_waiting_ms = match value::array(next())?.into_iter().next() {
-            Some(oldest) => {
-                let [entry, _] = super::claim::two(oldest)?;
-                let since_ms = super::entry_ms(&value::text(entry)?).unwrap_or_default();
-                (seconds * 1000).saturating_sub(since_ms)
-            }
-            None => 0,
+        let waiting = match next() {
+            Value::Nil => None,
+            place => Ticket::read(value::bytes(place)?),
         };
-        let mut applicants = Vec::new();
-        for (applicant, count) in value::pairs(next())? {
-            let applicant = String::from_utf8_lossy(&applicant).into_owned();
-            applicants.push((applicant, value::count(&Value::BulkString(count))?));
-        }
+        let claimed = value::array(next())?.into_iter().next();
+        let applicants = value::pairs(next())?
+            .map(|(applicant, count)| {
+                let applicant = String::from_utf8_lossy(&applicant).into_owned();
+                Ok((applicant, value::count(&Value::BulkString(count))?))
+            })
+            .collect::<Result<_, ServiceError>>()?;
+        let claimed = match claimed.map(value::bytes).transpose()? {
+            Some(name) => match Name::from_bytes(&name) {
+                Some(name) => {
+                    let ticket = self.values(&tickets, &[name]).await?.pop().flatten();
+                    ticket.and_then(Ticket::read)
+                }
+                None => None,
+            },
+            None => None,
+        };
+        let oldest_ms = [waiting, claimed]
+            .into_iter()
+            .flatten()
+            .map(|ticket| ticket.queued_ms)
+            .min();
         Ok(SlowState {
-            oldest_waiting_ms,
+            oldest_waiting_ms: oldest_ms
+                .map_or(0, |oldest_ms| (seconds * 1000).saturating_sub(oldest_ms)),
             applicants,
         })
     }
@@ -177,9 +212,9 @@ impl Link {
     /// Redis out of reach or silent.
     pub async fn server(&mut self) -> Result<ServerState, ServiceError> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("INFO").arg("server");
-        pipeline.cmd("INFO").arg("memory");
-        pipeline.cmd("INFO").arg("persistence");
+        for section in ["server", "memory", "persistence"] {
+            pipeline.cmd("INFO").arg(section);
+        }
         let info = self
             .call_all(&pipeline)
             .await?
@@ -191,23 +226,37 @@ impl Link {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
                 .unwrap_or_default()
         };
-        let appendfsync = if line("aof_enabled") == "1" {
-            // A managed Redis may refuse CONFIG: then the setting is unknown, which is not safe.
-            let mut config = redis::cmd("CONFIG");
-            config.arg("GET").arg("appendfsync");
-            match self.call(&config).await.and_then(value::array) {
-                Ok(pair) => pair
-                    .into_iter()
-                    .nth(1)
-                    .map_or(Ok(String::new()), value::text)?,
-                Err(_) => "unknown".to_owned(),
-            }
-        } else {
-            "off".to_owned()
+        let mut config = redis::cmd("CONFIG");
+        config.arg("GET");
+        for name in SETTINGS {
+            config.arg(name.0);
+        }
+        // A managed Redis may refuse CONFIG: then the settings are unknown, which is not safe.
+        let settings: BTreeMap<String, String> = match self.call(&config).await {
+            Ok(pairs) => value::pairs(pairs)?
+                .map(|(name, value)| {
+                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+                    (text(name), text(value))
+                })
+                .collect(),
+            Err(ServiceError::Redis(_) | ServiceError::RedisRefused(_)) => BTreeMap::new(),
+            Err(error) => return Err(error),
         };
+        let setting = |name: &str| settings.get(name).map_or("unknown", String::as_str);
+        let has_file = line("aof_enabled") == "1";
+        let weaknesses = SETTINGS
+            .iter()
+            .filter(|(name, needed)| setting(name) != *needed)
+            .map(|(name, needed)| format!("{name} is {}, set it to {needed}", setting(name)))
+            .collect();
         Ok(ServerState {
             version: line("redis_version").to_owned(),
-            appendfsync,
+            appendfsync: if has_file {
+                setting("appendfsync").to_owned()
+            } else {
+                "off".to_owned()
+            },
+            weaknesses,
             used_memory_bytes: line("used_memory").parse().unwrap_or_default(),
             max_memory_bytes: line("maxmemory").parse().unwrap_or_default(),
         })
@@ -243,84 +292,84 @@ impl Link {
     }
 
     async fn find_once(&mut self, loan_id: &LoanId) -> Result<Option<Whereabouts>, ServiceError> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.keys.id(loan_id.as_str()));
+        let keys = self.keys();
+        let mut get = redis::cmd("HGET");
+        get.arg(keys.ids()).arg(loan_id.as_str());
+        let (bundles, results) = (keys.bundles().to_owned(), keys.results().to_owned());
+        let (tickets, aside) = (keys.tickets().to_owned(), keys.aside().to_owned());
         let held = match self.call(&get).await? {
             Value::Nil => return Ok(Some(Whereabouts::Elsewhere)),
             held => value::bytes(held)?,
         };
-        let (Some(state), Some(entry)) = (held.get(16), held.get(17..)) else {
-            return Err(ServiceError::RedisReply("an id key is too short"));
-        };
-        let entry = String::from_utf8_lossy(entry).into_owned();
-        match state {
-            b'q' => {
-                let queued = self.keys.queued.clone();
-                let Some(kept) = self.kept(&queued, &entry).await? else {
-                    return Ok(None);
-                };
-                let mut pending = redis::cmd("XPENDING");
-                pending.arg(&queued).arg(WORKERS);
-                pending.arg(&entry).arg(&entry).arg(1);
-                let holder = value::array(self.call(&pending).await?)?.into_iter().next();
-                Ok(Some(match holder {
-                    Some(holder) => {
-                        let idle = value::array(holder)?.get(2).map_or(Ok(0), value::count)?;
-                        Whereabouts::Processing(kept, now_ms().saturating_sub(idle))
-                    }
-                    None => Whereabouts::Queued(kept),
-                }))
-            }
-            b'a' => {
-                let done = self.keys.done.clone();
-                let found = self.entry(&done, &entry, b"r").await?;
-                found
-                    .map(|packed| {
-                        Ok(Whereabouts::Accepted(
-                            super::packed::unpack_result(packed)?.1,
-                        ))
-                    })
-                    .transpose()
-            }
-            b'f' => {
-                let (category, entry) = entry
-                    .split_once(':')
-                    .ok_or(ServiceError::RedisReply("a failed loan has no entry"))?;
-                let failed = format!("{}{category}", self.keys.failed);
-                let kept = self.kept(&failed, entry).await?;
-                Ok(kept.map(|kept| Whereabouts::Failed(category.to_owned(), kept)))
-            }
-            // A look-up is under way: MongoDB knows, or nobody does.
-            _ => Ok(Some(Whereabouts::Elsewhere)),
+        // A look-up is under way: MongoDB knows, or nobody does.
+        if held.len() != HELD_LEN {
+            return Ok(Some(Whereabouts::Elsewhere));
         }
-    }
-
-    async fn kept(&mut self, stream: &str, entry: &str) -> Result<Option<Kept>, ServiceError> {
-        let Some(packed) = self.entry(stream, entry, b"l").await? else {
+        let name = Name::from_bytes(&held[17..])
+            .ok_or(ServiceError::RedisReply("an id names no bundle"))?;
+        let mut pipeline = redis::pipe();
+        for key in [&bundles, &results, &tickets, &aside] {
+            pipeline.cmd("HGET").arg(key).arg(&name.as_bytes()[..]);
+        }
+        let mut answers = self.call_all(&pipeline).await?.into_iter();
+        let mut next = || match answers.next() {
+            None | Some(Value::Nil) => Ok(None),
+            Some(value) => value::bytes(value).map(Some),
+        };
+        let (content, results, ticket, aside) = (next()?, next()?, next()?, next()?);
+        if let Some(aside) = aside {
+            let mut lines = aside.split(|&byte| byte == b'\n');
+            let mut line = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+            let (reason, since) = (line(), line());
+            let since_ms = since.parse().unwrap_or_else(|_| now_ms());
+            return Ok(Some(Whereabouts::Aside { reason, since_ms }));
+        }
+        let unreadable = |unreadable: Unreadable| Whereabouts::Aside {
+            reason: unreadable.to_string(),
+            since_ms: now_ms(),
+        };
+        let Some(content) = content else {
             return Ok(None);
         };
-        let loan = PackedLoan::unpack(packed)?;
-        Ok(Some(Kept {
-            since_ms: super::entry_ms(entry).unwrap_or_default(),
-            received_us: loan.received_us,
-            attempt: loan.attempt,
-            body: loan.body,
+        let bundle = match Bundle::read(name, content) {
+            Ok(bundle) => bundle,
+            Err(error) => return Ok(Some(unreadable(error))),
+        };
+        let queued_ms = bundle.queued_ms;
+        let len = bundle.loans.len();
+        let found = bundle
+            .loans
+            .into_iter()
+            .enumerate()
+            .find(|(_, loan)| &*loan.loan_id == loan_id.as_str());
+        let Some((number, loan)) = found else {
+            return Ok(Some(Whereabouts::Elsewhere));
+        };
+        let kept = Kept { queued_ms, loan };
+        if let Some(results) = results {
+            return Ok(Some(match Results::read(&results, len) {
+                Ok(mut results) => Whereabouts::Decided {
+                    kept,
+                    claimed_ms: results.claimed_ms,
+                    processed_ms: results.processed_ms,
+                    decision: results.decisions.swap_remove(number),
+                },
+                Err(error) => unreadable(error),
+            }));
+        }
+        Ok(Some(match ticket.and_then(Ticket::read) {
+            Some(ticket) if ticket.since_ms > 0 => Whereabouts::Processing(kept, ticket.since_ms),
+            _ => Whereabouts::Queued(kept),
         }))
     }
-
-    /// One field of one entry, if it is there.
-    async fn entry(
-        &mut self,
-        stream: &str,
-        entry: &str,
-        field: &[u8],
-    ) -> Result<Option<Vec<u8>>, ServiceError> {
-        let mut range = redis::cmd("XRANGE");
-        range.arg(stream).arg(entry).arg(entry);
-        let Some(found) = value::array(self.call(&range).await?)?.into_iter().next() else {
-            return Ok(None);
-        };
-        let [_, fields] = super::claim::two(found)?;
-        Ok(Some(super::claim::id_and(field, fields)?.1))
-    }
 }
+
+/// The settings by which Redis keeps what it has confirmed: each other value may lose a loan that was answered 202.
+const SETTINGS: [(&str, &str); 4] = [
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+    // `yes` skips the flush while the file is rewritten, also under `always`.
+    ("no-appendfsync-on-rewrite", "no"),
+    // Any other policy may drop keys of the queue.
+    ("maxmemory-policy", "noeviction"),
+];

@@ -50,6 +50,12 @@ impl Fields<'_> {
         self.bytes.extend_from_slice(&number.into().to_le_bytes());
     }
 
+    /// A yes or no.
+    pub(super) fn boolean(&mut self, name: &CStr, value: bool) {
+        self.name(ElementType::Boolean, name);
+        self.bytes.push(u8::from(value));
+    }
+
     /// An instant.
     pub(super) fn instant(&mut self, name: &CStr, at: DateTime) {
         self.name(ElementType::DateTime, name);

@@ -7,26 +7,29 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::Worker;
 use super::scale::{Memory, Rule};
-use super::{Worker, stopped};
+use crate::decided::Handover;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::queue::bundle::Instance;
+use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
+use crate::store::Store;
 
 /// How often the rule looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// A consumer that is gone this long and holds nothing is forgotten.
-const CONSUMER_KEPT: Duration = Duration::from_secs(600);
 
 /// What the pool needs.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) queue: Queue,
+    pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) handover: Arc<Handover>,
     pub(crate) rule: Rule,
-    pub(crate) claim_timeout: Duration,
-    /// Names the consumers of this process: unique for each start.
-    pub(crate) instance: String,
+    pub(crate) lease: Duration,
+    pub(crate) instance: Instance,
 }
 
 struct Slot {
@@ -35,16 +38,17 @@ struct Slot {
 }
 
 impl Pool {
-    /// Runs until `stop` is true, then until every worker has committed what it held.
+    /// Runs until `stop` is true, then until every worker has decided what it held.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut slots: Vec<Option<Slot>> = (0..self.rule.max).map(|_| None).collect();
         let mut wanted = self.rule.min;
         let mut memory = Memory::default();
-        let mut links: Vec<_> = (0..self.queue.partitions())
-            .map(|partition| self.queue.link(partition))
+        let mut partitions: Vec<_> = (0..self.queue.partitions())
+            .map(|number| self.queue.reader(number))
             .collect();
+        // A partition that does not answer counts as it was last seen.
+        let mut depths = vec![0; partitions.len()];
         let started = Instant::now();
-        let mut next_tidy = started;
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -53,21 +57,18 @@ impl Pool {
                 _ = look.tick() => {}
                 () = stopped(&mut stop) => break,
             }
-            let mut depth = 0;
-            let mut is_known = true;
-            for link in &mut links {
-                match link.state().await {
-                    Ok(state) => depth += state.queued,
-                    Err(_) => is_known = false,
+            for (partition, depth) in partitions.iter_mut().zip(&mut depths) {
+                if let Ok(queued) = partition.queued().await {
+                    *depth = queued;
+                    self.queue.depths().note(partition.number(), queued);
                 }
             }
-            if !is_known {
-                continue;
-            }
-            if let Some(step) = self
-                .rule
-                .step(&mut memory, started.elapsed(), depth, wanted)
-            {
+            if let Some(step) = self.rule.step(
+                &mut memory,
+                started.elapsed(),
+                depths.iter().sum(),
+                wanted,
+            ) {
                 tracing::info!(
                     from = wanted,
                     to = step.workers,
@@ -75,20 +76,12 @@ impl Pool {
                     "workers"
                 );
                 self.metrics.tell(EventKind::Scale {
-                    instance: self.instance.clone(),
+                    instance: self.instance.to_string(),
                     from: wanted,
                     to: step.workers,
                     reason: step.reason,
                 });
                 wanted = step.workers;
-            }
-            if Instant::now() >= next_tidy {
-                next_tidy = Instant::now() + CONSUMER_KEPT / 10;
-                for link in &mut links {
-                    if let Err(error) = link.forget_idle_consumers(CONSUMER_KEPT).await {
-                        tracing::debug!(%error, "idle consumers stay for now");
-                    }
-                }
             }
         }
         for slot in slots.iter().flatten() {
@@ -99,8 +92,8 @@ impl Pool {
         }
     }
 
-    /// Starts workers in the free slots below `wanted` and stops those above. A worker that died
-    /// is started again under its name, so that its successor picks up what it held at once.
+    /// Starts workers in the free slots below `wanted` and stops those above. A worker that died is started again; what
+    /// it held is given out again when its lease is over.
     fn adjust(&self, slots: &mut [Option<Slot>], wanted: u64) {
         for (number, place) in slots.iter_mut().enumerate() {
             let is_wanted = (number as u64) < wanted;
@@ -121,10 +114,15 @@ impl Pool {
     fn start(&self, number: usize) -> Slot {
         let (stop, stopping) = watch::channel(false);
         let worker = Worker {
-            consumer: format!("{}-{number}", self.instance),
-            link: self.queue.link(number % self.queue.partitions()),
+            holder: self.instance.holder(number as u8),
+            partitions: (0..self.queue.partitions())
+                .map(|number| self.queue.partition(number))
+                .collect(),
+            depths: self.queue.depths(),
             metrics: Arc::clone(&self.metrics),
-            claim_timeout: self.claim_timeout,
+            handover: Arc::clone(&self.handover),
+            store: self.store.clone(),
+            lease: self.lease,
         };
         Slot {
             stop,

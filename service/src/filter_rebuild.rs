@@ -1,0 +1,97 @@
+//! Makes the filters of recorded ids whole again, from MongoDB: for a new Redis beside a full MongoDB, or an older one.
+//!
+//! Until a partition's filter is complete, MongoDB is asked for every id; so nothing is wrong meanwhile, only slower.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+
+use crate::error::ServiceError;
+use crate::limits::FILTER_FILL_LEN;
+use crate::metrics::Metrics;
+use crate::queue::bundle::IdHash;
+use crate::queue::filter::{Ids, Rebuilding};
+use crate::queue::{Partition, Queue};
+use crate::store::Store;
+
+/// How often it looks whether there is something to do.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Watches the filters, as long as the process lives.
+pub(crate) async fn watch(queue: Queue, store: Store, metrics: Arc<Metrics>) {
+    let mut partitions: Vec<_> = (0..queue.partitions())
+        .map(|number| queue.partition(number))
+        .collect();
+    loop {
+        if let Err(error) = rebuild(&queue, &store, &metrics, &mut partitions).await {
+            tracing::debug!(%error, "a filter is not rebuilt yet");
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// A filter that is being rebuilt.
+struct Filling<'a> {
+    partition: &'a mut Partition,
+    rebuilding: Rebuilding,
+    ids: Ids,
+}
+
+/// Rebuilds the filters that are not complete and that no other instance is at.
+async fn rebuild(
+    queue: &Queue,
+    store: &Store,
+    metrics: &Metrics,
+    partitions: &mut [Partition],
+) -> Result<(), ServiceError> {
+    let mut fillings: Vec<Option<Filling<'_>>> = Vec::new();
+    for partition in partitions {
+        let started = partition.start_rebuilding().await;
+        fillings.push(started.ok().flatten().map(|rebuilding| Filling {
+            partition,
+            rebuilding,
+            ids: Ids::default(),
+        }));
+    }
+    if fillings.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut count: u64 = 0;
+    let mut ids = store.all_loan_ids().await?;
+    while let Some(loan_id) = ids.try_next().await? {
+        let hash = IdHash::of(&loan_id);
+        let slot = &mut fillings[queue.partition_of_hash(hash)];
+        let Some(filling) = slot else {
+            continue;
+        };
+        filling.ids.push(hash);
+        count += 1;
+        if filling.ids.len() >= FILTER_FILL_LEN {
+            let ids = std::mem::take(&mut filling.ids);
+            metrics.note_rebuilding(count);
+            if !filling
+                .partition
+                .fill_filter(&filling.rebuilding, &ids, false)
+                .await?
+            {
+                *slot = None;
+            }
+        }
+    }
+    for filling in fillings.iter_mut().flatten() {
+        let is_whole = filling
+            .partition
+            .fill_filter(&filling.rebuilding, &filling.ids, true)
+            .await?;
+        if is_whole && count > 0 {
+            tracing::info!(
+                partition = filling.partition.number(),
+                ids = count,
+                "the filter of recorded loans is complete again"
+            );
+        }
+    }
+    metrics.note_rebuilding(0);
+    Ok(())
+}

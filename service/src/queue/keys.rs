@@ -1,0 +1,161 @@
+//! The names of a partition's keys, and where in a cluster's slots a partition lies.
+
+use std::ops::RangeInclusive;
+
+/// Slots of a Redis Cluster.
+const SLOTS: u32 = 16_384;
+/// A partition lies within this many slots from the beginning of its share.
+const SLOTS_NEAR: u32 = 16;
+/// The keys of a partition in the order that `functions.lua` numbers them, but for the filters.
+const NAMES: [&str; 14] = [
+    "about",
+    "counters",
+    "ids",
+    "bundles",
+    "waiting",
+    "claimed",
+    "decided",
+    "tickets",
+    "results",
+    "control",
+    "applicants",
+    "instances",
+    "lookups",
+    "aside",
+];
+/// Generations of the filter.
+const FILTERS: usize = 12;
+/// Most partitions: each still has `SLOTS_NEAR` slots to itself.
+pub const PARTITIONS_MAX: u32 = SLOTS / SLOTS_NEAR;
+
+/// The keys of one partition. All have one hash tag, so they lie in one slot.
+#[derive(Debug)]
+pub(super) struct Keys {
+    all: Vec<String>,
+}
+
+impl Keys {
+    /// The keys of partition `number` of `partitions`.
+    ///
+    /// Slots are shared out evenly: partition 3 of 16 lies 3/16 of the way. So each shard of a cluster gets its fair
+    /// number, however many shards there are. Partition 0 has the same keys whatever the number of partitions: that is
+    /// where the number is found.
+    pub(super) fn new(number: u32, partitions: u32) -> Self {
+        let first = (u64::from(number) * u64::from(SLOTS) / u64::from(partitions)) as u32;
+        let tag = tag_in(number, first..=first + SLOTS_NEAR - 1);
+        let names = NAMES.iter().map(|name| format!("{{{tag}}}:{name}"));
+        let filters = (0..FILTERS).map(|generation| format!("{{{tag}}}:filter:{generation}"));
+        Self {
+            all: names.chain(filters).collect(),
+        }
+    }
+
+    /// All keys, in the order in which every function takes them.
+    pub(super) fn all(&self) -> &[String] {
+        &self.all
+    }
+
+    pub(super) fn about(&self) -> &str {
+        &self.all[0]
+    }
+
+    pub(super) fn counters(&self) -> &str {
+        &self.all[1]
+    }
+
+    pub(super) fn ids(&self) -> &str {
+        &self.all[2]
+    }
+
+    pub(super) fn bundles(&self) -> &str {
+        &self.all[3]
+    }
+
+    pub(super) fn waiting(&self) -> &str {
+        &self.all[4]
+    }
+
+    pub(super) fn claimed(&self) -> &str {
+        &self.all[5]
+    }
+
+    pub(super) fn tickets(&self) -> &str {
+        &self.all[7]
+    }
+
+    pub(super) fn results(&self) -> &str {
+        &self.all[8]
+    }
+
+    pub(super) fn control(&self) -> &str {
+        &self.all[9]
+    }
+
+    pub(super) fn applicants(&self) -> &str {
+        &self.all[10]
+    }
+
+    pub(super) fn aside(&self) -> &str {
+        &self.all[13]
+    }
+}
+
+/// The first tag of this partition whose slot is one of `slots`.
+fn tag_in(number: u32, slots: RangeInclusive<u32>) -> String {
+    (0_u32..)
+        .map(|salt| format!("l:{number}:{salt:x}"))
+        .find(|tag| slots.contains(&slot_of(tag.as_bytes())))
+        .expect("a tag for any slot is found within a few thousand tries")
+}
+
+/// The slot of a hash tag: CRC-16 (XMODEM) modulo the number of slots, as the Redis Cluster specification has it.
+fn slot_of(tag: &[u8]) -> u32 {
+    let crc = tag.iter().fold(0_u16, |crc, &byte| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x1021
+            }
+        })
+    });
+    u32::from(crc) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        // Its own example: the CRC of "123456789" is 0x31C3.
+        assert_eq!(slot_of(b"123456789"), 0x31C3 % SLOTS);
+    }
+
+    #[test]
+    fn partitions_are_shared_fairly_by_any_number_of_shards() {
+        for partitions in [1, 4, 16, 64] {
+            for shards in [1, 2, 3, 6] {
+                let mut shares = vec![0_u32; shards as usize];
+                for number in 0..partitions {
+                    let keys = Keys::new(number, partitions);
+                    let tag = keys.about().trim_start_matches('{').split('}').next();
+                    let slot = slot_of(tag.expect("a tag").as_bytes());
+                    shares[(slot * shards / SLOTS) as usize] += 1;
+                }
+                let (least, most) = (shares.iter().min(), shares.iter().max());
+                assert!(
+                    most.unwrap() - least.unwrap() <= 1,
+                    "{partitions} on {shards}: {shares:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_partition_is_found_whatever_their_number() {
+        for partitions in [4, 16, PARTITIONS_MAX] {
+            assert_eq!(Keys::new(0, partitions).all, Keys::new(0, 1).all);
+        }
+    }
+}

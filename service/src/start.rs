@@ -1,0 +1,98 @@
+//! What is checked before anything is served: that Redis keeps what it confirms, and that Redis and MongoDB belong to a
+//! queue of this shape.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::StartError;
+use crate::config::Config;
+use crate::error::ServiceError;
+use crate::queue::Queue;
+use crate::queue::refusal::Refusal;
+use crate::store::Store;
+
+/// Redis and MongoDB need not be there: so long they are waited for.
+const STORES_AWAITED: Duration = Duration::from_secs(2);
+/// A Redis that must be durable has to say so.
+const DURABILITY_AWAITED: Duration = Duration::from_secs(10);
+const ASK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Where this instance runs: the next start at the same place takes over what this one held.
+pub(crate) fn place(address: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {address}", host.trim())
+}
+
+/// Checks what can be checked now.
+pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Result<(), StartError> {
+    if config.require_durable {
+        require_durable(queue).await?;
+    }
+    if config.repartition {
+        repartition(config, queue, store).await?;
+    }
+    let noted = within_patience(store.partitions(config.partitions)).await;
+    if let Some(Ok(noted)) = noted
+        && noted != config.partitions
+    {
+        return Err(StartError::OtherQueue(format!(
+            "--partitions is {}, and MongoDB's record belongs to a queue of {noted}: start with --partitions {noted}, or drain the queue and start once with --repartition",
+            config.partitions
+        )));
+    }
+    let mut first = queue.partition(0);
+    if let Some(Err(ServiceError::RedisRefused(refusal @ Refusal::OtherQueue { .. }))) =
+        within_patience(first.probe(STORES_AWAITED)).await
+    {
+        return Err(StartError::OtherQueue(format!(
+            "--partitions is {}, and Redis says: {refusal}",
+            config.partitions
+        )));
+    }
+    Ok(())
+}
+
+/// What a store answers, if it answers soon.
+async fn within_patience<T>(
+    question: impl Future<Output = Result<T, ServiceError>>,
+) -> Option<Result<T, ServiceError>> {
+    tokio::time::timeout(STORES_AWAITED, question).await.ok()
+}
+
+/// Waits for Redis, and refuses one that is not durable.
+async fn require_durable(queue: &Queue) -> Result<(), StartError> {
+    let mut partition = queue.reader(0);
+    let mut last = "Redis does not answer".to_owned();
+    let until = tokio::time::Instant::now() + DURABILITY_AWAITED;
+    while tokio::time::Instant::now() < until {
+        match partition.server().await {
+            Ok(server) if server.weaknesses.is_empty() => return Ok(()),
+            Ok(server) => return Err(StartError::NotDurable(server.weaknesses.join("; "))),
+            // Its durability was asked for, and the partition's shape comes later.
+            Err(ServiceError::RedisRefused(Refusal::OtherQueue { .. })) => return Ok(()),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(ASK_INTERVAL).await;
+    }
+    Err(StartError::NotDurable(last))
+}
+
+/// Changes the number of partitions, of an empty queue.
+async fn repartition(config: &Config, queue: &Queue, store: &Store) -> Result<(), StartError> {
+    let refuse = |why: String| StartError::OtherQueue(format!("--repartition: {why}"));
+    let left = queue
+        .clear_other_partitions()
+        .await
+        .map_err(|error| refuse(error.to_string()))?;
+    if left > 0 {
+        return Err(refuse(format!(
+            "{left} loans are not recorded yet: let the instances with the former number of partitions drain first"
+        )));
+    }
+    store
+        .set_partitions(config.partitions)
+        .await
+        .map_err(|error| refuse(error.to_string()))?;
+    tracing::info!(partitions = config.partitions, "the queue has another number of partitions");
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What MongoDB knows of the queue that belongs to it: its partitions, and how far each has come. With it a queue of
+//! another shape, or one that went back in time, is noticed.
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::StreamExt as _;
+use mongodb::options::ReadConcern;
+
+use super::{READ_TIMEOUT, Store, text, within};
+use crate::error::ServiceError;
+
+/// The document about the queue as a whole.
+const QUEUE: &str = "queue";
+
+fn partition_id(partition: usize) -> String {
+    format!("partition-{partition}")
+}
+
+impl Store {
+    /// The number of partitions that the record was made with. The first that asks notes its own.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn partitions(&self, ours: u32) -> Result<u32, ServiceError> {
+        let note = self
+            .queue
+            .find_one_and_update(
+                doc! { "_id": QUEUE },
+                doc! { "$setOnInsert": { "partitions": i64::from(ours) } },
+            )
+            .upsert(true)
+            .return_document(mongodb::options::ReturnDocument::After);
+        let about = within(READ_TIMEOUT, note.into_future()).await?;
+        let partitions = about.as_ref().and_then(number_of_partitions);
+        partitions.ok_or(ServiceError::MongoReply("its note about the queue has no number of partitions"))
+    }
+
+    /// Notes another number of partitions, for a queue that is empty.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn set_partitions(&self, partitions: u32) -> Result<(), ServiceError> {
+        let change = async {
+            // How far the former partitions came says nothing about the new ones.
+            self.queue.delete_many(doc! {}).await?;
+            self.queue
+                .insert_one(doc! { "_id": QUEUE, "partitions": i64::from(partitions) })
+                .await
+        };
+        within(READ_TIMEOUT, change).await.map(drop)
+    }
+
+    /// Notes that a partition has freed `recorded` loans and failures in all.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn note_recorded(&self, partition: usize, recorded: u64) -> Result<(), ServiceError> {
+        let update = self
+            .queue
+            .update_one(
+                doc! { "_id": partition_id(partition) },
+                doc! { "$max": { "recorded": recorded as i64 } },
+            )
+            .upsert(true)
+            .write_concern(mongodb::options::WriteConcern::nodes(1));
+        within(READ_TIMEOUT, update.into_future()).await.map(drop)
+    }
+
+    /// How many loans and failures a partition had freed when it was last noted.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn noted_recorded(&self, partition: usize) -> Result<u64, ServiceError> {
+        let find = self.queue.find_one(doc! { "_id": partition_id(partition) });
+        let note = within(READ_TIMEOUT, find.into_future()).await?;
+        Ok(note
+            .and_then(|note| note.get_i64("recorded").ok())
+            .unwrap_or_default() as u64)
+    }
+
+    /// The ids of all loans that MongoDB knows, accepted and failed. One may come twice.
+    ///
+    /// # Errors
+    /// MongoDB out of reach; each item may fail too.
+    pub async fn all_loan_ids(
+        &self,
+    ) -> Result<BoxStream<'static, Result<String, ServiceError>>, ServiceError> {
+        let loans = self
+            .loans
+            .find(doc! {})
+            .projection(doc! { "_id": 1 })
+            .hint(mongodb::options::Hint::Keys(doc! { "_id": 1 }))
+            .batch_size(10_000)
+            .read_concern(ReadConcern::majority());
+        let failures = self
+            .failures
+            .find(doc! {})
+            .projection(doc! { "loanId": 1, "_id": 0 })
+            .batch_size(10_000)
+            .read_concern(ReadConcern::majority());
+        let loans = within(READ_TIMEOUT, loans.into_future()).await?;
+        let failures = within(READ_TIMEOUT, failures.into_future()).await?;
+        let loans = loans.map_ok(|document| text(&document, "_id").to_owned());
+        let failures = failures.map_ok(|document| text(&document, "loanId").to_owned());
+        Ok(loans.chain(failures).map_err(ServiceError::from).boxed())
+    }
+}
+
+fn number_of_partitions(about: &Document) -> Option<u32> {
+    u32::try_from(about.get_i64("partitions").ok()?).ok()
+}

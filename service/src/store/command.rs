@@ -1,0 +1,187 @@
+//! The command that writes a batch, built as bytes around documents that are bytes already, and its answer.
+//!
+//! The driver's own `insert_many` would serialise each document once more. What it does beyond that, one repetition after
+//! a failure, the recorder does anyway.
+
+use bson::oid::ObjectId;
+use bson::{Document, RawDocumentBuf};
+use mongodb::Database;
+use mongodb::action::RunCommand;
+
+use crate::error::ServiceError;
+use crate::failpoint::Guard;
+use crate::record;
+
+/// MongoDB's code for a second document with the same key of a unique index.
+const DUPLICATE_KEY: i32 = 11_000;
+/// Codes of what may pass by itself: the server stops, steps down, is at its limits or out of reach of the others.
+const FOR_NOW: [i32; 22] = [
+    6, 7, 24, 46, 50, 63, 64, 89, 91, 112, 133, 150, 189, 202, 234, 262, 9_001, 10_107, 11_600,
+    11_602, 13_435, 13_436,
+];
+const OUT_OF_DISK_SPACE: i32 = 14_031;
+
+/// An `insert` of many documents: unordered, durable on a majority.
+#[derive(Debug)]
+pub(super) struct Insert {
+    bytes: Vec<u8>,
+    /// Where the array of documents begins.
+    array: usize,
+    documents: usize,
+    batch: ObjectId,
+}
+
+impl Insert {
+    pub(super) fn new(collection: &str, batch: ObjectId) -> Self {
+        let mut bytes = vec![0; 4];
+        element(&mut bytes, 0x02, "insert");
+        bytes.extend_from_slice(&(collection.len() as i32 + 1).to_le_bytes());
+        bytes.extend_from_slice(collection.as_bytes());
+        bytes.push(0);
+        element(&mut bytes, 0x08, "ordered");
+        bytes.push(0);
+        element(&mut bytes, 0x03, "writeConcern");
+        let concern = bson::rawdoc! { "w": "majority", "j": true };
+        bytes.extend_from_slice(concern.as_bytes());
+        element(&mut bytes, 0x04, "documents");
+        let array = bytes.len();
+        bytes.extend_from_slice(&[0; 4]);
+        Self {
+            bytes,
+            array,
+            documents: 0,
+            batch,
+        }
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds a document, with this batch's id in it.
+    pub(super) fn push(&mut self, document: &[u8]) -> Result<(), ServiceError> {
+        let mut index = itoa::Buffer::new();
+        element(&mut self.bytes, 0x03, index.format(self.documents));
+        self.documents += 1;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(document);
+        record::set_batch(&mut self.bytes[start..], self.batch)
+            .map_err(|_| ServiceError::MongoReply("a record is not one"))?;
+        if Guard::RecordOnce.is_off() {
+            let other = with_another_id(document, self.batch);
+            self.bytes.truncate(start);
+            self.bytes.extend_from_slice(other.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// The command.
+    pub(super) fn finish(mut self, database: &Database) -> Result<RunCommand<'_>, ServiceError> {
+        self.bytes.push(0);
+        let len = (self.bytes.len() - self.array) as i32;
+        self.bytes[self.array..self.array + 4].copy_from_slice(&len.to_le_bytes());
+        self.bytes.push(0);
+        let len = self.bytes.len() as i32;
+        self.bytes[..4].copy_from_slice(&len.to_le_bytes());
+        let command = RawDocumentBuf::from_bytes(self.bytes)
+            .map_err(|_| ServiceError::MongoReply("a command is not BSON"))?;
+        Ok(database.run_raw_command(command))
+    }
+}
+
+fn element(bytes: &mut Vec<u8>, kind: u8, name: &str) {
+    bytes.push(kind);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(0);
+}
+
+/// The same document under an id that no other batch gives it: what a switched-off guard stores.
+fn with_another_id(document: &[u8], batch: ObjectId) -> RawDocumentBuf {
+    let mut other = RawDocumentBuf::new();
+    let document = bson::RawDocument::from_bytes(document).expect("a record is BSON");
+    let id = document.get_str("_id").unwrap_or_default();
+    other.append(bson::cstr!("_id"), format!("{id}#{batch}"));
+    for (key, value) in document.iter().flatten() {
+        if key == bson::cstr!("batch") {
+            other.append(key, batch);
+        } else if key != bson::cstr!("_id") {
+            other.append(key, value);
+        }
+    }
+    other
+}
+
+/// One document that MongoDB did not take.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its place in the command.
+    pub(super) index: usize,
+    code: i32,
+    message: String,
+    key_pattern: Option<Document>,
+}
+
+impl Refused {
+    /// Those of an answer.
+    ///
+    /// # Errors
+    /// If it cannot promise that the others are durable.
+    pub(super) fn all_of(answer: &Document) -> Result<Vec<Self>, ServiceError> {
+        if answer.contains_key("writeConcernError") {
+            return Err(ServiceError::MongoReply(
+                "it cannot promise that a batch is durable",
+            ));
+        }
+        let Ok(errors) = answer.get_array("writeErrors") else {
+            return Ok(Vec::new());
+        };
+        errors
+            .iter()
+            .map(|error| {
+                let error = error
+                    .as_document()
+                    .ok_or(ServiceError::MongoReply("a write error is no document"))?;
+                let number = |key| error.get_i32(key).unwrap_or_default();
+                Ok(Self {
+                    index: number("index") as usize,
+                    code: number("code"),
+                    message: error.get_str("errmsg").unwrap_or_default().to_owned(),
+                    key_pattern: error.get_document("keyPattern").ok().cloned(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether it holds this `_id` already.
+    pub(super) fn is_duplicate_id(&self) -> bool {
+        self.code == DUPLICATE_KEY
+            && match &self.key_pattern {
+                Some(keys) => keys.len() == 1 && keys.contains_key("_id"),
+                None => self.message.contains("index: _id_ "),
+            }
+    }
+
+    /// Whether it may pass by itself.
+    pub(super) fn is_for_now(&self) -> bool {
+        FOR_NOW.contains(&self.code) || self.code == OUT_OF_DISK_SPACE
+    }
+
+    /// Why, without the values: they may be somebody's data.
+    pub(super) fn reason(&self) -> String {
+        if self.code == DUPLICATE_KEY {
+            let index = self
+                .message
+                .split("index: ")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next())
+                .unwrap_or("unknown");
+            let keys = self.key_pattern.as_ref().map_or_else(String::new, |keys| {
+                keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            });
+            return format!("not unique by the index {index} on {keys}");
+        }
+        let message: String = self.message.chars().take(200).collect();
+        format!("MongoDB refuses it (code {}): {message}", self.code)
+    }
+}
