@@ -493,7 +493,11 @@ async fn look_up_all(
     mut partition: Partition,
 ) {
     let mut arrivals = Vec::new();
-    while waiting.recv_many(&mut arrivals, ADMISSION_BATCH_LEN_MAX).await > 0 {
+    while waiting
+        .recv_many(&mut arrivals, ADMISSION_BATCH_LEN_MAX)
+        .await
+        > 0
+    {
         let Some(batcher) = batcher.upgrade() else {
             return;
         };

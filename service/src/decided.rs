@@ -87,13 +87,7 @@ impl Documents {
     pub fn fail(&mut self, way: Way<'_>, failure: &Failure) {
         let start = self.bytes.len();
         let journey = way.journey();
-        record::failed(
-            &mut self.bytes,
-            &journey,
-            failure,
-            &way.loan.body,
-            NO_BATCH,
-        );
+        record::failed(&mut self.bytes, &journey, failure, &way.loan.body, NO_BATCH);
         self.add(Kind::Failures, way.loan, start);
     }
 
@@ -137,12 +131,7 @@ pub struct Way<'a> {
 
 impl<'a> Way<'a> {
     /// The way of a loan of `bundle`.
-    pub fn new(
-        bundle: &Bundle,
-        loan: &'a QueuedLoan,
-        claimed_ms: u64,
-        processed_ms: u64,
-    ) -> Self {
+    pub fn new(bundle: &Bundle, loan: &'a QueuedLoan, claimed_ms: u64, processed_ms: u64) -> Self {
         Self {
             loan,
             queued_ms: bundle.queued_ms,

@@ -2,7 +2,7 @@
 //! environment's `FAILPOINTS` says `name=return`. Compiled to nothing without the `failpoints`
 //! feature.
 //!
-//! Guards can be switched off the same way, `decide-first=return`: the fault run must then report a
+//! Guards can be switched off the same way, `commit-first=return`: the fault run must then report a
 //! loss or a double, which shows that it would notice one.
 
 macro_rules! failpoint {
@@ -20,7 +20,7 @@ pub(crate) enum Guard {
     /// An id that is known is not admitted again.
     IdRemembered,
     /// Only the first decision of a bundle counts.
-    DecideFirst,
+    CommitFirst,
     /// No two bundles have one name.
     NameRandom,
     /// A Redis that lost what it had confirmed is told.
@@ -38,7 +38,7 @@ impl Guard {
         let name = match self {
             Self::AdmitConfirmed => "admit-confirmed",
             Self::IdRemembered => "id-remembered",
-            Self::DecideFirst => "decide-first",
+            Self::CommitFirst => "commit-first",
             Self::NameRandom => "name-random",
             Self::RollbackTold => "rollback-told",
             Self::RecordConfirmed => "record-confirmed",

@@ -24,8 +24,8 @@ use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_G
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
-use crate::store::Store;
 use crate::shutdown::stopped;
+use crate::store::Store;
 
 pub(crate) mod admin;
 mod body;

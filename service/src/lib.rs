@@ -46,9 +46,9 @@ mod failpoint;
 mod health;
 pub mod log;
 mod shutdown;
-mod start;
 #[cfg(feature = "slowdown")]
 mod slowdown;
+mod start;
 mod task;
 
 pub use http::openapi::document as openapi;
@@ -98,9 +98,7 @@ pub enum StartError {
         source: error::ServiceError,
     },
     /// `--require-durable`, and Redis is not, or does not say.
-    #[error(
-        "Redis may lose loans that were answered 202: {0}; or leave --require-durable out"
-    )]
+    #[error("Redis may lose loans that were answered 202: {0}; or leave --require-durable out")]
     NotDurable(String),
     /// Redis or MongoDB belong to a queue of another shape.
     #[error("{0}")]
@@ -239,17 +237,15 @@ pub async fn run(
         Arc::clone(&metrics),
     ));
 
-    let door = config
-        .has(Role::Api)
-        .then(|| {
-            admit::Door::open(
-                &queue,
-                &store,
-                &metrics,
-                config.backlog_max,
-                config.admission_timeout.0,
-            )
-        });
+    let door = config.has(Role::Api).then(|| {
+        admit::Door::open(
+            &queue,
+            &store,
+            &metrics,
+            config.backlog_max,
+            config.admission_timeout.0,
+        )
+    });
     let health = health::Health::follow(monitor.follow());
     let front = Arc::new(Front {
         door,

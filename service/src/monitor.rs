@@ -177,9 +177,13 @@ impl Seen {
     /// Says that this instance is alive, and reads what changes slowly.
     async fn look_closely(&mut self, me: &Me, metrics: &Metrics, store: &Store) {
         let workers = metrics.workers.load(Ordering::Relaxed);
-        let beat = self
-            .partition
-            .beat(me.instance, workers, me.workers_max, &me.facts, INSTANCE_KEPT);
+        let beat = self.partition.beat(
+            me.instance,
+            workers,
+            me.workers_max,
+            &me.facts,
+            INSTANCE_KEPT,
+        );
         match beat.await {
             Ok(alive) => {
                 self.alive = alive;

@@ -200,8 +200,7 @@ impl Partition {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, ServiceError> {
-        let unreachable =
-            |why: String| ServiceError::RedisRefused(Refusal::Unreachable(why));
+        let unreachable = |why: String| ServiceError::RedisRefused(Refusal::Unreachable(why));
         let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -248,11 +247,7 @@ impl Partition {
     }
 
     /// Runs one command, within `limit`.
-    async fn call_within(
-        &mut self,
-        limit: Duration,
-        command: &Cmd,
-    ) -> Result<Value, ServiceError> {
+    async fn call_within(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
         let mut connection = self.ready().await?;
         let called = async {
             match run(&mut connection, command).await {

@@ -175,7 +175,12 @@ impl Recorder {
     /// Takes a bundle that cannot be recorded out of the line. It stands in the log of errors first, if that can be.
     async fn set_aside(&mut self, ticket: &Ticket, reason: &str) -> Result<(), ServiceError> {
         let name = ticket.name.to_string();
-        tracing::error!(bundle = name, loans = ticket.len, reason, "loans are set aside");
+        tracing::error!(
+            bundle = name,
+            loans = ticket.len,
+            reason,
+            "loans are set aside"
+        );
         self.store.log_set_aside(&name, ticket.len, reason).await?;
         if self.partition.set_aside(ticket, reason).await? {
             self.metrics.tell(EventKind::Failure {
@@ -221,11 +226,9 @@ impl Recorder {
                 counts.push(("failed_waiting".to_owned(), *count));
             }
         }
-        let freed = self.partition.recorded(
-            &confirmation.confirmed,
-            confirmation.duplicates,
-            &counts,
-        );
+        let freed =
+            self.partition
+                .recorded(&confirmation.confirmed, confirmation.duplicates, &counts);
         let noted = self.store.note_confirmation(
             id,
             confirmed_us,
@@ -249,11 +252,7 @@ impl Recorder {
     }
 
     /// Writes a batch's documents. What MongoDB refuses for good becomes a failure of its own category.
-    async fn write(
-        &mut self,
-        batch: &Batch,
-        id: ObjectId,
-    ) -> Result<Confirmation, ServiceError> {
+    async fn write(&mut self, batch: &Batch, id: ObjectId) -> Result<Confirmation, ServiceError> {
         let mut confirmation = Confirmation::default();
         // Failures first: whoever finds a loan recorded finds its failed attempts too.
         let mut outcomes = BTreeMap::new();

@@ -176,9 +176,7 @@ impl Retry<'_> {
         }
         for (number, failures) in by_partition {
             let mut partition = self.queue.partition(number);
-            let step = self
-                .step_in(&mut partition, failures, correction)
-                .await?;
+            let step = self.step_in(&mut partition, failures, correction).await?;
             sum.requeued += step.requeued;
             sum.skipped += step.skipped;
             sum.is_full |= step.is_full;

@@ -93,6 +93,9 @@ async fn repartition(config: &Config, queue: &Queue, store: &Store) -> Result<()
         .set_partitions(config.partitions)
         .await
         .map_err(|error| refuse(error.to_string()))?;
-    tracing::info!(partitions = config.partitions, "the queue has another number of partitions");
+    tracing::info!(
+        partitions = config.partitions,
+        "the queue has another number of partitions"
+    );
     Ok(())
 }

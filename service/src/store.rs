@@ -18,9 +18,9 @@ use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{RECORD_COMMAND_LEN_MAX, RECORD_TIMEOUT};
 
+pub mod about;
 mod command;
 pub mod failures;
-pub mod about;
 pub mod reading;
 
 use command::Refused;
@@ -208,13 +208,15 @@ impl Store {
         let mut twins = std::collections::HashMap::new();
         for refused in Refused::all_of(&answer)? {
             let index = refused.index;
-            let document = documents
-                .get(index)
-                .ok_or(ServiceError::MongoReply("it refused a document that was not sent"))?;
+            let document = documents.get(index).ok_or(ServiceError::MongoReply(
+                "it refused a document that was not sent",
+            ))?;
             if refused.is_duplicate_id() {
                 twins.insert(id_of(kind, document.about, batch), index);
             } else if refused.is_for_now() {
-                return Err(ServiceError::MongoReply("it cannot write some of a batch now"));
+                return Err(ServiceError::MongoReply(
+                    "it cannot write some of a batch now",
+                ));
             } else {
                 written.outcomes[first + index] = Outcome::Refused(refused.reason());
             }

@@ -186,7 +186,12 @@ impl Worker {
     async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
         let name = ticket.name.to_string();
         let reason = reason.to_string();
-        tracing::error!(bundle = name, loans = ticket.len, reason, "loans are set aside");
+        tracing::error!(
+            bundle = name,
+            loans = ticket.len,
+            reason,
+            "loans are set aside"
+        );
         let done = async {
             self.store.log_set_aside(&name, ticket.len, &reason).await?;
             partition.set_aside(ticket, &reason).await
@@ -261,9 +266,7 @@ fn process(loan: &QueuedLoan, way: Way<'_>, documents: &mut Documents) -> Decisi
 }
 
 /// Validates and enriches.
-fn judge(
-    body: &[u8],
-) -> Result<(crate::loan::Loan, crate::enrich::Enrichment), Failure> {
+fn judge(body: &[u8]) -> Result<(crate::loan::Loan, crate::enrich::Enrichment), Failure> {
     failpoint!("process");
     let valid = validate(body)?;
     let enrichment = enrich(&valid);

@@ -10,12 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use service::loan::{Fingerprint, LoanId};
 use service::queue::Queue;
-use service::queue::admission::Arrival;
-use service::queue::claim::Ask;
+use service::queue::admission::{Arrival, Entry, Known};
+use service::queue::bundle::{IdHash, Instance};
 use service::snapshot::Snapshot;
 use support::{
-    Load, PATIENCE, audit, lengths, loan, loan_id, pending, quick, redis, service_options,
-    start_with, wait_until,
+    Load, PATIENCE, audit, loan, loan_id, quick, service_options, start_with, wait_until,
 };
 use testbed::ServiceOptions;
 
@@ -99,8 +98,8 @@ async fn after_the_record_is_acknowledged() {
 }
 
 /// 1. Slow workers find a backlog that fills each of their claims.
-/// 2. Another consumer claims one loan of it and is never heard of again.
-/// 3. The loan is taken over while the backlog is still there.
+/// 2. Another holder claims a bundle of it and is never heard of again.
+/// 3. The bundle is taken over while the backlog is still there.
 #[tokio::test]
 async fn an_abandoned_loan_does_not_wait_for_the_end_of_a_backlog() {
     const LOANS: u64 = 20_000;
@@ -112,37 +111,46 @@ async fn an_abandoned_loan_does_not_wait_for_the_end_of_a_backlog() {
     })
     .await;
     let queue = Queue::new(&stack.redis.url(), 1).expect("the address is one");
-    let mut link = queue.link(0);
+    let mut partition = queue.partition(0);
     let arrivals: Vec<_> = (0..LOANS)
         .map(|number| {
             let arrival = Arrival {
                 loan_id: LoanId::new(&loan_id(number)).expect("the id is valid"),
+                hash: IdHash::of(&loan_id(number)),
                 fingerprint: Fingerprint::from_bytes(&[1; 16]).expect("16 bytes"),
                 received_us: 1_700_000_000_000_000 + number,
+                attempt: 1,
                 body: Bytes::from(loan(number).to_string()),
             };
-            (arrival, None)
+            (arrival, Known::Nothing)
         })
         .collect();
+    let partition_state = async || {
+        let mut partition = queue.reader(0);
+        partition.state().await.expect("Redis answers")
+    };
+    wait_until("the filter is complete", async || {
+        partition_state().await.is_filter_complete
+    })
+    .await;
     for arrivals in arrivals.chunks(500) {
-        link.admit(arrivals, LOANS)
+        partition
+            .admit(Entry::New, arrivals, LOANS, PATIENCE)
             .await
             .expect("they are admitted");
     }
-    let claimed = link
-        .claim("lost", Ask::New(Duration::from_millis(1)), 1)
+    let lost = Instance::new("lost").holder(0);
+    let claimed = partition
+        .claim(lost, Duration::from_millis(1), 1)
         .await
         .expect("the claim is answered");
     assert_eq!(claimed.len(), 1, "the backlog is still there");
-    wait_until("the loan is taken over", async || {
-        let held: Vec<redis::Value> = redis(
-            &stack.redis,
-            &["XPENDING", "{l:0}:q", "w", "-", "+", "1", "lost"],
-        )
-        .await;
-        held.is_empty()
+    wait_until("the bundle is taken over", async || {
+        partition_state().await.counters.contains_key("redelivered")
     })
     .await;
-    let waiting = lengths(&stack.redis).await[0] - pending(&stack.redis).await[0];
-    assert!(waiting > 0, "the workers first emptied the queue");
+    assert!(
+        partition_state().await.queued > 0,
+        "the workers first emptied the queue"
+    );
 }

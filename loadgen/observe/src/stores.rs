@@ -15,15 +15,18 @@ use snapshot::Counters;
 
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// The streams of a partition and the group that reads each.
-const STREAMS: [(&str, &str); 3] = [("q", "w"), ("done", "m"), ("flog", "m")];
+/// What finds the partitions: each has one such key.
+const PARTITIONS: &str = "{l:*}:about";
+/// A ticket of a bundle begins with its place in the line; then come how often it was given out, since when it is held,
+/// and by whom.
+const PLACE_LEN: usize = 12 + 2 + 8;
 /// The collection of accepted loans.
 pub const LOANS: &str = "loans";
 /// The collection of failures.
 pub const FAILURES: &str = "failures";
 /// The collection of batches, with when each was confirmed.
 const BATCHES: &str = "record_batches";
-/// The most entries of one stream that are named when the drain did not end.
+/// The most loans of one partition that are named when the drain did not end.
 const STUCK_MAX: usize = 10_000;
 
 /// Why a store could not be read.
@@ -37,11 +40,6 @@ pub enum StoreError {
     Mongo(#[from] mongodb::error::Error),
 }
 
-/// The key of one of the streams.
-fn stream_key(partition: u32, stream: &str) -> String {
-    format!("{{l:{partition}}}:{stream}")
-}
-
 /// What waits in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
@@ -52,31 +50,57 @@ pub enum Waits {
 }
 
 impl Waits {
-    fn streams(self) -> &'static [(&'static str, &'static str)] {
+    /// The counters of these loans.
+    fn states(self) -> &'static [&'static str] {
         match self {
-            Self::Loans => &STREAMS[..1],
-            Self::Results => &STREAMS[1..],
+            Self::Loans => &["queued", "claimed"],
+            Self::Results => &["decided"],
+        }
+    }
+
+    /// The sorted set of the bundles that somebody may hold.
+    fn leases(self) -> &'static str {
+        match self {
+            Self::Loans => "claimed",
+            Self::Results => "decided",
         }
     }
 }
 
-/// How much waits in the first partition.
+/// What the keys of each partition begin with.
+async fn tags(redis: &mut impl ConnectionLike) -> redis::RedisResult<Vec<String>> {
+    // A queue has few keys, however many loans it holds.
+    let mut keys: Vec<String> = redis::cmd("KEYS")
+        .arg(PARTITIONS)
+        .query_async(redis)
+        .await?;
+    keys.sort_unstable();
+    Ok(keys
+        .into_iter()
+        .filter_map(|key| Some(key.strip_suffix("about")?.to_owned()))
+        .collect())
+}
+
+/// How many loans wait.
 ///
 /// # Errors
 /// When Redis does not answer.
 pub async fn waiting(redis: &mut impl ConnectionLike, what: &[Waits]) -> redis::RedisResult<u64> {
     let mut sum = 0;
-    for (stream, _) in what.iter().flat_map(|waits| waits.streams()) {
-        let length: u64 = redis::cmd("XLEN")
-            .arg(stream_key(0, stream))
-            .query_async(redis)
-            .await?;
-        sum += length;
+    for tag in tags(redis).await? {
+        for state in what.iter().flat_map(|waits| waits.states()) {
+            let count: Option<i64> = redis::cmd("HGET")
+                .arg(format!("{tag}counters"))
+                .arg(state)
+                .query_async(redis)
+                .await?;
+            sum += count.unwrap_or_default().max(0) as u64;
+        }
     }
     Ok(sum)
 }
 
-/// How much in the first partition has been in someone's hands, untouched, for longer than `idle`.
+/// How many bundles have been in someone's hands, untouched, for longer than `idle`.
 ///
 /// # Errors
 /// When Redis does not answer.
@@ -86,20 +110,35 @@ pub async fn in_hand(
     idle: Duration,
 ) -> redis::RedisResult<u64> {
     let mut held = 0;
-    for (stream, group) in what.streams() {
-        let pending: Vec<redis::Value> = redis::cmd("XPENDING")
-            .arg(stream_key(0, stream))
-            .arg(group)
-            .arg("IDLE")
-            .arg(idle.as_millis() as u64)
-            .arg("-")
-            .arg("+")
+    for tag in tags(redis).await? {
+        let (seconds, microseconds): (u64, u64) = redis::cmd("TIME").query_async(redis).await?;
+        let now_ms = seconds * 1000 + microseconds / 1000;
+        let names: Vec<Vec<u8>> = redis::cmd("ZRANGE")
+            .arg(format!("{tag}{}", what.leases()))
+            .arg(0)
             .arg(1000)
             .query_async(redis)
             .await?;
-        held += pending.len() as u64;
+        for name in names {
+            let ticket: Option<Vec<u8>> = redis::cmd("HGET")
+                .arg(format!("{tag}tickets"))
+                .arg(&name)
+                .query_async(redis)
+                .await?;
+            held += u64::from(ticket.is_some_and(|ticket| {
+                held_since_ms(&ticket)
+                    .is_some_and(|since_ms| since_ms + idle.as_millis() as u64 <= now_ms)
+            }));
+        }
     }
     Ok(held)
+}
+
+/// Since when the ticket's bundle is held, if somebody holds it.
+fn held_since_ms(ticket: &[u8]) -> Option<u64> {
+    let since = ticket.get(PLACE_LEN + 1..PLACE_LEN + 9)?;
+    let since_ms = u64::from_be_bytes(since.try_into().ok()?);
+    (since_ms > 0).then_some(since_ms)
 }
 
 /// The stores of one service.
@@ -107,7 +146,6 @@ pub async fn in_hand(
 pub struct Stores {
     redis: ConnectionManager,
     database: mongodb::Database,
-    partitions: u32,
 }
 
 /// What Redis says of itself.
@@ -128,7 +166,6 @@ impl Stores {
         redis_url: &str,
         mongodb_uri: &str,
         database: &str,
-        partitions: u32,
     ) -> Result<Self, StoreError> {
         let config = redis::aio::ConnectionManagerConfig::new()
             .set_number_of_retries(2)
@@ -141,11 +178,7 @@ impl Stores {
         options.server_selection_timeout = Some(COMMAND_TIMEOUT);
         let database = mongodb::Client::with_options(options)?.database(database);
         database.run_command(doc! { "ping": 1 }).await?;
-        Ok(Self {
-            redis,
-            database,
-            partitions,
-        })
+        Ok(Self { redis, database })
     }
 
     /// Loans that are queued, in flight or not recorded yet. Zero when nothing is left.
@@ -155,56 +188,45 @@ impl Stores {
     pub async fn backlog(&self) -> Result<u64, StoreError> {
         let mut redis = self.redis.clone();
         let mut left = 0;
-        for partition in 0..self.partitions {
-            for (stream, group) in STREAMS {
-                let key = stream_key(partition, stream);
-                let length: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut redis).await?;
-                // An entry that is pending is still in the stream, unless something is wrong with the queue.
-                let pending: Result<redis::Value, _> = redis::cmd("XPENDING")
-                    .arg(&key)
-                    .arg(group)
+        for tag in tags(&mut redis).await? {
+            let counted: Vec<Option<i64>> = redis::cmd("HMGET")
+                .arg(format!("{tag}counters"))
+                .arg(&["queued", "claimed", "decided"])
+                .query_async(&mut redis)
+                .await?;
+            let counted: i64 = counted.into_iter().flatten().sum();
+            // What is counted is not taken on trust: a bundle that is there is at least one loan.
+            let mut there = 0;
+            for (word, key) in [
+                ("HLEN", "bundles"),
+                ("LLEN", "waiting"),
+                ("ZCARD", "claimed"),
+                ("ZCARD", "decided"),
+            ] {
+                let len: u64 = redis::cmd(word)
+                    .arg(format!("{tag}{key}"))
                     .query_async(&mut redis)
-                    .await;
-                let pending = match pending {
-                    Ok(redis::Value::Array(summary)) => match summary.first() {
-                        Some(redis::Value::Int(count)) => (*count).max(0) as u64,
-                        _ => 0,
-                    },
-                    // A stream that was never written has no group.
-                    Ok(_) => 0,
-                    Err(error) if error.code() == Some("NOGROUP") => 0,
-                    Err(error) => return Err(error.into()),
-                };
-                left += length.max(pending);
+                    .await?;
+                there = len.max(there);
             }
+            left += there.max(counted.max(0) as u64);
         }
         Ok(left)
     }
 
-    /// The ids of loans that are still in the streams, at most ten thousand of each.
+    /// The ids of loans that Redis still holds, at most ten thousand of each partition.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn stuck(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut redis = self.redis.clone();
         let mut ids = BTreeSet::new();
-        for partition in 0..self.partitions {
-            for (stream, _) in STREAMS {
-                let entries: redis::streams::StreamRangeReply = redis::cmd("XRANGE")
-                    .arg(stream_key(partition, stream))
-                    .arg("-")
-                    .arg("+")
-                    .arg("COUNT")
-                    .arg(STUCK_MAX)
-                    .query_async(&mut redis)
-                    .await?;
-                ids.extend(
-                    entries
-                        .ids
-                        .iter()
-                        .filter_map(|entry| entry.get::<String>("i")),
-                );
-            }
+        for tag in tags(&mut redis).await? {
+            let held: Vec<String> = redis::cmd("HKEYS")
+                .arg(format!("{tag}ids"))
+                .query_async(&mut redis)
+                .await?;
+            ids.extend(held.into_iter().take(STUCK_MAX));
         }
         Ok(ids)
     }
@@ -216,9 +238,9 @@ impl Stores {
     pub async fn counters(&self) -> Result<Counters, StoreError> {
         let mut redis = self.redis.clone();
         let mut counters = Counters::default();
-        for partition in 0..self.partitions {
-            let all: BTreeMap<String, u64> = redis::cmd("HGETALL")
-                .arg(stream_key(partition, "m"))
+        for tag in tags(&mut redis).await? {
+            let all: BTreeMap<String, i64> = redis::cmd("HGETALL")
+                .arg(format!("{tag}counters"))
                 .query_async(&mut redis)
                 .await?;
             for (name, count) in all {
@@ -232,12 +254,13 @@ impl Stores {
                     "redelivered" => &mut counters.redelivered,
                     "lost_commit_races" => &mut counters.lost_commit_races,
                     "duplicate_keys" => &mut counters.duplicate_keys,
+                    "set_aside" => &mut counters.set_aside,
                     _ => match name.strip_prefix("failed:") {
                         Some(category) => counters.failed.entry(category.to_owned()).or_default(),
                         None => continue,
                     },
                 };
-                *sum += count;
+                *sum += count.max(0) as u64;
             }
         }
         Ok(counters)

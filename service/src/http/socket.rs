@@ -17,8 +17,8 @@ use super::response::{Problem, switching};
 use super::{Front, Link, Reply};
 use crate::limits::WEB_SOCKET_CLIENTS_MAX;
 use crate::metrics::Metrics;
-use crate::snapshot::Message;
 use crate::shutdown::stopped;
+use crate::snapshot::Message;
 
 /// How far back the first message reaches.
 const HISTORY_SENT: Duration = Duration::from_secs(5 * 60);

@@ -132,7 +132,14 @@ impl Partition {
         arrivals: &[(Arrival, Known)],
         limit: Duration,
     ) -> Result<Vec<Admission>, ServiceError> {
-        let call = self.admission("recognise", Name::numbered(0), Entry::New, arrivals, &[0; HEAD_LEN], 0);
+        let call = self.admission(
+            "recognise",
+            Name::numbered(0),
+            Entry::New,
+            arrivals,
+            &[0; HEAD_LEN],
+            0,
+        );
         let answer = self.call_within(limit, &call).await?;
         Ok(Reply::read(answer, arrivals.len())?.outcomes)
     }
@@ -295,8 +302,7 @@ struct Reply {
 
 impl Reply {
     fn read(answer: Value, arrivals: usize) -> Result<Self, ServiceError> {
-        let Ok([now, admissions, token, letters]) =
-            <[Value; 4]>::try_from(value::array(answer)?)
+        let Ok([now, admissions, token, letters]) = <[Value; 4]>::try_from(value::array(answer)?)
         else {
             return Err(ServiceError::RedisReply("admit: four parts were expected"));
         };

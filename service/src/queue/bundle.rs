@@ -349,7 +349,11 @@ mod tests {
 
     #[test]
     fn a_bundle_comes_back_as_it_was() {
-        let loans = vec![loan("A", "{}"), loan(&"b".repeat(64), ""), loan("C", "{\"x\":1}")];
+        let loans = vec![
+            loan("A", "{}"),
+            loan(&"b".repeat(64), ""),
+            loan("C", "{\"x\":1}"),
+        ];
         let name = Name::random();
         let bundle = Bundle::read(name, packed(&loans)).expect("it is whole");
         assert_eq!(bundle.loans, loans);

@@ -49,10 +49,7 @@ impl Partition {
     ///
     /// # Errors
     /// Redis out of reach or silent: any of them may count.
-    pub async fn decide(
-        &mut self,
-        decided: &[Decided<'_>],
-    ) -> Result<Vec<bool>, ServiceError> {
+    pub async fn decide(&mut self, decided: &[Decided<'_>]) -> Result<Vec<bool>, ServiceError> {
         let call = self.deciding(decided);
         wins(self.call(&call).await?)
     }
@@ -83,11 +80,7 @@ impl Partition {
     ///
     /// # Errors
     /// Redis out of reach or silent; a repetition is safe.
-    pub async fn set_aside(
-        &mut self,
-        ticket: &Ticket,
-        reason: &str,
-    ) -> Result<bool, ServiceError> {
+    pub async fn set_aside(&mut self, ticket: &Ticket, reason: &str) -> Result<bool, ServiceError> {
         let mut call = self.function("set_aside");
         call.arg(&ticket.name.as_bytes()[..])
             .arg(ticket.len)
@@ -109,13 +102,19 @@ impl Partition {
         let mut applicants = Vec::new();
         for (number, Decided { ticket, results }) in decided.iter().enumerate() {
             call.arg(ticket.as_bytes()).arg(results.pack());
-            let failures = results.decisions.iter().filter_map(|decision| match decision {
-                Decision::Failed(failure) => Some(failure),
-                Decision::Accepted(_) => None,
-            });
+            let failures = results
+                .decisions
+                .iter()
+                .filter_map(|decision| match decision {
+                    Decision::Failed(failure) => Some(failure),
+                    Decision::Accepted(_) => None,
+                });
             let mut categories: Vec<(Category, u64)> = Vec::new();
             for failure in failures {
-                match categories.iter_mut().find(|(category, _)| *category == failure.category) {
+                match categories
+                    .iter_mut()
+                    .find(|(category, _)| *category == failure.category)
+                {
                     Some((_, count)) => *count += 1,
                     None => categories.push((failure.category, 1)),
                 }

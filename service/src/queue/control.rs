@@ -39,7 +39,8 @@ impl Partition {
     /// Redis out of reach or silent.
     pub async fn set_paused(&mut self, paused: bool) -> Result<bool, ServiceError> {
         let mut call = self.function("control");
-        call.arg(if paused { "pause" } else { "resume" }).arg(now_ms());
+        call.arg(if paused { "pause" } else { "resume" })
+            .arg(now_ms());
         Ok(value::count(&self.call(&call).await?)? == 1)
     }
 
@@ -101,7 +102,9 @@ impl Partition {
     /// # Errors
     /// Redis out of reach or silent; it is forgotten by itself then.
     pub async fn leave(&mut self, instance: Instance) -> Result<(), ServiceError> {
-        self.beat(instance, 0, 0, "", Duration::ZERO).await.map(drop)
+        self.beat(instance, 0, 0, "", Duration::ZERO)
+            .await
+            .map(drop)
     }
 
     /// Notes that this build's functions are in use, and removes those that nobody has used for a day.

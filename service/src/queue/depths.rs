@@ -46,4 +46,3 @@ impl Depths {
         self.wake.notify_one();
     }
 }
-

@@ -26,7 +26,7 @@ pub(super) static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
     let mut text = TEXT.to_owned();
     for (guard, condition, instead) in [
         (
-            Guard::DecideFirst,
+            Guard::CommitFirst,
             "if held[n] == tickets[n] then",
             "if true then",
         ),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Partition, value};
 use super::bundle::{Bundle, Holder, IdHash, Name, Ticket, Unreadable};
 use super::claim::tickets;
 use super::results::Results;
+use super::{Partition, value};
 use crate::error::ServiceError;
 
 /// What Redis keeps of a decided bundle.

@@ -29,7 +29,9 @@ impl Queue {
         if former as usize == self.keys.len() {
             return Ok(0);
         }
-        let former: Vec<_> = (0..former).map(|number| Keys::new(number, former)).collect();
+        let former: Vec<_> = (0..former)
+            .map(|number| Keys::new(number, former))
+            .collect();
         let mut left = 0;
         for keys in &former {
             for state in ["queued", "claimed", "decided"] {

@@ -319,7 +319,8 @@ impl Partition {
         let (content, results, ticket, aside) = (next()?, next()?, next()?, next()?);
         if let Some(aside) = aside {
             let mut lines = aside.split(|&byte| byte == b'\n');
-            let mut line = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+            let mut line =
+                || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
             let (reason, since) = (line(), line());
             let since_ms = since.parse().unwrap_or_else(|_| now_ms());
             return Ok(Some(Whereabouts::Aside { reason, since_ms }));

@@ -2,9 +2,9 @@
 //! another shape, or one that went back in time, is noticed.
 
 use bson::{Document, doc};
+use futures_util::StreamExt as _;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::StreamExt as _;
 use mongodb::options::ReadConcern;
 
 use super::{READ_TIMEOUT, Store, text, within};
@@ -33,7 +33,9 @@ impl Store {
             .return_document(mongodb::options::ReturnDocument::After);
         let about = within(READ_TIMEOUT, note.into_future()).await?;
         let partitions = about.as_ref().and_then(number_of_partitions);
-        partitions.ok_or(ServiceError::MongoReply("its note about the queue has no number of partitions"))
+        partitions.ok_or(ServiceError::MongoReply(
+            "its note about the queue has no number of partitions",
+        ))
     }
 
     /// Notes another number of partitions, for a queue that is empty.

@@ -177,7 +177,10 @@ impl Refused {
                 .and_then(|rest| rest.split_whitespace().next())
                 .unwrap_or("unknown");
             let keys = self.key_pattern.as_ref().map_or_else(String::new, |keys| {
-                keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+                keys.keys()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             });
             return format!("not unique by the index {index} on {keys}");
         }

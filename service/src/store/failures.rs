@@ -109,10 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn still_last(
-        &self,
-        failures: &[WaitingFailure],
-    ) -> Result<Vec<bool>, ServiceError> {
+    pub async fn still_last(&self, failures: &[WaitingFailure]) -> Result<Vec<bool>, ServiceError> {
         let ids: Vec<_> = failures.iter().map(|failure| &*failure.loan_id).collect();
         let find = async {
             let mut latest: HashMap<String, u32> = HashMap::new();
@@ -124,7 +121,9 @@ impl Store {
                 .await?;
             while let Some(document) = cursor.try_next().await? {
                 let attempt = document.get_i64("attempt").unwrap_or_default() as u32;
-                let last = latest.entry(text(&document, "loanId").to_owned()).or_default();
+                let last = latest
+                    .entry(text(&document, "loanId").to_owned())
+                    .or_default();
                 *last = attempt.max(*last);
             }
             let mut cursor = self
@@ -181,7 +180,10 @@ impl Store {
         };
         let update = self
             .failures
-            .update_one(doc! { "_id": format!("{id}#1") }, doc! { "$setOnInsert": entry })
+            .update_one(
+                doc! { "_id": format!("{id}#1") },
+                doc! { "$setOnInsert": entry },
+            )
             .upsert(true);
         within(READ_TIMEOUT, update.into_future()).await.map(drop)
     }

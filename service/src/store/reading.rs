@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
+use mongodb::Collection;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Hint, ReadConcern};
-use mongodb::Collection;
 
 use super::{READ_TIMEOUT, Store, text, within};
 use crate::error::ServiceError;
@@ -202,7 +202,6 @@ impl Store {
         };
         within(READ_TIMEOUT, find).await
     }
-
 }
 
 /// The loans' ids and fingerprints of the documents that a filter finds.

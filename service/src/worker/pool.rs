@@ -63,12 +63,10 @@ impl Pool {
                     self.queue.depths().note(partition.number(), queued);
                 }
             }
-            if let Some(step) = self.rule.step(
-                &mut memory,
-                started.elapsed(),
-                depths.iter().sum(),
-                wanted,
-            ) {
+            if let Some(step) =
+                self.rule
+                    .step(&mut memory, started.elapsed(), depths.iter().sum(), wanted)
+            {
                 tracing::info!(
                     from = wanted,
                     to = step.workers,

@@ -401,7 +401,7 @@ impl Drop for Pulse {
 
 /// The checker's connections, past the proxies.
 async fn connect(field: &Field) -> Result<Stores, StoreError> {
-    patiently(|| Stores::connect(&field.redis_url, &field.mongodb_uri, DATABASE, 1)).await
+    patiently(|| Stores::connect(&field.redis_url, &field.mongodb_uri, DATABASE)).await
 }
 
 /// Asks again while a healed store is not quite there.

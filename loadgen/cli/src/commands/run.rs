@@ -216,12 +216,11 @@ struct Ready {
     provenance: Provenance,
 }
 
-async fn connect(target: &Target, scenario: &Scenario) -> Result<Stores, StoreError> {
+async fn connect(target: &Target) -> Result<Stores, StoreError> {
     Stores::connect(
         &target.redis_url,
         &target.mongodb_uri,
         &target.mongodb_database,
-        scenario.target.partitions,
     )
     .await
 }
@@ -239,7 +238,7 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
             private_stack(scenario, options.service_binary.clone()).await?;
         (target, Some(stack), token)
     };
-    let stores = connect(&target, scenario).await?;
+    let stores = connect(&target).await?;
     let snapshot_before =
         follow::snapshot(&target.url)
             .await
@@ -378,7 +377,7 @@ async fn joined_shards(
         target: target.clone(),
         token: None,
         stack: None,
-        stores: connect(target, &options.scenario).await?,
+        stores: connect(target).await?,
         snapshot_before: gathered.snapshot_before,
         redis_memory_start_bytes: gathered.redis_memory_start_bytes,
         provenance: gathered.provenance,

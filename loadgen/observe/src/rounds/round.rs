@@ -115,7 +115,7 @@ impl Rounds {
 
     /// Versions of Redis and MongoDB, and how Redis syncs. Empty where one does not say.
     pub async fn facts(&self) -> (String, String, String) {
-        let stores = Stores::connect(&self.redis.url(), &self.mongodb.uri(), "gate-facts", 1).await;
+        let stores = Stores::connect(&self.redis.url(), &self.mongodb.uri(), "gate-facts").await;
         let Ok(stores) = stores else {
             return Default::default();
         };
