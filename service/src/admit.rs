@@ -25,6 +25,7 @@ use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
 use crate::queue::refusal::Refusal;
 use crate::queue::{Partition, Queue};
 use crate::store::Store;
+use crate::task;
 
 /// What the client is told of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +100,16 @@ impl Door {
                     look_ups,
                 });
                 let partition = queue.partition(number);
-                tokio::spawn(look_up_all(Arc::downgrade(&batcher), to_look_up, partition));
+                task::spawn(
+                    "look-ups",
+                    look_up_all(Arc::downgrade(&batcher), to_look_up, partition),
+                );
                 let partitions = (0..ADMISSION_BATCHES_IN_FLIGHT)
                     .map(|_| queue.partition(number))
                     .collect();
-                tokio::spawn(async move { batcher.run(waiting, partitions).await });
+                task::spawn("admission", async move {
+                    batcher.run(waiting, partitions).await;
+                });
                 Entrance {
                     waiting: sender,
                     is_shut,

@@ -231,11 +231,10 @@ pub async fn run(
             task::spawn("recorder", recorder.run(recorders_stop.clone()))
         })
         .collect();
-    tokio::spawn(filter_rebuild::watch(
-        queue.clone(),
-        store.clone(),
-        Arc::clone(&metrics),
-    ));
+    task::spawn(
+        "filter",
+        filter_rebuild::watch(queue.clone(), store.clone(), Arc::clone(&metrics)),
+    );
 
     let door = config.has(Role::Api).then(|| {
         admit::Door::open(

@@ -374,10 +374,11 @@ async fn pause_and_backlog_are_told() {
     arguments.extend(["--role", "api", "--backlog-max", "2"].map(String::from));
     let stack = start_with(service_options(arguments)).await;
     let address = stack.service.address();
-    let pause = ["HSET", "{l:0}:ctl", "paused", "1"];
-    let resume = ["HDEL", "{l:0}:ctl", "paused"];
 
     assert_queued(&post(address, &loan(0)).await, &loan_id(0), false);
+    let control = support::key(&stack.redis, "control").await;
+    let pause = ["HSET", &control, "paused", "1"];
+    let resume = ["HDEL", &control, "paused"];
     let _: u32 = support::redis(&stack.redis, &pause).await;
     let answer = post(address, &loan(1)).await;
     assert_problem(&answer, 503, "paused");

@@ -67,7 +67,7 @@ pub struct Counters {
     pub recorded_loans: u64,
     /// Failures that MongoDB has confirmed.
     pub recorded_failures: u64,
-    /// Loans taken over from a worker that went silent.
+    /// Loans taken over from a worker or a recorder that went silent.
     pub redelivered: u64,
     /// Commits that came second for their loan and were dropped.
     pub lost_commit_races: u64,

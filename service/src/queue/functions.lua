@@ -150,9 +150,9 @@ local function remember(keys, heads, count)
         len = len + 3
       end
     end
-    local writes = {}
+    local words, writes = redis.call('BITFIELD', key, unpack(reads, 1, len)), {}
     len = 0
-    for n, word in ipairs(redis.call('BITFIELD', key, unpack(reads, 1, len))) do
+    for n, word in ipairs(words) do
       local all = bit.bor(word, masks[places[n]]) % 4294967296
       if all ~= word then
         writes[len + 1], writes[len + 2], writes[len + 3] = 'SET', 'u32', places[n]
@@ -160,10 +160,8 @@ local function remember(keys, heads, count)
         len = len + 4
       end
     end
-    if len > 0 then
-      for at = 1, len, STEP do
-        redis.call('BITFIELD', key, unpack(writes, at, math.min(at + STEP - 1, len)))
-      end
+    for at = 1, len, STEP do
+      redis.call('BITFIELD', key, unpack(writes, at, math.min(at + STEP - 1, len)))
     end
   end
   held = held + count
@@ -450,7 +448,7 @@ end
 -- Answers the tickets. Recording is idempotent: a lease only keeps two from doing the same work.
 local function take(keys, args)
   local now = now_ms()
-  local taken, tickets, scores, holds = 0, {}, {}, {}
+  local taken, again, tickets, scores, holds = 0, 0, {}, {}, {}
   local names = redis.call('ZRANGEBYSCORE', keys[DECIDED], '-inf', now, 'LIMIT', 0, args[3])
   for n, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
     if taken >= tonumber(args[3]) then break end
@@ -460,11 +458,14 @@ local function take(keys, args)
     tickets[#tickets + 1] = held
     scores[#scores + 1], scores[#scores + 2] = now + args[2], names[n]
     holds[#holds + 1], holds[#holds + 2] = names[n], held
-    taken = taken + struct.unpack('>I2', place, 13)
+    local len = struct.unpack('>I2', place, 13)
+    taken = taken + len
+    if ticket and #ticket > PLACE_LEN then again = again + len end
   end
   if #tickets > 0 then
     call_with_all('ZADD', keys[DECIDED], scores, #scores)
     call_with_all('HSET', keys[TICKETS], holds, #holds)
+    if again > 0 then redis.call('HINCRBY', keys[COUNTERS], 'redelivered', again) end
   end
   return tickets
 end

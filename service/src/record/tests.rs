@@ -69,13 +69,15 @@ struct FailureBySerde<'a> {
     failed_at: DateTime,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waiting: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FaultBySerde<'a> {
-    field: &'static str,
-    rule: &'static str,
+    field: &'a str,
+    rule: &'a str,
     error_type: &'static str,
     value: &'a str,
 }
@@ -142,8 +144,8 @@ prop_compose! {
         applicant_email in prop::option::of(".{0,64}"),
     ) -> Failure {
         let faults = values.into_iter().map(|value| Fault {
-            field: "applicant.email",
-            rule: "an e-mail address",
+            field: "applicant.email".into(),
+            rule: "an e-mail address".into(),
             category: Category::InvalidFormat,
             value,
         });
@@ -219,8 +221,8 @@ proptest! {
                 .faults
                 .iter()
                 .map(|fault| FaultBySerde {
-                    field: fault.field,
-                    rule: fault.rule,
+                    field: &fault.field,
+                    rule: &fault.rule,
                     error_type: fault.category.name(),
                     value: &fault.value,
                 })
@@ -231,6 +233,7 @@ proptest! {
             claimed_at: journey.claimed_at,
             failed_at: journey.processed_at,
             body: str::from_utf8(&body).ok(),
+            waiting: failure.category != Category::Conflict,
         })
         .unwrap();
         let mut bytes = Vec::new();

@@ -113,7 +113,7 @@ fn every_fault_is_told_and_the_first_by_rank_names_the_loan() {
     let told: Vec<_> = failure
         .faults
         .iter()
-        .map(|fault| (fault.field, fault.category.name()))
+        .map(|fault| (&*fault.field, fault.category.name()))
         .collect();
     assert_eq!(
         told,

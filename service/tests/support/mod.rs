@@ -199,48 +199,109 @@ pub async fn redis<T: FromRedisValue>(server: &RedisServer, words: &[&str]) -> T
         .unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
-/// Loans in the streams `q`, `done`, `flog`.
+/// A key of the first partition. `None` while nobody has set the partition up.
+pub async fn find_key(server: &RedisServer, name: &str) -> Option<String> {
+    let about: Vec<String> = redis(server, &["KEYS", "{l:0:*}:about"]).await;
+    let tag = about.first()?.strip_suffix("about")?;
+    Some(format!("{tag}{name}"))
+}
+
+/// A key of the first partition.
+pub async fn key(server: &RedisServer, name: &str) -> String {
+    find_key(server, name)
+        .await
+        .expect("the partition is set up")
+}
+
+/// Loans that no worker has decided; accepted loans and failures that are not recorded.
 pub async fn lengths(server: &RedisServer) -> [u64; 3] {
-    let mut lengths = [0; 3];
-    for (length, name) in lengths.iter_mut().zip(["q", "done", "flog"]) {
-        *length = redis(server, &["XLEN", &format!("{{l:0}}:{name}")]).await;
+    let Some(results) = find_key(server, "results").await else {
+        return [0; 3];
+    };
+    let counters = redis_counters(server).await;
+    let count = |name: &str| counters.get(name).copied().unwrap_or_default();
+    let results: Vec<Vec<u8>> = redis(server, &["HVALS", &results]).await;
+    let (mut accepted, mut failed) = (0, 0);
+    for decisions in results.iter().map(|results| &results[17..]) {
+        let mut at = 0;
+        while at < decisions.len() {
+            if decisions[at] == 0 {
+                accepted += 1;
+                at += 19;
+            } else {
+                failed += 1;
+                let len = decisions[at + 1..at + 5].try_into().expect("four bytes");
+                at += 5 + u32::from_be_bytes(len) as usize;
+            }
+        }
     }
-    lengths
+    [count("queued") + count("claimed"), accepted, failed]
 }
 
-/// Entries that are given out and not acknowledged, in the groups of `q`, `done`, `flog`.
+/// What is held: loans of workers, bundles of workers, bundles of recorders.
 pub async fn pending(server: &RedisServer) -> [u64; 3] {
-    let mut counts = [0; 3];
-    for (count, (name, group)) in counts
-        .iter_mut()
-        .zip([("q", "w"), ("done", "m"), ("flog", "m")])
-    {
-        let answer: Vec<redis::Value> =
-            redis(server, &["XPENDING", &format!("{{l:0}}:{name}"), group]).await;
-        let redis::Value::Int(number) = answer[0] else {
-            panic!("XPENDING answered {answer:?}")
-        };
-        *count = number as u64;
-    }
-    counts
+    let Some(claimed) = find_key(server, "claimed").await else {
+        return [0; 3];
+    };
+    let decided = key(server, "decided").await;
+    let counters = redis_counters(server).await;
+    [
+        counters.get("claimed").copied().unwrap_or_default(),
+        redis(server, &["ZCARD", &claimed]).await,
+        // What nobody holds may be taken since the instant 0.
+        redis(server, &["ZCOUNT", &decided, "(0", "+inf"]).await,
+    ]
 }
 
-/// Waits until every loan in Redis is recorded.
+/// Waits until every loan in Redis is recorded: by what is counted, and by what is there.
 pub async fn drained(server: &RedisServer) {
     wait_until("all is recorded", async || {
-        lengths(server).await == [0; 3] && pending(server).await == [0; 3]
+        let counters = redis_counters(server).await;
+        for state in ["queued", "claimed", "decided"] {
+            if counters.get(state).is_some_and(|&count| count > 0) {
+                return false;
+            }
+        }
+        for (word, name) in [
+            ("HLEN", "bundles"),
+            ("HLEN", "tickets"),
+            ("HLEN", "results"),
+            ("LLEN", "waiting"),
+            ("ZCARD", "claimed"),
+            ("ZCARD", "decided"),
+        ] {
+            if let Some(key) = find_key(server, name).await {
+                let len: u64 = redis(server, &[word, &key]).await;
+                if len > 0 {
+                    return false;
+                }
+            }
+        }
+        // A look-up's marker is no loan, and what stands aside stays known.
+        let mut loans = 0;
+        if let Some(ids) = find_key(server, "ids").await {
+            let held: Vec<Vec<u8>> = redis(server, &["HVALS", &ids]).await;
+            loans = held.iter().filter(|held| held.len() == 29).count() as u64;
+        }
+        loans <= counters.get("set_aside").copied().unwrap_or_default()
     })
     .await;
 }
 
 /// The counters that stand in Redis.
 pub async fn redis_counters(server: &RedisServer) -> BTreeMap<String, u64> {
-    redis(server, &["HGETALL", "{l:0}:m"]).await
+    match find_key(server, "counters").await {
+        Some(counters) => redis(server, &["HGETALL", &counters]).await,
+        None => BTreeMap::new(),
+    }
 }
 
-/// The ids under which Redis holds loans.
+/// The ids under which Redis holds loans, or look-ups of them.
 pub async fn held_ids(server: &RedisServer) -> Vec<String> {
-    redis(server, &["KEYS", "{l:0}:id:*"]).await
+    match find_key(server, "ids").await {
+        Some(ids) => redis(server, &["HKEYS", &ids]).await,
+        None => Vec::new(),
+    }
 }
 
 pub async fn metrics(address: SocketAddr) -> Snapshot {
