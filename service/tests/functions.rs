@@ -16,7 +16,7 @@ use service::loan::{Category, Cents, Fault, Fingerprint, LoanId};
 use service::queue::admission::{Admission, Admitted, Arrival, Entry, Known, LookUp};
 use service::queue::bundle::{Holder, IdHash, Instance, Name, Ticket, Unreadable};
 use service::queue::claim::{Claimed, Decided};
-use service::queue::filter::Ids;
+use service::queue::filter::{Ids, Rebuilding};
 use service::queue::recording::{Confirmed, Content, Freed};
 use service::queue::refusal::Refusal;
 use service::queue::results::{Decision, Results};
@@ -54,8 +54,17 @@ fn queue_at(server: &RedisServer, partitions: u32) -> Queue {
 async fn complete_filter(partition: &mut Partition) {
     let rebuilding = partition.start_rebuilding().await.unwrap();
     let rebuilding = rebuilding.expect("nobody else is at it");
-    let filled = partition.fill_filter(&rebuilding, &Ids::default(), true);
-    assert!(filled.await.unwrap());
+    assert!(fill(partition, &rebuilding, &Ids::default(), true).await);
+}
+
+async fn fill(
+    partition: &mut Partition,
+    rebuilding: &Rebuilding,
+    ids: &Ids,
+    is_last: bool,
+) -> bool {
+    let filled = partition.fill_filter(rebuilding, ids, is_last);
+    filled.await.unwrap()
 }
 
 fn arrival(number: u64, content: u8) -> Arrival {
@@ -771,11 +780,9 @@ async fn an_incomplete_filter_asks_for_every_id() {
     assert_eq!(partition.start_rebuilding().await.unwrap(), None);
     let mut recorded = Ids::default();
     recorded.push(arrival(0, 1).hash);
-    let fill = partition.fill_filter(&rebuilding, &recorded, false);
-    assert!(fill.await.unwrap());
+    assert!(fill(&mut partition, &rebuilding, &recorded, false).await);
     assert!(!partition.state().await.unwrap().is_filter_complete);
-    let fill = partition.fill_filter(&rebuilding, &Ids::default(), true);
-    assert!(fill.await.unwrap());
+    assert!(fill(&mut partition, &rebuilding, &Ids::default(), true).await);
     assert!(partition.state().await.unwrap().is_filter_complete);
     assert_eq!(partition.start_rebuilding().await.unwrap(), None);
     use Admission::{Admitted, MayBeRecorded};
@@ -791,8 +798,7 @@ async fn an_incomplete_filter_asks_for_every_id() {
     // The first call finds the partition unprepared, and prepares it.
     assert!(!partition.state().await.unwrap().is_filter_complete);
     let _ = look_up_of(&mut partition, arrival(2, 1)).await;
-    let fill = partition.fill_filter(&rebuilding, &recorded, true);
-    assert!(!fill.await.unwrap());
+    assert!(!fill(&mut partition, &rebuilding, &recorded, true).await);
     assert!(!partition.state().await.unwrap().is_filter_complete);
 }
 
@@ -987,7 +993,7 @@ async fn a_name_stands_for_one_bundle() {
 
     let _: String = redis(&server, &["FLUSHALL"]).await;
     assert!(partition.claim(w, HELD, 1).await.unwrap().is_empty());
-    complete_after_loss(&mut partition).await;
+    complete_filter(&mut partition).await;
     for number in [0, 1] {
         let other = admit_one(&mut partition, arrival(number, 2), Known::Nothing).await;
         assert_eq!(other, Admission::Admitted);
@@ -1014,21 +1020,6 @@ async fn a_name_stands_for_one_bundle() {
     }
     assert_eq!(record(&mut partition, &taken).await, Freed::default());
     assert_eq!(record_all(&mut partition).await, [2, 0]);
-}
-
-/// A Redis that lost everything is set up by the next call that needs it.
-async fn complete_after_loss(partition: &mut Partition) {
-    wait_until("the partition is set up", async || {
-        partition.start_rebuilding().await.is_ok_and(|_| true)
-    })
-    .await;
-    let mut filled = false;
-    while !filled {
-        partition.doubt_filter().await.unwrap();
-        let rebuilding = partition.start_rebuilding().await.unwrap().unwrap();
-        let fill = partition.fill_filter(&rebuilding, &Ids::default(), true);
-        filled = fill.await.unwrap();
-    }
 }
 
 /// Bundles that nobody can read are set aside one by one, with their content and the reason; the line goes on.
@@ -1133,9 +1124,7 @@ async fn what_a_hand_has_written_does_not_hold_the_line() {
     let waiting = key(&server, "waiting").await;
     let _: u32 = redis(&server, &["RPUSH", &waiting, "no place"]).await;
     admit_all(&mut partition, 0..1).await;
-    let claimed_key = key(&server, "counters")
-        .await
-        .replace("counters", "claimed");
+    let claimed_key = key(&server, "claimed").await;
     let _: u32 = redis(&server, &["ZADD", &claimed_key, "1", "without-tick"]).await;
     let claimed = partition.claim(holder("w"), HELD, 10).await.unwrap();
     assert_eq!(claimed.len(), 1);
@@ -1183,7 +1172,7 @@ async fn what_a_hand_has_written_does_not_hold_the_line() {
 #[tokio::test]
 async fn two_versions_live_side_by_side() {
     const OLDER: &str = "sluice_0123456789abcdef";
-    let (server, queue) = start().await;
+    let (server, _queue) = start().await;
     let functions: Vec<redis::Value> = redis(&server, &["FUNCTION", "LIST"]).await;
     assert_eq!(functions.len(), 1);
     let names = [
@@ -1246,8 +1235,6 @@ async fn two_versions_live_side_by_side() {
     assert_eq!(libraries().await.len(), 2);
     let noted: bool = redis(&server, &["HEXISTS", &about, &used]).await;
     assert!(!noted);
-    // Its last user finds it gone, and the others do not notice.
-    partition.tidy_libraries().await.unwrap();
     assert!(partition.set_paused(false).await.unwrap());
     go_all_the_way(&mut partition, 1).await;
 }
@@ -1496,6 +1483,9 @@ struct Actors {
     tickets: Vec<(Ticket, Vec<ModelLoan>)>,
     taken: Vec<Content>,
     room: u64,
+    /// Looks at the data.
+    connection: redis::aio::MultiplexedConnection,
+    about: String,
 }
 
 impl Actors {
@@ -1695,16 +1685,17 @@ impl Actors {
     }
 
     async fn record(&mut self, which: usize) {
-        let Some(content) = pick(&self.taken, which) else {
+        if self.taken.is_empty() {
             return;
-        };
+        }
+        let content = &self.taken[which % self.taken.len()];
         let name = content.bundle.name;
         let expected = self
             .model
             .decided
             .get(&name)
             .map_or(0, |decided| decided.loans.len());
-        let freed = record(&mut self.worker, &[content]).await;
+        let freed = record(&mut self.worker, std::slice::from_ref(content)).await;
         assert_eq!(freed.loans + freed.failures, expected as u64);
         self.model.finish(name);
         let count = |name: &str| self.model.counters.get(name).copied().unwrap_or_default();
@@ -1795,11 +1786,12 @@ impl Actors {
     }
 
     /// What Redis counts, what is in its data, and what the model has are the same.
-    async fn compare(&mut self, server: &RedisServer) {
+    async fn compare(&mut self) {
         let state = self.worker.state().await.unwrap();
         let counted = [state.queued, state.claimed, state.decided];
         assert_eq!(counted, self.model.unrecorded().map(|len| len as u64));
-        assert_eq!(counted, recount(server).await);
+        let data = Data::read(&mut self.connection, &self.about).await;
+        assert_eq!(counted, data.recount());
         assert_eq!(state.paused, self.model.paused);
         assert_eq!(state.is_filter_complete, self.model.is_filter_complete);
         let count = |name: &str| self.model.counters.get(name).copied().unwrap_or_default();
@@ -1820,7 +1812,7 @@ impl Actors {
         }
         let waiting = count("failed:out_of_range") - count("retried");
         assert_eq!(state.failed_waiting, waiting);
-        let ids: BTreeSet<_> = held_ids(server).await.into_iter().collect();
+        let ids: BTreeSet<_> = data.ids.into_iter().collect();
         let known = self.model.held.keys().chain(self.model.look_ups.keys());
         assert_eq!(ids, known.map(|loan| support::loan_id(*loan)).collect());
     }
@@ -1830,50 +1822,67 @@ fn pick<T: Clone>(items: &[T], which: usize) -> Option<T> {
     (!items.is_empty()).then(|| items[which % items.len()].clone())
 }
 
-/// Loans that wait, are claimed and are decided, counted in the data. Every bundle is in one of these states, and has
-/// what belongs to it there.
-async fn recount(server: &RedisServer) -> [u64; 3] {
-    let bundles: HashMap<Vec<u8>, Vec<u8>> =
-        redis(server, &["HGETALL", &key(server, "bundles").await]).await;
-    let names = async |word: &str, name: &str| -> Vec<Vec<u8>> {
-        redis(server, &[word, &key(server, name).await, "0", "-1"]).await
-    };
-    let hash = async |name: &str| -> HashMap<Vec<u8>, Vec<u8>> {
-        redis(server, &["HGETALL", &key(server, name).await]).await
-    };
-    let (tickets, results) = (hash("tickets").await, hash("results").await);
-    let len_of =
-        |name: &[u8]| u64::from(u16::from_be_bytes(bundles[name][9..11].try_into().unwrap()));
-    let mut lens = [0; 3];
-    for place in names("LRANGE", "waiting").await {
-        let name = &place[..12];
-        let len = len_of(name);
-        assert_eq!(
-            u64::from(u16::from_be_bytes(place[12..14].try_into().unwrap())),
-            len
-        );
-        assert!(!tickets.contains_key(name) && !results.contains_key(name));
-        lens[0] += len;
+/// What stands in Redis, read at one instant.
+struct Data {
+    ids: Vec<String>,
+    bundles: HashMap<Vec<u8>, Vec<u8>>,
+    waiting: Vec<Vec<u8>>,
+    claimed: Vec<Vec<u8>>,
+    decided: Vec<Vec<u8>>,
+    tickets: HashMap<Vec<u8>, Vec<u8>>,
+    results: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Data {
+    async fn read(connection: &mut redis::aio::MultiplexedConnection, about: &str) -> Self {
+        let key = |name: &str| about.replace("about", name);
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.hkeys(key("ids")).hgetall(key("bundles"));
+        pipeline.lrange(key("waiting"), 0, -1);
+        pipeline.zrange(key("claimed"), 0, -1);
+        pipeline.zrange(key("decided"), 0, -1);
+        pipeline.hgetall(key("tickets")).hgetall(key("results"));
+        let (ids, bundles, waiting, claimed, decided, tickets, results) =
+            pipeline.query_async(connection).await.unwrap();
+        Self {
+            ids,
+            bundles,
+            waiting,
+            claimed,
+            decided,
+            tickets,
+            results,
+        }
     }
-    let (claimed, decided) = (
-        names("ZRANGE", "claimed").await,
-        names("ZRANGE", "decided").await,
-    );
-    for name in &claimed {
-        assert!(tickets.contains_key(name) && !results.contains_key(name));
-        lens[1] += len_of(name);
+
+    /// Loans that wait, are claimed and are decided. Every bundle is in one of these states, and has what belongs to it.
+    fn recount(&self) -> [u64; 3] {
+        let len_at = |bytes: &[u8], at: usize| {
+            u64::from(u16::from_be_bytes(bytes[at..at + 2].try_into().unwrap()))
+        };
+        let len_of = |name: &[u8]| len_at(&self.bundles[name], 9);
+        let mut lens = [0; 3];
+        for place in &self.waiting {
+            let name = &place[..12];
+            assert_eq!(len_at(place, 12), len_of(name));
+            assert!(!self.tickets.contains_key(name) && !self.results.contains_key(name));
+            lens[0] += len_of(name);
+        }
+        for name in &self.claimed {
+            assert!(self.tickets.contains_key(name) && !self.results.contains_key(name));
+            lens[1] += len_of(name);
+        }
+        for name in &self.decided {
+            assert!(self.tickets.contains_key(name) && self.results.contains_key(name));
+            lens[2] += len_of(name);
+        }
+        let with_ticket = self.claimed.len() + self.decided.len();
+        assert_eq!(self.tickets.len(), with_ticket);
+        assert_eq!(self.results.len(), self.decided.len());
+        assert_eq!(self.bundles.len(), self.waiting.len() + with_ticket);
+        lens
     }
-    for name in &decided {
-        assert!(tickets.contains_key(name) && results.contains_key(name));
-        lens[2] += len_of(name);
-    }
-    assert_eq!(tickets.len(), claimed.len() + decided.len());
-    assert_eq!(results.len(), decided.len());
-    assert_eq!(
-        lens.iter().sum::<u64>(),
-        bundles.keys().map(|name| len_of(name)).sum::<u64>()
-    );
-    lens
 }
 
 /// Any order of steps has the outcomes that a few maps in memory have.
@@ -1892,6 +1901,7 @@ fn the_functions_behave_as_their_model() {
             let _: String = redis(&server, &["FLUSHALL"]).await;
             let queue = queue_at(&server, 1);
             let other = queue_at(&server, 1);
+            let client = redis::Client::open(server.url()).unwrap();
             let mut actors = Actors {
                 model: Model::default(),
                 door: queue.partition(0),
@@ -1899,15 +1909,18 @@ fn the_functions_behave_as_their_model() {
                 instances: ["0", "1"].map(Instance::new),
                 tickets: Vec::new(),
                 taken: Vec::new(),
-                room: 0,
+                room: 8,
+                connection: client.get_multiplexed_async_connection().await.unwrap(),
+                about: String::new(),
             };
             for instance in actors.instances {
                 actors.worker.beat(instance, 1, 1, "{}", HELD).await.unwrap();
             }
             actors.rebuild().await;
+            actors.about = key(&server, "about").await;
             for step in steps {
                 actors.act(step).await;
-                actors.compare(&server).await;
+                actors.compare().await;
             }
         });
     });

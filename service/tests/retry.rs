@@ -3,24 +3,24 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use service::api::Retried;
-use service::loan::{Category, Fingerprint, LoanId};
-use service::queue::admission::Arrival;
-use service::queue::claim::{Ask, Outcome};
-use service::queue::{Link, Queue};
-use service::retry::{Selection, retry};
+use service::loan::Category;
+use service::queue::Queue;
+use service::queue::bundle::{Instance, QueuedLoan};
+use service::store::Store;
+use service::store::failures::Which;
 use support::{
-    admin, assert_problem, body, documents, drained, held_ids, lengths, loan, loan_id, post, redis,
-    redis_counters, start, wait_until,
+    admin, assert_problem, body, documents, drained, held_ids, key, lengths, loan, loan_id, post,
+    quick, redis, redis_counters, service_options, start, start_with, wait_until,
 };
-use testbed::{RedisOptions, RedisServer, Servers, Stack, http};
+use testbed::{ServiceOptions, ServiceProcess, Stack, http};
 
 const RETRY: &str = "/api/loans/retry";
-const NEW: Ask = Ask::New(std::time::Duration::from_millis(1));
 
 fn retried(requeued: u64, skipped: u64, remaining: u64) -> Value {
     json!({ "requeued": requeued, "skipped": skipped, "remaining": remaining })
@@ -198,207 +198,285 @@ async fn a_correction_takes_the_place_of_the_content() {
         other["amount"] = json!(5);
         assert_problem(&post(address, &other).await, 422, "loan_id_conflict");
     }
-    let control: Vec<String> = redis(&stack.redis, &["HKEYS", "{l:0}:ctl"]).await;
-    assert_eq!(control, Vec::<String>::new());
+    // What the look-ups left behind is nothing.
+    assert_eq!(held_ids(&stack.redis).await, Vec::<String>::new());
+    let look_ups: u64 = redis(
+        &stack.redis,
+        &["ZCARD", &key(&stack.redis, "lookups").await],
+    )
+    .await;
+    assert_eq!(look_ups, 0);
     assert_eq!(documents(&stack.mongodb, "loans").await.len(), 1);
     let answer = admin(address, "PATCH", RETRY, &with(corrected)).await;
     assert_eq!(body(&answer), retried(0, 1, 0), "it is accepted already");
 }
 
-async fn functions() -> (RedisServer, Queue) {
-    let server = RedisServer::start(&Servers::discover().unwrap(), RedisOptions::default())
-        .await
-        .unwrap();
-    let queue = Queue::new(&server.url(), 1).unwrap();
-    (server, queue)
+/// A front that queues and retries, and beside it who works and records: he can be sent away, so that what is queued
+/// stays so.
+struct Office {
+    stack: Stack,
+    back: ServiceProcess,
+    queue: Queue,
 }
 
-fn arrival(number: u64, content: u8) -> Arrival {
-    Arrival {
-        loan_id: LoanId::new(&loan_id(number)).unwrap(),
-        fingerprint: Fingerprint::from_bytes(&[content; 16]).unwrap(),
-        received_us: 1_700_000_000_000_000 + number,
-        body: Bytes::from(format!("body {number} {content}")),
+fn of_roles(roles: &str, partitions: u32) -> ServiceOptions {
+    let mut arguments = quick();
+    arguments.push(format!("--role={roles}"));
+    arguments.push(format!("--partitions={partitions}"));
+    service_options(arguments)
+}
+
+async fn office(partitions: u32) -> Office {
+    let stack = start_with(of_roles("api,dashboard", partitions)).await;
+    let back = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..of_roles("worker,persister", partitions)
+    })
+    .await
+    .unwrap();
+    let queue = Queue::new(&stack.redis.url(), partitions).unwrap();
+    Office { stack, back, queue }
+}
+
+/// The loan of this number, with a score or an amount that breaks the rule of `category`.
+fn bad_loan(number: u64, content: u64, category: Category) -> Value {
+    let mut loan = loan(number);
+    match category {
+        Category::OutOfRange => loan["creditScore"] = json!(100 + content),
+        Category::WrongType => loan["amount"] = json!(content.to_string()),
+        other => panic!("{other:?}"),
     }
+    loan
 }
 
-/// Claims all that waits and lets it fail.
-async fn fail_all(link: &mut Link, category: Category) -> usize {
-    let mut sum = 0;
-    loop {
-        let claimed = link.claim("w", NEW, 1_000).await.unwrap();
-        if claimed.is_empty() {
-            return sum;
+impl Office {
+    fn address(&self) -> SocketAddr {
+        self.stack.service.address()
+    }
+
+    async fn retry(&self, asked: Value) -> Value {
+        let answer = admin(self.address(), "PATCH", RETRY, &asked).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        body(&answer)
+    }
+
+    /// Loans that wait in each partition.
+    async fn queued(&self) -> Vec<u64> {
+        let mut queued = Vec::new();
+        for number in 0..self.queue.partitions() {
+            queued.push(self.queue.reader(number).queued().await.unwrap());
         }
-        sum += claimed.len();
-        let outcomes: Vec<_> = claimed
-            .into_iter()
-            .map(|claimed| (claimed, Outcome::Failed(category, b"document".to_vec())))
+        queued
+    }
+
+    /// Posts loans that fail, and waits until their failures are recorded.
+    async fn fail(&self, numbers: Range<u64>, category: Category) {
+        let before = documents(&self.stack.mongodb, "failures").await.len();
+        let len = (numbers.end - numbers.start) as usize;
+        let address = self.address();
+        let clients: Vec<_> = (0..16)
+            .map(|client| {
+                let numbers = numbers.clone().skip(client).step_by(16);
+                tokio::spawn(async move {
+                    for number in numbers {
+                        let answer = post(address, &bad_loan(number, 1, category)).await;
+                        assert_replayed(&answer, false);
+                    }
+                })
+            })
             .collect();
-        assert!(
-            link.commit(&outcomes)
-                .await
-                .unwrap()
-                .into_iter()
-                .all(|won| won)
-        );
+        for client in clients {
+            client.await.unwrap();
+        }
+        failures(&self.stack, before + len).await;
+    }
+
+    /// Nobody works any more: what is queued from now on waits.
+    async fn send_back_away(&mut self) {
+        let status = self.back.terminate().await.unwrap();
+        assert_eq!(status.code(), Some(0), "{}", self.back.log());
+    }
+
+    /// Claims all that waits, as a worker would.
+    async fn claim_all(&self) -> Vec<QueuedLoan> {
+        let mut loans = Vec::new();
+        for number in 0..self.queue.partitions() {
+            let holder = Instance::new("test").holder(0);
+            let lease = Duration::from_secs(3_600);
+            let mut partition = self.queue.partition(number);
+            for claimed in partition.claim(holder, lease, 100_000).await.unwrap() {
+                loans.extend(claimed.bundle.unwrap().loans);
+            }
+        }
+        loans
     }
 }
 
-async fn failed_loans(link: &mut Link, numbers: std::ops::Range<u64>, category: Category) {
-    let arrivals: Vec<_> = numbers.map(|number| (arrival(number, 1), None)).collect();
-    link.admit(&arrivals, 1_000_000).await.unwrap();
-    assert_eq!(fail_all(link, category).await, arrivals.len());
-}
-
-/// Six calls at once, by category, by all and by id: each of 500 loans is queued again once.
+/// Six calls at once, by category, by all and by id: each of 500 loans is queued again once, as it was sent.
 #[tokio::test]
 async fn calls_at_once_take_each_loan_once() {
-    let (server, queue) = functions().await;
-    let mut link = queue.link(0);
-    failed_loans(&mut link, 0..250, Category::OutOfRange).await;
-    failed_loans(&mut link, 250..500, Category::WrongType).await;
-    let ids: Vec<_> = (0..500).map(|number| arrival(number, 1).loan_id).collect();
+    let mut office = office(1).await;
+    office.fail(0..250, Category::OutOfRange).await;
+    office.fail(250..500, Category::WrongType).await;
+    office.send_back_away().await;
+    let ids: Vec<_> = (0..500).map(loan_id).collect();
+    let reversed: Vec<_> = ids.iter().rev().collect();
     let selections = [
-        Selection::Categories(Category::ALL.to_vec()),
-        Selection::Categories(vec![Category::WrongType]),
-        Selection::Ids(ids.clone()),
-        Selection::Ids(ids.into_iter().rev().collect()),
-        Selection::Categories(vec![Category::OutOfRange, Category::WrongType]),
-        Selection::Categories(Category::ALL.to_vec()),
+        json!({}),
+        json!({ "errorType": "wrong_type" }),
+        json!({ "loanIds": ids }),
+        json!({ "loanIds": reversed }),
+        json!({ "errorType": "out_of_range" }),
+        json!({}),
     ];
+    let address = office.address();
     let calls: Vec<_> = selections
-        .map(|selection| {
-            let queue = queue.clone();
-            tokio::spawn(async move { retry(&queue, selection, 10_000).await.unwrap() })
-        })
         .into_iter()
+        .map(|asked| {
+            tokio::spawn(async move { body(&admin(address, "PATCH", RETRY, &asked).await) })
+        })
         .collect();
     let mut sum = 0;
     for call in calls {
-        sum += call.await.unwrap().requeued;
+        let answer = call.await.unwrap();
+        sum += answer["requeued"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{answer}"));
     }
     assert_eq!(sum, 500);
-    assert_eq!(lengths(&server).await[0], 500);
-    let claimed = link.claim("w", NEW, 1_000).await.unwrap();
+    assert_eq!(lengths(&office.stack.redis).await, [500, 0, 0]);
+    let counters = redis_counters(&office.stack.redis).await;
+    assert_eq!((counters["retried"], counters["failed_waiting"]), (500, 0));
+
+    let failures = documents(&office.stack.mongodb, "failures").await;
+    let first: BTreeMap<_, _> = failures
+        .iter()
+        .map(|failure| (failure.get_str("loanId").unwrap(), failure))
+        .collect();
+    let claimed = office.claim_all().await;
     let names: BTreeSet<_> = claimed.iter().map(|loan| loan.loan_id.clone()).collect();
     assert_eq!((claimed.len(), names.len()), (500, 500));
     for loan in claimed {
         assert_eq!(loan.attempt, 2);
-        assert_eq!(loan.fingerprint, arrival(0, 1).fingerprint);
+        let first = first[&*loan.loan_id];
+        let digits = first.get_str("fingerprint").unwrap();
+        assert_eq!(loan.fingerprint.to_string(), digits);
+        let received = first.get_datetime("receivedAt").unwrap();
+        let received_us = received.timestamp_millis() as u64 * 1_000;
+        assert_eq!(loan.received_us, received_us);
         let number: u64 = loan.loan_id[3..].parse().unwrap();
-        assert_eq!(loan.received_us, arrival(number, 1).received_us);
-        assert_eq!(loan.body, arrival(number, 1).body);
+        let category = if number < 250 {
+            Category::OutOfRange
+        } else {
+            Category::WrongType
+        };
+        let sent = bad_loan(number, 1, category).to_string();
+        assert_eq!(loan.body, sent.as_bytes());
     }
-    assert_eq!(redis_counters(&server).await["retried"], 500);
 }
 
 /// What a call leaves because of its limit is told and can be asked for again.
 #[tokio::test]
 async fn a_limit_leaves_a_rest() {
-    let (server, queue) = functions().await;
-    let mut link = queue.link(0);
-    failed_loans(&mut link, 0..300, Category::OutOfRange).await;
-    failed_loans(&mut link, 300..350, Category::WrongType).await;
-    let all = || Selection::Categories(Category::ALL.to_vec());
-    let told = |requeued, skipped, remaining| Retried {
-        requeued,
-        skipped,
-        remaining,
-    };
-    assert_eq!(retry(&queue, all(), 120).await.unwrap(), told(120, 0, 230));
-    assert_eq!(lengths(&server).await[0], 120);
-    assert_eq!(retry(&queue, all(), 200).await.unwrap(), told(200, 0, 30));
-    assert_eq!(retry(&queue, all(), 200).await.unwrap(), told(30, 0, 0));
-    assert_eq!(retry(&queue, all(), 200).await.unwrap(), told(0, 0, 0));
-    assert_eq!(fail_all(&mut link, Category::Poison).await, 350);
-    let ids = (0..10).map(|number| arrival(number, 1).loan_id).collect();
-    let answer = retry(&queue, Selection::Ids(ids), 4).await.unwrap();
-    assert_eq!(answer, told(4, 0, 6));
+    let mut office = office(1).await;
+    office.fail(0..300, Category::OutOfRange).await;
+    office.fail(300..350, Category::WrongType).await;
+    office.send_back_away().await;
+    for (limit, told) in [
+        (120, retried(120, 0, 230)),
+        (200, retried(200, 0, 30)),
+        (200, retried(30, 0, 0)),
+        (200, retried(0, 0, 0)),
+    ] {
+        assert_eq!(office.retry(json!({ "limit": limit })).await, told);
+    }
+    assert_eq!(office.queued().await, [350]);
+    office.back.restart().await.unwrap();
+    failures(&office.stack, 700).await;
+    let ids: Vec<_> = (0..10).map(loan_id).collect();
+    let asked = json!({ "loanIds": ids, "limit": 4 });
+    assert_eq!(office.retry(asked).await, retried(4, 0, 6));
 }
 
-/// A loan that fails again while a retry is under way comes behind the retry's end.
+/// A loan that fails again while a retry is under way is not one of those that it goes through.
 #[tokio::test]
 async fn a_retry_does_not_run_after_its_own_loans() {
-    let (_server, queue) = functions().await;
-    let mut link = queue.link(0);
-    failed_loans(&mut link, 0..3, Category::OutOfRange).await;
-    let waiting = link.waiting(Category::OutOfRange).await.unwrap().unwrap();
-    assert_eq!(waiting.len, 3);
-    let mut after = None;
-    for expected in [1, 1, 1, 0] {
-        let step = link
-            .requeue(Category::OutOfRange, after.as_deref(), &waiting.newest, 1)
-            .await
-            .unwrap();
-        assert_eq!((step.moved, step.skipped), (expected, 0));
-        after = step.last;
-        assert_eq!(
-            fail_all(&mut link, Category::OutOfRange).await as u64,
-            expected
-        );
+    let office = office(1).await;
+    office.fail(0..3, Category::OutOfRange).await;
+    let store = Store::new(&office.stack.mongodb.uri(), "sluice")
+        .await
+        .unwrap();
+    let categories = [Category::OutOfRange];
+    let which = Which::Of(&categories, bson::DateTime::now());
+    assert_eq!(store.count_waiting(&which).await.unwrap(), 3);
+    let mut after: Option<(bson::DateTime, String)> = None;
+    let mut taken = BTreeSet::new();
+    for round in 0..3 {
+        let place = after.as_ref().map(|(at, id)| (*at, &**id));
+        let step = store.waiting(&which, place, 1).await.unwrap();
+        let asked = json!({ "loanIds": [step[0].loan_id] });
+        assert_eq!(office.retry(asked).await, retried(1, 0, 0));
+        failures(&office.stack, 3 + 1 + round).await;
+        taken.insert(step[0].loan_id.clone());
+        after = Some((step[0].failed_at, step[0].id.clone()));
     }
-    assert_eq!(after, None);
+    assert_eq!(taken.len(), 3);
+    let place = after.as_ref().map(|(at, id)| (*at, &**id));
+    assert_eq!(store.waiting(&which, place, 1).await.unwrap().len(), 0);
+    assert_eq!(store.count_waiting(&which).await.unwrap(), 0);
+    let now = Which::Of(&categories, bson::DateTime::now());
+    assert_eq!(store.count_waiting(&now).await.unwrap(), 3);
 }
 
-/// The content that a correction replaced is still known while the loan is in Redis.
+/// The contents that corrections replaced are known while the loan is in Redis again, and any other is a conflict.
 #[tokio::test]
-async fn replaced_content_is_known_in_redis() {
-    use service::queue::admission::Admission;
-    let (_server, queue) = functions().await;
-    let mut link = queue.link(0);
-    failed_loans(&mut link, 0..1, Category::OutOfRange).await;
-    for content in 2..=4 {
-        let corrected = arrival(0, content);
-        let selection =
-            Selection::Corrected(corrected.loan_id, corrected.fingerprint, corrected.body);
-        assert_eq!(retry(&queue, selection, 1).await.unwrap().requeued, 1);
-        let batch: Vec<_> = (1..=5).map(|content| (arrival(0, content), None)).collect();
-        let outcomes = link.admit(&batch, 1_000).await.unwrap();
-        for (number, outcome) in (1..).zip(outcomes) {
-            let is_known = number <= content;
-            let expected = if is_known {
-                Admission::Replayed
+async fn replaced_content_is_known_while_the_loan_is_queued() {
+    let mut office = office(1).await;
+    office.fail(0..1, Category::OutOfRange).await;
+    let content = |content: u64| bad_loan(0, content, Category::OutOfRange);
+    for corrected in 2..=4 {
+        office.send_back_away().await;
+        let asked = json!({ "loanIds": [loan_id(0)], "correction": content(corrected) });
+        assert_eq!(office.retry(asked.clone()).await, retried(1, 0, 0));
+        assert_eq!(office.retry(asked).await, retried(0, 1, 0));
+        for sent in 1..=5 {
+            let answer = post(office.address(), &content(sent)).await;
+            if sent <= corrected {
+                assert_replayed(&answer, true);
             } else {
-                Admission::Conflict
-            };
-            assert_eq!(
-                outcome, expected,
-                "content {number} after correction {content}"
-            );
+                assert_problem(&answer, 422, "loan_id_conflict");
+            }
         }
-        let claimed = link.claim("w", Ask::Mine, 10).await.unwrap();
-        assert!(claimed.is_empty());
-        assert_eq!(fail_all(&mut link, Category::OutOfRange).await, 1);
+        assert_eq!(lengths(&office.stack.redis).await, [1, 0, 0]);
+        office.back.restart().await.unwrap();
+        failures(&office.stack, corrected as usize).await;
     }
 }
 
 /// A retry goes through all partitions; its limit is one for all of them.
 #[tokio::test]
 async fn partitions_are_retried_in_turn() {
-    let (server, _) = functions().await;
-    let queue = Queue::new(&server.url(), 3).unwrap();
-    let mut links: Vec<_> = (0..3).map(|partition| queue.link(partition)).collect();
+    let mut office = office(3).await;
+    let address = office.address();
     for number in 0..60 {
-        let arrival = arrival(number, 1);
-        let link = &mut links[queue.partition_of(&arrival.loan_id)];
-        link.admit(&[(arrival, None)], 1_000).await.unwrap();
+        let answer = post(address, &bad_loan(number, 1, Category::OutOfRange)).await;
+        assert_replayed(&answer, false);
     }
-    let mut failed = Vec::new();
-    for link in &mut links {
-        failed.push(fail_all(link, Category::OutOfRange).await);
-    }
-    assert_eq!(failed.iter().sum::<usize>(), 60);
-    assert!(failed.iter().all(|count| *count > 5), "{failed:?}");
-    let all = Selection::Categories(Category::ALL.to_vec());
-    let told = retry(&queue, all, 50).await.unwrap();
-    assert_eq!((told.requeued, told.skipped, told.remaining), (50, 0, 10));
-    let ids = (0..60).map(|number| arrival(number, 1).loan_id).collect();
-    let told = retry(&queue, Selection::Ids(ids), 100).await.unwrap();
-    assert_eq!((told.requeued, told.skipped, told.remaining), (10, 50, 0));
-    let mut claimed = 0;
-    for link in &mut links {
-        claimed += link.claim("w", NEW, 100).await.unwrap().len();
-    }
-    assert_eq!(claimed, 60);
+    wait_until("the failures are recorded", async || {
+        documents(&office.stack.mongodb, "failures").await.len() == 60
+    })
+    .await;
+    office.send_back_away().await;
+    assert_eq!(
+        office.retry(json!({ "limit": 50 })).await,
+        retried(50, 0, 10)
+    );
+    assert_eq!(office.queued().await.iter().sum::<u64>(), 50);
+    let ids: Vec<_> = (0..60).map(loan_id).collect();
+    let asked = json!({ "loanIds": ids });
+    assert_eq!(office.retry(asked).await, retried(10, 50, 0));
+    let queued = office.queued().await;
+    assert!(queued.iter().all(|count| *count > 5), "{queued:?}");
+    assert_eq!(office.claim_all().await.len(), 60);
 }
