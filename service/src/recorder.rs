@@ -83,11 +83,19 @@ impl Recorder {
         let mut is_prepared = false;
         // A batch whose writing failed. Whether it is written is unknown; writing it again is safe.
         let mut unfinished = None;
+        let mut must_release = false;
         loop {
             let is_last = *stop.borrow();
-            match self.round(&mut is_prepared, &mut unfinished).await {
+            let round = async {
+                if must_release {
+                    self.partition.release(self.holder).await?;
+                }
+                self.round(&mut is_prepared, &mut unfinished).await
+            };
+            match round.await {
                 Ok(()) => {
                     backoff.reset();
+                    must_release = false;
                     if is_last {
                         return;
                     }
@@ -98,6 +106,8 @@ impl Recorder {
                 }
                 Err(error) => {
                     self.metrics.recording_waits(&error);
+                    // It may have been given bundles whose tickets it does not know.
+                    must_release = !error.is_of_mongodb();
                     if is_last {
                         return;
                     }

@@ -227,6 +227,7 @@ impl Retry<'_> {
                         known.push(Known::LookedUp(look_up));
                     }
                     Admission::Full | Admission::Paused => sum.is_full = true,
+                    Admission::Busy => sum.skipped += 1,
                     // It is in the queue already.
                     _ => {
                         sum.skipped += 1;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) store: Store,
     /// How long it may hold a bundle without deciding it.
     pub(crate) lease: Duration,
+    /// For each partition, whether the answer to a call was lost.
+    pub(crate) must_release: Box<[AtomicBool]>,
 }
 
 impl Worker {
@@ -92,7 +95,11 @@ impl Worker {
             // One partition that does not answer must not hold up the others.
             match self.drain(&mut partitions[number], stop).await {
                 Ok(found) => loans += found,
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    // It may have been given bundles, or still hold some.
+                    self.must_release[number].store(true, Ordering::Relaxed);
+                    failed = Some(error);
+                }
             }
         }
         match failed {
@@ -107,6 +114,10 @@ impl Worker {
         partition: &mut Partition,
         stop: &watch::Receiver<bool>,
     ) -> Result<usize, ServiceError> {
+        if self.must_release[partition.number()].load(Ordering::Relaxed) {
+            partition.release(self.holder).await?;
+            self.must_release[partition.number()].store(false, Ordering::Relaxed);
+        }
         let mut claimed = partition
             .claim(self.holder, self.lease, CLAIM_LEN_MAX)
             .await?;

@@ -550,12 +550,15 @@ async fn the_leases_of_a_dead_instance_are_free() {
     partition.leave(leaving).await.unwrap();
     let again = claim_one(&mut partition, w, HELD).await;
     assert_eq!(again.ticket.name, held[1].ticket.name);
+    assert_eq!(again.ticket.deliveries, 1, "it has been given back");
+    assert!(!accept(&mut partition, &held[1]).await);
     assert_eq!(take(&mut partition, HELD, 10).await.len(), 1);
 
     assert!(partition.claim(w, HELD, 10).await.unwrap().is_empty());
     assert_eq!(beat(second, HELD).await, 2);
     let again = claim_one(&mut partition, w, HELD).await;
     assert_eq!(again.ticket.name, held[2].ticket.name);
+    assert_eq!(again.ticket.deliveries, 2, "it was let fall");
     assert!(!accept(&mut partition, &held[2]).await);
 
     // The others are unheard of for a millisecond, sooner or later.
@@ -572,6 +575,36 @@ async fn the_leases_of_a_dead_instance_are_free() {
         names(&again.iter().collect::<Vec<_>>()),
         names(&held.iter().collect::<Vec<_>>())
     );
+}
+
+/// A holder that lost the answer to its claim gives back what it may have been given. That counts as no delivery, and
+/// another's lease stays.
+#[tokio::test]
+async fn what_is_given_back_is_no_delivery() {
+    let (_server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    let here = Instance::new("here");
+    let (first, second) = (here.holder(1), here.holder(2));
+    admit_each(&mut partition, 0..2).await;
+    let given_back = claim_one(&mut partition, first, HELD).await;
+    let kept = claim_one(&mut partition, second, HELD).await;
+    for _ in 0..2 {
+        partition.release(first).await.unwrap();
+    }
+    assert!(!accept(&mut partition, &given_back).await);
+    let again = partition.claim(second, HELD, 10).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].ticket.name, given_back.ticket.name);
+    assert_eq!(again[0].ticket.deliveries, 1);
+    assert!(accept(&mut partition, &kept).await);
+    assert!(accept(&mut partition, &again[0]).await);
+
+    let results = partition.take_decided(first, HELD, 10).await.unwrap();
+    assert_eq!(results.len(), 2);
+    assert!(take(&mut partition, HELD, 10).await.is_empty());
+    partition.release(first).await.unwrap();
+    let contents = take(&mut partition, HELD, 10).await;
+    assert_eq!(record(&mut partition, &contents).await.loans, 2);
 }
 
 /// Partitions that are connected already find the functions, then everything, gone.
@@ -793,6 +826,10 @@ async fn an_incomplete_filter_asks_for_every_id() {
     assert!(!partition.doubt_filter().await.unwrap());
     let asked = admit_one(&mut partition, arrival(2, 1), Known::Nothing).await;
     assert!(matches!(asked, Admission::LookUp(_)), "{asked:?}");
+    let rebuilding = partition.start_rebuilding().await.unwrap().unwrap();
+    partition.doubt_filter().await.unwrap();
+    assert!(!fill(&mut partition, &rebuilding, &recorded, true).await);
+    assert!(!partition.state().await.unwrap().is_filter_complete);
     let rebuilding = partition.start_rebuilding().await.unwrap().unwrap();
     let _: String = redis(&server, &["FLUSHALL"]).await;
     // The first call finds the partition unprepared, and prepares it.
@@ -1039,7 +1076,7 @@ async fn what_nobody_can_read_is_set_aside() {
     let bundles = key(&server, "bundles").await;
     let content: Vec<u8> = command(&server, &[b"HGET", bundles.as_bytes(), &name(0)]).await;
     let newer = [&[9], &content[1..]].concat();
-    for (number, content) in [(0, &newer[..]), (1, b"junk"), (4, &content)] {
+    for (number, content) in [(0, &newer[..]), (1, b"\x02junk"), (4, &content)] {
         let words = [b"HSET", bundles.as_bytes(), &name(number), content];
         let _: u32 = command(&server, &words).await;
     }
@@ -1074,7 +1111,7 @@ async fn what_nobody_can_read_is_set_aside() {
     let aside = key(&server, "aside").await;
     let kept: Vec<u8> = command(&server, &[b"HGET", aside.as_bytes(), &name(1)]).await;
     assert!(kept.starts_with(b"its content is not whole\n"), "{kept:?}");
-    assert!(kept.ends_with(b"\0\0\0\x04junk"), "{kept:?}");
+    assert!(kept.ends_with(b"\0\0\0\x05\x02junk"), "{kept:?}");
     let found = worker.find(&arrival(0, 1).loan_id).await.unwrap();
     assert!(
         matches!(&found, Whereabouts::Aside { reason, .. } if reason.contains("version 9")),
@@ -1336,8 +1373,10 @@ type ModelLoan = (u64, u8, u32);
 #[derive(Clone)]
 struct ModelClaim {
     loans: Vec<ModelLoan>,
-    ticket: Ticket,
-    instance: usize,
+    /// The one that counts; none once its holder has given it back.
+    ticket: Option<Ticket>,
+    deliveries: u8,
+    instance: Instance,
     has_run_out: bool,
 }
 
@@ -1595,7 +1634,7 @@ impl Actors {
             if let_fall.remove(&ticket.name) {
                 let before = &self.model.claimed[&ticket.name];
                 assert_eq!(loans, before.loans);
-                assert_eq!(ticket.deliveries, before.ticket.deliveries + 1);
+                assert_eq!(ticket.deliveries, before.deliveries + 1);
                 self.model.count("redelivered", loans.len());
             } else {
                 assert!(let_fall.is_empty(), "what was let fall comes first");
@@ -1606,8 +1645,9 @@ impl Actors {
             self.tickets.push((ticket.clone(), loans.clone()));
             let claim = ModelClaim {
                 loans,
-                ticket: ticket.clone(),
-                instance: number,
+                ticket: Some(ticket.clone()),
+                deliveries: ticket.deliveries,
+                instance: self.instances[number],
                 has_run_out: runs_out,
             };
             self.model.claimed.insert(ticket.name, claim);
@@ -1635,7 +1675,7 @@ impl Actors {
             .model
             .claimed
             .get(&ticket.name)
-            .is_some_and(|claim| claim.ticket == ticket);
+            .is_some_and(|claim| claim.ticket.as_ref() == Some(&ticket));
         assert_eq!(won, is_held);
         if !won {
             self.model.count("lost_commit_races", loans.len());
@@ -1728,7 +1768,12 @@ impl Actors {
         assert_eq!(alive.len(), 2);
         self.instances[number] = next;
         for claim in self.model.claimed.values_mut() {
-            claim.has_run_out |= claim.instance == number;
+            if claim.instance == former {
+                claim.has_run_out = true;
+                if !is_followed && claim.ticket.take().is_some() {
+                    claim.deliveries -= 1;
+                }
+            }
         }
     }
 

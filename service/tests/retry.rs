@@ -165,7 +165,10 @@ async fn a_correction_takes_the_place_of_the_content() {
         loan_id(9)
     );
     let bearer = format!("Bearer {}", support::ADMIN_TOKEN);
-    let headers = [("Authorization", &*bearer)];
+    let headers = [
+        ("Authorization", &*bearer),
+        ("Content-Type", "application/json"),
+    ];
     let answer = http::request(address, "PATCH", RETRY, &headers, twice.as_bytes()).await;
     assert_problem(&answer.unwrap(), 400, "duplicate_key");
     let mut large = corrected.clone();

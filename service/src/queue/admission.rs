@@ -59,6 +59,8 @@ pub enum Admission {
     MayBeRecorded,
     /// The id may stand in MongoDB: look there, and if it does not, call again with this.
     LookUp(LookUp),
+    /// Another retry is at it. Only a retry is told so.
+    Busy,
     /// Ingestion is paused.
     Paused,
     /// The backlog is full.
@@ -317,7 +319,9 @@ impl Reply {
                     b'e' => Admission::ConflictUnlessReplaced,
                     b's' => Admission::MayBeRecorded,
                     b'l' => Admission::LookUp(LookUp(token.clone())),
-                    b'p' => Admission::Paused,
+                    b'b' => Admission::Busy,
+                    b'b' => Admission::Busy,
+                b'p' => Admission::Paused,
                     b'f' => Admission::Full,
                     _ => return Err(ServiceError::RedisReply("admit: unknown outcome")),
                 })

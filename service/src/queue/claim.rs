@@ -88,6 +88,17 @@ impl Partition {
         Ok(value::integer(&self.call(&call).await?)? == 1)
     }
 
+    /// Gives back what `holder` may have been given by a call whose answer was lost. That is nobody's fault and counts as no
+    /// delivery.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub async fn release(&mut self, holder: Holder) -> Result<(), ServiceError> {
+        let mut call = self.function("release");
+        call.arg(&holder.0[..]);
+        self.call(&call).await.map(drop)
+    }
+
     fn claiming(&self, holder: Holder, lease: Duration, loans_max: usize) -> Cmd {
         let mut call = self.function("claim");
         call.arg(&holder.0[..])

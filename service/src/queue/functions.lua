@@ -42,6 +42,7 @@ local LOOK_UP_KEPT_MS = 60000    -- a look-up that takes longer is made anew
 local REBUILD_SILENT_MS = 5000   -- a rebuilding of the filter that says nothing this long is given up
 local ASIDE_MAX = 1000           -- bundles that nobody can read; more stay claimed
 local PLACE_LEN = 22             -- bytes of a place
+local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'  -- since when, and holder
 local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker is shorter
 
 -- Lua's stack holds no more than 8,000 arguments, so long lists go to Redis in steps.
@@ -124,7 +125,7 @@ local function may_be_recorded(keys, first, last, heads, width, at, count)
         reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', word_of(hash, generation)
         len = len + 3
       end
-      for n, word in ipairs(redis.call('BITFIELD', key, unpack(reads, 1, len))) do
+      for n, word in ipairs(redis.call('BITFIELD_RO', key, unpack(reads, 1, len))) do
         local mask = masks[from + n - 1]
         if word ~= 0 and bit.band(word, mask) == bit.tobit(mask) then known[from + n - 1] = true end
       end
@@ -199,6 +200,7 @@ end
 --   a admitted   r the same loan again   c the same id with other content   e the same, but an earlier attempt may have
 --   had this content: ask MongoDB   s may be recorded: ask MongoDB, then call again with '?' if it was not
 --   l as s, and the answer's token is for this loan   p paused   f full
+--   b another retry is at it
 local function admit(keys, args)
   local first, last, is_complete, admissions, queued, claimed, decided = unpack(redis.call('HMGET', keys[COUNTERS],
     'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided'))
@@ -229,7 +231,10 @@ local function admit(keys, args)
     else
       local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
       local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
-      if not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
+      if is_retry and now_held and mine == '?' and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
+        -- Another is at it: of two retries at once one takes the loan.
+        outcome = 'b'
+      elseif not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
         outcome = 's'
       elseif paused then
         outcome = 'p'
@@ -528,7 +533,7 @@ local function set_aside(keys, args)
   redis.call('HDEL', keys[RESULTS], name)
   redis.call('HDEL', keys[TICKETS], name)
   local len = tonumber(args[2])
-  redis.call('HINCRBY', keys[COUNTERS], was_claimed == 1 and 'claimed' or 'decided', -len)
+  redis.call('HINCRBY', keys[COUNTERS], was_claimed == 1 and 'claimed' or 'decided', 0 - len)
   redis.call('HINCRBY', keys[COUNTERS], 'set_aside', len)
   return 1
 end
@@ -537,7 +542,11 @@ end
 -- a rebuilding. Answers 1 if the filter counted as complete; for 'start' the rebuilding's token, or 0 while another is at it.
 local function doubt(keys, args)
   if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then return unprepared() end
-  if args[1] == 'doubt' then return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms') end
+  if args[1] == 'doubt' then
+    -- What a rebuilding that is under way has put in may be what is lacking: it has to begin anew.
+    redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
+    return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
+  end
   local is_complete, at = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms'))
   local now = now_ms()
   if is_complete or at and now - at < REBUILD_SILENT_MS then return 0 end
@@ -561,16 +570,34 @@ local function control(keys, args)
   return redis.call('HDEL', keys[CONTROL], 'paused')
 end
 
--- Makes the leases of a holder free: what it held is given out again at once. `holder` is the beginning of its name.
-local function free_leases(keys, holder)
-  local freed, all = 0, redis.call('HGETALL', keys[TICKETS])
-  for n = 1, #all, 2 do
-    if string.sub(all[n + 1], PLACE_LEN + 10, PLACE_LEN + 9 + #holder) == holder then
-      freed = freed + redis.call('ZADD', keys[CLAIMED], 'XX', 'CH', 0, all[n])
-      redis.call('ZADD', keys[DECIDED], 'XX', 0, all[n])
+-- Makes the leases of a holder free, whose name begins with `holder`: what it held is given out again at once. With
+-- `is_blameless` that does not count as a delivery.
+local function free_leases(keys, holder, is_blameless)
+  -- What nobody holds lies in DECIDED by 0: so this looks at leases alone, however long the line is.
+  local leased = {
+    {CLAIMED, redis.call('ZRANGE', keys[CLAIMED], 0, -1)},
+    {DECIDED, redis.call('ZRANGEBYSCORE', keys[DECIDED], '(0', '+inf')},
+  }
+  for _, lease in ipairs(leased) do
+    local names = lease[2]
+    local free, kept = {}, {}
+    for n, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
+      if ticket and string.sub(ticket, PLACE_LEN + 10, PLACE_LEN + 9 + #holder) == holder then
+        free[#free + 1], free[#free + 2] = 0, names[n]
+        local deliveries = string.byte(ticket, PLACE_LEN + 1) - (is_blameless and 1 or 0)
+        kept[#kept + 1] = names[n]
+        kept[#kept + 1] = string.sub(ticket, 1, PLACE_LEN) .. string.char(math.max(deliveries, 0)) .. NOBODY
+      end
     end
+    call_with_all('ZADD', keys[lease[1]], free, #free)
+    if is_blameless then call_with_all('HSET', keys[TICKETS], kept, #kept) end
   end
-  return freed
+end
+
+-- A holder that lost an answer, or its connection, gives back what it may have been given. ARGV holder.
+local function release(keys, args)
+  free_leases(keys, args[1], true)
+  return redis.status_reply('OK')
 end
 
 -- An instance says that it is alive. ARGV its id (6 bytes of where it runs, 5 of this start), workers, workers_max,
@@ -580,7 +607,7 @@ local function beat(keys, args)
   local now, kept, me = now_ms(), tonumber(args[4]), args[1]
   if kept == 0 then
     redis.call('HDEL', keys[INSTANCES], me)
-    free_leases(keys, me)
+    free_leases(keys, me, true)
     return {now}
   end
   redis.call('HSET', keys[INSTANCES], me, string.format('%d %s %s %s', now, args[2], args[3], args[5]))
@@ -593,7 +620,7 @@ local function beat(keys, args)
       for _, part in ipairs({id, tonumber(at), tonumber(workers), tonumber(most), facts}) do reply[#reply + 1] = part end
     else
       redis.call('HDEL', keys[INSTANCES], id)
-      free_leases(keys, id)
+      free_leases(keys, id, false)
     end
   end
   return reply
@@ -608,6 +635,7 @@ redis.register_function{function_name = 'sluice_HASH_claim', callback = claim, f
 redis.register_function{function_name = 'sluice_HASH_decide', callback = decide, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_take', callback = take, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_recorded', callback = recorded, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_release', callback = release, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_set_aside', callback = set_aside, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_rebuild', callback = rebuild, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_doubt', callback = doubt, flags = {'allow-oom'}}

@@ -1,6 +1,7 @@
 //! The pool: starts and stops workers as the rule says.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -90,8 +91,8 @@ impl Pool {
         }
     }
 
-    /// Starts workers in the free slots below `wanted` and stops those above. A worker that died is started again; what
-    /// it held is given out again when its lease is over.
+    /// Starts workers in the free slots below `wanted` and stops those above. A worker that died is started again; its
+    /// successor gives back first what it held.
     fn adjust(&self, slots: &mut [Option<Slot>], wanted: u64) {
         for (number, place) in slots.iter_mut().enumerate() {
             let is_wanted = (number as u64) < wanted;
@@ -121,6 +122,9 @@ impl Pool {
             handover: Arc::clone(&self.handover),
             store: self.store.clone(),
             lease: self.lease,
+            must_release: (0..self.queue.partitions())
+                .map(|_| AtomicBool::new(true))
+                .collect(),
         };
         Slot {
             stop,
