@@ -232,15 +232,6 @@ impl Metrics {
         });
     }
 
-    /// Redis knows fewer recorded loans than it did: its filter is made anew.
-    pub(crate) fn doubt(&self, partition: usize, loans: u64) {
-        tracing::error!(
-            partition,
-            loans,
-            "Redis went back in time: it does not know loans that were recorded; MongoDB is asked for every id until its filter is complete"
-        );
-    }
-
     /// Notes how many ids went into the filters so far; 0 when they are complete.
     pub(crate) fn note_rebuilding(&self, ids: u64) {
         self.rebuilding.store(ids, Ordering::Relaxed);

@@ -195,17 +195,13 @@ impl Seen {
             Ok(slow) => self.slow = slow,
             Err(error) => tracing::debug!(%error, "Redis gives no state"),
         }
-        if let Err(error) = self.notice_rollback(metrics, store).await {
+        if let Err(error) = self.notice_rollback(store).await {
             tracing::debug!(%error, "whether Redis went back in time is not known");
         }
     }
 
     /// A Redis in which fewer loans were recorded than before went back in time: its filter lacks some of them.
-    async fn notice_rollback(
-        &mut self,
-        metrics: &Metrics,
-        store: &Store,
-    ) -> Result<(), ServiceError> {
+    async fn notice_rollback(&mut self, store: &Store) -> Result<(), ServiceError> {
         if self.trouble.is_some() {
             return Ok(());
         }
@@ -216,7 +212,11 @@ impl Seen {
             None => store.noted_recorded(self.partition.number()).await?,
         };
         if recorded < before && self.partition.doubt_filter().await? {
-            metrics.doubt(self.partition.number(), before - recorded);
+            tracing::error!(
+                partition = self.partition.number(),
+                loans = before - recorded,
+                "Redis went back in time: it does not know loans that were recorded; MongoDB is asked for every id until its filter is complete"
+            );
         }
         self.recorded = Some(recorded);
         Ok(())

@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use redis::FromRedisValue;
 use service::enrich::{self, Enrichment, RiskBand};
 use service::error::ServiceError;
 use service::loan::{Category, Cents, Fault, Fingerprint, LoanId};
+use service::queue::admission::Admission::{Admitted, Conflict, Full, MayBeRecorded, Replayed};
 use service::queue::admission::{Admission, Admitted, Arrival, Entry, Known, LookUp};
 use service::queue::bundle::{Holder, IdHash, Instance, Name, Ticket, Unreadable};
 use service::queue::claim::{Claimed, Decided};
@@ -339,7 +341,6 @@ async fn a_bundle_holds_what_was_admitted() {
         let batch = [(0, 1), (1, 1), (0, 2), (2, 1), (1, 1), (2, 7)]
             .map(|(number, content)| (arrival(from + number, content), Known::Nothing));
         let outcomes = admit(&mut door, Entry::New, &batch, NO_BOUND).await;
-        use Admission::{Admitted, Conflict, Replayed};
         assert_eq!(
             outcomes,
             [Replayed, Admitted, Conflict, Admitted, Replayed, Conflict]
@@ -712,7 +713,6 @@ async fn pause_and_backlog_hold_new_loans_only() {
     // One has its place; of three more, one finds room for two.
     let batch = [1, 0, 2, 3].map(|number| (arrival(number, 1), Known::Nothing));
     let outcomes = admit(&mut partition, Entry::New, &batch, 2).await;
-    use Admission::{Admitted, Full, Replayed};
     assert_eq!(outcomes, [Admitted, Replayed, Full, Full]);
     assert_eq!(lengths(&server).await, [2, 0, 0]);
     assert_eq!(held_ids(&server).await.len(), 2);
@@ -818,7 +818,6 @@ async fn an_incomplete_filter_asks_for_every_id() {
     assert!(fill(&mut partition, &rebuilding, &Ids::default(), true).await);
     assert!(partition.state().await.unwrap().is_filter_complete);
     assert_eq!(partition.start_rebuilding().await.unwrap(), None);
-    use Admission::{Admitted, MayBeRecorded};
     let outcomes = admit(&mut partition, Entry::New, &batch, NO_BOUND).await;
     assert_eq!(outcomes, [MayBeRecorded, Admitted]);
 
@@ -906,7 +905,6 @@ async fn a_full_redis_drains() {
         "{refused:?}"
     );
     let told = partition.recognise(&batch, PATIENCE).await.unwrap();
-    use Admission::{Conflict, Full, MayBeRecorded, Replayed};
     assert_eq!(told, [Full, Replayed, Conflict, MayBeRecorded]);
     assert_eq!(lengths(&server).await, [4, 0, 0]);
     assert_eq!(held_ids(&server).await.len(), 4);
@@ -1230,9 +1228,11 @@ async fn two_versions_live_side_by_side() {
     let load = async |library: &str, prefix: &str| {
         let mut text = format!("#!lua name={library}\n");
         for name in names {
-            text += &format!(
-                "redis.register_function('{prefix}{name}', function() redis.call('SET', 'called', '{name}') return 0 end)\n"
-            );
+            writeln!(
+                text,
+                "redis.register_function('{prefix}{name}', function() redis.call('SET', 'called', '{name}') return 0 end)"
+            )
+            .unwrap();
         }
         let _: String = redis(&server, &["FUNCTION", "LOAD", &text]).await;
     };

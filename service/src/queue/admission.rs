@@ -175,7 +175,6 @@ impl Partition {
         self.call_within(limit, &call).await.map(drop)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the function's own")]
     fn admission(
         &self,
         function: &str,
@@ -320,8 +319,7 @@ impl Reply {
                     b's' => Admission::MayBeRecorded,
                     b'l' => Admission::LookUp(LookUp(token.clone())),
                     b'b' => Admission::Busy,
-                    b'b' => Admission::Busy,
-                b'p' => Admission::Paused,
+                    b'p' => Admission::Paused,
                     b'f' => Admission::Full,
                     _ => return Err(ServiceError::RedisReply("admit: unknown outcome")),
                 })

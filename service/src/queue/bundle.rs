@@ -302,12 +302,12 @@ impl Ticket {
             (rest.get_u8(), rest.get_u64())
         };
         Some(Self {
+            bytes,
             name,
             len,
             queued_ms,
             deliveries,
             since_ms,
-            bytes,
         })
     }
 

@@ -102,7 +102,7 @@ impl Keys {
 
 /// The first tag of this partition whose slot is one of `slots`.
 fn tag_in(number: u32, slots: RangeInclusive<u32>) -> String {
-    (0_u32..)
+    (0..=u32::MAX)
         .map(|salt| format!("l:{number}:{salt:x}"))
         .find(|tag| slots.contains(&slot_of(tag.as_bytes())))
         .expect("a tag for any slot is found within a few thousand tries")
