@@ -412,6 +412,11 @@ impl Batcher {
             // Counted before it is told: whoever has its answer finds it counted.
             if let Err(error) = partition.answered(replayed, &marked).await {
                 tracing::debug!(%error, "replays are not counted");
+                for (_, told) in &mut told {
+                    if *told == Answer::Replayed {
+                        *told = Answer::NotQueued;
+                    }
+                }
             }
         }
         for (answer, told) in told {

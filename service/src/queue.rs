@@ -243,7 +243,13 @@ impl Partition {
 
     /// Runs one command, within the time that Redis has.
     async fn call(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
-        self.call_within(self.timeout, command).await
+        let is_first_use = self.is_shared && self.connection.is_none();
+        let answer = self.call_within(self.timeout, command).await;
+        if is_first_use && is_broken(&answer) {
+            // The shared connection was another's, and broke while nobody used it. Who only reads may ask again.
+            return self.call_within(self.timeout, command).await;
+        }
+        answer
     }
 
     /// Runs one command, within `limit`.
@@ -266,6 +272,15 @@ impl Partition {
 
     /// Runs commands of a pipeline, each for itself.
     async fn call_all(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
+        let is_first_use = self.is_shared && self.connection.is_none();
+        let answer = self.call_all_once(pipeline).await;
+        if is_first_use && is_broken(&answer) {
+            return self.call_all_once(pipeline).await;
+        }
+        answer
+    }
+
+    async fn call_all_once(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
         let mut connection = self.ready().await?;
         let called = async {
             let answer: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
@@ -301,6 +316,11 @@ impl Partition {
         }
         answer
     }
+}
+
+/// Whether the connection broke.
+fn is_broken<T>(answer: &Result<T, ServiceError>) -> bool {
+    matches!(answer, Err(ServiceError::Redis(error)) if error.is_io_error())
 }
 
 /// Runs a command; an error that stands inside the answer is an error.

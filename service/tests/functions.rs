@@ -15,7 +15,9 @@ use service::enrich::{self, Enrichment, RiskBand};
 use service::error::ServiceError;
 use service::loan::{Category, Cents, Fault, Fingerprint, LoanId};
 use service::queue::admission::Admission::{Admitted, Conflict, Full, MayBeRecorded, Replayed};
-use service::queue::admission::{Admission, Admitted, Arrival, Entry, Known, LookUp};
+use service::queue::admission::{
+    Admission, Admitted as AdmittedBatch, Arrival, Entry, Known, LookUp,
+};
 use service::queue::bundle::{Holder, IdHash, Instance, Name, Ticket, Unreadable};
 use service::queue::claim::{Claimed, Decided};
 use service::queue::filter::{Ids, Rebuilding};
@@ -663,7 +665,7 @@ async fn a_rollback_is_noticed() {
     let (server, queue) = start().await;
     let mut partition = queue.partition(0);
     admit_each(&mut partition, 0..3).await;
-    let admit = async |number: u64| -> Admitted {
+    let admit = async |number: u64| -> AdmittedBatch {
         let mut partition = queue.partition(0);
         let arrivals = [(arrival(number, 1), Known::Nothing)];
         let admitted = partition.admit(Entry::New, &arrivals, NO_BOUND, PATIENCE);
@@ -1386,6 +1388,8 @@ struct ModelDecided {
     loans: Vec<ModelLoan>,
     accepted: Vec<bool>,
     is_taken: bool,
+    /// Whether a recorder has had it already.
+    was_taken: bool,
 }
 
 /// What MongoDB holds of a loan.
@@ -1694,6 +1698,7 @@ impl Actors {
             loans,
             accepted: accepts,
             is_taken: false,
+            was_taken: false,
         };
         self.model.decided.insert(ticket.name, decided);
     }
@@ -1708,6 +1713,11 @@ impl Actors {
             let decided = self.model.decided.get_mut(&content.bundle.name).unwrap();
             assert!(!decided.is_taken, "another has it");
             decided.is_taken = !runs_out;
+            if std::mem::replace(&mut decided.was_taken, true) {
+                let len = content.bundle.loans.len();
+                self.model.count("redelivered", len);
+            }
+            let decided = &self.model.decided[&content.bundle.name];
             let accepted: Vec<_> = content
                 .results
                 .decisions

@@ -465,7 +465,7 @@ local function take(keys, args)
     holds[#holds + 1], holds[#holds + 2] = names[n], held
     local len = struct.unpack('>I2', place, 13)
     taken = taken + len
-    if ticket and #ticket > PLACE_LEN then again = again + len end
+    if ticket and #ticket > PLACE_LEN and string.sub(ticket, PLACE_LEN + 2) ~= NOBODY then again = again + len end
   end
   if #tickets > 0 then
     call_with_all('ZADD', keys[DECIDED], scores, #scores)
