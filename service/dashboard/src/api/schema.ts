@@ -128,7 +128,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Where the loan of this name is
+         * @description As `/api/loans/{loanId}`: a loan may be called as a call is.
+         */
+        get: operations["getApiLoansRequest"];
         put?: never;
         /**
          * Ask for a loan
@@ -148,7 +152,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Where the loan of this name is
+         * @description As `/api/loans/{loanId}`: a loan may be called as a call is.
+         */
+        get: operations["getApiLoansRetry"];
         put?: never;
         post?: never;
         delete?: never;
@@ -290,7 +298,7 @@ export interface paths {
         };
         /**
          * Readiness
-         * @description 200 while Redis and MongoDB answer and this instance is not stopping.
+         * @description 200 while this instance can do what its roles are for and is not stopping: the roles `api` and `dashboard` need Redis, `worker` too, and `persister` without these MongoDB as well. `degraded` says what is amiss besides, and since when.
          */
         get: operations["getReadyz"];
         put?: never;
@@ -310,7 +318,7 @@ export interface paths {
         };
         /**
          * Follow what happens
-         * @description A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. A page of another origin is refused.
+         * @description A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. A page of another origin is refused; it learns why by POST to this path.
          */
         get: operations["getWs"];
         put?: never;
@@ -447,7 +455,7 @@ export interface components {
             recordedLoans: number;
             /**
              * Format: int64
-             * @description Loans taken over from a worker that went silent.
+             * @description Loans taken over from a worker or a recorder that went silent.
              */
             redelivered: number;
             /** @description Requests that this instance refused, by `errorType`. */
@@ -464,6 +472,28 @@ export interface components {
              * @description Failed loans that were queued again.
              */
             retried: number;
+            /**
+             * Format: int64
+             * @description Admissions that Redis had confirmed to this instance and does not know any more.
+             */
+            rolledBack?: number;
+            /**
+             * Format: int64
+             * @description Loans whose bundle nobody can read: Redis keeps it aside.
+             */
+            setAside?: number;
+        };
+        /** @description Something that is amiss. */
+        Degraded: {
+            /** @description What it means, in words. */
+            detail: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /** @description `redis`, `durability` or `mongodb`. */
+            what: string;
         };
         /** @description Failed attempts, newest first. */
         ErrorPage: {
@@ -476,7 +506,7 @@ export interface components {
          * @description Why a loan failed.
          * @enum {string}
          */
-        ErrorType: "missing_field" | "wrong_type" | "out_of_range" | "invalid_format" | "poison";
+        ErrorType: "missing_field" | "wrong_type" | "out_of_range" | "invalid_format" | "poison" | "conflict" | "refused" | "unreadable";
         /** @description Something that happened, told as it happens. */
         Event: components["schemas"]["EventKind"] & {
             /**
@@ -531,6 +561,19 @@ export interface components {
              * @description How many.
              */
             requeued: number;
+        } | {
+            /**
+             * Format: int64
+             * @description How many calls of admission are gone.
+             */
+            admissions: number;
+            /** @enum {string} */
+            kind: "rolledBack";
+            /**
+             * Format: int64
+             * @description The partition.
+             */
+            partition: number;
         } | {
             /** @enum {string} */
             kind: "run";
@@ -645,6 +688,8 @@ export interface components {
         };
         /** @description A state in one word. */
         Health: {
+            /** @description What is amiss all the same. */
+            degraded?: components["schemas"]["Degraded"][];
             /** @description `up` or `ready`. */
             status: string;
         };
@@ -947,14 +992,16 @@ export interface components {
         RedisState: {
             /** @description `always`, `everysec`, `no`, or `off` without an append-only file. */
             appendfsync: string;
-            /** @description Whether what it confirms survives `kill -9` and a power cut: `appendfsync` is `always`. */
+            /** @description Whether what it confirms survives `kill -9` and a power cut: `weaknesses` is empty. */
             durable: boolean;
             /**
              * Format: int64
              * @description `maxmemory`, 0 for none.
              */
             maxMemoryBytes: number;
-            /** @description Whether it answered last. */
+            /** @description Why it takes no loans, while it does not. */
+            trouble?: string | null;
+            /** @description Whether it answered last and takes writes. */
             up: boolean;
             /**
              * Format: int64
@@ -963,6 +1010,8 @@ export interface components {
             usedMemoryBytes: number;
             /** @description Its version. */
             version: string;
+            /** @description Each setting by which a confirmed loan could be lost, with what it has to be. */
+            weaknesses?: string[];
         };
         /** @description How many failed loans a retry moved. */
         Retried: {
@@ -1116,6 +1165,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1174,7 +1232,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one */
+            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1185,6 +1243,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1250,7 +1317,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one */
+            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1261,6 +1328,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1339,6 +1415,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1400,6 +1485,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1416,7 +1510,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The loan's id. `request` and `retry` are names of other calls. */
+                /** @description The loan's id. The paths below `/api/loans/` that name a call answer GET for the loan of that name. */
                 loanId: string;
             };
             cookie?: never;
@@ -1452,6 +1546,91 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiLoansRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The loan. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoanView"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1512,6 +1691,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `foreign_origin`: a page of another origin may neither change something nor follow */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `not_found`: there is nothing of this name */
             404: {
                 headers: {
@@ -1548,8 +1736,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is not JSON by type */
+            /** @description `unsupported_media_type`: the body is not JSON by its type, or not in UTF-8, or compressed */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1576,6 +1773,82 @@ export interface operations {
                 };
             };
             /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiLoansRetry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The loan. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoanView"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_unavailable`: Redis gave no answer */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1628,7 +1901,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one */
+            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1664,8 +1937,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is not JSON by type */
+            /** @description `unsupported_media_type`: the body is not JSON by its type, or not in UTF-8, or compressed */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1731,6 +2013,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1780,7 +2071,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one */
+            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1816,8 +2107,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is not JSON by type */
+            /** @description `unsupported_media_type`: the body is not JSON by its type, or not in UTF-8, or compressed */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1890,6 +2190,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1930,6 +2239,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1984,6 +2302,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -2024,6 +2351,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2078,6 +2414,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -2087,7 +2432,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `not_ready`: Redis or MongoDB is out of reach */
+            /** @description `not_ready`: this instance cannot do its work; the detail says why */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2125,7 +2470,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `foreign_origin`: the page comes from another host */
+            /** @description `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2136,6 +2481,15 @@ export interface operations {
             };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
