@@ -1,10 +1,16 @@
 //! Frames -> one bounded buffer.
 
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use super::response::Problem;
 use crate::limits::BODY_READ_TIMEOUT;
@@ -17,9 +23,31 @@ pub(super) async fn read(body: Incoming, len_max: usize) -> Result<Bytes, Proble
     if body.size_hint().lower() > len_max as u64 {
         return Err(Problem::TooLarge(len_max));
     }
-    tokio::time::timeout(BODY_READ_TIMEOUT, gather(body, len_max))
+    within(BODY_READ_TIMEOUT, gather(body, len_max))
         .await
         .unwrap_or(Err(Problem::Timeout))
+}
+
+/// As [`tokio::time::timeout`], but sets no timer before `work` has been asked twice. hyper hands over a body only once it
+/// was asked for, and then asks again: nearly every body has come by then.
+///
+/// # Errors
+/// `work` was asked for so long, and had nothing.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut work = std::pin::pin!(work);
+    let mut was_asked = false;
+    let early = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if was_asked => Poll::Ready(None),
+        Poll::Pending => {
+            was_asked = true;
+            Poll::Pending
+        }
+    });
+    match early.await {
+        Some(done) => Ok(done),
+        None => timeout(limit, work).await,
+    }
 }
 
 /// What some editors and libraries put before a text: RFC 8259 lets a reader pass over it.
@@ -119,6 +147,33 @@ async fn gather(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Is ready when it is asked for the last of so many times, and wants to be asked again until then.
+    async fn ready_after(asked: usize) {
+        let mut left = asked;
+        poll_fn(|cx| {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_is_given_up() {
+        let long = Duration::from_secs(600);
+        for asked in 1..=4 {
+            assert_eq!(within(long, ready_after(asked)).await, Ok(()));
+        }
+        let never = async {
+            ready_after(2).await;
+            std::future::pending::<()>().await;
+        };
+        assert!(within(Duration::from_millis(1), never).await.is_err());
+    }
 
     fn check(lines: &[(&'static str, &str)]) -> Result<(), String> {
         let mut headers = HeaderMap::new();

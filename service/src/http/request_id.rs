@@ -1,13 +1,18 @@
 //! Every request has an id: the client's, if it brought one that can stand in a log, else one made
 //! here. The answer and the log name it.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use arrayvec::ArrayString;
 use hyper::Request;
 use hyper::header::{HeaderName, HeaderValue};
 
 pub(super) const NAME: HeaderName = HeaderName::from_static("x-request-id");
+/// How much of the instance's name stands in an id.
+const PREFIX_LEN: usize = 12;
+/// Longest id that is made here: the instance, a hyphen, a number.
+const ID_LEN_MAX: usize = PREFIX_LEN + 1 + 16;
 /// Longest id that is taken over.
 const LEN_MAX: usize = 64;
 
@@ -21,7 +26,7 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     pub(crate) fn new(instance: &str) -> Self {
         Self {
-            prefix: instance.chars().take(12).collect(),
+            prefix: instance.chars().take(PREFIX_LEN).collect(),
             next: AtomicU64::default(),
         }
     }
@@ -35,8 +40,9 @@ impl RequestIds {
 
     pub(super) fn make(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{number:x}", self.prefix);
-        HeaderValue::from_maybe_shared(Bytes::from(id)).expect("digits and letters")
+        let mut id = ArrayString::<ID_LEN_MAX>::new();
+        write!(id, "{}-{number:x}", self.prefix).expect("it is long enough");
+        HeaderValue::from_str(&id).expect("digits and letters")
     }
 }
 

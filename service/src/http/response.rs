@@ -251,8 +251,15 @@ impl Problem {
 
 /// 202: durable in the queue.
 pub(super) fn queued(loan_id: &LoanId, is_replayed: bool) -> Reply {
+    let replayed = if is_replayed { "true}" } else { "false}" };
     // The id's alphabet needs no escaping.
-    let body = format!(r#"{{"loanId":"{loan_id}","status":"queued","replayed":{is_replayed}}}"#);
+    let body = [
+        r#"{"loanId":""#,
+        loan_id.as_str(),
+        r#"","status":"queued","replayed":"#,
+        replayed,
+    ]
+    .concat();
     reply(StatusCode::ACCEPTED, "application/json", body.into())
 }
 
