@@ -19,12 +19,14 @@ PAGES_FROM := $(shell find $(DASHBOARD)/src $(DASHBOARD)/report/src $(DASHBOARD)
 
 # The fault run: seeds of drawn faults. SEEDS=200 is the whole of it.
 SEEDS ?= 30
+# Partitions of the queue that peak and profile measure.
+PARTITIONS ?= 1
 # The soak's length, such as 2m; its file's when empty.
 SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -78,8 +80,12 @@ counters: ## valgrind and gungraun's runner, which only the gate needs
 	@scripts/servers.sh valgrind
 	@scripts/gungraun.sh
 
-peak: servers build ## the highest admission and recording rates, against a bare hyper server
-	target/release/peak
+peak: servers build ## the highest rates and what a loan costs in each process, against a bare hyper server (PARTITIONS=1)
+	target/release/peak --partitions $(PARTITIONS)
+
+profile: servers build ## flame graphs of the service and of Redis at full speed, in reports/profile/; needs perf
+	@scripts/inferno.sh
+	target/release/profile --partitions $(PARTITIONS)
 
 generator: build ## how punctual the load generator is at 500, 5,000 and 20,000/s
 	target/release/generator

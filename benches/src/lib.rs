@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use testbed::{RedisOptions, ServiceOptions, Stack, StackOptions, TestbedError};
+
 /// A running floor server, the bare one to compare with. It ends when it goes out of scope.
 #[derive(Debug)]
 pub struct Floor {
@@ -49,4 +51,67 @@ impl Drop for Floor {
 /// Prints a line of the result.
 pub fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Starts the service in this role, with its servers. Redis does not rewrite its append-only file: it grows by what the loans
+/// cost.
+///
+/// # Errors
+/// As [`Stack::start`].
+pub async fn start_stack(role: &str, partitions: u32) -> Result<Stack, TestbedError> {
+    // Each partition has a worker of its own.
+    let workers_max = partitions.max(5).to_string();
+    let partitions = partitions.to_string();
+    let arguments = [
+        ["--role", role],
+        ["--partitions", &partitions],
+        ["--workers-max", &workers_max],
+    ];
+    Stack::start(StackOptions {
+        redis: RedisOptions {
+            arguments: ["--auto-aof-rewrite-percentage", "0"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..RedisOptions::default()
+        },
+        service: ServiceOptions {
+            arguments: arguments
+                .iter()
+                .flatten()
+                .map(|&text| text.to_owned())
+                .collect(),
+            ..ServiceOptions::default()
+        },
+        ..StackOptions::default()
+    })
+    .await
+}
+
+/// Lets wrk send distinct loans, whose ids begin with `run`, from one thread. Answers how many were answered a second.
+///
+/// # Errors
+/// When wrk is not there, gives no rate, or has seen another answer than 2xx.
+pub fn wrk(seconds: u32, connections: u32, url: &str, run: &str) -> io::Result<f64> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/wrk/loans.lua");
+    let program = testbed::servers::find_wrk().map_err(io::Error::other)?;
+    let output = Command::new(program)
+        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}")])
+        .args(["-s", script])
+        .arg(format!("{url}/api/loans/request"))
+        .env("SLUICE_RUN", run)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if let Some(line) = text
+        .lines()
+        .find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))
+    {
+        return Err(io::Error::other(format!(
+            "wrk saw failures: {}",
+            line.trim()
+        )));
+    }
+    text.lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok())
+        .ok_or_else(|| io::Error::other(format!("wrk gave no rate: {text}")))
 }

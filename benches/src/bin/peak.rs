@@ -1,39 +1,62 @@
-//! How fast the service can go: admission, and loans from the request to MongoDB, each as a ratio
-//! to the floor server measured in turn on the same machine.
+//! How fast the service can go, and what a loan costs in each process.
 //!
-//! Three measurements, interleaved over the rounds: the floor; admission alone (`--role api`); the
-//! whole service, from the first request until the last accepted loan is confirmed by MongoDB.
+//! Three things are measured in turn, at each number of connections, so that what the machine does besides hits all alike:
+//! the floor, a bare hyper server; admission alone (`--role api`); the whole service, from the first request until the
+//! last accepted loan is confirmed by MongoDB.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use benches::{Floor, say};
+use benches::{Floor, say, start_stack, wrk};
 use clap::Parser;
-use testbed::{ServiceOptions, Stack, StackOptions, http};
+use testbed::{Stack, http};
 
-/// Measures the highest rates of admission and of recording against a bare hyper server.
+/// Measures the highest rates of admission and of recording against a bare hyper server, and what a loan costs.
 #[derive(Parser)]
 struct Options {
     /// Rounds of all measurements
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Seconds of load in each measurement
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
+    /// Connections at once; may be repeated
+    #[arg(long = "connections", default_values_t = [64, 256], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: Vec<u32>,
+    /// Partitions of the queue
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    partitions: u32,
 }
 
-/// Requests a second, of the floor and of the service's parts.
-#[derive(Default)]
+/// One round at one number of connections.
 struct Round {
+    /// Requests a second of the bare server.
     floor: f64,
-    admitted: f64,
-    admitted_whole: f64,
-    recorded: f64,
+    /// Loans a second of admission alone.
+    admission: f64,
+    whole: Whole,
 }
+
+/// What the whole service did.
+struct Whole {
+    /// Loans admitted a second, as long as the load lasted.
+    admitted: f64,
+    /// Loans recorded a second, until the last one was.
+    recorded: f64,
+    /// Processor time of each process for a recorded loan, in microseconds.
+    cpu_us: [f64; 3],
+    /// What a recorded loan left in Redis's append-only file, in bytes.
+    aof_bytes: f64,
+    /// The most memory that the service had, in MiB.
+    memory_mib: f64,
+}
+
+/// The processes, in the order of [`Whole::cpu_us`].
+const PROCESSES: [&str; 3] = ["service", "redis-server", "mongod"];
 
 type Failure = Box<dyn Error>;
 
@@ -49,100 +72,206 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {
-    let mut rounds = Vec::new();
-    for number in 1..=options.rounds.clamp(1, 100) {
-        let mut round = Round {
-            floor: floor(options)?,
-            ..Round::default()
-        };
-        round.admitted = admission(options, number).await?;
-        (round.admitted_whole, round.recorded) = recording(options, number).await?;
-        say(&format!(
-            "round {number}: floor {:.0}/s, admission {:.0}/s ({:.2}), accepted to recorded {:.0}/s ({:.2}; admitted meanwhile at {:.0}/s)",
-            round.floor,
-            round.admitted,
-            round.admitted / round.floor,
-            round.recorded,
-            round.recorded / round.floor,
-            round.admitted_whole,
-        ));
-        rounds.push(round);
+    say(&format!(
+        "peak: {} rounds of {} s each, wrk with one thread, {} partition(s), Redis with appendfsync always.\n\
+         floor:     a bare hyper server that reads each body and answers\n\
+         admission: the service with --role api: no worker and no recorder runs, admitted loans stay in Redis\n\
+         whole:     the service with --role api,worker,persister, from the first request until MongoDB has confirmed the last\n\
+         \u{20}          accepted loan; `admitted` counts while the load lasts, `recorded` over the whole time\n",
+        options.rounds, options.seconds, options.partitions,
+    ));
+    let mut rounds: Vec<Vec<Round>> = options.connections.iter().map(|_| Vec::new()).collect();
+    for number in 1..=options.rounds {
+        for (&connections, rounds) in options.connections.iter().zip(&mut rounds) {
+            let round = Round {
+                floor: floor(options, connections)?,
+                admission: admission(options, connections, number).await?,
+                whole: whole(options, connections, number).await?,
+            };
+            let whole = &round.whole;
+            say(&format!(
+                "round {number}, {connections} connections: floor {:.0}/s, admission {:.0}/s ({:.2}), whole: admitted {:.0}/s ({:.2}), \
+                 recorded {:.0}/s ({:.2}), {:.1} us a loan",
+                round.floor,
+                round.admission,
+                round.admission / round.floor,
+                whole.admitted,
+                whole.admitted / round.floor,
+                whole.recorded,
+                whole.recorded / round.floor,
+                whole.cpu_us.iter().sum::<f64>(),
+            ));
+            rounds.push(round);
+        }
     }
+    for (connections, rounds) in options.connections.iter().zip(&rounds) {
+        say(&table(*connections, rounds));
+    }
+    Ok(())
+}
+
+/// The medians of the rounds.
+fn table(connections: u32, rounds: &[Round]) -> String {
     let median = |of: &dyn Fn(&Round) -> f64| {
         let mut values: Vec<_> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    let mut table = String::from("\nmedian of the rounds\n");
+    let mut table = format!("\n{connections} connections, median of the rounds\n");
+    let mut rate = |name: &str, of: &dyn Fn(&Round) -> f64| {
+        let share = median(&|round| of(round) / round.floor);
+        let _ = writeln!(
+            table,
+            "  {name:<32} {:>8.0}/s  {share:.2} of the floor",
+            median(of)
+        );
+    };
+    rate("floor", &|round| round.floor);
+    rate("admission alone", &|round| round.admission);
+    rate("whole service, admitted", &|round| round.whole.admitted);
+    rate("whole service, recorded", &|round| round.whole.recorded);
     let _ = writeln!(
         table,
-        "  floor                {:>9.0}/s",
-        median(&|r| r.floor)
+        "  {:<32} {:>8.1} us",
+        "processor time of a recorded loan",
+        median(&|round| round.whole.cpu_us.iter().sum())
     );
+    for (index, process) in PROCESSES.iter().enumerate() {
+        let _ = writeln!(
+            table,
+            "    {process:<30} {:>8.1} us",
+            median(&|round| round.whole.cpu_us[index])
+        );
+    }
     let _ = writeln!(
         table,
-        "  admission            {:>9.0}/s  {:.2} of the floor (at least 0.35)",
-        median(&|r| r.admitted),
-        median(&|r| r.admitted / r.floor)
+        "  {:<32} {:>8.0} bytes",
+        "append-only file, a recorded loan",
+        median(&|round| round.whole.aof_bytes)
     );
-    let _ = writeln!(
+    let _ = write!(
         table,
-        "  accepted to recorded {:>9.0}/s  {:.2} of the floor (at least 0.13)",
-        median(&|r| r.recorded),
-        median(&|r| r.recorded / r.floor)
+        "  {:<32} {:>8.0} MiB",
+        "service, most memory",
+        median(&|round| round.whole.memory_mib)
     );
-    say(&table);
-    Ok(())
+    table
 }
 
-fn floor(options: &Options) -> Result<f64, Failure> {
-    wrk(options, 256, Floor::start()?.url(), "floor")
+fn floor(options: &Options, connections: u32) -> Result<f64, Failure> {
+    Ok(wrk(
+        options.seconds,
+        connections,
+        Floor::start()?.url(),
+        "floor",
+    )?)
 }
 
-/// Admission alone: 256 connections against `--role api`.
-async fn admission(options: &Options, round: u32) -> Result<f64, Failure> {
-    let stack = stack("api").await?;
-    let run = format!("a{round}");
-    let rate = wrk(options, 256, &stack.service.url(), &run)?;
+async fn admission(options: &Options, connections: u32, round: u32) -> Result<f64, Failure> {
+    let stack = start_stack("api", options.partitions).await?;
+    let rate = wrk(
+        options.seconds,
+        connections,
+        &stack.service.url(),
+        &format!("a{round}"),
+    )?;
     let (admitted, _) = counters(stack.service.address()).await?;
     refuse_if_short(rate * f64::from(options.seconds), admitted)?;
     stack.stop().await?;
     Ok(rate)
 }
 
-/// The whole service: 64 connections, then the wait for the last record. Answers the rate of
-/// admission meanwhile and the rate of records over the whole time.
-async fn recording(options: &Options, round: u32) -> Result<(f64, f64), Failure> {
-    let stack = stack("api,worker,persister").await?;
-    let address = stack.service.address();
+async fn whole(options: &Options, connections: u32, round: u32) -> Result<Whole, Failure> {
+    let stack = start_stack("api,worker,persister", options.partitions).await?;
+    let pids = [stack.service.pid(), stack.redis.pid(), stack.mongodb.pid()];
+    let before = Spent::read(pids, &stack)?;
     let started = Instant::now();
-    let rate = wrk(options, 64, &stack.service.url(), &format!("w{round}"))?;
-    let deadline = started + Duration::from_secs(u64::from(options.seconds) + 300);
+    let admitted = wrk(
+        options.seconds,
+        connections,
+        &stack.service.url(),
+        &format!("w{round}"),
+    )?;
+    let recorded = wait_until_recorded(&stack, options).await?;
+    let took = started.elapsed();
+    let after = Spent::read(pids, &stack)?;
+    let memory_mib = most_memory_mib(stack.service.pid())?;
+    refuse_if_short(admitted * f64::from(options.seconds), recorded)?;
+    stack.stop().await?;
+
+    let mut cpu_us = [0.0; 3];
+    for (index, cpu_us) in cpu_us.iter_mut().enumerate() {
+        let spent = after.cpu[index].saturating_sub(before.cpu[index]);
+        *cpu_us = spent.as_secs_f64() * 1e6 / recorded as f64;
+    }
+    Ok(Whole {
+        admitted,
+        recorded: recorded as f64 / took.as_secs_f64(),
+        cpu_us,
+        aof_bytes: after.aof_bytes.saturating_sub(before.aof_bytes) as f64 / recorded as f64,
+        memory_mib,
+    })
+}
+
+/// Waits for the last record; answers how many there are.
+async fn wait_until_recorded(stack: &Stack, options: &Options) -> Result<u64, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(u64::from(options.seconds) + 300);
     loop {
-        let (admitted, recorded) = counters(address).await?;
+        let (admitted, recorded) = counters(stack.service.address()).await?;
         if recorded >= admitted && admitted > 0 {
-            let recorded_per_second = recorded as f64 / started.elapsed().as_secs_f64();
-            refuse_if_short(rate * f64::from(options.seconds), admitted)?;
-            stack.stop().await?;
-            return Ok((rate, recorded_per_second));
+            return Ok(recorded);
         }
         if Instant::now() > deadline {
             return Err(format!("only {recorded} of {admitted} loans were recorded").into());
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn stack(role: &str) -> Result<Stack, Failure> {
-    let service = ServiceOptions {
-        arguments: vec!["--role".to_owned(), role.to_owned()],
-        ..ServiceOptions::default()
-    };
-    Ok(Stack::start(StackOptions {
-        service,
-        ..StackOptions::default()
-    })
-    .await?)
+/// What has been spent so far.
+struct Spent {
+    cpu: [Duration; 3],
+    aof_bytes: u64,
+}
+
+impl Spent {
+    fn read(pids: [u32; 3], stack: &Stack) -> Result<Self, Failure> {
+        let mut cpu = [Duration::ZERO; 3];
+        for (cpu, pid) in cpu.iter_mut().zip(pids) {
+            *cpu = processor_time(pid)?;
+        }
+        let mut aof_bytes = 0;
+        for file in std::fs::read_dir(stack.redis.folder().join("appendonlydir"))? {
+            aof_bytes += file?.metadata()?.len();
+        }
+        Ok(Self { cpu, aof_bytes })
+    }
+}
+
+/// The processor time of a process and of all its threads.
+fn processor_time(pid: u32) -> Result<Duration, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in brackets, may hold anything. Behind it, user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(')').ok_or("stat has no name")?.1;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap_or_default())
+        .sum();
+    // Linux tells them in hundredths of a second, whatever its own tick is.
+    Ok(Duration::from_millis(10 * ticks))
+}
+
+fn most_memory_mib(pid: u32) -> Result<f64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .ok_or("status has no VmHWM")?
+        .trim()
+        .parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// Loans admitted and loans recorded.
@@ -160,30 +289,4 @@ fn refuse_if_short(counted: f64, admitted: u64) -> Result<(), Failure> {
         );
     }
     Ok(())
-}
-
-/// Requests a second.
-fn wrk(options: &Options, connections: u32, url: &str, run: &str) -> Result<f64, Failure> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/wrk/loans.lua");
-    let output = Command::new(testbed::servers::find_wrk()?)
-        .args([
-            "-t1",
-            &format!("-c{connections}"),
-            &format!("-d{}", options.seconds),
-        ])
-        .args(["-s", script])
-        .arg(format!("{url}/api/loans/request"))
-        .env("SLUICE_RUN", run)
-        .stderr(Stdio::inherit())
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = text
-        .lines()
-        .find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))
-    {
-        return Err(format!("wrk saw failures: {}", line.trim()).into());
-    }
-    text.lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok())
-        .ok_or_else(|| format!("wrk gave no rate: {text}").into())
 }
