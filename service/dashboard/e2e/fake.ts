@@ -38,6 +38,10 @@ export interface Story {
   loanId: (number: number) => string;
   purpose: string;
   name: string;
+  /** Refuses pages, as the service does when it does not know their address as its own. */
+  refusesPages: boolean;
+  /** What `/readyz` tells of. */
+  degraded: readonly string[];
   /** Changes what a snapshot says. */
   retouch: (snapshot: Snapshot) => Snapshot;
 }
@@ -52,6 +56,8 @@ const usual: Story = {
   loanId: (number) => `GC-${String(number).padStart(6, '0')}`,
   purpose: 'radio/television',
   name: 'Elke Hartmann',
+  degraded: [],
+  refusesPages: false,
   retouch: (snapshot) => snapshot,
 };
 
@@ -90,6 +96,10 @@ export class Fake {
     for (let second = 0; second < pastSeconds; second += 1) this.advance(1_000, true);
     this.server = createServer((request, response) => this.answer(request.url ?? '/', request.method ?? 'GET', request.headers.authorization, response));
     this.server.on('upgrade', (request, socket: Duplex) => {
+      if (this.story.refusesPages) {
+        socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+        return;
+      }
       const accept = createHash('sha1')
         .update(`${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
         .digest('base64');
@@ -295,6 +305,15 @@ export class Fake {
     if (pathname === '/api/history') {
       const from = this.atMs - Number(searchParams.get('minutes') ?? 30) * 60_000;
       return json({ points: this.points.filter((point) => point.atMs >= from), events: this.events.filter((event) => event.atMs >= from) });
+    }
+    if (pathname === '/ws') {
+      const detail = `a page of "https://${'loans.'.repeat(20)}example.org" may not do this; if it is the service's own, start the service with --public-url and that address`;
+      return this.story.refusesPages ? json({ status: 403, title: 'Forbidden', detail, errorType: 'foreign_origin' }, 403) : json({ status: 405, title: 'Method Not Allowed', errorType: 'method_not_allowed' }, 405);
+    }
+    if (pathname === '/readyz') {
+      const { degraded } = this.story;
+      const told = degraded.map((what) => ({ what, since: new Date(this.atMs - 600_000).toISOString(), detail: `${what} does not do what it is there for` }));
+      return json({ status: 'ready', degraded: told });
     }
     if (pathname === '/api/session') return isAdmin ? json({ admin: true }) : json({ status: 403, title: 'Forbidden', errorType: 'forbidden' }, 403);
     if (pathname.startsWith('/api/control') && method === 'POST') {

@@ -24,6 +24,8 @@ interface State {
   story: Partial<Story>;
   path?: (fake: Fake) => string;
   isAdmin?: boolean;
+  /** Never gets any figures. */
+  isCutOff?: boolean;
   /** From the open page to the state. */
   arrange?: (page: Page, fake: Fake) => Promise<void>;
 }
@@ -35,6 +37,7 @@ const openFirst = async (page: Page) => {
 };
 const troubled: Partial<Story> = {
   ...longest,
+  degraded: ['redis', 'mongodb', 'durability', 'recorder of the second partition'],
   retouch: (snapshot) => ({
     ...snapshot,
     version: '10.20.30-beta.4',
@@ -48,6 +51,7 @@ const troubled: Partial<Story> = {
 };
 const busy: Partial<Story> = {
   ...troubled,
+  degraded: [],
   retouch: (snapshot) => {
     const told = troubled.retouch?.(snapshot) ?? snapshot;
     return { ...told, gauges: { ...told.gauges, paused: false }, redis: { ...told.redis, up: true, durable: true }, mongodb: { ...told.mongodb, up: true } };
@@ -76,7 +80,7 @@ const STATES: readonly State[] = [
   },
   { name: 'an accepted loan', story: longest, path: (fake) => `/?loan=${fake.recordedId}`, arrange: (page) => page.getByText('Fingerprint').waitFor() },
   { name: 'no such loan', story: longest, path: () => `/?loan=${'NOBODY'.repeat(10)}`, arrange: (page) => page.getByText(/There is no loan/).waitFor() },
-  { name: 'everything is in trouble', story: troubled, isAdmin: true, arrange: (page) => page.getByText('Redis does not answer.').waitFor() },
+  { name: 'everything is in trouble', story: troubled, isAdmin: true, arrange: (page) => page.getByText('Recorder of the second partition does not do what it is there for. Since').waitFor() },
   {
     name: 'cut off',
     story: busy,
@@ -84,6 +88,12 @@ const STATES: readonly State[] = [
       fake.close();
       await page.getByTestId('connection').filter({ hasText: 'Disconnected' }).waitFor();
     },
+  },
+  {
+    name: 'the page is refused',
+    story: { ...busy, refusesPages: true },
+    isCutOff: true,
+    arrange: (page) => page.getByText('The service refuses this page. A page of').waitFor(),
   },
   {
     name: 'nothing matches the filters',
@@ -127,6 +137,14 @@ const STATES: readonly State[] = [
     },
   },
   {
+    name: 'all figures',
+    story: busy,
+    arrange: async (page) => {
+      await page.getByRole('button', { name: 'All figures' }).click();
+      await page.getByRole('heading', { name: 'Counters: failed' }).waitFor();
+    },
+  },
+  {
     name: 'zoomed in',
     story: { ...busy, load: burst, pastSeconds: 360 },
     arrange: async (page) => {
@@ -156,7 +174,7 @@ beforeAll(async () => {
 
 afterAll(() => browser.close());
 
-describe.each(STATES)('$name', ({ name, story, path = () => '/', isAdmin = false, arrange }) => {
+describe.each(STATES)('$name', ({ name, story, path = () => '/', isAdmin = false, isCutOff = false, arrange }) => {
   test.each(PAGES)('at $widths pixels', async ({ widths }) => {
     const fake = new Fake(story);
     const url = await fake.listen();
@@ -165,9 +183,9 @@ describe.each(STATES)('$name', ({ name, story, path = () => '/', isAdmin = false
     try {
       const page = await context.newPage();
       await page.goto(`${url}${path(fake)}${isAdmin ? `#token=${TOKEN}` : ''}`);
-      await page.getByTestId('connection').filter({ hasText: /^Live$/ }).waitFor();
+      if (!isCutOff) await page.getByTestId('connection').filter({ hasText: /^Live$/ }).waitFor();
       if (isAdmin) await page.getByRole('button', { name: 'Log out' }).waitFor();
-      await page.locator('[aria-busy="true"]').first().waitFor({ state: 'detached' });
+      await page.locator('[data-testid="log"], [data-testid="log-empty"]').first().waitFor();
       await arrange?.(page, fake);
       for (const width of widths) {
         await page.setViewportSize(sizeOf(width));

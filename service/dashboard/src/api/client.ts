@@ -1,6 +1,6 @@
 // The calls that the page makes. Every fault becomes an `ApiError` with a sentence for a person.
 
-import type { Control, FailurePage, History, LoanState, ProblemBody, RetryResult } from './types';
+import type { Control, Degraded, FailurePage, History, LoanState, ProblemBody, RetryResult } from './types';
 
 const TIMEOUT_MS = 15_000;
 
@@ -69,6 +69,21 @@ export function fetchFailures(query: URLSearchParams, signal?: AbortSignal): Pro
 
 export function fetchLoan(loanId: string, token: string | null, signal?: AbortSignal): Promise<LoanState> {
   return call(`/api/loans/${encodeURIComponent(loanId)}`, { token, signal });
+}
+
+/** Why the service refuses this page, if it does: it does not know the page's address as its own. */
+export async function fetchRefusal(signal: AbortSignal): Promise<string | null> {
+  const response = await fetch('/ws', { method: 'POST', signal });
+  if (response.ok) return null;
+  const problem = await problemOf(response);
+  return ['foreign_origin', 'unknown_host'].includes(problem.errorType) ? problem.message : null;
+}
+
+/** What is amiss, also where the instance is not ready because of it. */
+export async function fetchDegraded(signal: AbortSignal): Promise<readonly Degraded[]> {
+  const response = await fetch('/readyz', { signal, cache: 'no-store' });
+  const { degraded } = (await response.json()) as { degraded?: Degraded[] };
+  return degraded ?? [];
 }
 
 export function checkSession(token: string): Promise<{ admin: boolean }> {

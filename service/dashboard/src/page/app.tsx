@@ -3,6 +3,7 @@ import { ErrorsPanel } from '../errors/panel';
 import { useLive } from '../ui/store';
 import { Toasts } from '../ui/toasts';
 import { Activity } from './activity';
+import { AllFigures } from './all-figures';
 import { Banners } from './banners';
 import { Header } from './header';
 import { Totals } from './totals';
@@ -45,6 +46,7 @@ function Footer() {
       <a className={link} href="/metrics">
         Metrics
       </a>
+      <AllFigures className={link} />
       <a className={link} href="/licences.txt">
         Licences
       </a>

@@ -1,18 +1,30 @@
 // What is not as it should be, loud, one line each. When all is well nothing is here.
 
 import type { ReactNode } from 'react';
+import { sentence } from '../api/client';
 import { Button } from '../ui/button';
 import { Icon } from '../ui/icons';
 import { resume } from '../control/actions';
 import { refusal } from '../control/session';
 import { clock, instant } from '../format';
+import { useDegraded } from '../live/degraded';
+import { useRefusal } from '../live/refusal';
 import { buildOf } from '../live/store';
 import { live, useLive, useSession } from '../ui/store';
+
+/** What the snapshots tell at once; all else is told in the service's words. */
+const TOLD_BY_SNAPSHOT = new Set(['redis', 'mongodb', 'durability']);
 
 export function Banners() {
   const { snapshot, connection, events, firstVersion } = useLive((state) => state);
   const session = useSession();
+  const degraded = useDegraded();
+  const since = (what: string): string => {
+    const found = degraded.find((other) => other.what === what);
+    return found === undefined ? '' : `Since ${instant(Date.parse(found.since), live.nowMs())}.`;
+  };
   const isLost = connection.phase === 'waiting' || connection.phase === 'stale' || (connection.phase === 'connecting' && connection.failures > 0);
+  const refused = useRefusal(isLost);
   const pausedAt = events.findLast((event) => event.kind === 'pause' || event.kind === 'resume');
   const isDurable = snapshot === null || snapshot.redis.durable || snapshot.redis.appendfsync === '';
   const loginMessage = session.phase === 'anonymous' ? session.message : null;
@@ -20,22 +32,29 @@ export function Banners() {
     <div className="empty:hidden" role="region" aria-label="Notices" aria-live="polite">
       {isLost && (
         <Banner kind="bad">
-          {connection.phase === 'stale' ? 'The service is silent.' : 'The service cannot be reached.'}{' '}
+          {refused !== null ? `The service refuses this page. ${refused}` : connection.phase === 'stale' ? 'The service is silent.' : 'The service cannot be reached.'}{' '}
           {snapshot === null ? 'There are no figures yet.' : `The figures are of ${clock(snapshot.atMs)} and no longer live.`}
         </Banner>
       )}
       {snapshot !== null && !isLost && (
         <>
-          {!snapshot.redis.up && <Banner kind="bad">Redis does not answer. Loans cannot be admitted; requests are answered 503 and must be sent again.</Banner>}
+          {!snapshot.redis.up && <Banner kind="bad">Redis does not answer. Loans cannot be admitted; requests are answered 503 and must be sent again. {since('redis')}</Banner>}
           {!snapshot.mongodb.up && (
-            <Banner kind="bad">MongoDB does not answer. Loans are admitted and processed; results wait in Redis until it is back.</Banner>
+            <Banner kind="bad">MongoDB does not answer. Loans are admitted and processed; results wait in Redis until it is back. {since('mongodb')}</Banner>
           )}
           {!isDurable && (
             <Banner kind="warn">
               Redis runs with appendfsync {snapshot.redis.appendfsync}: a crash may lose loans that were answered 202. Set appendonly yes and
-              appendfsync always.
+              appendfsync always. {since('durability')}
             </Banner>
           )}
+          {degraded
+            .filter(({ what }) => !TOLD_BY_SNAPSHOT.has(what))
+            .map(({ what, detail }) => (
+              <Banner key={what} kind="warn">
+                {sentence(detail)} {since(what)}
+              </Banner>
+            ))}
           {snapshot.gauges.paused && (
             <Banner
               kind="warn"
@@ -79,7 +98,7 @@ function Banner({ kind, action, children }: { kind: keyof typeof LOOKS; action?:
   return (
     <div className={`flex items-center gap-3 border-b border-line px-3 py-2 font-medium sm:px-5 3xl:px-8 ${colour}`} data-banner={kind}>
       <Icon name={icon} className="size-5" />
-      <p className="min-w-0 flex-1">{children}</p>
+      <p className="min-w-0 flex-1 wrap-anywhere">{children}</p>
       {action}
     </div>
   );
