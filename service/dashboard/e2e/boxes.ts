@@ -127,7 +127,7 @@ export function boxFaults(page: Page): Promise<string[]> {
         canvas.font = style.font;
         const isDate = element instanceof HTMLInputElement && element.type === 'datetime-local';
         const text = element instanceof HTMLSelectElement ? (element.selectedOptions[0]?.text ?? '') : isDate ? '12/31/2026, 12:59:59 PM' : element.value === '' ? element.placeholder : '';
-        const room = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - (element instanceof HTMLSelectElement || isDate ? 18 : 0);
+        const room = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - (isDate ? 36 : element instanceof HTMLSelectElement ? 18 : 0);
         const needed = canvas.measureText(text).width;
         if (needed > room + 1 && !isTold(element, text)) faults.add(`cut: "${short(text)}" in a ${element.tagName.toLowerCase()} needs ${Math.round(needed)} of ${Math.round(room)}`);
       }

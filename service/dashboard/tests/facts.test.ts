@@ -20,13 +20,13 @@ const told = (toldInstants: string[], more: object = {}) =>
 
 test('a result is told as people write it', () => {
   expect(told([result.receivedAt, result.processedAt])).toEqual([
-    '|Fingerprint|8c14e45f',
     '|Attempt|1',
     '|Amount|DEM 1,480.18',
     '|Term|6 months',
     '|Purpose|radio/television',
     '|Annual rate|8.50 %',
     '|Decision|Approve',
+    '|Fingerprint|8c14e45f',
     'Applicant|Name|Elke',
     'Applicant|E-mail|elke@example.org',
     'Applicant|Annual income|DEM 42,000.00',

@@ -48,15 +48,17 @@ export function FilterBar({ filters, onChange }: { filters: Filters; onChange: (
           ))}
         </select>
       </Field>
-      <Field label="From" className="min-w-58 flex-1">
-        <input className="field numeric w-full" type="datetime-local" step="1" value={filters.from} onChange={(event) => onChange({ ...filters, from: event.target.value })} />
-      </Field>
-      <Field label="To" className="min-w-58 flex-1">
-        <input className="field numeric w-full" type="datetime-local" step="1" value={filters.to} onChange={(event) => onChange({ ...filters, to: event.target.value })} />
-      </Field>
-      <Button icon="close" kind="ghost" className="w-9 px-0!" title="Clear the filters" reason={isFiltered(filters) ? null : 'No filter is set'} onClick={() => onChange(noFilters)}>
-        <span className="sr-only">Clear</span>
-      </Button>
+      <div className="flex min-w-0 flex-[2] flex-wrap items-end gap-2 sm:min-w-[36rem]">
+        <Field label="From" className="min-w-64 flex-1">
+          <input className="field numeric w-full" type="datetime-local" step="1" value={filters.from} onChange={(event) => onChange({ ...filters, from: event.target.value })} />
+        </Field>
+        <Field label="To" className="min-w-64 flex-1">
+          <input className="field numeric w-full" type="datetime-local" step="1" value={filters.to} onChange={(event) => onChange({ ...filters, to: event.target.value })} />
+        </Field>
+        <Button icon="close" kind="ghost" className="w-9 px-0!" title="Clear the filters" reason={isFiltered(filters) ? null : 'No filter is set'} onClick={() => onChange(noFilters)}>
+          <span className="sr-only">Clear</span>
+        </Button>
+      </div>
     </form>
   );
 }

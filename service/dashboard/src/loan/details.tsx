@@ -182,7 +182,7 @@ function Result({ result, toldInstants }: { result: Record<string, unknown>; tol
     <>
       {factsOf(result, toldInstants).map(({ title, facts }) => (
         <Part key={title} title={title === '' ? 'Result' : title}>
-          <dl className="grid grid-cols-[minmax(6.5rem,auto)_minmax(0,1fr)] items-baseline gap-x-6 gap-y-1 sm:grid-cols-[10rem_minmax(0,1fr)]">
+          <dl className="grid grid-cols-[8.5rem_minmax(0,1fr)] items-baseline gap-x-6 gap-y-1 sm:grid-cols-[10rem_minmax(0,1fr)]">
             {facts.map(({ name, value, isCode }) => (
               <div key={name} className="contents">
                 <dt className="text-muted">{name}</dt>

@@ -29,7 +29,8 @@ export function factsOf(result: Record<string, unknown>, toldInstants: ReadonlyS
       if (value == null || isRecord(value) || (SAID_ELSEWHERE.has(name) && currency !== '')) return [];
       if (name.endsWith('At') && typeof value === 'string' && toldInstants.has(Date.parse(value))) return [];
       return [factOf(name, value, currency)];
-    }),
+      // What is read letter by letter stands below what is read.
+    }).sort((a, b) => Number(a.isCode) - Number(b.isCode)),
   });
   const parts = Object.entries(result).filter((entry): entry is [string, Record<string, unknown>] => isRecord(entry[1]));
   return [groupOf('', result), ...parts.map(([name, part]) => groupOf(words(name), part))].filter(({ facts }) => facts.length > 0);
