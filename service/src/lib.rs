@@ -19,6 +19,7 @@ pub mod limits;
 pub mod loan;
 
 pub mod admit;
+mod aside;
 mod currency;
 pub mod decided;
 pub mod enrich;

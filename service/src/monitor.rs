@@ -207,9 +207,15 @@ impl Seen {
         }
         let sum = |name: &str| self.state.counters.get(name).copied().unwrap_or_default();
         let recorded = sum("recorded_loans") + sum("recorded_failures");
-        let before = match self.recorded {
-            Some(before) => before,
-            None => store.noted_recorded(self.partition.number()).await?,
+        let before = if let Some(before) = self.recorded {
+            before
+        } else {
+            let noted = store.noted_recorded(self.partition.number());
+            // The next beat must not wait for MongoDB.
+            match tokio::time::timeout(LOOK_TIMEOUT / 2, noted).await {
+                Ok(noted) => noted?,
+                Err(_) => return Ok(()),
+            }
         };
         if recorded < before && self.partition.doubt_filter().await? {
             tracing::error!(

@@ -8,6 +8,7 @@ use bson::oid::ObjectId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::aside::set_aside;
 use crate::backoff::Backoff;
 use crate::clock::now_us;
 use crate::decided::{Documents, Handover, Kind, Way};
@@ -182,25 +183,16 @@ impl Recorder {
         Ok(batch)
     }
 
-    /// Takes a bundle that cannot be recorded out of the line. It stands in the log of errors first, if that can be.
+    /// Takes a bundle that cannot be recorded out of the line.
     async fn set_aside(&mut self, ticket: &Ticket, reason: &str) -> Result<(), ServiceError> {
-        let name = ticket.name.to_string();
-        tracing::error!(
-            bundle = name,
-            loans = ticket.len,
+        set_aside(
+            &mut self.partition,
+            &self.store,
+            &self.metrics,
+            ticket,
             reason,
-            "loans are set aside"
-        );
-        self.store.log_set_aside(&name, ticket.len, reason).await?;
-        if self.partition.set_aside(ticket, reason).await? {
-            self.metrics.tell(EventKind::Failure {
-                loan_id: format!("bundle:{name}"),
-                error_type: Category::Unreadable.name().to_owned(),
-                attempt: 1,
-                applicant: None,
-            });
-        }
-        Ok(())
+        )
+        .await
     }
 
     /// Writes a batch, waits until it is durable, and frees it from Redis.

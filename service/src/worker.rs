@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::aside::set_aside;
 use crate::backoff::Backoff;
 use crate::clock::{now_ms, now_us};
 use crate::decided::{Decided, Documents, Handover, Way};
@@ -193,30 +194,13 @@ impl Worker {
         Ok(more)
     }
 
-    /// Takes what nobody can read out of the line. It stands in the log of errors first.
+    /// Takes what nobody can read out of the line. If Redis does not answer now, its lease runs out, and whoever claims it
+    /// then tries again; the line goes on meanwhile.
     async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
-        let name = ticket.name.to_string();
         let reason = reason.to_string();
-        tracing::error!(
-            bundle = name,
-            loans = ticket.len,
-            reason,
-            "loans are set aside"
-        );
-        let done = async {
-            self.store.log_set_aside(&name, ticket.len, &reason).await?;
-            partition.set_aside(ticket, &reason).await
-        };
-        match done.await {
-            Ok(true) => self.metrics.tell(EventKind::Failure {
-                loan_id: format!("bundle:{name}"),
-                error_type: "unreadable".to_owned(),
-                attempt: 1,
-                applicant: None,
-            }),
-            Ok(false) => {}
-            // Its lease runs out, and whoever claims it then tries again. The line goes on meanwhile.
-            Err(error) => tracing::warn!(%error, bundle = name, "loans cannot be set aside yet"),
+        if let Err(error) = set_aside(partition, &self.store, &self.metrics, ticket, &reason).await
+        {
+            tracing::debug!(%error, bundle = %ticket.name, "loans cannot be set aside yet");
         }
     }
 
