@@ -495,18 +495,6 @@ export interface components {
             /** @description `redis`, `durability` or `mongodb`. */
             what: string;
         };
-        /** @description Something that is amiss. */
-        Degraded: {
-            /** @description What it means, in words. */
-            detail: string;
-            /**
-             * Format: date-time
-             * @description Since when.
-             */
-            since: string;
-            /** @description `redis`, `durability` or `mongodb`. */
-            what: string;
-        };
         /** @description Failed attempts, newest first. */
         ErrorPage: {
             /** @description The failed attempts. */
