@@ -48,7 +48,7 @@ export function FilterBar({ filters, onChange }: { filters: Filters; onChange: (
           ))}
         </select>
       </Field>
-      <div className="flex min-w-0 flex-[2] flex-wrap items-end gap-2 sm:min-w-[36rem]">
+      <div className="flex min-w-0 grow-2 basis-full flex-wrap items-end gap-2 sm:min-w-[36rem] sm:basis-0">
         <Field label="From" className="min-w-64 flex-1">
           <input className="field numeric w-full" type="datetime-local" step="1" value={filters.from} onChange={(event) => onChange({ ...filters, from: event.target.value })} />
         </Field>
