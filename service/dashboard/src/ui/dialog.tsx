@@ -30,14 +30,14 @@ export function Dialog({ title, onClose, children, wide = false }: { title: stri
       }}
     >
       <div className="flex max-h-[calc(100dvh-2rem)] flex-col">
-        <header className="flex items-center justify-between gap-4 border-b border-line px-5 py-3">
+        <div className="flex items-center justify-between gap-4 border-b border-line px-5 py-3">
           <h2 id={heading} className="min-w-0 text-base font-semibold wrap-anywhere">
             {title}
           </h2>
           <button type="button" className="rounded-md p-1 text-muted hover:text-ink" aria-label="Close" onClick={onClose}>
             <Icon name="close" />
           </button>
-        </header>
+        </div>
         <div className="overflow-y-auto p-5">{children}</div>
       </div>
     </dialog>
