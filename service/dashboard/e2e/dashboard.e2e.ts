@@ -574,7 +574,8 @@ describe('what is sent', () => {
     const sent = await page.evaluate(() =>
       [performance.getEntriesByType('navigation')[0], ...performance.getEntriesByType('resource')]
         .map((entry) => entry as PerformanceResourceTiming)
-        .filter((entry) => !entry.name.includes('/api/') && !entry.name.includes('/ws'))
+        // The page's own files, not what it asks the service.
+        .filter((entry) => !entry.name.includes('/api/') && !entry.name.endsWith('/ws') && !entry.name.endsWith('/readyz'))
         .map((entry) => [new URL(entry.name).pathname, entry.encodedBodySize] as const),
     );
     expect(sent.map(([path]) => path).filter((path) => path.endsWith('.js'))).toHaveLength(1);
