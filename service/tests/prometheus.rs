@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes the service, and its own tool judges the alerts of `docs/alerts.yml`.
+//! A real Prometheus scrapes the service, and its own tool judges the alerts of `deploy/observability`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -28,7 +28,7 @@ async fn prometheus(folder: &std::path::Path, targets: &[SocketAddr]) -> (Child,
     let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
     let config = format!(
         "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [\"{}\"]\nscrape_configs:\n  - job_name: sluice\n    static_configs: [{{ targets: {targets:?} }}]\n",
-        project().join("docs/alerts.yml").display()
+        project().join("deploy/observability/alerts.yml").display()
     );
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
@@ -138,7 +138,7 @@ async fn a_real_prometheus_reads_it() {
 async fn promtool_finds_nothing() {
     for arguments in [["check", "alerts.yml"], ["test", "alerts.test.yml"]] {
         let output = program("promtool")
-            .current_dir(project().join("docs"))
+            .current_dir(project().join("deploy/observability"))
             .args([arguments[0], "rules", arguments[1]])
             .output()
             .await
