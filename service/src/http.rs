@@ -21,6 +21,7 @@ use crate::admit::Door;
 use crate::api::{Health, Session};
 use crate::config::Role;
 use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
+use crate::log;
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
@@ -332,8 +333,15 @@ async fn direct(
     let reply = answer(front, &target, request).await;
     if let Some(client) = client {
         let request_id = request_id.to_str().unwrap_or_default();
-        let error_type = reply.as_ref().err().map(Problem::error_type);
-        tracing::info!(request_id, %client, ?target, error_type, "administrator's call");
+        match &reply {
+            Ok(_) => {
+                tracing::info!(target: log::OPERATOR, request_id, %client, ?target, "operator's call");
+            }
+            Err(problem) => {
+                let error_type = problem.error_type();
+                tracing::info!(request_id, %client, ?target, error_type, "a call was refused");
+            }
+        }
     }
     let reply = reply.unwrap_or_else(|problem| response::problem(&problem));
     #[cfg(debug_assertions)]

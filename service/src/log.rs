@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, callsite};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -31,22 +31,24 @@ const PACE: Duration = Duration::from_secs(30);
 /// What operators do is never held back: it bears this target.
 pub const OPERATOR: &str = "operator";
 
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// How long the end of the process waits for lines that are not written yet.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 static HELD_BACK: AtomicU64 = AtomicU64::new(0);
 static PLACES: Mutex<Option<HashMap<callsite::Identifier, Place>>> = Mutex::new(None);
-static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// Starts the log. Its filter is [`EnvFilter`]'s.
 pub fn start(format: LogFormat, filter: &str) {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_WAITING_MAX)
-        .thread_name("log")
-        .finish(io::stderr());
-    let _ = DROPPED.set(writer.error_counter());
-    *lock(&WRITER) = Some(guard);
+    let (queue, entries) = sync_channel(LINES_WAITING_MAX);
+    // Without a thread the queue fills up, and every line counts as dropped.
+    let _ = thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write_all(&entries));
+    let _ = QUEUE.set(queue);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(OneLine(writer))
+        .with_writer(|| OneLine(Queued))
         .with_target(false)
         .with_ansi(false);
     let layer: Box<dyn Layer<_> + Send + Sync> = match format {
@@ -61,18 +63,61 @@ pub fn start(format: LogFormat, filter: &str) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
-/// Waits a moment for the lines that are not written yet. What is logged afterwards is lost.
+/// Waits a moment for the lines that are not written yet.
 pub fn finish() {
     tell_held_back(Duration::ZERO);
-    let guard = lock(&WRITER).take();
-    drop(guard);
+    let Some(queue) = QUEUE.get() else { return };
+    let (written, all) = sync_channel(1);
+    // Where the queue is full nobody reads, and nothing is worth waiting for.
+    if queue.try_send(Entry::Mark(written)).is_ok() {
+        let _ = all.recv_timeout(FINISH_WITHIN);
+    }
+}
+
+/// What waits to be written.
+enum Entry {
+    Line(Vec<u8>),
+    /// All before it is written.
+    Mark(SyncSender<()>),
+}
+
+fn write_all(entries: &Receiver<Entry>) {
+    use io::Write as _;
+    while let Ok(entry) = entries.recv() {
+        match entry {
+            Entry::Line(line) => {
+                if io::stderr().write_all(&line).is_err() {
+                    DROPPED.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Entry::Mark(written) => drop(written.send(())),
+        }
+    }
+}
+
+/// Takes whole lines, as long as there is room for them.
+#[derive(Debug)]
+struct Queued;
+
+impl io::Write for Queued {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let sent = QUEUE
+            .get()
+            .map(|queue| queue.try_send(Entry::Line(line.to_vec())));
+        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = sent {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lines that nobody took in time.
 pub fn dropped() -> u64 {
-    DROPPED
-        .get()
-        .map_or(0, |counter| counter.dropped_lines() as u64)
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Lines that were held back because their place spoke too often.
@@ -207,14 +252,6 @@ impl Visit for Words {
 /// A writer that is given whole lines, and lets no control character through but the line break at their end.
 #[derive(Debug)]
 struct OneLine<W>(W);
-
-impl<'a> MakeWriter<'a> for OneLine<NonBlocking> {
-    type Writer = OneLine<NonBlocking>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        OneLine(self.0.clone())
-    }
-}
 
 impl<W: io::Write> io::Write for OneLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
