@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::record::{FailureDocument, LoanDocument};
 use crate::snapshot::{Percentiles, RunMarkerKind};
+use crate::tokens::TokenRole;
 
 /// A loan as a client asks for it. The door checks only that it is an object with a good `loanId`;
 /// a worker checks the rest.
@@ -266,11 +267,45 @@ pub struct ErrorPage {
 }
 
 /// Whose token was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// Always true: others are refused.
+    /// Whether it may change something.
     pub admin: bool,
+    /// The name that goes with the token.
+    pub name: String,
+    /// What it may do.
+    pub role: TokenRole,
+}
+
+/// Changes by operators, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityPage {
+    /// The changes.
+    pub entries: Vec<ActivityEntry>,
+    /// Asks for what is older, as `cursor`; `null` at the end.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+}
+
+/// One change by an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityEntry {
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// The name that goes with the token.
+    pub name: String,
+    /// The client's address.
+    pub address: String,
+    /// What was done, such as `pause`.
+    pub action: String,
+    /// What came of it, in words.
+    pub effect: String,
+    /// Finds the call in the log.
+    pub request_id: String,
 }
 
 /// What an operator has set, for every instance.

@@ -21,6 +21,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEn
 use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
+use crate::tokens::TokenRole;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
 #[derive(Clone, Debug, Parser)]
@@ -113,6 +114,10 @@ pub struct Config {
     /// Most connections at once
     #[arg(long, env = "SLUICE_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: usize,
+    /// Most connections of one client's address at once; unless set, a tenth of --connections-max, and those of this machine
+    /// are not counted
+    #[arg(long, env = "SLUICE_CONNECTIONS_PER_CLIENT_MAX")]
+    pub connections_per_client_max: Option<usize>,
     /// Refuse to start on a Redis that may lose confirmed loans
     #[arg(
         long,
@@ -131,6 +136,10 @@ pub struct Config {
     /// A file that holds the value of --admin-token
     #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// A file of tokens with names and roles; `service token NAME` makes one. With it, also reading needs a token. It is
+    /// read again when it changes
+    #[arg(long, env = "SLUICE_TOKENS_FILE")]
+    pub tokens_file: Option<PathBuf>,
     /// Print the description of the HTTP interface (OpenAPI 3.1) and exit
     #[arg(long)]
     pub openapi: bool,
@@ -146,6 +155,22 @@ pub struct Config {
     /// What is logged: error, warn, info, debug or trace, also by module, such as info,mongodb=off
     #[arg(long, env = "SLUICE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a token: prints it on standard error, and its line for --tokens-file on standard output
+    Token {
+        /// Whose it is
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value_t = TokenRole::Viewer)]
+        role: TokenRole,
+    },
 }
 
 /// What a process does.
@@ -389,6 +414,11 @@ impl Config {
             (1..=1_000_000).contains(&self.connections_max),
             "--connections-max",
             "must be 1 to 1000000",
+        );
+        require(
+            self.connections_per_client_max != Some(0),
+            "--connections-per-client-max",
+            "must be at least 1",
         );
         let database = &self.mongodb_database;
         require(

@@ -1,13 +1,11 @@
 //! The HTTP front: accepts connections within bounds and routes requests.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
@@ -16,40 +14,51 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
+use crate::activity::Activity;
 use crate::admit::Door;
 use crate::api::{Health, Session};
 use crate::config::Role;
 use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
-use crate::log;
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
 use crate::shutdown::stopped;
 use crate::store::Store;
+use crate::tokens::TokenRole;
 
+pub(crate) mod access;
+mod activity;
 pub(crate) mod admin;
 mod body;
+pub(crate) mod clients;
 mod connections;
 mod control;
 mod errors;
 mod explain;
 mod exposition;
+pub(crate) mod feed;
 mod loans;
 pub(crate) mod names;
 pub(crate) mod openapi;
 mod pages;
+pub(crate) mod parts;
 pub(crate) mod peer;
+mod personal;
 mod query;
 mod request_id;
 mod response;
 mod socket;
 
-use admin::AdminToken;
+use access::{Access, Caller, Needs};
+use clients::{Clients, Guest};
 pub(crate) use connections::Connections;
 use connections::{Close, HeldSlot, Patient};
 use explain::Explain;
+use feed::Feed;
 use names::Names;
+use parts::{Parts, Unsent};
 use peer::{Ends, Proxies};
 use query::Query;
 pub(crate) use request_id::RequestIds;
@@ -66,7 +75,11 @@ pub(crate) struct Front {
     pub(crate) monitor: Monitor,
     pub(crate) roles: Vec<Role>,
     pub(crate) health: crate::health::Health,
-    pub(crate) admin_token: AdminToken,
+    pub(crate) access: Access,
+    pub(crate) activity: Activity,
+    pub(crate) feed: Feed,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) unsent: Arc<Unsent>,
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
     pub(crate) body_max: usize,
@@ -79,7 +92,7 @@ pub(crate) struct Front {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Parts>;
 /// What hyper reads from and writes to.
 type Link = TokioIo<Explain<Patient<TcpStream>>>;
 
@@ -127,12 +140,37 @@ async fn accept(listener: TcpListener, front: &Arc<Front>, mut stop: watch::Rece
             () = stopped(&mut stop) => return,
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(talk(stream, peer, Arc::clone(front), slot));
+        match front.clients.enter(peer.ip(), &front.proxies) {
+            Some(guest) => drop(tokio::spawn(talk(
+                stream,
+                peer,
+                Arc::clone(front),
+                slot,
+                guest,
+            ))),
+            None => refuse(&stream, front),
+        }
     }
 }
 
+/// Tells a client that it has too many connections, where it hears it.
+fn refuse(stream: &TcpStream, front: &Front) {
+    let refusal = response::bytes(
+        &Problem::TooManyConnections,
+        None,
+        &front.request_ids.make(),
+    );
+    let _ = stream.try_write(&refusal);
+}
+
 /// One connection, from the first byte to the last.
-async fn talk(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, slot: HeldSlot) {
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    front: Arc<Front>,
+    slot: HeldSlot,
+    _guest: Guest,
+) {
     let (front, slot) = (&front, &slot);
     let ends = Ends {
         reached: stream.local_addr().unwrap_or(peer).ip(),
@@ -140,7 +178,7 @@ async fn talk(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, slot: Held
     };
     let _held = Metrics::hold(&front.metrics.connections);
     let link: Link = TokioIo::new(Explain::new(
-        Patient::new(stream, slot.slot()),
+        Patient::new(stream, slot.slot(), &front.unsent),
         Arc::clone(&front.request_ids),
     ));
     let service = service_fn(|request| {
@@ -201,6 +239,7 @@ enum Target {
     Pause,
     Resume,
     Runs,
+    Activity,
     Metrics,
     History,
     Exposition,
@@ -223,6 +262,7 @@ impl Target {
             "/api/control/pause" => Self::Pause,
             "/api/control/resume" => Self::Resume,
             "/api/runs" => Self::Runs,
+            "/api/activity" => Self::Activity,
             "/api/metrics" => Self::Metrics,
             "/api/history" => Self::History,
             "/metrics" => Self::Exposition,
@@ -255,6 +295,7 @@ impl Target {
             Self::Pause => "/api/control/pause",
             Self::Resume => "/api/control/resume",
             Self::Runs => "/api/runs",
+            Self::Activity => "/api/activity",
             Self::Metrics => "/api/metrics",
             Self::History => "/api/history",
             Self::Exposition => "/metrics",
@@ -276,12 +317,23 @@ impl Target {
         }
     }
 
-    /// Whether only an administrator may call it.
-    fn is_admin(&self) -> bool {
-        matches!(
-            self,
-            Self::Retry | Self::Session | Self::Pause | Self::Resume | Self::Runs
-        )
+    /// What it asks of its caller.
+    fn needs(&self) -> Needs {
+        match self {
+            Self::Request | Self::Health | Self::Ready | Self::OpenApi => Needs::Nothing,
+            Self::Session => Needs::Role(TokenRole::Viewer),
+            Self::Retry | Self::Pause | Self::Resume | Self::Runs => {
+                Needs::Role(TokenRole::Operator)
+            }
+            Self::Loan(_)
+            | Self::Errors
+            | Self::Control
+            | Self::Activity
+            | Self::Metrics
+            | Self::History
+            | Self::Exposition
+            | Self::WebSocket => Needs::ToRead,
+        }
     }
 
     fn allows(&self, method: &Method) -> bool {
@@ -327,22 +379,19 @@ async fn direct(
     if method == Method::OPTIONS {
         return response::options(target.allowed());
     }
-    let client = target
-        .is_admin()
-        .then(|| front.proxies.client(ends.peer, request.headers()));
-    let reply = answer(front, &target, request).await;
-    if let Some(client) = client {
-        let request_id = request_id.to_str().unwrap_or_default();
-        match &reply {
-            Ok(_) => {
-                tracing::info!(target: log::OPERATOR, request_id, %client, ?target, "operator's call");
-            }
-            Err(problem) => {
-                let error_type = problem.error_type();
-                tracing::info!(request_id, %client, ?target, error_type, "a call was refused");
-            }
-        }
-    }
+    let needs = target.needs();
+    let reply = if needs == Needs::Nothing {
+        answer(front, &target, request).await
+    } else {
+        let request_id = request_id.to_str().unwrap_or_default().to_owned();
+        let span = tracing::info_span!("request", id = request_id);
+        let client = front.proxies.client(ends.peer, request.headers());
+        Box::pin(answer_to_caller(
+            front, &target, request, needs, client, request_id,
+        ))
+        .instrument(span)
+        .await
+    };
     let reply = reply.unwrap_or_else(|problem| response::problem(&problem));
     #[cfg(debug_assertions)]
     openapi::assert_documented(target.path(), &method, reply.status().as_u16());
@@ -371,16 +420,12 @@ fn admit_sender(
     Ok(())
 }
 
+/// Answers what asks nothing of its caller.
 async fn answer(
     front: &Arc<Front>,
     target: &Target,
     request: Request<Incoming>,
 ) -> Result<Reply, Problem> {
-    if target.is_admin() {
-        front.admin_token.check(request.headers())?;
-    }
-    // Boxed but for the way of a loan: each connection keeps room for the largest of these futures, and
-    // those that ask MongoDB are large.
     match target {
         Target::Request => {
             front.metrics.received.fetch_add(1, Ordering::Relaxed);
@@ -390,15 +435,54 @@ async fn answer(
             }
             reply
         }
-        Target::Loan(loan_id) => Box::pin(loans::find(front, loan_id, request.headers())).await,
-        Target::Retry => Box::pin(control::retry_loans(front, request)).await,
-        Target::Errors => Box::pin(errors::list(front, request)).await,
-        Target::Session => Ok(response::json(&Session { admin: true })),
-        Target::Control => Box::pin(control::show(front)).await,
-        Target::Pause => Box::pin(control::set(front, true)).await,
-        Target::Resume => Box::pin(control::set(front, false)).await,
-        Target::Runs => Box::pin(control::mark_run(front, request)).await,
-        Target::Metrics => Ok(response::json(&*front.monitor.latest())),
+        Target::Health => Ok(response::json(&Health {
+            status: "up".to_owned(),
+            degraded: Vec::new(),
+        })),
+        Target::Ready => ready(front),
+        Target::OpenApi => Ok(response::text("application/json", openapi::document())),
+        _ => Err(Problem::Unauthorized),
+    }
+}
+
+/// Answers a caller who may make this call.
+///
+/// Apart from the way of a loan: each connection keeps room for the largest of these futures, and those that ask MongoDB
+/// are large.
+async fn answer_to_caller(
+    front: &Arc<Front>,
+    target: &Target,
+    request: Request<Incoming>,
+    needs: Needs,
+    client: IpAddr,
+    request_id: String,
+) -> Result<Reply, Problem> {
+    let checked = front.access.check(needs, request.headers(), client).await;
+    let caller = match checked {
+        Ok(identity) => Caller {
+            identity,
+            client,
+            request_id,
+        },
+        Err(problem) => {
+            let error_type = problem.error_type();
+            tracing::info!(%client, ?target, error_type, "a call was refused");
+            return Err(problem);
+        }
+    };
+    let reply = match target {
+        Target::Loan(loan_id) => loans::find(front, loan_id, &caller).await,
+        Target::Retry => control::retry_loans(front, request, &caller).await,
+        Target::Errors => errors::list(front, request, caller.sees_personal()).await,
+        Target::Session => Ok(response::json(&session(&caller))),
+        Target::Control => control::show(front).await,
+        Target::Pause => control::set(front, true, &caller).await,
+        Target::Resume => control::set(front, false, &caller).await,
+        Target::Runs => control::mark_run(front, request).await,
+        Target::Activity => activity::list(front, request.uri().query()).await,
+        Target::Metrics => Ok(response::json_bytes(
+            front.feed.snapshot(caller.sees_personal()),
+        )),
         Target::History => history(front, request.uri().query()),
         Target::Exposition => Ok(response::text(
             exposition::CONTENT_TYPE,
@@ -408,13 +492,24 @@ async fn answer(
                 front.connections.shed_count(),
             ),
         )),
-        Target::WebSocket => socket::upgrade(front, request),
-        Target::Health => Ok(response::json(&Health {
-            status: "up".to_owned(),
-            degraded: Vec::new(),
-        })),
-        Target::Ready => ready(front),
-        Target::OpenApi => Ok(response::text("application/json", openapi::document())),
+        Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
+        Target::Request | Target::Health | Target::Ready | Target::OpenApi => {
+            answer(front, target, request).await
+        }
+    };
+    let mut reply = reply?;
+    if reply.body_mut().hold(&front.unsent).is_err() {
+        return Err(Problem::TooManySlowReaders);
+    }
+    Ok(reply)
+}
+
+fn session(caller: &Caller) -> Session {
+    let identity = caller.identity.as_ref();
+    Session {
+        admin: caller.is_operator(),
+        name: caller.name().to_owned(),
+        role: identity.map_or(TokenRole::Viewer, |identity| identity.role),
     }
 }
 
@@ -428,7 +523,7 @@ fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
             .ok_or("must be 1 to 30")
     })?;
     let reach = Duration::from_secs(minutes.unwrap_or(longest) * 60);
-    Ok(response::json(&front.monitor.history(reach)))
+    Ok(response::json_parts(front.feed.history(reach)))
 }
 
 /// A file of the dashboard, where this process has that role and the path names one.

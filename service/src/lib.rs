@@ -40,6 +40,7 @@ pub mod metrics;
 pub mod monitor;
 pub use ::snapshot;
 
+mod activity;
 mod backoff;
 pub mod clock;
 pub mod error;
@@ -51,6 +52,7 @@ mod shutdown;
 mod slowdown;
 mod start;
 mod task;
+pub mod tokens;
 
 pub use http::openapi::document as openapi;
 
@@ -64,6 +66,7 @@ use queue::Queue;
 use queue::bundle::Instance;
 use recorder::Recorder;
 use store::Store;
+use tokens::Tokens;
 use worker::pool::Pool;
 use worker::scale::Rule;
 
@@ -169,14 +172,24 @@ pub async fn run(
         })?
         .with_timeout(config.mongodb_timeout.0);
     start::check(config, &queue, &store).await?;
+    let tokens = match &config.tokens_file {
+        Some(file) => Some(Tokens::follow(file).await.map_err(|why| {
+            StartError::Settings(format!("--tokens-file (SLUICE_TOKENS_FILE): {why}"))
+        })?),
+        None => None,
+    };
     let connections_max = room_for(config.connections_max);
     // Only now: a service that cannot start says one line, why.
     tracing::info!("listening on http://{address}");
-    let admin_token = config.admin_token.clone().unwrap_or_else(|| {
-        let token = AdminToken::random();
-        print_login(address, &token);
-        token
-    });
+    let admin_token = match (&config.admin_token, &tokens) {
+        (Some(token), _) => Some(token.clone()),
+        (None, Some(_)) => None,
+        (None, None) => {
+            let token = AdminToken::random();
+            print_login(address, &token);
+            Some(token)
+        }
+    };
     let instance = Instance::new(&start::place(address));
     let metrics = Arc::new(Metrics::default());
     let name = instance.to_string();
@@ -246,6 +259,9 @@ pub async fn run(
             config.admission_timeout.0,
         )
     });
+    let activity = activity::Activity::start(store.database());
+    let feed = http::feed::Feed::start(&monitor, &metrics);
+    let snapshots = monitor.follow();
     let health = health::Health::follow(monitor.follow());
     let front = Arc::new(Front {
         door,
@@ -255,7 +271,11 @@ pub async fn run(
         monitor,
         roles: config.role.clone(),
         health,
-        admin_token,
+        access: http::access::Access::new(admin_token, tokens),
+        activity: activity.clone(),
+        feed,
+        clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
+        unsent: Arc::default(),
         names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
         proxies: http::peer::Proxies::new(&config.trusted_proxy),
         body_max: config.body_max,
@@ -292,6 +312,11 @@ pub async fn run(
     {
         tracing::warn!("the drain took too long; what is left stays in Redis");
     }
+    tell_what_is_left(&snapshots).await;
+    let unwritten = activity.written(Duration::from_secs(3)).await;
+    if unwritten > 0 {
+        tracing::warn!(unwritten, "changes by operators stand in the log alone");
+    }
     // The others need not wait until it is missed, and what it still holds is free.
     let leaving = async {
         for number in 0..queue.partitions() {
@@ -300,6 +325,30 @@ pub async fn run(
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     Ok(())
+}
+
+/// Says at the end of a drain what is left, and that it is safe.
+async fn tell_what_is_left(snapshots: &watch::Receiver<Arc<snapshot::Snapshot>>) {
+    let now_ms = clock::now_ms();
+    let mut snapshots = snapshots.clone();
+    let fresh = snapshots.wait_for(|snapshot| snapshot.at_ms >= now_ms && snapshot.redis.up);
+    let left = match tokio::time::timeout(Duration::from_secs(1), fresh).await {
+        Ok(Ok(snapshot)) => snapshot.gauges.clone(),
+        _ => {
+            tracing::warn!(
+                "Redis does not answer: what was admitted and not recorded waits in it, and is taken up when an instance starts again"
+            );
+            return;
+        }
+    };
+    let queued = left.queue_depth + left.in_flight;
+    if queued + left.unrecorded > 0 {
+        tracing::info!(
+            queued,
+            unrecorded = left.unrecorded,
+            "what is left waits in Redis, safe, for another instance or the next start"
+        );
+    }
 }
 
 /// How many connections there can be: each is an open file, and Redis and MongoDB must not run out

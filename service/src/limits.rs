@@ -11,7 +11,13 @@ pub const HEAD_LEN_MAX: usize = 16 * 1024;
 /// Most headers of a request.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes that one connection may have read or not yet sent, and so what is pipelined.
-pub const CONNECTION_BUFFER_LEN_MAX: usize = 128 * 1024;
+pub const CONNECTION_BUFFER_LEN_MAX: usize = 32 * 1024;
+/// Bytes of an answer that are handed on at once. The rest is shared, or counts towards [`UNSENT_LEN_MAX`].
+pub const PART_LEN_MAX: usize = 16 * 1024;
+/// Bytes that all clients together may leave unread here. Beyond it, whoever reads slowly is let go.
+pub const UNSENT_LEN_MAX: usize = 64 * 1024 * 1024;
+/// A client has this long to take an answer of more than one part.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of answers that the kernel keeps for a client; Linux doubles it.
 pub const SEND_BUFFER_LEN: u32 = 64 * 1024;
 /// Connections that wait in the kernel to be accepted.

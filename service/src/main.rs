@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use service::config::Config;
+use service::config::{Command, Config};
 use service::log;
+use service::tokens::TokenRole;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
     }
     if config.probe {
         return probe(&config);
+    }
+    if let Some(Command::Token { name, role }) = &config.command {
+        return make_token(name, *role);
     }
     // Before the log is: it must not guess what it is to tell.
     if let Err(faults) = config.check() {
@@ -82,6 +86,18 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     service::run(config, listener, stopping).await?;
     tracing::info!("drained");
     Ok(())
+}
+
+fn make_token(name: &str, role: TokenRole) -> ExitCode {
+    match service::tokens::make(name, role) {
+        Ok((token, line)) => {
+            say(format!(
+                "the token of {name}, shown once: {token}\nIts line for the file of tokens, on standard output:"
+            ));
+            print(&line)
+        }
+        Err(why) => refuse(&why),
+    }
 }
 
 fn print(document: &str) -> ExitCode {

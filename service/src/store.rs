@@ -111,6 +111,11 @@ impl Store {
         self
     }
 
+    /// The database, for what is recorded beside loans.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Makes the indexes. Safe to repeat.
     ///
     /// # Errors

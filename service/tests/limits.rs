@@ -169,6 +169,117 @@ async fn who_never_reads_is_let_go() {
     audit(&stack, 20).await;
 }
 
+/// 1. 600 clients ask for all of a history and read it by the byte: together they keep little of it.
+/// 2. Others are served meanwhile, and one that reads gets the whole of it.
+#[tokio::test]
+async fn slow_readers_share_what_they_read() {
+    let stack = start().await;
+    let address = stack.service.address();
+    // Markers make the history long at once.
+    let marker = json!({ "runId": "r".repeat(128), "scenario": "s".repeat(128), "kind": "phase", "name": "n".repeat(128) });
+    for _ in 0..800 {
+        let answer = support::admin(address, "POST", "/api/runs", &marker).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let whole = async || http::get(address, "/api/history").await.unwrap().body;
+    wait_until("the history is long", async || {
+        whole().await.len() > 300_000
+    })
+    .await;
+    let before = metrics(address).await.process.rss_bytes;
+    let mut slow = Vec::new();
+    for _ in 0..600 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let ask = b"GET /api/history HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        slow.push(stream);
+    }
+    wait_until("a snapshot is of now", async || {
+        metrics(address).await.gauges.connections >= 600
+    })
+    .await;
+    let grown = metrics(address)
+        .await
+        .process
+        .rss_bytes
+        .saturating_sub(before);
+    // A copy for each would be 180 MB.
+    assert!(grown < 90_000_000, "{grown}");
+    good_loans(address, 20).await;
+    let body = whole().await;
+    assert!(body.ends_with("]}"), "it is whole");
+    drop(slow);
+    audit(&stack, 20).await;
+}
+
+/// Clients of one address have no more connections than they may, and are told so; another address is served.
+#[tokio::test]
+async fn one_client_cannot_take_all_connections() {
+    let mut arguments = quick();
+    arguments.extend(["--connections-per-client-max", "4"].map(String::from));
+    let stack = start_with(service_options(arguments)).await;
+    let address = stack.service.address();
+    let from = async |last: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket
+            .bind((std::net::Ipv4Addr::new(127, 0, 0, last), 0).into())
+            .unwrap();
+        socket.connect(address).await.unwrap()
+    };
+    let ask = async |stream: &mut TcpStream| {
+        let _ = stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        let mut part = [0; 1024];
+        let len = stream.read(&mut part).await.unwrap_or(0);
+        String::from_utf8_lossy(&part[..len]).into_owned()
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = from(2).await;
+        assert!(ask(&mut stream).await.contains("200 OK"));
+        held.push(stream);
+    }
+    let mut part = Vec::new();
+    let mut fifth = from(2).await;
+    let _ = fifth.read_to_end(&mut part).await;
+    let told = String::from_utf8_lossy(&part).into_owned();
+    assert!(
+        told.contains("503") && told.contains("too_many_connections"),
+        "{told}"
+    );
+    assert!(ask(&mut from(3).await).await.contains("200 OK"));
+    held.pop();
+    wait_until("there is room again", async || {
+        ask(&mut from(2).await).await.contains("200 OK")
+    })
+    .await;
+}
+
+/// More WebSocket clients than there is room for come at once: none is let in beyond the bound.
+#[tokio::test]
+async fn web_socket_clients_are_counted_before_they_are_in() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let clients: Vec<_> = (0..300)
+        .map(|_| {
+            tokio::spawn(async move {
+                let url = format!("ws://{address}/ws");
+                tokio_tungstenite::connect_async(url).await.ok()
+            })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for client in clients {
+        open.extend(client.await.unwrap());
+    }
+    assert_eq!(open.len(), service::limits::WEB_SOCKET_CLIENTS_MAX);
+}
+
 /// Nonsense from many clients at once leaves the good loans whole.
 #[tokio::test]
 async fn a_flood_of_nonsense_harms_nobody() {

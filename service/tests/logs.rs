@@ -102,7 +102,7 @@ async fn nobody_can_flood_the_log() {
         let answer = http::request(address, "POST", "/api/control/resume", &headers, b"").await;
         assert_eq!(answer.unwrap().status, 200);
     }
-    let told = |log: &str| log.matches("operator's call").count();
+    let told = |log: &str| log.matches("an operator's change").count();
     wait_until("each is logged", async || told(&stack.service.log()) == 30).await;
     let text = http::get(address, "/metrics").await.unwrap().body;
     let held_back = text
@@ -211,4 +211,32 @@ async fn a_dead_task_ends_the_process() {
     let environment = vec![("SLUICE_ADMIN_TOKEN".into(), ADMIN_TOKEN.into())];
     stack.service.restart_with(environment).await.unwrap();
     audit(&stack, 1).await;
+}
+
+/// A drain while MongoDB is away says what it leaves, and that it is safe; the next start records it.
+#[tokio::test]
+async fn a_drain_says_what_is_left() {
+    let mut stack = start().await;
+    stack.mongodb.kill();
+    for number in 0..9 {
+        assert_eq!(
+            post(stack.service.address(), &loan(number)).await.status,
+            202
+        );
+    }
+    wait_until("all are processed", async || {
+        support::lengths(&stack.redis).await == [0, 9, 0]
+    })
+    .await;
+    let status = stack.service.terminate().await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let log = stack.service.log();
+    let told = log
+        .lines()
+        .find(|line| line.contains("waits in Redis, safe"));
+    let told = told.unwrap_or_else(|| panic!("{log}"));
+    assert!(told.contains("unrecorded=9"), "{told}");
+    stack.mongodb.restart().await.unwrap();
+    stack.service.restart().await.unwrap();
+    audit(&stack, 9).await;
 }

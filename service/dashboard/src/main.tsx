@@ -9,6 +9,7 @@ import { startTheme } from './ui/theme';
 
 setLocale(navigator.language);
 startTheme(() => charts.repaint());
+session.onToken = () => live.tokenChanged();
 session.start();
 live.start();
 startTitle(live);

@@ -1,14 +1,8 @@
-//! Who may do what an administrator does.
-//!
-//! The token comes in the header `Authorization` alone, never in a cookie: a page of another origin
-//! cannot send it along, and no answer here permits it to.
+//! The administrator's token.
 
 use std::fmt;
 
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
-
-use super::response::Problem;
 
 /// The administrator's token. It is never printed by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,24 +28,10 @@ impl AdminToken {
         &self.0
     }
 
-    /// Lets an administrator's request pass.
-    ///
-    /// # Errors
-    /// `Unauthorized` without a token, `Forbidden` with another one.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let sent = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let (scheme, token) = sent
-            .and_then(|sent| sent.split_at_checked(b"Bearer ".len()))
-            .ok_or(Problem::Unauthorized)?;
-        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return Err(Problem::Unauthorized);
-        }
+    /// Whether this is it.
+    pub(crate) fn is(&self, token: &[u8]) -> bool {
         // How long a comparison takes tells nothing but the length.
-        if bool::from(token.trim_ascii().ct_eq(self.0.as_bytes())) {
-            Ok(())
-        } else {
-            Err(Problem::Forbidden)
-        }
+        token.ct_eq(self.0.as_bytes()).into()
     }
 }
 
@@ -72,28 +52,12 @@ impl From<String> for AdminToken {
 mod tests {
     use super::*;
 
-    fn check(value: Option<&str>) -> Result<(), Problem> {
-        let mut headers = HeaderMap::new();
-        if let Some(value) = value {
-            headers.insert(AUTHORIZATION, value.parse().unwrap());
-        }
-        AdminToken::from("correct-token".to_owned()).check(&headers)
-    }
-
     #[test]
-    fn only_the_token_passes() {
-        assert_eq!(check(Some("Bearer correct-token")), Ok(()));
-        assert_eq!(check(Some("bearer  correct-token")), Ok(()));
-        for wrong in [
-            "Bearer correct-toke",
-            "Bearer correct-token2",
-            "Bearer x",
-            "Bearer correct token",
-        ] {
-            assert_eq!(check(Some(wrong)), Err(Problem::Forbidden), "{wrong}");
-        }
-        for none in [None, Some(""), Some("Bearer"), Some("Basic correct-token")] {
-            assert_eq!(check(none), Err(Problem::Unauthorized), "{none:?}");
+    fn only_the_token_is_it() {
+        let token = AdminToken::from("correct-token".to_owned());
+        assert!(token.is(b"correct-token"));
+        for wrong in ["correct-toke", "correct-token2", "x", "", "correct token"] {
+            assert!(!token.is(wrong.as_bytes()), "{wrong}");
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, Sleep};
 
+use super::parts::{NoRoom, Share, Unsent};
 use crate::limits::{SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT};
 
 /// How often all connections are looked at.
@@ -280,15 +281,29 @@ pub(super) struct Patient<S> {
     stream: S,
     slot: Arc<Slot>,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What the client has not taken of what was to be written.
+    unsent: Share,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, slot: Arc<Slot>) -> Self {
+    pub(super) fn new(stream: S, slot: Arc<Slot>, unsent: &Arc<Unsent>) -> Self {
         Self {
             stream,
             slot,
             stalled: None,
+            unsent: Share::new(unsent),
         }
+    }
+
+    /// Notes what is left of `len` bytes. A client that keeps what there is no room for is let go.
+    fn note_unsent(&mut self, len: usize, written: &Poll<io::Result<usize>>) -> io::Result<()> {
+        let left = match written {
+            Poll::Ready(Ok(written)) => len - written,
+            Poll::Ready(Err(_)) => 0,
+            Poll::Pending => len,
+        };
+        let noted = self.unsent.set(left);
+        noted.map_err(|NoRoom| io::ErrorKind::OutOfMemory.into())
     }
 
     fn watch<T>(
@@ -330,6 +345,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         if written.is_ready() {
             self.slot.progress();
         }
+        self.note_unsent(bytes.len(), &written)?;
         self.watch(cx, written)
     }
 

@@ -7,8 +7,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::access::Caller;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
+use crate::activity::Entry;
 use crate::api::{Control, ErrorType, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
 use crate::limits::{
@@ -26,21 +28,41 @@ pub(super) async fn show(front: &Front) -> Result<Reply, Problem> {
 }
 
 /// `POST /api/control/pause` and `/resume`.
-pub(super) async fn set(front: &Front, is_paused: bool) -> Result<Reply, Problem> {
+pub(super) async fn set(front: &Front, is_paused: bool, caller: &Caller) -> Result<Reply, Problem> {
     let mut has_changed = false;
     for partition in 0..front.queue.partitions() {
         let mut partition = front.queue.reader(partition);
         has_changed |= partition.set_paused(is_paused).await.map_err(unavailable)?;
     }
     if has_changed {
-        tracing::info!(is_paused, "ingestion");
         front.metrics.tell(if is_paused {
             EventKind::Pause
         } else {
             EventKind::Resume
         });
     }
+    let action = if is_paused { "pause" } else { "resume" };
+    let effect = match (is_paused, has_changed) {
+        (true, true) => "ingestion is paused",
+        (true, false) => "ingestion was paused already",
+        (false, true) => "ingestion goes on",
+        (false, false) => "ingestion was not paused",
+    };
+    note(front, caller, action, effect.to_owned());
     show(front).await
+}
+
+/// Notes a change in the record of activity.
+fn note(front: &Front, caller: &Caller, action: &str, effect: String) {
+    front.activity.note(Entry {
+        id: bson::oid::ObjectId::new(),
+        at: bson::DateTime::now(),
+        name: caller.name().to_owned(),
+        address: caller.client.to_string(),
+        action: action.to_owned(),
+        effect,
+        request_id: caller.request_id.clone(),
+    });
 }
 
 async fn read(front: &Front) -> Result<Control, ServiceError> {
@@ -71,6 +93,7 @@ struct RetryBody<'a> {
 pub(super) async fn retry_loans(
     front: &Front,
     request: Request<Incoming>,
+    caller: &Caller,
 ) -> Result<Reply, Problem> {
     let len_max = front.body_max + ADMIN_BODY_LEN_MAX;
     let body = body::read_json(request, len_max).await?;
@@ -80,6 +103,17 @@ pub(super) async fn retry_loans(
         return Err(invalid(format!("`limit` must be 1 to {RETRY_LEN_MAX}")));
     }
     let selection = select(&asked, front.body_max)?;
+    let (action, of) = match &selection {
+        Selection::Corrected(loan_id, ..) => ("correction", format!("loan {loan_id}")),
+        Selection::Ids(ids) => ("retry", format!("{} loans by id", ids.len())),
+        Selection::Categories(_) => (
+            "retry",
+            match asked.error_type {
+                Some(error_type) => format!("loans that failed as {error_type}"),
+                None => "all failed loans".to_owned(),
+            },
+        ),
+    };
     let retry = Retry {
         queue: &front.queue,
         store: &front.store,
@@ -87,12 +121,11 @@ pub(super) async fn retry_loans(
         timeout: REDIS_TIMEOUT,
     };
     let retried = retry.run(selection, limit).await.map_err(unavailable)?;
-    tracing::info!(
-        requeued = retried.requeued,
-        skipped = retried.skipped,
-        remaining = retried.remaining,
-        "retry"
+    let effect = format!(
+        "{of}: {} queued again, {} skipped, {} left",
+        retried.requeued, retried.skipped, retried.remaining
     );
+    note(front, caller, action, effect);
     if retried.requeued > 0 {
         front.metrics.tell(EventKind::Retry {
             requeued: retried.requeued,

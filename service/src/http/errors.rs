@@ -3,6 +3,7 @@
 use hyper::Request;
 use hyper::body::Incoming;
 
+use super::personal::mask_attempt;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
@@ -16,9 +17,13 @@ pub(super) const PARAMETERS: &[&str] = &["loanId", "errorType", "from", "to", "l
 /// Failures on a page unless the client says how many.
 pub(super) const PAGE_LEN: u32 = 50;
 /// The last millisecond of the year 9999.
-const INSTANT_MS_MAX: i64 = 253_402_300_799_999;
+pub(super) const INSTANT_MS_MAX: i64 = 253_402_300_799_999;
 
-pub(super) async fn list(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
+pub(super) async fn list(
+    front: &Front,
+    request: Request<Incoming>,
+    sees_personal: bool,
+) -> Result<Reply, Problem> {
     let query = Query::parse(request.uri().query(), PARAMETERS)?;
     let filter = ErrorFilter {
         loan_id: query.get("loanId", |text| {
@@ -56,8 +61,12 @@ pub(super) async fn list(front: &Front, request: Request<Incoming>) -> Result<Re
             id: last.id.clone(),
         })
     });
+    let mut errors: Vec<_> = found.into_iter().map(FailedAttempt::from).collect();
+    if !sees_personal {
+        errors.iter_mut().for_each(mask_attempt);
+    }
     Ok(response::json(&ErrorPage {
-        errors: found.into_iter().map(FailedAttempt::from).collect(),
+        errors,
         next_cursor,
     }))
 }
@@ -74,7 +83,7 @@ fn instant(text: &str) -> Result<bson::DateTime, &'static str> {
 }
 
 /// A number of digits alone: no sign, no space.
-fn plain_number(text: &str) -> Option<i64> {
+pub(super) fn plain_number(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
 }

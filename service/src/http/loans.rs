@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
 
+use super::access::Caller;
 use super::control::unavailable;
+use super::personal::mask_loan;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::admit::Answer;
@@ -60,16 +61,15 @@ pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result
 }
 
 /// `GET /api/loans/{loanId}`. An administrator also sees the content of a failed loan, to correct it.
-pub(super) async fn find(
-    front: &Front,
-    loan_id: &str,
-    headers: &HeaderMap,
-) -> Result<Reply, Problem> {
+pub(super) async fn find(front: &Front, loan_id: &str, caller: &Caller) -> Result<Reply, Problem> {
     let loan_id = LoanId::new(loan_id).ok_or(Problem::NotFound("no loan can have this id"))?;
     let view = view(front, &loan_id).await.map_err(unavailable)?;
     let mut view = view.ok_or(Problem::NotFound("no loan with this id"))?;
-    if front.admin_token.check(headers).is_err() {
+    if !caller.is_operator() {
         view.body = None;
+    }
+    if !caller.sees_personal() {
+        mask_loan(&mut view);
     }
     Ok(response::json(&view))
 }

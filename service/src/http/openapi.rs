@@ -22,7 +22,7 @@ use crate::snapshot::{Event, History, Message, Point, Snapshot};
 pub(super) struct Route {
     pub(super) path: &'static str,
     pub(super) method: HttpMethod,
-    /// Needs the administrator's token.
+    /// Needs a token in any case. Where there is a file of tokens, so does every route that reads.
     pub(super) is_admin: bool,
     summary: &'static str,
     description: &'static str,
@@ -96,6 +96,30 @@ fn history_parameters() -> Vec<Parameter> {
                     .default(Some(longest.into())),
             ))
             .build(),
+    ]
+}
+
+fn activity_parameters() -> Vec<Parameter> {
+    let limit = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(crate::limits::ERRORS_PAGE_LEN_MAX))
+        .default(Some(super::activity::PAGE_LEN.into()));
+    let cursor = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9]{1,13}~[0-9a-f]{24}$"));
+    let parameter = |name: &str, description: &str, schema: ObjectBuilder| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(schema))
+            .build()
+    };
+    vec![
+        parameter("limit", "How many on a page.", limit),
+        parameter("cursor", "The `nextCursor` of the page before.", cursor),
     ]
 }
 
@@ -257,11 +281,11 @@ fn routes() -> Vec<Route> {
             path: "/api/session",
             method: HttpMethod::Get,
             is_admin: true,
-            summary: "Is this the administrator's token?",
-            description: "200 if it is.",
+            summary: "Whose token is this?",
+            description: "200 if it is known.",
             parameters: none,
             body: None,
-            success: (200, "It is.", json!(api::Session)),
+            success: (200, "Whose it is, and what it may do.", json!(api::Session)),
             problems: &[],
         },
         Route {
@@ -315,6 +339,17 @@ fn routes() -> Vec<Route> {
             ],
         },
         Route {
+            path: "/api/activity",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "What operators have changed",
+            description: "Newest first: who, from where, when, and what came of it.",
+            parameters: activity_parameters,
+            body: None,
+            success: (200, "A page.", json!(api::ActivityPage)),
+            problems: &["invalid_parameter", "store_unavailable"],
+        },
+        Route {
             path: "/api/metrics",
             method: HttpMethod::Get,
             is_admin: false,
@@ -357,7 +392,8 @@ fn routes() -> Vec<Route> {
             is_admin: false,
             summary: "Follow what happens",
             description: "A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. \
-                          A page of another origin is refused; it learns why by POST to this path.",
+                          A page of another origin is refused; it learns why by POST to this path. A page sends its token as a protocol: it asks for \
+                          `sluice` and `bearer.TOKEN`.",
             parameters: none,
             body: None,
             success: (
@@ -443,7 +479,8 @@ pub(super) fn assert_documented(path: &str, method: &hyper::Method, status: u16)
         .iter()
         .filter(|route| route.path == path)
         .any(|route| {
-            route.success.0 == status || by_status(own_problems(route)).contains_key(&status)
+            route.success.0 == status
+                || by_status(own_problems(route).chain(BEFORE_ROUTES)).contains_key(&status)
         });
     assert!(
         is_documented,
@@ -458,6 +495,7 @@ fn components() -> utoipa::openapi::Components {
     add::<api::LoanView>(&mut schemas);
     add::<api::ErrorPage>(&mut schemas);
     add::<api::Session>(&mut schemas);
+    add::<api::ActivityPage>(&mut schemas);
     add::<api::Control>(&mut schemas);
     add::<api::RetryRequest>(&mut schemas);
     add::<api::Retried>(&mut schemas);
@@ -472,7 +510,7 @@ fn components() -> utoipa::openapi::Components {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
-            "The administrator's token: `--admin-token`, or the one printed at start.",
+            "The administrator's token (`--admin-token`, or the one printed at start), or one of the file of tokens. Whoever sends none where none is needed sees no personal data.",
         ))
         .build();
     ComponentsBuilder::new()
@@ -539,15 +577,29 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     operation.build()
 }
 
+/// What asks for no token at all.
+const OPEN: [&str; 4] = ["/api/loans/request", "/healthz", "/readyz", "/openapi.json"];
+
 /// What is refused before a route is known: it can befall every call.
-const BEFORE_ROUTES: [&str; 3] = ["malformed_request", "unknown_host", "head_too_large"];
+const BEFORE_ROUTES: [&str; 4] = [
+    "malformed_request",
+    "unknown_host",
+    "head_too_large",
+    "too_many_connections",
+];
 
 /// The `errorType`s that the route itself may answer.
 fn own_problems(route: &Route) -> impl Iterator<Item = &'static str> {
-    let of_admin: &[&str] = if route.is_admin {
-        &["unauthorized", "forbidden"]
-    } else {
+    let is_open = OPEN.contains(&route.path) && !route.summary.starts_with("Where the loan");
+    let of_tokens: &[&str] = if is_open {
         &[]
+    } else {
+        &[
+            "unauthorized",
+            "forbidden",
+            "too_many_attempts",
+            "too_many_slow_readers",
+        ]
     };
     let of_pages: &[&str] = match route.method {
         HttpMethod::Get => &[],
@@ -555,7 +607,7 @@ fn own_problems(route: &Route) -> impl Iterator<Item = &'static str> {
     };
     ["method_not_allowed"]
         .iter()
-        .chain(of_admin)
+        .chain(of_tokens)
         .chain(of_pages)
         .chain(route.problems)
         .copied()

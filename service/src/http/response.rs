@@ -1,7 +1,6 @@
 //! Answers: the only place that writes status codes.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -10,11 +9,13 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::parts::Parts;
 use super::{Reply, request_id};
 use crate::api::ProblemDetails;
 use crate::limits::{HEAD_LEN_MAX, HEADERS_MAX};
 use crate::loan::LoanId;
 use crate::parse::ParseError;
+use crate::tokens::TokenRole;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub(crate) enum Problem {
     ForeignOrigin(String),
     NotAWebSocket,
     TooManyWebSockets,
+    TooManyConnections,
+    TooManySlowReaders,
+    TooManyAttempts,
+    RoleTooLow(TokenRole),
 }
 
 /// A kind of problem, as `/openapi.json` documents it.
@@ -84,7 +89,16 @@ pub(super) const KINDS: &[Kind] = &[
         "a parameter of the query is unknown or breaks its rule; `parameter` names it",
     ),
     kind("unauthorized", 401, "there is no bearer token"),
-    kind("forbidden", 403, "the token is another one"),
+    kind(
+        "forbidden",
+        403,
+        "the token is not known, or its role is too low",
+    ),
+    kind(
+        "too_many_attempts",
+        429,
+        "too many wrong tokens of this client wait for their answer",
+    ),
     kind(
         "foreign_origin",
         403,
@@ -126,6 +140,16 @@ pub(super) const KINDS: &[Kind] = &[
         "this instance cannot do its work; the detail says why",
     ),
     kind("too_many_web_sockets", 503, "too many WebSocket clients"),
+    kind(
+        "too_many_connections",
+        503,
+        "this client has too many connections",
+    ),
+    kind(
+        "too_many_slow_readers",
+        503,
+        "too many answers wait for clients that read slowly",
+    ),
 ];
 
 const fn kind(name: &'static str, status: u16, meaning: &'static str) -> Kind {
@@ -161,7 +185,10 @@ impl Problem {
             Self::QueueUnavailable | Self::NotQueued => "queue_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
+            Self::Forbidden | Self::RoleTooLow(_) => "forbidden",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManySlowReaders => "too_many_slow_readers",
             Self::InvalidBody(_) => "invalid_body",
             Self::InvalidParameter { .. } => "invalid_parameter",
             Self::Draining => "draining",
@@ -217,9 +244,19 @@ impl Problem {
             }
             Self::StoreUnavailable => "MongoDB gave no answer, and it is needed for this; send it again later".to_owned(),
             Self::Unauthorized => {
-                "send the administrator's token: Authorization: Bearer TOKEN".to_owned()
+                "this needs a token: Authorization: Bearer TOKEN".to_owned()
             }
-            Self::Forbidden => "this is not the administrator's token".to_owned(),
+            Self::Forbidden => "this token is not known here".to_owned(),
+            Self::RoleTooLow(role) => format!("this needs a token with the role {}", role.name()),
+            Self::TooManyAttempts => {
+                "too many wrong tokens; try again later, with the right one".to_owned()
+            }
+            Self::TooManyConnections => {
+                "too many connections from your address; use those that are open".to_owned()
+            }
+            Self::TooManySlowReaders => {
+                "too many answers wait for clients that read slowly; try again later".to_owned()
+            }
             Self::InvalidBody(detail) => detail.clone(),
             Self::InvalidParameter { name, detail } => format!("{name:?}: {detail}"),
             Self::Draining => "this instance is stopping; try again".to_owned(),
@@ -238,11 +275,13 @@ impl Problem {
     fn retry_after(&self) -> Option<&'static str> {
         match self {
             Self::Paused => Some("5"),
-            Self::Overloaded | Self::TooManyWebSockets => Some("2"),
+            Self::Overloaded | Self::TooManyWebSockets | Self::TooManySlowReaders => Some("2"),
+            Self::TooManyAttempts => Some("5"),
             Self::QueueUnavailable
             | Self::NotQueued
             | Self::StoreUnavailable
             | Self::Draining
+            | Self::TooManyConnections
             | Self::NotReady(_) => Some("1"),
             _ => None,
         }
@@ -265,7 +304,7 @@ pub(super) fn queued(loan_id: &LoanId, is_replayed: bool) -> Reply {
 
 /// 202 for what is done once and for all.
 pub(super) fn accepted() -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Parts::default());
     *reply.status_mut() = StatusCode::ACCEPTED;
     reply
 }
@@ -274,6 +313,20 @@ pub(super) fn accepted() -> Reply {
 pub(super) fn json(value: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(value).expect("plain data serialises");
     let mut reply = reply(StatusCode::OK, "application/json", body.into());
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// 200 with JSON that is serialised, never cached.
+pub(super) fn json_bytes(body: Bytes) -> Reply {
+    json_parts(Parts::shared([body].into()))
+}
+
+/// The same in several pieces.
+pub(super) fn json_parts(body: Parts) -> Reply {
+    let mut reply = reply(StatusCode::OK, "application/json", Bytes::new()).map(|_| body);
     reply
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -291,7 +344,7 @@ pub(super) fn text(content_type: &'static str, body: String) -> Reply {
 
 /// 204 with the methods of a path. It permits nothing to a page of another origin.
 pub(super) fn options(allowed: &'static str) -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Parts::default());
     *reply.status_mut() = StatusCode::NO_CONTENT;
     reply
         .headers_mut()
@@ -306,7 +359,17 @@ pub(super) fn refusal(bare_status: &str, date: Option<&str>, request_id: &Header
         "414" | "431" => Problem::HeadTooLarge,
         _ => Problem::MalformedRequest,
     };
-    let mut refusal = details(&problem);
+    tracing::debug!(
+        request_id = request_id.to_str().unwrap_or_default(),
+        error_type = problem.error_type(),
+        "no request"
+    );
+    bytes(&problem, date, request_id)
+}
+
+/// The bytes of a refusal after which the connection is closed.
+pub(super) fn bytes(problem: &Problem, date: Option<&str>, request_id: &HeaderValue) -> Bytes {
+    let mut refusal = details(problem);
     let len = refusal.body().len();
     let headers = refusal.headers_mut();
     headers.insert(CONTENT_LENGTH, len.into());
@@ -315,11 +378,6 @@ pub(super) fn refusal(bare_status: &str, date: Option<&str>, request_id: &Header
     if let Some(date) = date.and_then(|date| HeaderValue::from_str(date).ok()) {
         headers.insert(DATE, date);
     }
-    tracing::debug!(
-        request_id = request_id.to_str().unwrap_or_default(),
-        error_type = problem.error_type(),
-        "no request"
-    );
     let mut bytes = format!("HTTP/1.1 {}\r\n", refusal.status()).into_bytes();
     for (name, value) in refusal.headers() {
         bytes.extend_from_slice(name.as_ref());
@@ -334,7 +392,7 @@ pub(super) fn refusal(bare_status: &str, date: Option<&str>, request_id: &Header
 
 /// Problem details, RFC 9457.
 pub(super) fn problem(problem: &Problem) -> Reply {
-    details(problem).map(Full::new)
+    details(problem).map(Parts::new)
 }
 
 fn details(problem: &Problem) -> Response<Bytes> {
@@ -416,18 +474,22 @@ pub(super) fn page(head: &PageHead, body: Bytes) -> Reply {
 }
 
 /// 101, with the handshake's answer.
-pub(super) fn switching(accept: &str) -> Option<Reply> {
-    Response::builder()
+pub(super) fn switching(accept: &str, protocol: Option<&str>) -> Option<Reply> {
+    let mut builder = Response::builder();
+    if let Some(protocol) = protocol {
+        builder = builder.header("sec-websocket-protocol", protocol);
+    }
+    builder
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header("connection", "upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-accept", accept)
-        .body(Full::default())
+        .body(Parts::default())
         .ok()
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    response(status, content_type, body).map(Full::new)
+    response(status, content_type, body).map(Parts::new)
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {

@@ -11,14 +11,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
+use super::access::{PROTOCOL, asks_for_protocol};
+use super::feed::Both;
 use super::response::{Problem, switching};
 use super::{Front, Link, Reply};
 use crate::limits::WEB_SOCKET_CLIENTS_MAX;
-use crate::metrics::Metrics;
 use crate::shutdown::stopped;
-use crate::snapshot::Message;
 
 /// How far back the first message reaches.
 const HISTORY_SENT: Duration = Duration::from_secs(5 * 60);
@@ -27,11 +27,12 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Clients have nothing to say but control frames.
 const INCOMING_LEN_MAX: usize = 4 * 1024;
 /// Unsent bytes for one client: enough for the history.
-const UNSENT_LEN_MAX: usize = 1024 * 1024;
+const UNSENT_LEN_MAX: usize = 256 * 1024;
 
 pub(super) fn upgrade(
     front: &Arc<Front>,
     mut request: Request<Incoming>,
+    sees_personal: bool,
 ) -> Result<Reply, Problem> {
     let headers = request.headers();
     let has = |name: &str, token: &str| {
@@ -55,14 +56,12 @@ pub(super) fn upgrade(
     ) else {
         return Err(Problem::NotAWebSocket);
     };
-    let clients = front.metrics.web_socket_clients.load(Ordering::Relaxed);
-    if clients >= WEB_SOCKET_CLIENTS_MAX as u64 {
-        return Err(Problem::TooManyWebSockets);
-    }
+    let protocol = asks_for_protocol(headers).then_some(PROTOCOL);
+    // Before it is let in: many at once are not more than there is room for.
+    let seat = Seat::take(front).ok_or(Problem::TooManyWebSockets)?;
     let upgraded = hyper::upgrade::on(&mut request);
-    let front = Arc::clone(front);
     tokio::spawn(async move {
-        let _held = Metrics::hold(&front.metrics.web_socket_clients);
+        let front = &seat.0;
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<Link>() else {
             return;
@@ -79,22 +78,47 @@ pub(super) fn upgrade(
             Some(config),
         )
         .await;
-        if let Err(error) = talk(&front, socket).await {
+        if let Err(error) = talk(front, socket, sees_personal).await {
             tracing::debug!(%error, "a WebSocket client is gone");
         }
     });
-    switching(&accept).ok_or(Problem::NotAWebSocket)
+    switching(&accept, protocol).ok_or(Problem::NotAWebSocket)
 }
 
-async fn talk<S>(front: &Front, mut socket: WebSocketStream<S>) -> Result<(), Error>
+/// One client among those that there may be.
+struct Seat(Arc<Front>);
+
+impl Seat {
+    fn take(front: &Arc<Front>) -> Option<Self> {
+        let clients = &front.metrics.web_socket_clients;
+        let step = |count| (count < WEB_SOCKET_CLIENTS_MAX as u64).then_some(count + 1);
+        clients
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
+            .ok()
+            .map(|_| Self(Arc::clone(front)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let clients = &self.0.metrics.web_socket_clients;
+        clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn talk<S>(
+    front: &Front,
+    mut socket: WebSocketStream<S>,
+    sees_personal: bool,
+) -> Result<(), Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let mut snapshots = front.monitor.follow();
-    let mut events = front.metrics.listen();
+    let mut snapshots = front.feed.snapshots();
+    let mut events = front.feed.events();
     let mut stop = front.stop.clone();
-    let points = front.monitor.history(HISTORY_SENT).points;
-    send(&mut socket, &Message::History { points }).await?;
+    let history = front.feed.history_message(HISTORY_SENT);
+    send(&mut socket, [history].into_iter()).await?;
     loop {
         tokio::select! {
             changed = snapshots.changed() => {
@@ -102,11 +126,15 @@ where
                     break;
                 }
                 // Always the newest: a slow client misses snapshots, never falls behind.
-                let snapshot = snapshots.borrow_and_update().as_ref().clone();
-                send(&mut socket, &Message::Snapshot { snapshot: Box::new(snapshot) }).await?;
+                let snapshot = snapshots.borrow_and_update().clone();
+                let snapshot = snapshot.map(|both| both.of(sees_personal));
+                send(&mut socket, snapshot.into_iter()).await?;
             }
-            event = events.recv() => match event {
-                Ok(event) => send(&mut socket, &Message::Event { event }).await?,
+            batch = events.recv() => match batch {
+                Ok(batch) => {
+                    let texts = batch.iter().map(|both: &Both| both.of(sees_personal));
+                    send(&mut socket, texts).await?;
+                }
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             },
@@ -121,12 +149,21 @@ where
     socket.close(None).await
 }
 
-async fn send<S>(socket: &mut WebSocketStream<S>, message: &Message) -> Result<(), Error>
+/// Sends texts, and the last of them on its way.
+async fn send<S>(
+    socket: &mut WebSocketStream<S>,
+    texts: impl Iterator<Item = Utf8Bytes>,
+) -> Result<(), Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let text = serde_json::to_string(message).expect("plain data serialises");
-    tokio::time::timeout(SEND_TIMEOUT, socket.send(Frame::text(text)))
+    let sending = async {
+        for text in texts {
+            socket.feed(Frame::Text(text)).await?;
+        }
+        socket.flush().await
+    };
+    tokio::time::timeout(SEND_TIMEOUT, sending)
         .await
         .unwrap_or(Err(Error::ConnectionClosed))
 }

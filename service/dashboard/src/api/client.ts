@@ -15,6 +15,22 @@ export class ApiError extends Error {
   }
 }
 
+/** The token of whoever is logged in. It goes with every call: without it the service hides who applicants are. */
+let currentToken: string | null = null;
+
+export function rememberToken(token: string | null): boolean {
+  const isOther = token !== currentToken;
+  currentToken = token;
+  return isOther;
+}
+
+/** What a WebSocket asks for: it can send no header, so the token goes along as a protocol. */
+export function webSocketProtocols(): string[] {
+  if (currentToken === null) return [];
+  const base64 = btoa(currentToken).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  return ['sluice', `bearer.${base64}`];
+}
+
 interface Call {
   method?: 'GET' | 'POST' | 'PATCH';
   token?: string | null;
@@ -24,7 +40,8 @@ interface Call {
 
 async function call<T>(path: string, { method = 'GET', token, body, signal }: Call = {}): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
-  if (token != null) headers.authorization = `Bearer ${token}`;
+  const sent = token ?? currentToken;
+  if (sent !== null) headers.authorization = `Bearer ${sent}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;

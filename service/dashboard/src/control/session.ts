@@ -1,6 +1,6 @@
 // Who is logged in: an admin token, kept for this tab alone.
 
-import { ApiError, checkSession } from '../api/client';
+import { ApiError, checkSession, rememberToken } from '../api/client';
 
 const KEY = 'sluice-token';
 
@@ -24,6 +24,8 @@ export function tokenOfHash(hash: string): string | null {
 export class Session {
   state: SessionState = { phase: 'anonymous', message: null };
   private readonly listeners = new Set<() => void>();
+  /** Called when another token counts, or none. */
+  onToken: () => void = () => {};
   private again: ReturnType<typeof setTimeout> | undefined;
 
   /** Takes the token out of the address, so that neither a copied address nor the history holds it. */
@@ -84,6 +86,7 @@ export class Session {
 
   private set(state: SessionState): void {
     this.state = state;
+    if (rememberToken(state.phase === 'admin' ? state.token : null)) this.onToken();
     for (const listener of this.listeners) listener();
   }
 }

@@ -1,5 +1,6 @@
 // The WebSocket: opens it, keeps it, says how it is, and hands on what arrives, the newest snapshot only.
 
+import { webSocketProtocols } from '../api/client';
 import type { LiveEvent, Message, Point, Snapshot } from '../api/types';
 import { backoffMs } from './backoff';
 
@@ -77,9 +78,16 @@ export class Connection {
     this.open();
   }
 
+  /** Opens another one: another token counts. */
+  reopen(): void {
+    clearTimeout(this.retry);
+    this.forget();
+    this.open();
+  }
+
   private open(): void {
     this.handlers.onState({ phase: 'connecting', failures: this.failures });
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, webSocketProtocols());
     this.socket = socket;
     this.heardMs = performance.now();
     this.isStale = false;

@@ -131,6 +131,11 @@ export class Live {
     });
   }
 
+  /** Another token counts: what is told depends on it. */
+  tokenChanged(): void {
+    this.connection.reopen();
+  }
+
   reconnect(): void {
     this.connection.hurry();
   }

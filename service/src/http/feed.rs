@@ -1,0 +1,280 @@
+//! What all clients are told, serialised once for all of them: snapshots, events, the history.
+//!
+//! Each message exists in two forms, for those who may see personal data and for the others.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::parts::Parts;
+use super::personal::{mask_event, mask_snapshot};
+use crate::clock::now_ms;
+use crate::metrics::Metrics;
+use crate::monitor::{HISTORY_MAX, Monitor};
+use crate::snapshot::{Event, EventKind, Message, Snapshot};
+use crate::task;
+
+/// Failures told in one tick; in a flood the rest is found in `/api/errors`.
+const FAILURES_TOLD_MAX: usize = 100;
+/// Batches of events that a slow client may be behind before it misses the oldest.
+const BATCHES_KEPT: usize = 256;
+/// How long a serialised history is good: it gains a point a second.
+const HISTORY_GOOD: Duration = Duration::from_secs(1);
+/// What stands before and after a snapshot in its message.
+const SNAPSHOT_MESSAGE: (&str, &str) = (r#"{"type":"snapshot","snapshot":"#, "}");
+
+/// One text in both forms.
+#[derive(Clone, Debug)]
+pub(super) struct Both {
+    plain: Utf8Bytes,
+    masked: Utf8Bytes,
+}
+
+impl Both {
+    pub(super) fn of(&self, sees_personal: bool) -> Utf8Bytes {
+        let text = if sees_personal {
+            &self.plain
+        } else {
+            &self.masked
+        };
+        text.clone()
+    }
+}
+
+/// The events of one tick.
+pub(super) type Batch = Arc<[Both]>;
+
+/// What is told, and what was.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    monitor: Monitor,
+    snapshots: watch::Receiver<Option<Both>>,
+    events: broadcast::Sender<Batch>,
+    history: Mutex<Option<Arc<Past>>>,
+}
+
+impl Feed {
+    /// Starts telling, as long as snapshots come.
+    pub(crate) fn start(monitor: &Monitor, metrics: &Arc<Metrics>) -> Self {
+        let (sender, snapshots) = watch::channel(None);
+        let events = broadcast::Sender::new(BATCHES_KEPT);
+        task::spawn(
+            "feed",
+            tell(monitor.follow(), metrics.listen(), sender, events.clone()),
+        );
+        Self {
+            monitor: monitor.clone(),
+            snapshots,
+            events,
+            history: Mutex::default(),
+        }
+    }
+
+    /// Follows the messages of snapshots: always the newest.
+    pub(super) fn snapshots(&self) -> watch::Receiver<Option<Both>> {
+        self.snapshots.clone()
+    }
+
+    /// Listens to events from now on.
+    pub(super) fn events(&self) -> broadcast::Receiver<Batch> {
+        self.events.subscribe()
+    }
+
+    /// The newest snapshot, as JSON.
+    pub(super) fn snapshot(&self, sees_personal: bool) -> Bytes {
+        let newest = self.snapshots.borrow().clone();
+        let Some(newest) = newest else {
+            return json(&*self.monitor.latest()).into();
+        };
+        let text = newest.of(sees_personal);
+        let message: &Bytes = text.as_ref();
+        let (before, after) = SNAPSHOT_MESSAGE;
+        message.slice(before.len()..message.len() - after.len())
+    }
+
+    /// The history that is not older than `reach`, as the body of an answer.
+    pub(super) fn history(&self, reach: Duration) -> Parts {
+        let past = self.past();
+        let from_ms = now_ms().saturating_sub(reach.as_millis() as u64);
+        Parts::shared(VecDeque::from([
+            Bytes::from_static(br#"{"points":["#),
+            past.points.since(from_ms),
+            Bytes::from_static(br#"],"events":["#),
+            past.events.since(from_ms),
+            Bytes::from_static(b"]}"),
+        ]))
+    }
+
+    /// The message with the points that are not older than `reach`.
+    pub(super) fn history_message(&self, reach: Duration) -> Utf8Bytes {
+        let past = self.past();
+        let from_ms = now_ms().saturating_sub(reach.as_millis() as u64);
+        let points = past.points.since(from_ms);
+        let points = str::from_utf8(&points).expect("JSON is UTF-8");
+        format!(r#"{{"type":"history","points":[{points}]}}"#).into()
+    }
+
+    /// The whole history, serialised at most once a second.
+    fn past(&self) -> Arc<Past> {
+        let mut kept = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match &*kept {
+            Some(past) if now - past.made_at < HISTORY_GOOD => Arc::clone(past),
+            _ => {
+                let history = self.monitor.history(HISTORY_MAX);
+                let past = Arc::new(Past {
+                    made_at: now,
+                    points: List::new(history.points.iter().map(|point| (point.at_ms, point))),
+                    events: List::new(history.events.iter().map(|event| (event.at_ms, event))),
+                });
+                *kept = Some(Arc::clone(&past));
+                past
+            }
+        }
+    }
+}
+
+/// The history, serialised.
+#[derive(Debug)]
+struct Past {
+    made_at: Instant,
+    points: List,
+    events: List,
+}
+
+/// Items with commas between, and where each begins, in the order of their time.
+#[derive(Debug)]
+struct List {
+    text: Bytes,
+    begins: Vec<(u64, u32)>,
+}
+
+impl List {
+    fn new<T: Serialize>(items: impl Iterator<Item = (u64, T)>) -> Self {
+        let mut text = Vec::new();
+        let mut begins = Vec::new();
+        for (at_ms, item) in items {
+            if !text.is_empty() {
+                text.push(b',');
+            }
+            begins.push((at_ms, text.len() as u32));
+            serde_json::to_writer(&mut text, &item).expect("plain data serialises");
+        }
+        Self {
+            text: text.into(),
+            begins,
+        }
+    }
+
+    /// Those that are not older.
+    fn since(&self, from_ms: u64) -> Bytes {
+        let index = self.begins.partition_point(|(at_ms, _)| *at_ms < from_ms);
+        let begin = self.begins.get(index).map(|(_, begin)| *begin as usize);
+        self.text.slice(begin.unwrap_or(self.text.len())..)
+    }
+}
+
+async fn tell(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut happening: broadcast::Receiver<Event>,
+    sender: watch::Sender<Option<Both>>,
+    events: broadcast::Sender<Batch>,
+) {
+    let mut failures: Vec<Both> = Vec::new();
+    loop {
+        tokio::select! {
+            changed = snapshots.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                sender.send_replace(Some(snapshot_message(&snapshot)));
+                if !failures.is_empty() {
+                    // Nobody may be listening.
+                    let _ = events.send(std::mem::take(&mut failures).into());
+                }
+            }
+            event = happening.recv() => match event {
+                Ok(_) if events.receiver_count() == 0 => {}
+                Ok(event) if matches!(event.kind, EventKind::Failure { .. }) => {
+                    if failures.len() < FAILURES_TOLD_MAX {
+                        failures.push(event_message(event));
+                    }
+                }
+                Ok(event) => drop(events.send([event_message(event)].into())),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+fn snapshot_message(snapshot: &Snapshot) -> Both {
+    let (before, after) = SNAPSHOT_MESSAGE;
+    let message =
+        |snapshot: &Snapshot| -> Utf8Bytes { format!("{before}{}{after}", json(snapshot)).into() };
+    let plain = message(snapshot);
+    let masked = if snapshot.counters.failed_by_applicant.is_empty() {
+        plain.clone()
+    } else {
+        let mut snapshot = snapshot.clone();
+        mask_snapshot(&mut snapshot);
+        message(&snapshot)
+    };
+    Both { plain, masked }
+}
+
+fn event_message(mut event: Event) -> Both {
+    let plain: Utf8Bytes = json(&Message::Event {
+        event: event.clone(),
+    })
+    .into();
+    mask_event(&mut event);
+    let masked = json(&Message::Event { event }).into();
+    Both { plain, masked }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_found_in_its_message() {
+        let snapshot = Snapshot::default();
+        let text = snapshot_message(&snapshot).of(true);
+        let message: Message = serde_json::from_str(text.as_str()).unwrap();
+        assert_eq!(
+            message,
+            Message::Snapshot {
+                snapshot: Box::new(snapshot)
+            }
+        );
+        let (before, after) = SNAPSHOT_MESSAGE;
+        assert!(text.as_str().starts_with(before) && text.as_str().ends_with(after));
+    }
+
+    #[test]
+    fn a_list_is_cut_between_items() {
+        let list = List::new([(1_u64, "a"), (2, "b"), (2, "c"), (5, "d")].into_iter());
+        for (from_ms, expected) in [
+            (0, r#""a","b","c","d""#),
+            (2, r#""b","c","d""#),
+            (3, r#""d""#),
+            (6, ""),
+        ] {
+            assert_eq!(list.since(from_ms), expected, "{from_ms}");
+        }
+        assert_eq!(List::new::<u8>(std::iter::empty()).since(0), "");
+    }
+}

@@ -1,0 +1,83 @@
+//! Personal data, hidden from whoever has no token.
+
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::api::{FailedAttempt, LoanView};
+use crate::snapshot::{Event, EventKind, Snapshot};
+
+/// What stands in place of a text.
+const HIDDEN: &str = "…";
+
+/// Other in each process, so that nobody can find out an address by trying.
+static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
+
+/// An address of which only so much is left that one can be told from another: `a…@e… #3f1c`.
+pub(super) fn masked_email(email: &str) -> String {
+    let first = |text: &str| -> String { text.chars().take(1).collect() };
+    let (name, host) = email.split_once('@').unwrap_or((email, ""));
+    let tag = xxh3_64_with_seed(email.as_bytes(), *SEED) & 0xffff;
+    format!("{}…@{}… #{tag:04x}", first(name), first(host))
+}
+
+pub(super) fn mask_attempt(attempt: &mut FailedAttempt) {
+    if let Some(email) = &mut attempt.applicant_email {
+        *email = masked_email(email);
+    }
+    for fault in &mut attempt.faults {
+        let is_personal = fault.field.starts_with("applicant");
+        if is_personal && !fault.value.is_empty() {
+            HIDDEN.clone_into(&mut fault.value);
+        }
+    }
+}
+
+pub(super) fn mask_loan(view: &mut LoanView) {
+    view.attempts.iter_mut().for_each(mask_attempt);
+    let Some(result) = &mut view.result else {
+        return;
+    };
+    // By the content's fingerprint a guess at it could be checked.
+    HIDDEN.clone_into(&mut result.fingerprint);
+    let applicant = &mut result.applicant;
+    HIDDEN.clone_into(&mut applicant.name);
+    applicant.email = masked_email(&applicant.email);
+    if let Some(phone) = &mut applicant.phone {
+        HIDDEN.clone_into(phone);
+    }
+    applicant.annual_income_minor = None;
+    applicant.age_years = None;
+}
+
+pub(super) fn mask_snapshot(snapshot: &mut Snapshot) {
+    for entry in &mut snapshot.counters.failed_by_applicant {
+        entry.applicant = masked_email(&entry.applicant);
+    }
+}
+
+pub(super) fn mask_event(event: &mut Event) {
+    if let EventKind::Failure {
+        applicant: Some(applicant),
+        ..
+    } = &mut event.kind
+    {
+        *applicant = masked_email(applicant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_cannot_be_read_and_can_be_told_apart() {
+        let masked = masked_email("ada@example.org");
+        assert!(masked.starts_with("a…@e… #"), "{masked}");
+        assert_eq!(masked, masked_email("ada@example.org"));
+        assert_ne!(masked, masked_email("alf@example.org"));
+        for odd in ["", "@", "no address", "ü@日本"] {
+            assert!(masked_email(odd).contains('…'), "{odd}");
+        }
+    }
+}
