@@ -30,6 +30,12 @@ pub struct Config {
     /// Address to listen on, by number or by name; port 0 takes a free one
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Listen,
+    /// The certificate of the service's own HTTPS, PEM, with those that it rests on; read again when it changes
+    #[arg(long, env = "SLUICE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, env = "SLUICE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// An address under which browsers reach the service, such as https://loans.example; may be given several times, or
     /// with commas between. Other names than these, `localhost` and the addresses it listens on are refused
     #[arg(long, env = "SLUICE_PUBLIC_URL", value_delimiter = ',')]
@@ -419,6 +425,11 @@ impl Config {
             self.connections_per_client_max != Some(0),
             "--connections-per-client-max",
             "must be at least 1",
+        );
+        require(
+            self.tls_cert.is_some() == self.tls_key.is_some(),
+            "--tls-cert",
+            "and --tls-key go together: give both or neither",
         );
         let database = &self.mongodb_database;
         require(

@@ -26,6 +26,7 @@ use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
 use crate::shutdown::stopped;
 use crate::store::Store;
+use crate::tls::Tls;
 use crate::tokens::TokenRole;
 
 pub(crate) mod access;
@@ -50,6 +51,7 @@ mod query;
 mod request_id;
 mod response;
 mod socket;
+mod stream;
 
 use access::{Access, Caller, Needs};
 use clients::{Clients, Guest};
@@ -63,6 +65,7 @@ use peer::{Ends, Proxies};
 use query::Query;
 pub(crate) use request_id::RequestIds;
 use response::Problem;
+use stream::Stream;
 
 /// What the routes need.
 #[derive(Debug)]
@@ -75,6 +78,7 @@ pub(crate) struct Front {
     pub(crate) monitor: Monitor,
     pub(crate) roles: Vec<Role>,
     pub(crate) health: crate::health::Health,
+    pub(crate) tls: Option<Tls>,
     pub(crate) access: Access,
     pub(crate) activity: Activity,
     pub(crate) feed: Feed,
@@ -94,7 +98,7 @@ pub(crate) struct Front {
 
 type Reply = Response<Parts>;
 /// What hyper reads from and writes to.
-type Link = TokioIo<Explain<Patient<TcpStream>>>;
+type Link = TokioIo<Explain<Patient<Stream>>>;
 
 /// Accepts connections until `stop` is true; then lets each finish the request it is in, for at
 /// most `grace`.
@@ -148,6 +152,8 @@ async fn accept(listener: TcpListener, front: &Arc<Front>, mut stop: watch::Rece
                 slot,
                 guest,
             ))),
+            // Without TLS nothing can be said.
+            None if front.tls.is_some() => {}
             None => refuse(&stream, front),
         }
     }
@@ -177,6 +183,22 @@ async fn talk(
         peer: peer.ip(),
     };
     let _held = Metrics::hold(&front.metrics.connections);
+    let stream = match &front.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => {
+            let accepted = tokio::select! {
+                accepted = tls.accept(stream) => accepted,
+                _ = slot.close() => return,
+            };
+            match accepted {
+                Ok(stream) => Stream::Tls(Box::new(stream)),
+                Err(error) => {
+                    tracing::debug!(%error, "no TLS");
+                    return;
+                }
+            }
+        }
+    };
     let link: Link = TokioIo::new(Explain::new(
         Patient::new(stream, slot.slot(), &front.unsent),
         Arc::clone(&front.request_ids),

@@ -52,6 +52,7 @@ mod shutdown;
 mod slowdown;
 mod start;
 mod task;
+pub mod tls;
 pub mod tokens;
 
 pub use http::openapi::document as openapi;
@@ -66,6 +67,7 @@ use queue::Queue;
 use queue::bundle::Instance;
 use recorder::Recorder;
 use store::Store;
+use tls::Tls;
 use tokens::Tokens;
 use worker::pool::Pool;
 use worker::scale::Rule;
@@ -178,15 +180,23 @@ pub async fn run(
         })?),
         None => None,
     };
+    let tls =
+        match (&config.tls_cert, &config.tls_key) {
+            (Some(cert), Some(key)) => Some(Tls::follow(cert, key).await.map_err(|why| {
+                StartError::Settings(format!("--tls-cert (SLUICE_TLS_CERT): {why}"))
+            })?),
+            _ => None,
+        };
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let connections_max = room_for(config.connections_max);
     // Only now: a service that cannot start says one line, why.
-    tracing::info!("listening on http://{address}");
+    tracing::info!("listening on {scheme}://{address}");
     let admin_token = match (&config.admin_token, &tokens) {
         (Some(token), _) => Some(token.clone()),
         (None, Some(_)) => None,
         (None, None) => {
             let token = AdminToken::random();
-            print_login(address, &token);
+            print_login(scheme, address, &token);
             Some(token)
         }
     };
@@ -271,6 +281,7 @@ pub async fn run(
         monitor,
         roles: config.role.clone(),
         health,
+        tls,
         access: http::access::Access::new(admin_token, tokens),
         activity: activity.clone(),
         feed,
@@ -378,7 +389,7 @@ fn room_for(connections_max: usize) -> usize {
 
 /// Prints the administrator's token once, apart from the log. The part of an address after `#` is
 /// never sent, so it reaches no log of a proxy either.
-fn print_login(address: SocketAddr, token: &AdminToken) {
+fn print_login(scheme: &str, address: SocketAddr, token: &AdminToken) {
     use std::io::Write as _;
     let host = if address.ip().is_unspecified() {
         format!("localhost:{}", address.port())
@@ -386,7 +397,7 @@ fn print_login(address: SocketAddr, token: &AdminToken) {
         address.to_string()
     };
     let token = token.expose();
-    let line = format!("dashboard with administrator's access: http://{host}/#token={token}");
+    let line = format!("dashboard with administrator's access: {scheme}://{host}/#token={token}");
     // Nobody may be reading, and a full pipe would hold the start up: the token can be set instead.
     std::thread::spawn(move || writeln!(std::io::stdout(), "{line}"));
 }

@@ -1,6 +1,7 @@
 //! The service's process: settings, log, runtime, signals, exit code.
 
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use service::log;
 use service::tokens::TokenRole;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -101,7 +103,6 @@ fn make_token(name: &str, role: TokenRole) -> ExitCode {
 }
 
 fn print(document: &str) -> ExitCode {
-    use std::io::Write as _;
     match writeln!(std::io::stdout(), "{document}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -110,7 +111,6 @@ fn print(document: &str) -> ExitCode {
 
 /// Asks a service on this machine whether it is ready: for containers that have no other client.
 fn probe(config: &Config) -> ExitCode {
-    use std::io::{Read as _, Write as _};
     let first = config
         .listen
         .resolve()
@@ -125,15 +125,15 @@ fn probe(config: &Config) -> ExitCode {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        let stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
         stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-        write!(
-            stream,
-            "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let Some(cert) = &config.tls_cert else {
+            return question(stream, address);
+        };
+        let config = service::tls::client_of(cert).map_err(std::io::Error::other)?;
+        let name = address.ip().into();
+        let connection = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+        question(StreamOwned::new(connection, stream), address)
     };
     match ask() {
         Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
@@ -170,11 +170,21 @@ fn refuse(why: &str) -> ExitCode {
 
 /// Writes a line on standard error, where somebody takes it within a second.
 fn say(line: String) {
-    use std::io::Write as _;
     let (said, done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _ = writeln!(std::io::stderr(), "{line}");
         let _ = said.send(());
     });
     let _ = done.recv_timeout(Duration::from_secs(1));
+}
+
+/// One question, one answer, over whatever stream.
+fn question(mut stream: impl Read + Write, address: SocketAddr) -> std::io::Result<String> {
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
