@@ -21,6 +21,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEn
 use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
+use crate::queue::tls::TlsFiles;
 use crate::tokens::TokenRole;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -55,6 +56,15 @@ pub struct Config {
     /// A file that holds the value of --redis-url
     #[arg(long, env = "SLUICE_REDIS_URL_FILE")]
     pub redis_url_file: Option<PathBuf>,
+    /// The authorities that the certificate of a Redis at rediss:// may come from, PEM; the system's unless set
+    #[arg(long, env = "SLUICE_REDIS_TLS_CA")]
+    pub redis_tls_ca: Option<PathBuf>,
+    /// The certificate by which Redis knows this service, PEM
+    #[arg(long, env = "SLUICE_REDIS_TLS_CERT")]
+    pub redis_tls_cert: Option<PathBuf>,
+    /// That certificate's key, PEM
+    #[arg(long, env = "SLUICE_REDIS_TLS_KEY")]
+    pub redis_tls_key: Option<PathBuf>,
     /// MongoDB, the record
     #[arg(
         long,
@@ -299,6 +309,15 @@ impl Config {
         self.role.contains(&role)
     }
 
+    /// The files for TLS to Redis.
+    pub fn redis_tls(&self) -> TlsFiles {
+        TlsFiles {
+            ca: self.redis_tls_ca.clone(),
+            cert: self.redis_tls_cert.clone(),
+            key: self.redis_tls_key.clone(),
+        }
+    }
+
     /// Reads the command line, the environment, and the files that they name. Asked for help or the version, it prints
     /// that and ends the process.
     ///
@@ -430,6 +449,11 @@ impl Config {
             self.tls_cert.is_some() == self.tls_key.is_some(),
             "--tls-cert",
             "and --tls-key go together: give both or neither",
+        );
+        require(
+            self.redis_tls_cert.is_some() == self.redis_tls_key.is_some(),
+            "--redis-tls-cert",
+            "and --redis-tls-key go together: give both or neither",
         );
         let database = &self.mongodb_database;
         require(

@@ -20,6 +20,9 @@ pub enum ServiceError {
     /// Redis answered something that this version does not understand.
     #[error("Redis answered in an unknown shape: {0}")]
     RedisReply(&'static str),
+    /// The settings of TLS to Redis cannot be used.
+    #[error("TLS to Redis: {0}")]
+    RedisTls(String),
     /// What Redis keeps of a loan cannot be read.
     #[error("a bundle of loans cannot be read: {0}")]
     Unreadable(#[from] Unreadable),

@@ -160,9 +160,14 @@ pub async fn run(
         address: config.listen.to_string(),
         source,
     })?;
-    let queue = Queue::new(&config.redis_url, config.partitions)
+    let queue = Queue::with_tls(&config.redis_url, config.partitions, &config.redis_tls())
         .map_err(|source| StartError::Address {
-            flag: "--redis-url (SLUICE_REDIS_URL)",
+            flag: match source {
+                error::ServiceError::RedisTls(_) => {
+                    "--redis-tls-ca (SLUICE_REDIS_TLS_CA), --redis-tls-cert and --redis-tls-key"
+                }
+                _ => "--redis-url (SLUICE_REDIS_URL)",
+            },
             source,
         })?
         .with_timeout(config.redis_timeout.0);

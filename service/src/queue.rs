@@ -33,6 +33,7 @@ pub mod refusal;
 mod repartition;
 pub mod results;
 pub mod state;
+pub mod tls;
 mod value;
 
 use bundle::IdHash;
@@ -41,6 +42,7 @@ pub use depths::Depths;
 use keys::Keys;
 use library::LIBRARY;
 use refusal::{Refusal, is_unprepared, told};
+use tls::TlsFiles;
 
 /// The queue's address and partitions.
 #[derive(Clone, Debug)]
@@ -63,8 +65,16 @@ impl Queue {
     /// # Errors
     /// If `url` is not a Redis URL, or asks for RESP3.
     pub fn new(url: &str, partitions: u32) -> Result<Self, ServiceError> {
+        Self::with_tls(url, partitions, &TlsFiles::default())
+    }
+
+    /// The same, with files for TLS to a Redis at `rediss://`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if the files are not what they have to be.
+    pub fn with_tls(url: &str, partitions: u32, files: &TlsFiles) -> Result<Self, ServiceError> {
         Ok(Self {
-            client: Client::open(connection_info(url)?).map_err(told)?,
+            client: tls::client(connection_info(url)?, files)?,
             keys: (0..partitions)
                 .map(|number| Keys::new(number, partitions))
                 .collect(),
