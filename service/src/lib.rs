@@ -345,18 +345,22 @@ pub async fn run(
 
 /// Says at the end of a drain what is left, and that it is safe.
 async fn tell_what_is_left(snapshots: &watch::Receiver<Arc<snapshot::Snapshot>>) {
-    let now_ms = clock::now_ms();
     let mut snapshots = snapshots.clone();
-    let fresh = snapshots.wait_for(|snapshot| snapshot.at_ms >= now_ms && snapshot.redis.up);
-    let left = match tokio::time::timeout(Duration::from_secs(1), fresh).await {
-        Ok(Ok(snapshot)) => snapshot.gauges.clone(),
-        _ => {
-            tracing::warn!(
-                "Redis does not answer: what was admitted and not recorded waits in it, and is taken up when an instance starts again"
-            );
-            return;
-        }
+    snapshots.mark_unchanged();
+    let fresh = async {
+        // The next one may have been begun before the drain was over.
+        snapshots.changed().await?;
+        snapshots.changed().await
     };
+    let is_fresh = tokio::time::timeout(Duration::from_secs(2), fresh).await;
+    let snapshot = Arc::clone(&snapshots.borrow());
+    if !matches!(is_fresh, Ok(Ok(()))) || !snapshot.redis.up {
+        tracing::warn!(
+            "Redis does not answer: what was admitted and not recorded waits in it, and is taken up when an instance starts again"
+        );
+        return;
+    }
+    let left = &snapshot.gauges;
     let queued = left.queue_depth + left.in_flight;
     if queued + left.unrecorded > 0 {
         tracing::info!(

@@ -90,7 +90,7 @@ async fn keep(tls: Tls, files: (PathBuf, PathBuf), mut pair: Pair) {
 }
 
 async fn read((cert, key): (PathBuf, PathBuf)) -> Result<Pair, String> {
-    let one = |file: &Path| {
+    let one = |file: &Path| -> Result<Vec<u8>, String> {
         use io::Read as _;
         let mut bytes = Vec::new();
         std::fs::File::open(file)
@@ -99,7 +99,7 @@ async fn read((cert, key): (PathBuf, PathBuf)) -> Result<Pair, String> {
         Ok(bytes)
     };
     let reading = tokio::task::spawn_blocking(move || {
-        Ok(Pair {
+        Ok::<_, String>(Pair {
             cert: one(&cert)?,
             key: one(&key)?,
         })

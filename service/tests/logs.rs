@@ -52,7 +52,7 @@ async fn nobody_need_read_the_log() {
     let asks = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
     let reading = tokio::spawn(async move {
-        let mut part = [0; 64 * 1024];
+        let mut part = vec![0; 64 * 1024];
         while matches!(reader.read(&mut part).await, Ok(1..)) {}
     });
     let dropped = async || {

@@ -63,7 +63,10 @@ async fn stack(authority: &Authority) -> (Stack, u16) {
         ["--tls-port".to_owned(), port.to_string()],
         ["--tls-cert-file".to_owned(), text(&cert)],
         ["--tls-key-file".to_owned(), text(&key)],
-        ["--tls-ca-cert-file".to_owned(), text(&authority.file("ca.pem"))],
+        [
+            "--tls-ca-cert-file".to_owned(),
+            text(&authority.file("ca.pem")),
+        ],
         ["--tls-auth-clients".to_owned(), "yes".to_owned()],
     ];
     let stack = Stack::start(StackOptions {
@@ -135,23 +138,34 @@ async fn loans_go_to_redis_over_tls() {
     let [cert, private] = authority.give("service");
     let ca = ("--redis-tls-ca", authority.file("ca.pem"));
     let mine = [("--redis-tls-cert", cert), ("--redis-tls-key", private)];
-    let files = [&[ca.clone()], &mine[..]].concat();
-    let over_tls = ServiceProcess::start(options(&stack, port, &files)).await.unwrap();
+    let files = [std::slice::from_ref(&ca), &mine[..]].concat();
+    let over_tls = ServiceProcess::start(options(&stack, port, &files))
+        .await
+        .unwrap();
     for number in 0..20 {
         assert_eq!(post(over_tls.address(), &loan(number)).await.status, 202);
     }
     audit(&stack, 20).await;
     let snapshot = support::metrics(over_tls.address()).await;
-    assert!(snapshot.redis.up && snapshot.redis.durable, "{:?}", snapshot.redis);
+    assert!(
+        snapshot.redis.up && snapshot.redis.durable,
+        "{:?}",
+        snapshot.redis
+    );
     // Without TLS it would not be that one.
     let clients: String = redis(&stack.redis, &["CLIENT", "LIST"]).await;
-    let over = clients.lines().filter(|line| line.contains(&format!(":{port} ")));
+    let over = clients
+        .lines()
+        .filter(|line| line.contains(&format!(":{port} ")));
     assert!(over.count() > 0, "{clients}");
     key(&stack.redis, "counters").await;
 
     let other = Authority::new();
     let trusts_another = [&[("--redis-tls-ca", other.file("ca.pem"))], &mine[..]].concat();
-    for (files, why) in [(&trusts_another[..], "certificate"), (&[ca][..], "certificate")] {
+    for (files, why) in [
+        (&trusts_another[..], "certificate"),
+        (&[ca][..], "certificate"),
+    ] {
         let refused = Running::start(&options(&stack, port, files));
         wait_until("it says why it is not ready", async || {
             let ready = http::get(refused.address, "/readyz").await.unwrap();
@@ -170,15 +184,31 @@ fn wrong_files_are_refused() {
     let [cert, private] = authority.give("service");
     let [cert, private] = [text(&cert), text(&private)];
     for (url, files, why) in [
-        ("rediss://127.0.0.1:1/0", &["--redis-tls-ca", "/nowhere/at/all"][..], "cannot be read"),
-        ("rediss://127.0.0.1:1/0", &["--redis-tls-ca", &private], "no PEM section CERTIFICATE"),
-        ("rediss://127.0.0.1:1/0", &["--redis-tls-cert", &cert], "both or neither"),
+        (
+            "rediss://127.0.0.1:1/0",
+            &["--redis-tls-ca", "/nowhere/at/all"][..],
+            "cannot be read",
+        ),
+        (
+            "rediss://127.0.0.1:1/0",
+            &["--redis-tls-ca", &private],
+            "no PEM section CERTIFICATE",
+        ),
+        (
+            "rediss://127.0.0.1:1/0",
+            &["--redis-tls-cert", &cert],
+            "both or neither",
+        ),
         (
             "rediss://127.0.0.1:1/0",
             &["--redis-tls-cert", &cert, "--redis-tls-key", &cert],
             "no PEM section PRIVATE KEY",
         ),
-        ("redis://127.0.0.1:1/0", &["--redis-tls-ca", &cert], "rediss://"),
+        (
+            "redis://127.0.0.1:1/0",
+            &["--redis-tls-ca", &cert],
+            "rediss://",
+        ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_service"))
             .args(["--listen", "127.0.0.1:0", "--redis-url", url])
@@ -188,6 +218,9 @@ fn wrong_files_are_refused() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("--redis-tls-") && said.contains(why), "{said}");
+        assert!(
+            said.contains("--redis-tls-") && said.contains(why),
+            "{said}"
+        );
     }
 }

@@ -274,9 +274,8 @@ impl Problem {
     /// Seconds after which a repetition makes sense.
     fn retry_after(&self) -> Option<&'static str> {
         match self {
-            Self::Paused => Some("5"),
+            Self::Paused | Self::TooManyAttempts => Some("5"),
             Self::Overloaded | Self::TooManyWebSockets | Self::TooManySlowReaders => Some("2"),
-            Self::TooManyAttempts => Some("5"),
             Self::QueueUnavailable
             | Self::NotQueued
             | Self::StoreUnavailable

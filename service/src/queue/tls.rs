@@ -69,9 +69,9 @@ fn read(file: &Path, kind: &str) -> Result<Vec<u8>, ServiceError> {
             ServiceError::RedisTls(format!("{} cannot be read: {error}", file.display()))
         })?;
     let text = String::from_utf8_lossy(&bytes);
-    let holds = text
-        .lines()
-        .any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{kind}-----")));
+    let holds = text.lines().any(|line| {
+        line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{kind}-----"))
+    });
     if !holds {
         return Err(ServiceError::RedisTls(format!(
             "{} holds no PEM section {kind}",
