@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use support::{audit, key, loan, post, quick, redis, service_options, wait_until};
 use tempfile::TempDir;
 use testbed::{RedisOptions, ServiceOptions, ServiceProcess, Stack, StackOptions, http};
@@ -22,6 +22,9 @@ struct Authority {
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // By their names Redis sees who has given which.
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "an authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -36,7 +39,8 @@ impl Authority {
     /// A certificate for `name`, in `NAME.pem` and `NAME.key`.
     fn give(&self, name: &str) -> [PathBuf; 2] {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let files = ["pem", "key"].map(|end| self.file(&format!("{name}.{end}")));
         std::fs::write(&files[0], cert.pem()).unwrap();
