@@ -66,6 +66,7 @@ test: servers tools pages lint book ## every check and every test, on real serve
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
 	$(VENV)/python scripts/documentation.py commands
+	$(VENV)/python scripts/observability.py
 	$(MAKE) --no-print-directory dashboard
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests

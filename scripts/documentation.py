@@ -2,7 +2,7 @@
 """Reads README.md, the pages of docs/ and every other page of the project, and tries what they say.
 
     documentation.py links      every link leads somewhere, in the pages and in the built book (target/book)
-    documentation.py commands   every command runs, or would run
+    documentation.py commands   every command runs, or would run; docs/api.md names every call of the service
 
 Commands are the blocks marked `sh`, and code within a line that begins with one of the project's programs. Unless a comment
 before the block says otherwise, a command is tried without its effect: `make -n`, the program's own flags with `--help`
@@ -13,6 +13,7 @@ behind them, the names that `cargo` and `npm` are given. The comments:
     <!-- not run: REASON -->          it cannot be tried here
 """
 
+import itertools
 import json
 import re
 import shlex
@@ -228,7 +229,8 @@ def run(words, **more):
 
 def dry(words, metadata):
     """Why a command would not run, or None."""
-    words = list(words)
+    # Where its output goes is the shell's.
+    words = list(itertools.takewhile(lambda word: word not in (">", ">>", "|", "&&"), words))
     while words and ASSIGNMENT.fullmatch(words[0]):
         words.pop(0)
     program, arguments = words[0], words[1:]
@@ -293,9 +295,27 @@ def try_on(service, command):
     return None
 
 
+def check_calls(faults):
+    """docs/api.md names every call of the service, and no other."""
+    page = PROJECT / "docs/api.md"
+    told = json.loads(subprocess.run([BINARIES / "service", "--openapi"], capture_output=True, text=True, check=True).stdout)["paths"]
+    # A loan may be called `retry`: what a path with a variable takes is named by that one alone.
+    there = {
+        f"{method.upper()} {path}" for path, methods in told.items() for method in methods
+        if not any(method in told[other] and re.fullmatch(re.sub(r"{\w+}", "[^/{}]+", other), path) for other in told if "{" in other and other != path)
+    }
+    named = {code: line for line, text in enumerate(page.read_text().split("\n"), 1) for code in re.findall(r"`([A-Z]+ /[^`]*)`", text) if text.startswith("|")}
+    for call in sorted(there - set(named)):
+        faults.add(page, 1, f"says nothing of {call}")
+    for call in sorted(set(named) - there - {"GET /"}):
+        faults.add(page, named[call], f"the service has no {call}")
+
+
 def check_commands(faults):
     metadata, service = Metadata(), LiveService()
     tried, counts = {}, {"tried without effect": 0, "run": 0, "not run": 0}
+    if (BINARIES / "service").exists():
+        check_calls(faults)
     try:
         for page in pages():
             for command in commands_of(page, faults):

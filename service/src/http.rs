@@ -512,6 +512,7 @@ async fn answer_to_caller(
                 &front.monitor.latest(),
                 &front.metrics,
                 front.connections.shed_count(),
+                is_ready(front),
             ),
         )),
         Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
@@ -562,11 +563,15 @@ fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
     })
 }
 
+/// Whether this process can do what its roles are for, and is not stopping.
+fn is_ready(front: &Front) -> bool {
+    front.health.is_ready(&front.roles) && !front.is_draining.load(Ordering::Relaxed)
+}
+
 /// Ready for what this process's roles do; what is amiss besides is told.
 fn ready(front: &Front) -> Result<Reply, Problem> {
-    let is_draining = front.is_draining.load(Ordering::Relaxed);
     let degraded = front.health.degraded();
-    if front.health.is_ready(&front.roles) && !is_draining {
+    if is_ready(front) {
         return Ok(response::json(&Health {
             status: "ready".to_owned(),
             degraded: degraded.unwrap_or_default(),
@@ -579,7 +584,7 @@ fn ready(front: &Front) -> Result<Reply, Problem> {
             .map(|degraded| format!("{} (since {})", degraded.detail, degraded.since))
             .collect(),
     };
-    if is_draining {
+    if front.is_draining.load(Ordering::Relaxed) {
         words.push("this instance is stopping".to_owned());
     }
     Err(Problem::NotReady(words.join("; ")))

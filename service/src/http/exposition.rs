@@ -24,13 +24,14 @@ const INSTANCE: &str = "sluice";
 /// Ends the help of what is named by [`CLUSTER`].
 const SAME_EVERYWHERE: &str = "of all instances; each tells the same: take the maximum, no sum";
 
-/// The text.
-pub(super) fn text(snapshot: &Snapshot, metrics: &Metrics, shed: u64) -> String {
+/// The text. `ready` is what `/readyz` says.
+pub(super) fn text(snapshot: &Snapshot, metrics: &Metrics, shed: u64, ready: bool) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Figures {
         snapshot: snapshot.clone(),
         latencies: metrics.buckets(),
         shed,
+        ready,
     }));
     let mut text = String::with_capacity(16 * 1024);
     encode(&mut text, &registry).expect("a string takes everything");
@@ -42,6 +43,7 @@ struct Figures {
     snapshot: Snapshot,
     latencies: Vec<(&'static str, Buckets)>,
     shed: u64,
+    ready: bool,
 }
 
 impl Collector for Figures {
@@ -111,6 +113,11 @@ impl Figures {
                 "duplicate_keys",
                 "Records that MongoDB already held",
                 counters.duplicate_keys,
+            ),
+            (
+                "loans_set_aside",
+                "Loans whose bundle nobody can read",
+                counters.set_aside,
             ),
         ] {
             to.counter(CLUSTER, name, help, count)?;
@@ -204,6 +211,11 @@ impl Figures {
                 counters.received,
             ),
             (
+                "admissions_rolled_back",
+                "Admissions that Redis had confirmed to this instance and does not know any more",
+                counters.rolled_back,
+            ),
+            (
                 "connections_shed",
                 "Idle connections of this instance closed for new ones",
                 self.shed,
@@ -229,6 +241,11 @@ impl Figures {
         )?;
         let flag = u64::from;
         for (name, help, value) in [
+            (
+                "ready",
+                "Whether this instance can do what its roles are for and is not stopping",
+                flag(self.ready),
+            ),
             ("workers", "Workers of this instance", gauges.workers_here),
             (
                 "connections",
@@ -398,7 +415,7 @@ mod tests {
         let evil = "a\"b\\c\n# EOF\nsluice_forged 1\r\u{1b}[31m";
         snapshot.counters.failed.insert(evil.to_owned(), 1);
         snapshot.version = evil.to_owned();
-        let text = text(&snapshot, &Metrics::default(), 0);
+        let text = text(&snapshot, &Metrics::default(), 0, true);
         assert_eq!(
             text.matches("# EOF").count(),
             3,
@@ -427,14 +444,14 @@ mod tests {
             applicant: "ada@example.org".to_owned(),
             count: 3,
         }];
-        let text = text(&snapshot, &Metrics::default(), 0);
+        let text = text(&snapshot, &Metrics::default(), 0, true);
         assert!(!text.contains("ada@example.org"), "{text}");
     }
 
     /// A figure of all instances is named as one, and its help says how to read it.
     #[test]
     fn what_is_shared_says_so() {
-        let text = text(&Snapshot::default(), &Metrics::default(), 0);
+        let text = text(&Snapshot::default(), &Metrics::default(), 0, true);
         let helps = |scope: &str| -> Vec<&str> {
             let prefix = format!("# HELP {scope}");
             text.lines()
