@@ -277,7 +277,7 @@ def cargo(arguments, metadata):
             package, _, feature = value.rpartition("/")
             if feature not in metadata.packages.get(package, {"features": {}})["features"]:
                 return f"there is no feature {value}"
-    return run(["cargo", before[0], "--help"])
+    return None if before[0] in ("bench", "build", "run", "test") else f"nobody here knows cargo {before[0]}"
 
 
 def try_on(service, command):
