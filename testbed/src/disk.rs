@@ -6,18 +6,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tempfile::TempDir;
 
 use crate::error::TestbedError;
-use crate::guardian;
+use crate::{guardian, preload};
 
 const SOURCE: &str = include_str!("disk.c");
-/// The C compilers that are tried. Rust needs one of them to link, so one is there.
-const COMPILERS: [&str; 3] = ["cc", "gcc", "clang"];
 /// The length of `struct control` and where its fields are.
 const CONTROL_LEN: u64 = 40;
 const SYNC_DELAY_AT: u64 = 0;
@@ -53,15 +50,12 @@ impl Disk {
     /// When there is no C compiler, or it refuses.
     pub fn new() -> Result<Self, TestbedError> {
         let folder = guardian::folder("disk")?;
-        let source = folder.path().join("disk.c");
-        let library = folder.path().join("disk.so");
+        let library = preload::compile("disk", SOURCE, folder.path())?;
         let control_path = folder.path().join("control");
-        let write = |path: &PathBuf, bytes: &[u8]| {
-            fs::write(path, bytes).map_err(TestbedError::io(format!("write {}", path.display())))
-        };
-        write(&source, SOURCE.as_bytes())?;
-        write(&control_path, &[0; CONTROL_LEN as usize])?;
-        compile(&source, &library)?;
+        fs::write(&control_path, [0; CONTROL_LEN as usize]).map_err(TestbedError::io(format!(
+            "write {}",
+            control_path.display()
+        )))?;
         let control = OpenOptions::new()
             .read(true)
             .write(true)
@@ -138,24 +132,4 @@ impl Disk {
             .write_all_at(&value.to_ne_bytes(), at)
             .map_err(TestbedError::io("steer a disk"))
     }
-}
-
-fn compile(source: &PathBuf, library: &PathBuf) -> Result<(), TestbedError> {
-    for compiler in COMPILERS {
-        let made = Command::new(compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(library)
-            .arg(source)
-            .arg("-ldl")
-            .output();
-        match made {
-            Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                return Err(TestbedError::Compiler(said));
-            }
-            Err(_) => {}
-        }
-    }
-    Err(TestbedError::NoCompiler)
 }

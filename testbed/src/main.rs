@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use nix::fcntl::{Flock, FlockArg};
 use testbed::{
-    MongoOptions, MongoServer, RedisOptions, RedisServer, Servers, ServiceOptions, Stack,
-    StackOptions, TestbedError,
+    MongoLayout, MongoOptions, MongoStore, RedisLayout, RedisOptions, RedisStore, Servers,
+    ServiceOptions, Stack, StackOptions, TestbedError,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,7 +44,17 @@ enum Command {
         service: Vec<String>,
     },
     /// A private Redis and mongod that keep nothing, until Ctrl-C; prints the service's settings for them
-    Servers,
+    Servers {
+        /// Which Redis: single, or cluster:3+3 for three masters and three replicas
+        #[arg(long, default_value_t)]
+        redis: RedisLayout,
+        /// Which MongoDB: single, or replica-set:3 for three members
+        #[arg(long, default_value_t)]
+        mongodb: MongoLayout,
+        /// Valkey in the place of Redis
+        #[arg(long)]
+        valkey: bool,
+    },
 }
 
 #[tokio::main]
@@ -56,7 +66,11 @@ async fn main() -> ExitCode {
             control,
             service,
         } => run(&data, port, control, service).await,
-        Command::Servers => servers().await,
+        Command::Servers {
+            redis,
+            mongodb,
+            valkey,
+        } => servers(redis, mongodb, valkey).await,
     };
     match done {
         Ok(code) => code,
@@ -145,29 +159,56 @@ async fn run(
     }
 }
 
-async fn servers() -> Result<ExitCode, TestbedError> {
+async fn servers(
+    redis: RedisLayout,
+    mongodb: MongoLayout,
+    is_valkey: bool,
+) -> Result<ExitCode, TestbedError> {
     let interrupted = interruption()?;
-    let servers = Servers::discover()?;
-    let (redis, mongodb) = tokio::try_join!(
-        RedisServer::start(&servers, RedisOptions::default()),
-        MongoServer::start(&servers, MongoOptions::default()),
-    )?;
-    println!("SLUICE_REDIS_URL={}", redis.url());
+    let servers = if is_valkey {
+        Servers::discover_valkey()?
+    } else {
+        Servers::discover()?
+    };
+    tokio::pin!(interrupted);
+    let start = async {
+        tokio::try_join!(
+            RedisStore::start(&servers, redis, RedisOptions::default(), false),
+            MongoStore::start(&servers, mongodb, MongoOptions::default(), false),
+        )
+    };
+    let (redis, mongodb) = tokio::select! {
+        started = start => started?,
+        () = &mut interrupted => return Ok(ExitCode::from(130)),
+    };
+    println!("SLUICE_REDIS_URL={}", redis.urls().join(","));
     println!("SLUICE_MONGODB_URI={}", mongodb.uri());
-    println!(
-        "# Redis: process {}, folder {}",
-        redis.pid(),
-        redis.folder().display()
-    );
-    println!(
-        "# mongod: process {}, folder {}",
-        mongodb.pid(),
-        mongodb.folder().display()
-    );
-    println!("# Ctrl-C stops both.");
+    match &redis {
+        RedisStore::Single(server) => place("Redis", server.pid(), server.folder()),
+        RedisStore::Cluster(cluster) => {
+            for number in cluster.numbers() {
+                let node = cluster.node(number)?;
+                place(&format!("Redis {number}"), node.pid(), node.folder());
+            }
+        }
+    }
+    match &mongodb {
+        MongoStore::Single(server) => place("mongod", server.pid(), server.folder()),
+        MongoStore::ReplicaSet(set) => {
+            for number in set.numbers() {
+                let member = set.member(number)?;
+                place(&format!("mongod {number}"), member.pid(), member.folder());
+            }
+        }
+    }
+    println!("# Ctrl-C stops all.");
     interrupted.await;
     tokio::try_join!(mongodb.stop(), redis.stop())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn place(name: &str, pid: u32, folder: &Path) {
+    println!("# {name}: process {pid}, folder {}", folder.display());
 }
 
 /// Ends at the first Ctrl-C, SIGTERM or SIGHUP.

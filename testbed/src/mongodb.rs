@@ -1,6 +1,7 @@
 //! A private mongod.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::error::TestbedError;
 use crate::process::{Kind, Launch, Server, pairs};
 use crate::redis::make_folder;
 use crate::servers::Servers;
+
+/// How long a mongod that answers at all may take.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a private mongod is set.
 #[derive(Debug, Clone)]
@@ -50,6 +54,15 @@ impl MongoServer {
     /// # Errors
     /// Fails with the server's last lines when it ends or does not answer.
     pub async fn start(servers: &Servers, options: MongoOptions) -> Result<Self, TestbedError> {
+        Self::start_at(servers, options, Ipv4Addr::LOCALHOST, None).await
+    }
+
+    pub(crate) async fn start_at(
+        servers: &Servers,
+        options: MongoOptions,
+        host: Ipv4Addr,
+        port: Option<u16>,
+    ) -> Result<Self, TestbedError> {
         if let Some(folder) = &options.data_folder {
             make_folder(folder)?;
         }
@@ -61,26 +74,28 @@ impl MongoServer {
                 environment.extend(pairs(options.environment.clone()));
                 environment
             },
-            arguments: Box::new(move |port, folder| arguments(&options, port, folder)),
+            arguments: Box::new(move |address, folder| arguments(&options, address, folder)),
             hides_settings: false,
             log_file: None,
-            port: None,
+            host,
+            port,
         };
         Self::launch(launch).await
     }
 
     /// `mongodb://127.0.0.1:PORT/`.
     pub fn uri(&self) -> String {
-        format!("mongodb://127.0.0.1:{}/", self.port())
+        format!("mongodb://{}/", self.address())
     }
 }
 
-fn arguments(options: &MongoOptions, port: u16, folder: &Path) -> Vec<OsString> {
-    let port = port.to_string();
+fn arguments(options: &MongoOptions, address: SocketAddr, folder: &Path) -> Vec<OsString> {
+    let host = address.ip().to_string();
+    let port = address.port().to_string();
     let cache = options.cache_gb.to_string();
     let mut arguments: Vec<OsString> = [
         "--bind_ip",
-        "127.0.0.1",
+        &host,
         "--port",
         &port,
         "--wiredTigerCacheSizeGB",
@@ -102,28 +117,34 @@ fn arguments(options: &MongoOptions, port: u16, folder: &Path) -> Vec<OsString> 
 impl Kind for Mongo {
     const END_WITHIN: Duration = Duration::from_secs(30);
 
-    async fn is_ready(port: u16, pid: u32) -> bool {
+    async fn is_ready(address: SocketAddr, pid: u32) -> bool {
         // The driver looks for a server twice a second only, so it is asked once the port is open.
-        if TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if TcpStream::connect(address).await.is_err() {
             return false;
         }
-        answering_pid(port)
+        answering_pid(address)
             .await
             .is_ok_and(|answering| answering == Some(i64::from(pid)))
     }
 }
 
-async fn answering_pid(port: u16) -> mongodb::error::Result<Option<i64>> {
-    let client = Client::with_options(
+/// A client of this one mongod, whatever it is a member of.
+pub(crate) fn direct_client(address: SocketAddr) -> mongodb::error::Result<Client> {
+    Client::with_options(
         ClientOptions::builder()
             .hosts(vec![ServerAddress::Tcp {
-                host: "127.0.0.1".into(),
-                port: Some(port),
+                host: address.ip().to_string(),
+                port: Some(address.port()),
             }])
             .direct_connection(true)
-            .server_selection_timeout(Duration::from_secs(2))
+            .connect_timeout(ANSWER_WITHIN)
+            .server_selection_timeout(ANSWER_WITHIN)
             .build(),
-    )?;
+    )
+}
+
+async fn answering_pid(address: SocketAddr) -> mongodb::error::Result<Option<i64>> {
+    let client = direct_client(address)?;
     let status = client
         .database("admin")
         .run_command(doc! { "serverStatus": 1, "metrics": 0, "wiredTiger": 0 })

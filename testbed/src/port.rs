@@ -12,8 +12,8 @@ use crate::error::TestbedError;
 const FIRST: u16 = 15_000;
 const LAST: u16 = 31_999;
 
-/// A port that nothing listens on now. Another process may take it before the caller does, so callers try again.
-pub(crate) fn free() -> Result<u16, TestbedError> {
+/// A port of a loopback address that nothing listens on now. Another process may take it before the caller does, so callers try again.
+pub(crate) fn free(host: Ipv4Addr) -> Result<u16, TestbedError> {
     static START: OnceLock<u16> = OnceLock::new();
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     const COUNT: u16 = LAST - FIRST + 1;
@@ -24,6 +24,6 @@ pub(crate) fn free() -> Result<u16, TestbedError> {
             let step = TAKEN.fetch_add(1, Ordering::Relaxed) % COUNT;
             FIRST + (start + step) % COUNT
         })
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| TcpListener::bind((host, *port)).is_ok())
         .ok_or(TestbedError::NoFreePort(FIRST, LAST))
 }

@@ -3,7 +3,9 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,10 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PORT_ATTEMPTS: usize = 10;
 const LOG_TAIL_LINES: usize = 20;
 
-/// The arguments, from the port and the private folder.
-pub(crate) type Arguments = Box<dyn Fn(u16, &Path) -> Vec<OsString> + Send + Sync>;
+/// The arguments, from the address and the private folder.
+pub(crate) type Arguments = Box<dyn Fn(SocketAddr, &Path) -> Vec<OsString> + Send + Sync>;
 
-/// How to start the child. `arguments` depends on the port, which is chosen late.
+/// How to start the child. `arguments` depends on the address, whose port is chosen late.
 pub(crate) struct Launch {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
@@ -37,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) hides_settings: bool,
     /// Where the output goes; in the private folder when `None`.
     pub(crate) log_file: Option<PathBuf>,
+    /// The loopback address it listens on.
+    pub(crate) host: Ipv4Addr,
     /// A port that must be used; a free one when `None`.
     pub(crate) port: Option<u16>,
 }
@@ -47,7 +51,7 @@ pub trait Kind {
     const END_WITHIN: Duration;
 
     /// Whether the server is ready. `pid` lets it refuse an answer from another process on the same port.
-    fn is_ready(port: u16, pid: u32) -> impl Future<Output = bool> + Send;
+    fn is_ready(address: SocketAddr, pid: u32) -> impl Future<Output = bool> + Send;
 }
 
 /// A server of the kind `K` on a port of the loopback interface. Dropping it kills it and removes its temporary folder.
@@ -84,7 +88,7 @@ impl<K: Kind> Server<K> {
         loop {
             process.port = match process.launch.port {
                 Some(port) => port,
-                None => port::free()?,
+                None => port::free(process.launch.host)?,
             };
             match process.spawn_until_ready().await {
                 Err(TestbedError::EarlyExit { log, .. })
@@ -142,7 +146,7 @@ impl<K: Kind> Server<K> {
                 });
         }
         let child = command
-            .args((self.launch.arguments)(self.port, self.folder.path()))
+            .args((self.launch.arguments)(self.address(), self.folder.path()))
             // The guardian knows its charges by their working folder.
             .current_dir(self.folder.path())
             // Ctrl-C is for this process alone, which then stops its servers in order.
@@ -162,7 +166,7 @@ impl<K: Kind> Server<K> {
         let begun = Instant::now();
         loop {
             // The child is looked at after the answer: an answer counts only while it lives.
-            let ready = K::is_ready(self.port, pid).await;
+            let ready = K::is_ready(self.address(), pid).await;
             if let Some(status) = self.try_wait()? {
                 let log = tail(&self.log_from(log_start));
                 return Err(TestbedError::EarlyExit { name, status, log });
@@ -180,6 +184,11 @@ impl<K: Kind> Server<K> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The address it listens on; the same after a restart.
+    pub fn address(&self) -> SocketAddr {
+        (self.launch.host, self.port).into()
     }
 
     /// The port it listens on; the same after a restart.
@@ -311,6 +320,15 @@ pub(crate) fn pairs(environment: Vec<(String, String)>) -> Vec<(OsString, OsStri
 
 fn is_setting(variable: &OsStr) -> bool {
     variable.as_encoded_bytes().starts_with(b"SLUICE_") || variable == "FAILPOINTS"
+}
+
+/// Whether a port was taken by somebody else, so that another one may do.
+pub(crate) fn was_taken(error: &TestbedError) -> bool {
+    match error {
+        TestbedError::EarlyExit { log, .. } => port_was_taken(log),
+        TestbedError::Io { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+        _ => false,
+    }
 }
 
 fn port_was_taken(log: &str) -> bool {

@@ -1,4 +1,4 @@
-//! A small TCP proxy between the service and a store, which spoils the connections on demand.
+//! A small TCP proxy in front of a server, which spoils the connections on demand.
 //!
 //! | fault | what both ends see |
 //! |---|---|
@@ -6,18 +6,20 @@
 //! | [`Proxy::slow`] | everything arrives late, in order |
 //! | [`Proxy::reset`] | every open connection breaks (RST); a new one is as good as ever |
 //! | [`Proxy::half_open`] | every open connection stays open and dead, as when the other machine was unplugged; a new one is good |
+//! | [`Proxy::part`] | as a black hole, for the clients of one address only; a connection made meanwhile breaks once it is over |
 //!
 //! It counts what it does to each, so that a run can show that a fault took effect.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -64,6 +66,20 @@ enum Weather {
     BlackHole,
 }
 
+/// What holds for all connections, open and new ones.
+#[derive(Debug)]
+struct Conditions {
+    weather: Weather,
+    /// Clients of these addresses are parted from the server.
+    parted: BTreeSet<IpAddr>,
+}
+
+impl Conditions {
+    fn hold_back(&self, client: IpAddr) -> bool {
+        self.weather == Weather::BlackHole || self.parted.contains(&client)
+    }
+}
+
 /// How often all open connections have been struck. A connection compares with the counts at its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Strikes {
@@ -73,7 +89,7 @@ struct Strikes {
 
 struct Shared {
     target: SocketAddr,
-    weather: watch::Sender<Weather>,
+    conditions: watch::Sender<Conditions>,
     strikes: watch::Sender<Strikes>,
     counters: Counters,
 }
@@ -97,19 +113,40 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Result<Self, TestbedError> {
         let mut attempt = 1;
         let listener = loop {
-            let address = (Ipv4Addr::LOCALHOST, port::free()?);
+            let address = (Ipv4Addr::LOCALHOST, port::free(Ipv4Addr::LOCALHOST)?);
             match TcpListener::bind(address).await {
                 Ok(listener) => break listener,
                 Err(_) if attempt < PORT_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(TestbedError::io("listen for a proxy")(error)),
             }
         };
+        Self::serve(listener, target)
+    }
+
+    /// Listens on `address` and passes everything on to `target`.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        target: SocketAddr,
+    ) -> Result<Self, TestbedError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(TestbedError::io(format!("listen on {address}")))?;
+        Self::serve(listener, target)
+    }
+
+    fn serve(listener: TcpListener, target: SocketAddr) -> Result<Self, TestbedError> {
         let address = listener
             .local_addr()
             .map_err(TestbedError::io("learn the port of a proxy"))?;
         let shared = Arc::new(Shared {
             target,
-            weather: watch::Sender::new(Weather::Clear),
+            conditions: watch::Sender::new(Conditions {
+                weather: Weather::Clear,
+                parted: BTreeSet::new(),
+            }),
             strikes: watch::Sender::new(Strikes::default()),
             counters: Counters::default(),
         });
@@ -128,19 +165,37 @@ impl Proxy {
 
     /// From now on nothing passes, in either direction, until [`Proxy::clear`]. What is sent waits.
     pub fn black_hole(&self) {
-        self.shared.weather.send_replace(Weather::BlackHole);
+        self.set_weather(Weather::BlackHole);
     }
 
     /// From now on everything passes `delay` later, and up to `jitter` later still.
     pub fn slow(&self, delay: Duration, jitter: Duration) {
-        self.shared
-            .weather
-            .send_replace(Weather::Slow { delay, jitter });
+        self.set_weather(Weather::Slow { delay, jitter });
     }
 
     /// Everything passes again.
     pub fn clear(&self) {
-        self.shared.weather.send_replace(Weather::Clear);
+        self.set_weather(Weather::Clear);
+    }
+
+    fn set_weather(&self, weather: Weather) {
+        self.shared
+            .conditions
+            .send_modify(|conditions| conditions.weather = weather);
+    }
+
+    /// From now on nothing passes between the server and clients of this address, until [`Proxy::join`].
+    pub fn part(&self, client: IpAddr) {
+        self.shared.conditions.send_modify(|conditions| {
+            conditions.parted.insert(client);
+        });
+    }
+
+    /// Everything passes again for clients of all addresses that were parted.
+    pub fn join(&self) {
+        self.shared
+            .conditions
+            .send_modify(|conditions| conditions.parted.clear());
     }
 
     /// Breaks every open connection.
@@ -187,7 +242,7 @@ impl Shared {
 
     /// How much later a chunk that comes now is passed on. `salt` spreads the jitter.
     fn delay(&self, salt: u64) -> Duration {
-        match *self.weather.borrow() {
+        match self.conditions.borrow().weather {
             Weather::Slow { delay, jitter } => {
                 // A Weyl sequence: spread evenly, and no crate for it.
                 let part = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
@@ -203,8 +258,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                if let Ok((client, _)) = accepted {
-                    connections.spawn(serve(client, Arc::clone(&shared)));
+                if let Ok((client, address)) = accepted {
+                    connections.spawn(serve(client, address.ip(), Arc::clone(&shared)));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -213,10 +268,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// One connection from its start to its end.
-async fn serve(client: TcpStream, shared: Arc<Shared>) {
+async fn serve(client: TcpStream, address: IpAddr, shared: Arc<Shared>) {
     let mut strikes = shared.strikes.subscribe();
     let at_start = *strikes.borrow();
-    let Ok(server) = TcpStream::connect(shared.target).await else {
+    let is_parted = |now: &Conditions| now.parted.contains(&address);
+    if is_parted(&shared.conditions.borrow()) {
+        // It never reached the server. The client may have given up on it long before this is over.
+        Shared::count(&shared.counters.held, 1);
+        let mut conditions = shared.conditions.subscribe();
+        let _ = conditions.wait_for(|now| !is_parted(now)).await;
+        break_off(client);
+        return;
+    }
+    let Ok(server) = connect(address, shared.target).await else {
         Shared::count(&shared.counters.refused, 1);
         break_off(client);
         return;
@@ -230,8 +294,20 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
         let (server_read, server_write) = server.split();
         let flows = async {
             tokio::try_join!(
-                flow(client_read, server_write, &shared, at_start.forgets),
-                flow(server_read, client_write, &shared, at_start.forgets),
+                flow(
+                    client_read,
+                    server_write,
+                    &shared,
+                    address,
+                    at_start.forgets
+                ),
+                flow(
+                    server_read,
+                    client_write,
+                    &shared,
+                    address,
+                    at_start.forgets
+                ),
             )
         };
         let struck = async {
@@ -256,6 +332,16 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
+/// Connects from the client's own address, so that the server knows who it is.
+async fn connect(client: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    if client == Ipv4Addr::LOCALHOST {
+        return TcpStream::connect(server).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((client, 0).into())?;
+    socket.connect(server).await
+}
+
 /// Closes a connection with RST: its peer sees an error, not an end.
 fn break_off(stream: TcpStream) {
     let _ = stream.set_zero_linger();
@@ -267,6 +353,7 @@ async fn flow(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     shared: &Shared,
+    client: IpAddr,
     forgets_at_start: u64,
 ) -> io::Result<()> {
     let is_forgotten = || shared.strikes.borrow().forgets > forgets_at_start;
@@ -296,15 +383,15 @@ async fn flow(
         }
     };
     let writer = async move {
-        let mut weather = shared.weather.subscribe();
+        let mut conditions = shared.conditions.subscribe();
         while let Some((due, chunk)) = chunks.recv().await {
             // Most chunks are due already; a timer would round them up to a whole millisecond.
             if due > Instant::now() {
                 tokio::time::sleep_until(due).await;
             }
-            if *weather.borrow_and_update() == Weather::BlackHole {
+            if conditions.borrow_and_update().hold_back(client) {
                 Shared::count(&shared.counters.held, 1);
-                let _ = weather.wait_for(|now| *now != Weather::BlackHole).await;
+                let _ = conditions.wait_for(|now| !now.hold_back(client)).await;
             }
             if is_forgotten() {
                 swallow(chunk.len());
@@ -393,6 +480,33 @@ mod tests {
         stream.read_exact(&mut answer).await.expect("it is over");
         assert_eq!(&answer, b"held");
         assert!(proxy.counts().held > 0);
+    }
+
+    #[tokio::test]
+    async fn clients_of_one_address_are_parted_and_the_others_are_not() {
+        let (proxy, mut stream) = connected().await;
+        let other: IpAddr = [127, 0, 0, 9].into();
+        let mut of_other = connect(other, proxy.address()).await.expect("it listens");
+        assert_eq!(&ask(&mut of_other).await.expect("open"), b"loan");
+        proxy.part(other);
+        of_other.write_all(b"held").await.expect("nothing fails");
+        let mut made_meanwhile = connect(other, proxy.address()).await.expect("it listens");
+        made_meanwhile
+            .write_all(b"lost")
+            .await
+            .expect("nothing fails");
+        assert!(is_silent(&mut of_other).await);
+        assert!(is_silent(&mut made_meanwhile).await);
+        assert_eq!(&ask(&mut stream).await.expect("not parted"), b"loan");
+        proxy.join();
+        let mut answer = [0; 4];
+        of_other.read_exact(&mut answer).await.expect("it is over");
+        assert_eq!(&answer, b"held");
+        let error = made_meanwhile.read_exact(&mut answer).await;
+        assert_eq!(
+            error.expect_err("it breaks").kind(),
+            io::ErrorKind::ConnectionReset
+        );
     }
 
     #[tokio::test]

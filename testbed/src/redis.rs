@@ -2,15 +2,21 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::error::TestbedError;
 use crate::process::{Kind, Launch, Server, pairs};
 use crate::servers::Servers;
+
+/// How long a Redis that answers at all may take. A MIGRATE of many keys takes longest.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// How a private Redis is set.
 #[derive(Debug, Clone)]
@@ -51,6 +57,15 @@ impl RedisServer {
     /// # Errors
     /// Fails with the server's last lines when it ends or does not answer.
     pub async fn start(servers: &Servers, options: RedisOptions) -> Result<Self, TestbedError> {
+        Self::start_at(servers, options, Ipv4Addr::LOCALHOST, None).await
+    }
+
+    pub(crate) async fn start_at(
+        servers: &Servers,
+        options: RedisOptions,
+        host: Ipv4Addr,
+        port: Option<u16>,
+    ) -> Result<Self, TestbedError> {
         if let Some(folder) = &options.data_folder {
             make_folder(folder)?;
         }
@@ -62,24 +77,51 @@ impl RedisServer {
                 environment.extend(pairs(options.environment.clone()));
                 environment
             },
-            arguments: Box::new(move |port, folder| arguments(&options, port, folder)),
+            arguments: Box::new(move |address, folder| arguments(&options, address, folder)),
             hides_settings: false,
             log_file: None,
-            port: None,
+            host,
+            port,
         };
         Self::launch(launch).await
     }
 
     /// `redis://127.0.0.1:PORT/0`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port())
+        format!("redis://{}/0", self.address())
+    }
+
+    /// Sends one command over a connection of its own.
+    ///
+    /// # Errors
+    /// What Redis or the connection says; also when there is no answer within a few seconds.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        command.query_async(&mut self.connect().await?).await
+    }
+
+    /// Sends commands together over a connection of its own. Answers what each that is not ignored was answered.
+    ///
+    /// # Errors
+    /// As [`RedisServer::query`].
+    pub async fn query_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        pipeline.query_async(&mut self.connect().await?).await
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER_WITHIN))
+            .set_response_timeout(Some(ANSWER_WITHIN));
+        redis::Client::open(self.url())?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
     }
 }
 
-fn arguments(options: &RedisOptions, port: u16, folder: &Path) -> Vec<OsString> {
-    let port = port.to_string();
+fn arguments(options: &RedisOptions, address: SocketAddr, folder: &Path) -> Vec<OsString> {
+    let host = address.ip().to_string();
+    let port = address.port().to_string();
     let mut arguments: Vec<OsString> = [
-        ["--bind", "127.0.0.1"],
+        ["--bind", &host],
         ["--port", &port],
         ["--appendonly", "yes"],
         ["--appendfsync", &options.append_fsync],
@@ -112,16 +154,16 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), TestbedError> {
 impl Kind for Redis {
     const END_WITHIN: Duration = Duration::from_secs(20);
 
-    async fn is_ready(port: u16, pid: u32) -> bool {
-        tokio::time::timeout(Duration::from_secs(2), ask(port))
+    async fn is_ready(address: SocketAddr, pid: u32) -> bool {
+        tokio::time::timeout(Duration::from_secs(2), ask(address))
             .await
             .is_ok_and(|answer| answer.is_ok_and(|(ready, answering)| ready && answering == pid))
     }
 }
 
 /// Whether Redis has loaded its data, and its process id.
-async fn ask(port: u16) -> io::Result<(bool, u32)> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+async fn ask(address: SocketAddr) -> io::Result<(bool, u32)> {
+    let mut stream = BufReader::new(TcpStream::connect(address).await?);
     stream.write_all(b"PING\r\nINFO server\r\n").await?;
     let mut line = String::new();
     stream.read_line(&mut line).await?;

@@ -9,6 +9,8 @@ use crate::error::TestbedError;
 
 /// The environment variable that names the Redis server's binary.
 pub const REDIS_SERVER_VARIABLE: &str = "SLUICE_REDIS_SERVER";
+/// The environment variable that names the Valkey server's binary.
+pub const VALKEY_SERVER_VARIABLE: &str = "SLUICE_VALKEY_SERVER";
 /// The environment variable that names mongod's binary.
 pub const MONGOD_VARIABLE: &str = "SLUICE_MONGOD";
 
@@ -18,7 +20,7 @@ pub const WRK_VARIABLE: &str = "SLUICE_WRK";
 /// The server binaries to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Servers {
-    /// The Redis server, version 7 or later.
+    /// The Redis server, version 7 or later, or Valkey 9.
     pub redis_server: PathBuf,
     /// The MongoDB server, version 6 or later.
     pub mongod: PathBuf,
@@ -36,6 +38,17 @@ impl Servers {
             redis_server: find("redis-server", REDIS_SERVER_VARIABLE)?,
             mongod: find("mongod", MONGOD_VARIABLE)?,
             library_path: None,
+        })
+    }
+
+    /// As [`Servers::discover`], with Valkey in the place of Redis. `scripts/servers.sh valkey` fetches it.
+    ///
+    /// # Errors
+    /// Says what to run when a binary is missing.
+    pub fn discover_valkey() -> Result<Self, TestbedError> {
+        Ok(Self {
+            redis_server: find("valkey-server", VALKEY_SERVER_VARIABLE)?,
+            ..Self::discover()?
         })
     }
 
@@ -70,7 +83,15 @@ fn find(name: &'static str, variable: &'static str) -> Result<PathBuf, TestbedEr
         .chain(fetched_folders())
         .map(|folder| folder.join(name))
         .find(|path| is_executable(path))
-        .ok_or(TestbedError::ServerMissing { name, variable })
+        .ok_or(TestbedError::ServerMissing {
+            name,
+            variable,
+            fetch: if name == "valkey-server" {
+                "scripts/servers.sh valkey"
+            } else {
+                "make servers"
+            },
+        })
 }
 
 /// `.sluice/bin` of the folder one works in or of one above it, then of the folders above the running binary.

@@ -74,8 +74,9 @@ impl ServiceProcess {
             environment: pairs(options.environment.clone()),
             hides_settings: true,
             log_file: options.log_file.clone(),
+            host: Ipv4Addr::LOCALHOST,
             port: options.port,
-            arguments: Box::new(move |port, _| arguments(&options, port)),
+            arguments: Box::new(move |address, _| arguments(&options, address)),
         };
         Self::launch(launch).await
     }
@@ -83,11 +84,6 @@ impl ServiceProcess {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
-    }
-
-    /// The address it listens on; the same after a restart.
-    pub fn address(&self) -> SocketAddr {
-        address(self.port())
     }
 
     /// As [`ServiceProcess::restart`], with this environment in place of the one from the options.
@@ -103,8 +99,8 @@ impl ServiceProcess {
     }
 }
 
-fn arguments(options: &ServiceOptions, port: u16) -> Vec<OsString> {
-    let listen = address(port).to_string();
+fn arguments(options: &ServiceOptions, address: SocketAddr) -> Vec<OsString> {
+    let listen = address.to_string();
     [
         ["--listen", &listen],
         ["--redis-url", &options.redis_url],
@@ -116,10 +112,6 @@ fn arguments(options: &ServiceOptions, port: u16) -> Vec<OsString> {
     .map(OsString::from)
     .chain(options.arguments.iter().map(OsString::from))
     .collect()
-}
-
-fn address(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 fn find_binary() -> Result<PathBuf, TestbedError> {
@@ -147,8 +139,8 @@ impl Kind for Service {
     /// Longer than the service's own deadline for a drain.
     const END_WITHIN: Duration = Duration::from_secs(60);
 
-    async fn is_ready(port: u16, _pid: u32) -> bool {
-        http::get(address(port), "/readyz")
+    async fn is_ready(address: SocketAddr, _pid: u32) -> bool {
+        http::get(address, "/readyz")
             .await
             .is_ok_and(|answer| answer.status == 200)
     }
