@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
 use crate::queue::refusal::Refusal;
-use crate::queue::{Partition, Queue};
+use crate::queue::{Depths, Partition, Queue};
 use crate::store::Store;
 use crate::task;
 
@@ -92,6 +92,7 @@ impl Door {
                 let (look_ups, to_look_up) = mpsc::channel(LOOK_UPS_WAITING_MAX);
                 let is_shut = Arc::new(AtomicBool::new(false));
                 let batcher = Arc::new(Batcher {
+                    depths: queue.depths(),
                     store: store.clone(),
                     metrics: Arc::clone(metrics),
                     backlog_max: backlog_max / queue.partitions() as u64,
@@ -144,6 +145,7 @@ impl Door {
 }
 
 struct Batcher {
+    depths: Arc<Depths>,
     store: Store,
     metrics: Arc<Metrics>,
     backlog_max: u64,
@@ -201,8 +203,8 @@ impl Batcher {
     }
 
     /// The most loans in Redis that are not recorded. While Redis is filling up none is new, and known ones are answered.
-    fn room(&self) -> u64 {
-        if self.metrics.is_redis_filling.load(Ordering::Relaxed) {
+    fn room(&self, number: usize) -> u64 {
+        if self.depths.is_filling(number) {
             0
         } else {
             self.backlog_max
@@ -260,7 +262,7 @@ impl Batcher {
             }
             let limit = self.time_left(since);
             let _ = partition
-                .admit(Entry::New, &arrivals, self.room(), limit)
+                .admit(Entry::New, &arrivals, self.room(partition.number()), limit)
                 .await;
             return (partition, true);
         }
@@ -316,7 +318,7 @@ impl Batcher {
     ) -> Result<Vec<Admission>, ServiceError> {
         let limit = self.time_left(since);
         match partition
-            .admit(Entry::New, arrivals, self.room(), limit)
+            .admit(Entry::New, arrivals, self.room(partition.number()), limit)
             .await
         {
             Ok(Admitted {
@@ -333,7 +335,7 @@ impl Batcher {
                 Ok(outcomes)
             }
             Err(ServiceError::RedisRefused(Refusal::Full)) => {
-                self.metrics.is_redis_filling.store(true, Ordering::Relaxed);
+                self.depths.note_filling(partition.number(), true);
                 partition.recognise(arrivals, self.time_left(since)).await
             }
             Err(error) => Err(error),

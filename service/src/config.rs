@@ -45,7 +45,7 @@ pub struct Config {
     /// several times
     #[arg(long, env = "SLUICE_TRUSTED_PROXY", value_delimiter = ',')]
     pub trusted_proxy: Vec<TrustedProxy>,
-    /// Redis, the queue
+    /// Redis, the queue; of a Redis Cluster some of its nodes, with commas between, see --redis-cluster
     #[arg(
         long,
         env = "SLUICE_REDIS_URL",
@@ -53,6 +53,18 @@ pub struct Config {
         hide_env_values = true
     )]
     pub redis_url: String,
+    /// --redis-url names nodes of a Redis Cluster, with commas between, and the queue is in that
+    #[arg(
+        long,
+        env = "SLUICE_REDIS_CLUSTER",
+        value_parser = BoolishValueParser::new(),
+        value_name = "YES_OR_NO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "no",
+        default_missing_value = "yes"
+    )]
+    pub redis_cluster: bool,
     /// A file that holds the value of --redis-url
     #[arg(long, env = "SLUICE_REDIS_URL_FILE")]
     pub redis_url_file: Option<PathBuf>,

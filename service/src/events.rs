@@ -41,7 +41,6 @@ async fn send(queue: Queue, metrics: Arc<Metrics>, instance: String) {
     let Some(mut outgoing) = metrics.outgoing() else {
         return;
     };
-    let mut partition = queue.reader(0);
     loop {
         let mut events = Vec::new();
         if outgoing.recv_many(&mut events, BATCH_LEN_MAX).await == 0 {
@@ -52,7 +51,7 @@ async fn send(queue: Queue, metrics: Arc<Metrics>, instance: String) {
             events,
         };
         let text = serde_json::to_string(&letter).expect("plain data serialises");
-        if let Err(error) = partition.publish(&text).await {
+        if let Err(error) = queue.publish(&text).await {
             tracing::debug!(%error, "the other instances miss some events");
         }
         tokio::time::sleep(GATHER).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use futures_util::future::join_all;
 
 use crate::error::ServiceError;
 use crate::limits::FILTER_FILL_LEN;
@@ -45,15 +46,15 @@ async fn rebuild(
     metrics: &Metrics,
     partitions: &mut [Partition],
 ) -> Result<(), ServiceError> {
-    let mut fillings: Vec<Option<Filling<'_>>> = Vec::new();
-    for partition in partitions {
+    let started = join_all(partitions.iter_mut().map(async |partition| {
         let started = partition.start_rebuilding().await;
-        fillings.push(started.ok().flatten().map(|rebuilding| Filling {
+        started.ok().flatten().map(|rebuilding| Filling {
             partition,
             rebuilding,
             ids: Ids::default(),
-        }));
-    }
+        })
+    }));
+    let mut fillings: Vec<Option<Filling<'_>>> = started.await;
     if fillings.iter().all(Option::is_none) {
         return Ok(());
     }

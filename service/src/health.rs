@@ -13,8 +13,10 @@ use crate::task;
 /// What can be amiss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Redis does not answer.
+    /// Redis does not answer, or no shard of it.
     Redis,
+    /// A shard of Redis does not answer.
+    Shard,
     /// Redis answers, and may lose what it confirms.
     Durability,
     /// MongoDB does not answer.
@@ -22,11 +24,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 3] = [Self::Redis, Self::Durability, Self::Mongodb];
+    const ALL: [Self; 4] = [Self::Redis, Self::Shard, Self::Durability, Self::Mongodb];
 
     fn is_in(self, snapshot: &Snapshot) -> bool {
         match self {
             Self::Redis => !snapshot.redis.up,
+            Self::Shard => snapshot.redis.up && snapshot.redis.trouble.is_some(),
             Self::Durability => snapshot.redis.up && !snapshot.redis.durable,
             Self::Mongodb => !snapshot.mongodb.up,
         }
@@ -35,6 +38,7 @@ impl Fault {
     fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis",
+            Self::Shard => "shard",
             Self::Durability => "durability",
             Self::Mongodb => "mongodb",
         }
@@ -43,6 +47,7 @@ impl Fault {
     fn words(self) -> &'static str {
         match self {
             Self::Redis => "Redis does not answer: no loan is taken",
+            Self::Shard => "part of Redis does not answer: the loans of its partitions are refused",
             Self::Durability => "Redis may lose loans that were answered 202",
             Self::Mongodb => "MongoDB does not answer: loans are taken and wait in Redis",
         }
@@ -53,7 +58,7 @@ impl Fault {
         let has = |role| roles.contains(&role);
         match self {
             Self::Redis => true,
-            Self::Durability => false,
+            Self::Shard | Self::Durability => false,
             Self::Mongodb => has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard),
         }
     }

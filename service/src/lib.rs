@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ pub mod queue;
 pub mod record;
 mod recorder;
 pub mod retry;
+mod rounds;
 pub mod store;
 pub mod validate;
 pub mod worker;
@@ -106,6 +108,14 @@ pub enum StartError {
     /// `--require-durable`, and Redis is not, or does not say.
     #[error("Redis may lose loans that were answered 202: {0}; or leave --require-durable out")]
     NotDurable(String),
+    /// What is at the address of Redis is not what the settings take it for.
+    #[error("{0}")]
+    NotAsSet(&'static str),
+    /// A sharded MongoDB, in which a loan could be recorded twice.
+    #[error(
+        "{0}: an id is then unique on each shard alone, and a loan could be recorded twice; shard by {{_id: \"hashed\"}}"
+    )]
+    WrongShardKey(String),
     /// Redis or MongoDB belong to a queue of another shape.
     #[error("{0}")]
     OtherQueue(String),
@@ -160,7 +170,13 @@ pub async fn run(
         address: config.listen.to_string(),
         source,
     })?;
-    let queue = Queue::with_tls(&config.redis_url, config.partitions, &config.redis_tls())
+    let (url, tls_files) = (&config.redis_url, config.redis_tls());
+    let queue = if config.redis_cluster {
+        Queue::in_cluster(url, config.partitions, &tls_files)
+    } else {
+        Queue::with_tls(url, config.partitions, &tls_files)
+    };
+    let queue = queue
         .map_err(|source| StartError::Address {
             flag: match source {
                 error::ServiceError::RedisTls(_) => {
@@ -193,7 +209,7 @@ pub async fn run(
             _ => None,
         };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let connections_max = room_for(config.connections_max);
+    let connections_max = room_for(config);
     // Only now: a service that cannot start says one line, why.
     tracing::info!("listening on {scheme}://{address}");
     let admin_token = match (&config.admin_token, &tokens) {
@@ -335,9 +351,8 @@ pub async fn run(
     }
     // The others need not wait until it is missed, and what it still holds is free.
     let leaving = async {
-        for number in 0..queue.partitions() {
-            let _ = queue.partition(number).leave(instance).await;
-        }
+        let partitions = (0..queue.partitions()).map(|number| queue.partition(number));
+        join_all(partitions.map(async |mut partition| partition.leave(instance).await)).await;
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     Ok(())
@@ -373,21 +388,21 @@ async fn tell_what_is_left(snapshots: &watch::Receiver<Arc<snapshot::Snapshot>>)
 
 /// How many connections there can be: each is an open file, and Redis and MongoDB must not run out
 /// of them.
-fn room_for(connections_max: usize) -> usize {
+fn room_for(config: &Config) -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let connections_max = config.connections_max;
+    let reserved = limits::files_reserved(config.partitions, config.workers_max);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return connections_max;
     };
-    let wanted = (connections_max + limits::FILES_RESERVED) as u64;
+    let wanted = (connections_max + reserved) as u64;
     if soft < wanted {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
     }
     if hard >= wanted {
         return connections_max;
     }
-    let room = (hard as usize)
-        .saturating_sub(limits::FILES_RESERVED)
-        .max(1);
+    let room = (hard as usize).saturating_sub(reserved).max(1);
     tracing::warn!(
         open_files_max = hard,
         connections_max = room,

@@ -32,7 +32,15 @@ pub const SHED_ANSWERING_AFTER: Duration = Duration::from_secs(5);
 /// A connection that is to be closed has this long to end by itself.
 pub const SHED_GRACE: Duration = Duration::from_millis(100);
 /// Open files beside the clients' connections: to Redis, to MongoDB, and the process's own.
-pub const FILES_RESERVED: usize = 256;
+const FILES_RESERVED: usize = 256;
+
+/// Open files beside the clients' connections. Each further partition has links of its own: for admission, look-ups,
+/// recorders, the filter, and each worker.
+pub const fn files_reserved(partitions: u32, workers_max: u64) -> usize {
+    let links = ADMISSION_BATCHES_IN_FLIGHT + RECORDERS as usize + 2 + workers_max as usize;
+    FILES_RESERVED + (partitions as usize - 1) * links
+}
+
 /// A client has this long to send a request's body.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most loans that wait inside one process for admission; more are answered 503.

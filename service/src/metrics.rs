@@ -173,8 +173,6 @@ pub struct Metrics {
     /// Events on their way to the other instances.
     outbox: mpsc::Sender<Event>,
     outgoing: Mutex<Option<mpsc::Receiver<Event>>>,
-    /// Whether Redis is so full that only what drains may go on.
-    pub is_redis_filling: AtomicBool,
     /// Confirmed admissions that Redis does not know any more.
     pub rolled_back: AtomicU64,
     /// Ids that went into the filters so far, while these are rebuilt.
@@ -201,7 +199,6 @@ impl Default for Metrics {
             events: broadcast::Sender::new(EVENTS_KEPT),
             outbox,
             outgoing: Mutex::new(Some(outgoing)),
-            is_redis_filling: AtomicBool::new(false),
             rolled_back: AtomicU64::default(),
             rebuilding: AtomicU64::default(),
             is_recording_waiting: AtomicBool::new(false),

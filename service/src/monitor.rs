@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -14,12 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::clock::now_ms;
 use crate::config::Role;
 use crate::error::ServiceError;
-use crate::limits::{INSTANCE_KEPT, REDIS_MEMORY_PERCENT_MAX};
+use crate::limits::INSTANCE_KEPT;
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
 use crate::queue::control::Alive;
 use crate::queue::state::{QueueState, SlowState};
 use crate::queue::{Partition, Queue};
+use crate::rounds::{Look, Rounds};
 use crate::snapshot::{
     ApplicantCount, Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState,
     Rates, RecentLatencies, RedisState, Snapshot,
@@ -27,14 +27,21 @@ use crate::snapshot::{
 use crate::store::Store;
 use crate::task;
 
+mod nodes;
+mod shards;
+
+use nodes::Nodes;
+
 /// Time between two snapshots.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
 /// Snapshots between two looks at what changes slowly.
-const SLOW_EVERY: u32 = 5;
+const SLOW_EVERY: u64 = 5;
 /// Snapshots between two looks for functions that nobody uses any more: an hour.
-const TIDY_EVERY: u32 = 5 * 60 * 60;
+const TIDY_EVERY: u64 = 5 * 60 * 60;
 /// Redis has this long to answer the monitor: what it shows must not be old.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+/// A snapshot waits this long for partitions that are slow to answer.
+const LOOK_PATIENCE: Duration = Duration::from_millis(150);
 /// Applicants in a snapshot.
 const APPLICANTS_SHOWN: usize = 20;
 /// The oldest that the history reaches back.
@@ -149,10 +156,12 @@ async fn keep_events(metrics: Arc<Metrics>, past: Arc<Mutex<Past>>) {
 }
 
 /// One partition as the monitor sees it.
+#[derive(Clone, Default)]
 struct Seen {
-    partition: Partition,
     state: QueueState,
     slow: SlowState,
+    /// The node that it is at, as far as is known.
+    node: Option<String>,
     /// Why it cannot be used, if it cannot.
     trouble: Option<String>,
     /// Why it takes no writes, as of its last beat.
@@ -163,21 +172,68 @@ struct Seen {
 }
 
 impl Seen {
-    /// Reads the state. While Redis is out of reach the last known one stands.
-    async fn look(&mut self) {
-        match self.partition.state().await {
+    /// Why it takes no loans.
+    fn trouble(&self) -> Option<&String> {
+        self.trouble.as_ref().or(self.refusal.as_ref())
+    }
+}
+
+/// Looks at one partition.
+struct Looker {
+    me: Arc<Me>,
+    queue: Queue,
+    store: Store,
+    metrics: Arc<Metrics>,
+}
+
+impl Look for Looker {
+    type Seen = Seen;
+
+    /// While the partition is out of reach what was last known of it stands.
+    async fn look(&mut self, round: u64, partition: &mut Partition, seen: &mut Seen) {
+        let known = self.queue.admissions_known(partition.number());
+        match partition.state().await {
             Ok(state) => {
-                self.state = state;
-                self.trouble = None;
+                let admissions = state.counters.get("admissions").copied();
+                let lost = self.queue.admissions_lost(
+                    partition.number(),
+                    known,
+                    admissions.unwrap_or_default(),
+                );
+                if lost > 0 {
+                    self.metrics.roll_back(partition.number(), lost);
+                    if let Err(error) = partition.doubt_filter().await {
+                        tracing::debug!(%error, "the filter is still believed");
+                    }
+                }
+                self.queue.note_pause(state.pause_decided_ms, state.paused);
+                seen.state = state;
+                seen.trouble = None;
             }
-            Err(error) => self.trouble = Some(error.to_string()),
+            Err(error) => seen.trouble = Some(error.to_string()),
+        }
+        if let Some(node) = partition.node() {
+            seen.node = Some(node.to_owned());
+        }
+        let queued = seen.trouble.is_none().then_some(seen.state.queued);
+        self.queue.depths().note(partition.number(), queued);
+        if (round - 1).is_multiple_of(SLOW_EVERY) {
+            self.look_closely(partition, seen).await;
+        }
+        if (round - 1).is_multiple_of(TIDY_EVERY)
+            && let Err(error) = partition.tidy_libraries().await
+        {
+            tracing::debug!(%error, "old functions stay for now");
         }
     }
+}
 
+impl Looker {
     /// Says that this instance is alive, and reads what changes slowly.
-    async fn look_closely(&mut self, me: &Me, metrics: &Metrics, store: &Store) {
-        let workers = metrics.workers.load(Ordering::Relaxed);
-        let beat = self.partition.beat(
+    async fn look_closely(&self, partition: &mut Partition, seen: &mut Seen) {
+        let me = &self.me;
+        let workers = self.metrics.workers.load(Ordering::Relaxed);
+        let beat = partition.beat(
             me.instance,
             workers,
             me.workers_max,
@@ -186,45 +242,49 @@ impl Seen {
         );
         match beat.await {
             Ok(alive) => {
-                self.alive = alive;
-                self.refusal = None;
+                seen.alive = alive;
+                seen.refusal = None;
             }
-            Err(error) => self.refusal = Some(error.to_string()),
+            Err(error) => seen.refusal = Some(error.to_string()),
         }
-        match self.partition.slow_state(APPLICANTS_SHOWN).await {
-            Ok(slow) => self.slow = slow,
+        match partition.slow_state(APPLICANTS_SHOWN).await {
+            Ok(slow) => seen.slow = slow,
             Err(error) => tracing::debug!(%error, "Redis gives no state"),
         }
-        if let Err(error) = self.notice_rollback(store).await {
+        if let Err(error) = self.notice_rollback(partition, seen).await {
             tracing::debug!(%error, "whether Redis went back in time is not known");
         }
     }
 
     /// A Redis in which fewer loans were recorded than before went back in time: its filter lacks some of them.
-    async fn notice_rollback(&mut self, store: &Store) -> Result<(), ServiceError> {
-        if self.trouble.is_some() {
+    async fn notice_rollback(
+        &self,
+        partition: &mut Partition,
+        seen: &mut Seen,
+    ) -> Result<(), ServiceError> {
+        if seen.trouble.is_some() {
             return Ok(());
         }
-        let sum = |name: &str| self.state.counters.get(name).copied().unwrap_or_default();
+        let sum = |name: &str| seen.state.counters.get(name).copied().unwrap_or_default();
         let recorded = sum("recorded_loans") + sum("recorded_failures");
-        let before = if let Some(before) = self.recorded {
+        let before = if let Some(before) = seen.recorded {
             before
         } else {
-            let noted = store.noted_recorded(self.partition.number());
+            let noted = self.store.noted_recorded(partition.number());
             // The next beat must not wait for MongoDB.
             match tokio::time::timeout(LOOK_TIMEOUT / 2, noted).await {
                 Ok(noted) => noted?,
                 Err(_) => return Ok(()),
             }
         };
-        if recorded < before && self.partition.doubt_filter().await? {
+        if recorded < before && partition.doubt_filter().await? {
             tracing::error!(
-                partition = self.partition.number(),
+                partition = partition.number(),
                 loans = before - recorded,
                 "Redis went back in time: it does not know loans that were recorded; MongoDB is asked for every id until its filter is complete"
             );
         }
-        self.recorded = Some(recorded);
+        seen.recorded = Some(recorded);
         Ok(())
     }
 }
@@ -247,22 +307,18 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     } = watched;
     let started = Instant::now();
     let queue = queue.with_timeout(LOOK_TIMEOUT);
-    let mut partitions: Vec<_> = (0..queue.partitions())
-        .map(|number| Seen {
-            partition: queue.partition(number),
-            state: QueueState::default(),
-            slow: SlowState::default(),
-            trouble: None,
-            refusal: None,
-            alive: Vec::new(),
-            recorded: None,
-        })
-        .collect();
-    let me = Me {
+    let me = Arc::new(Me {
         instance,
         workers_max,
         facts: facts(&roles),
-    };
+    });
+    let mut rounds = Rounds::start(&queue, || Looker {
+        me: Arc::clone(&me),
+        queue: queue.clone(),
+        store: store.clone(),
+        metrics: Arc::clone(&metrics),
+    });
+    let nodes = Nodes::watch(&queue);
     let (mongodb_sender, mongodb) = watch::channel(MongoState::default());
     task::spawn("watch", watch_mongodb(store.clone(), mongodb_sender));
     let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
@@ -273,27 +329,20 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while !sender.is_closed() {
         tick.tick().await;
-        let is_slow = ticks.is_multiple_of(SLOW_EVERY);
-        if ticks.is_multiple_of(TIDY_EVERY)
-            && let Err(error) = partitions[0].partition.tidy_libraries().await
-        {
-            tracing::debug!(%error, "old functions stay for now");
-        }
+        let is_slow = ticks.is_multiple_of(SLOW_EVERY as u32);
         ticks = ticks.wrapping_add(1);
-        // One partition that does not answer must not hold up the others.
-        join_all(partitions.iter_mut().map(async |seen| {
-            seen.look().await;
-            if is_slow {
-                seen.look_closely(&me, &metrics, &store).await;
-            }
-        }))
-        .await;
-        let trouble = partitions
-            .iter()
-            .find_map(|seen| seen.trouble.clone().or_else(|| seen.refusal.clone()));
-        redis.up = trouble.is_none();
-        redis.trouble = trouble;
-        look_at_server(&mut partitions[0].partition, &mut redis, is_slow, &metrics).await;
+        let partitions = if redis.shards.is_empty() {
+            // Nothing is known yet: what is only slow must not look like what is down.
+            let (partitions, ()) =
+                tokio::join!(rounds.next(LOOK_TIMEOUT), nodes.settle(LOOK_TIMEOUT));
+            partitions
+        } else {
+            rounds.next(LOOK_PATIENCE).await
+        };
+        let previous = std::mem::take(&mut redis);
+        redis = shards::join(&partitions, &nodes.latest(), &queue);
+        shards::tell_changes(&previous, &redis);
+        catch_up_on_pause(&queue, &partitions);
 
         let mut state = partitions[0].state.clone();
         for seen in &partitions[1..] {
@@ -309,7 +358,7 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
                 end_to_end: metrics.end_to_end.take_recent(),
             };
         }
-        let alive = &partitions[0].alive;
+        let alive = alive(&partitions);
         let snapshot = Snapshot {
             at_ms: now_ms(),
             instance: instance.to_string(),
@@ -349,60 +398,48 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     }
 }
 
+/// The instances that are alive, by the word of the partition that was heard last.
+fn alive(partitions: &[Arc<Seen>]) -> &[Alive] {
+    // A partition that does not answer tells the past.
+    let answering = partitions.iter().find(|seen| seen.trouble().is_none());
+    answering
+        .or(partitions.first())
+        .map_or(&[], |seen| &seen.alive)
+}
+
+/// A partition that was out of reach when ingestion was paused or resumed is told so once it is back.
+fn catch_up_on_pause(queue: &Queue, partitions: &[Arc<Seen>]) {
+    let Some(newest) = partitions
+        .iter()
+        .max_by_key(|seen| seen.state.pause_decided_ms)
+    else {
+        return;
+    };
+    let (paused, decided_ms) = (newest.state.paused, newest.state.pause_decided_ms);
+    for (number, seen) in partitions.iter().enumerate() {
+        let is_behind = seen.state.paused != paused && seen.state.pause_decided_ms < decided_ms;
+        if is_behind && seen.trouble().is_none() {
+            let mut partition = queue.reader(number);
+            task::spawn("pause", async move {
+                match partition.set_paused(paused, decided_ms).await {
+                    Ok(_) => {
+                        tracing::info!(partition = number, paused, "a partition has caught up");
+                    }
+                    Err(error) => tracing::debug!(%error, "a partition has not caught up"),
+                }
+            });
+        }
+    }
+}
+
 /// What an instance tells the others of itself.
 fn facts(roles: &[Role]) -> String {
     let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
     serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "roles": roles }).to_string()
 }
 
-/// Reads how Redis is set, and how full it is: a full one is told in time, also between two close looks.
-async fn look_at_server(
-    partition: &mut Partition,
-    redis: &mut RedisState,
-    is_slow: bool,
-    metrics: &Metrics,
-) {
-    if is_slow {
-        let Ok(server) = partition.server().await else {
-            return;
-        };
-        if redis.weaknesses != server.weaknesses && !server.weaknesses.is_empty() {
-            tracing::warn!(
-                settings = server.weaknesses.join("; "),
-                "Redis may lose loans that were answered 202"
-            );
-        }
-        redis.durable = server.weaknesses.is_empty();
-        redis.weaknesses = server.weaknesses;
-        redis.version = server.version;
-        redis.appendfsync = server.appendfsync;
-        redis.used_memory_bytes = server.used_memory_bytes;
-        redis.max_memory_bytes = server.max_memory_bytes;
-    } else if redis.max_memory_bytes > 0 {
-        let Ok(used) = partition.used_memory().await else {
-            return;
-        };
-        redis.used_memory_bytes = used;
-    }
-    note_filling(redis, metrics);
-}
-
-/// Has new loans refused while Redis is filling up, so that what was admitted can go its way.
-fn note_filling(redis: &RedisState, metrics: &Metrics) {
-    let bound = redis.max_memory_bytes / 100 * REDIS_MEMORY_PERCENT_MAX;
-    let is_filling = redis.max_memory_bytes > 0 && redis.used_memory_bytes >= bound;
-    if is_filling != metrics.is_redis_filling.swap(is_filling, Ordering::Relaxed) {
-        tracing::warn!(
-            used_memory_bytes = redis.used_memory_bytes,
-            max_memory_bytes = redis.max_memory_bytes,
-            refusing = is_filling,
-            "Redis is filling up"
-        );
-    }
-}
-
 /// The applicants with the most failures, most first.
-fn most(partitions: &[Seen]) -> Vec<ApplicantCount> {
+fn most(partitions: &[Arc<Seen>]) -> Vec<ApplicantCount> {
     let mut applicants: BTreeMap<&str, u64> = BTreeMap::new();
     for (applicant, count) in partitions.iter().flat_map(|seen| &seen.slow.applicants) {
         *applicants.entry(applicant).or_default() += count;

@@ -8,12 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisResult, Value,
-};
-use tokio::sync::Mutex;
+use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::time::Instant;
 
 use crate::error::ServiceError;
 use crate::limits::{CACHE_LEN_MAX, REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT};
@@ -25,42 +21,47 @@ mod cache;
 pub mod claim;
 pub mod control;
 pub mod depths;
+mod directory;
 pub mod filter;
 pub mod keys;
 mod library;
+pub mod nodes;
 pub mod recording;
 pub mod refusal;
 mod repartition;
 pub mod results;
 pub mod state;
 pub mod tls;
+mod topology;
 mod value;
 
 use bundle::IdHash;
 use cache::Cache;
+use control::LastDecision;
 pub use depths::Depths;
 use keys::Keys;
 use library::LIBRARY;
 use refusal::{Refusal, is_unprepared, told};
 use tls::TlsFiles;
+use topology::{Link, Topology, unreachable};
 
-/// The queue's address and partitions.
+/// The queue's place and partitions.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    client: Client,
+    topology: Arc<Topology>,
     keys: Arc<[Keys]>,
-    /// For each partition the connection that those share who only read.
-    shared: Arc<[Mutex<Option<MultiplexedConnection>>]>,
     /// What this process has admitted and no worker of it has claimed yet.
     cache: Arc<Cache>,
     depths: Arc<Depths>,
     /// For each partition the most admissions that Redis has confirmed to this process.
     admissions: Arc<[AtomicU64]>,
+    /// What an operator decided last, as far as this process knows.
+    pause: Arc<LastDecision>,
     timeout: Duration,
 }
 
 impl Queue {
-    /// A queue of `partitions` partitions at `url`. Nothing is connected yet.
+    /// A queue of `partitions` partitions in the one Redis at `url`. Nothing is connected yet.
     ///
     /// # Errors
     /// If `url` is not a Redis URL, or asks for RESP3.
@@ -73,17 +74,31 @@ impl Queue {
     /// # Errors
     /// As [`new`](Self::new), and if the files are not what they have to be.
     pub fn with_tls(url: &str, partitions: u32, files: &TlsFiles) -> Result<Self, ServiceError> {
-        Ok(Self {
-            client: tls::client(connection_info(url)?, files)?,
+        Ok(Self::at(Topology::single(url, files)?, partitions))
+    }
+
+    /// A queue of `partitions` partitions in a Redis Cluster, to which the nodes at `urls` belong, with commas between.
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If one of them is not a Redis URL with a host, asks for RESP3, or names a database, and if the files are not what
+    /// they have to be.
+    pub fn in_cluster(urls: &str, partitions: u32, files: &TlsFiles) -> Result<Self, ServiceError> {
+        Ok(Self::at(Topology::cluster(urls, files)?, partitions))
+    }
+
+    fn at(topology: Topology, partitions: u32) -> Self {
+        Self {
+            topology: Arc::new(topology),
             keys: (0..partitions)
                 .map(|number| Keys::new(number, partitions))
                 .collect(),
-            shared: (0..partitions).map(|_| Mutex::default()).collect(),
             cache: Arc::new(Cache::new(CACHE_LEN_MAX)),
             depths: Arc::new(Depths::new(partitions as usize)),
             admissions: (0..partitions).map(|_| AtomicU64::default()).collect(),
+            pause: Arc::default(),
             timeout: REDIS_TIMEOUT,
-        })
+        }
     }
 
     /// The same queue, where Redis has this long to answer.
@@ -113,18 +128,24 @@ impl Queue {
         hash.partition(self.keys.len())
     }
 
+    /// The slot of a Redis Cluster that a partition lies in.
+    pub fn slot(&self, partition: usize) -> u32 {
+        self.keys[partition].slot()
+    }
+
     /// A partition over a connection of one's own, not connected yet: for who writes.
     pub fn partition(&self, number: usize) -> Partition {
         Partition {
             queue: self.clone(),
             number,
-            connection: None,
+            link: None,
+            in_vain: None,
             is_shared: false,
             timeout: self.timeout,
         }
     }
 
-    /// A partition over the one connection of all who only read.
+    /// A partition over the connection to its node that all share who only read.
     pub fn reader(&self, number: usize) -> Partition {
         Partition {
             is_shared: true,
@@ -133,38 +154,19 @@ impl Queue {
     }
 }
 
-fn connection_info(url: &str) -> Result<ConnectionInfo, ServiceError> {
-    // A peer that vanished without a word is noticed by keep-alive and by unacknowledged data.
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(
-            redis::io::tcp::socket2::TcpKeepalive::new()
-                .with_time(Duration::from_secs(10))
-                .with_interval(Duration::from_secs(5)),
-        )
-        .set_user_timeout(REDIS_TIMEOUT);
-    let info = url
-        .into_connection_info()
-        .map_err(told)?
-        .set_tcp_settings(tcp);
-    if info.redis_settings().protocol() != ProtocolVersion::RESP2 {
-        return Err(ServiceError::RedisReply(
-            "protocol=resp3 is not spoken here; leave it out of the URL",
-        ));
-    }
-    Ok(info)
-}
-
 /// One partition, over a connection that comes back by itself.
 ///
 /// A call that failed is not repeated here, since it may have run: each caller knows what a repetition means. The next
-/// call connects anew. Where Redis has lost the functions or the partition's keys (`FUNCTION FLUSH`, an empty Redis), the
-/// call did not run; they are made again and it is sent once more.
+/// call connects anew. There are two exceptions, in which the call did not run: where Redis has lost the functions or the
+/// partition's keys (`FUNCTION FLUSH`, an empty Redis, a new node), they are made again and it is sent once more; and
+/// where the partition is at another node of the cluster by now, it is sent there.
 #[derive(Debug)]
 pub struct Partition {
     queue: Queue,
     number: usize,
-    connection: Option<MultiplexedConnection>,
+    link: Option<Link>,
+    /// When the last link was lost, or could not be made: what was known by then of who serves the partition is old.
+    in_vain: Option<Instant>,
     is_shared: bool,
     timeout: Duration,
 }
@@ -190,49 +192,47 @@ impl Partition {
         call
     }
 
-    /// A connection whose functions are loaded and whose partition is set up.
-    async fn ready(&mut self) -> Result<MultiplexedConnection, ServiceError> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
-        }
-        let connection = if self.is_shared {
-            let shared = Arc::clone(&self.queue.shared);
-            let mut shared = shared[self.number].lock().await;
-            match &*shared {
-                Some(connection) => connection.clone(),
-                None => shared.insert(self.connect().await?).clone(),
-            }
-        } else {
-            self.connect().await?
-        };
-        self.connection = Some(connection.clone());
-        Ok(connection)
+    /// The node that it is linked to, if it is.
+    pub fn node(&self) -> Option<&str> {
+        self.link.as_ref().map(|link| &*link.node)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, ServiceError> {
-        let unreachable = |why: String| ServiceError::RedisRefused(Refusal::Unreachable(why));
-        let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(None);
-        let connecting = async {
-            let mut connection = self
-                .queue
-                .client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| match Refusal::of(&error) {
-                    Some(refusal) => ServiceError::RedisRefused(refusal),
-                    None => unreachable(error.to_string()),
-                })?;
-            self.prepare(&mut connection).await?;
-            Ok(connection)
-        };
-        // A Redis that stands still accepts connections and says nothing on them.
-        match tokio::time::timeout(limit, connecting).await {
-            Ok(connection) => connection,
-            Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
+    /// Gives up the connection: whatever was asked over it and not answered has an unknown outcome.
+    pub fn disconnect(&mut self) {
+        self.link = None;
+        self.in_vain = Some(Instant::now());
+    }
+
+    /// A connection to the node that serves the partition; one of its own is set up for the functions.
+    async fn ready(&mut self) -> Result<MultiplexedConnection, ServiceError> {
+        if let Some(link) = &self.link {
+            return Ok(link.connection.clone());
         }
+        let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
+        // A Redis that stands still accepts connections and says nothing on them.
+        let link = match tokio::time::timeout(limit, self.connect()).await {
+            Ok(link) => link,
+            Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
+        };
+        match link {
+            Ok(link) => Ok(self.link.insert(link).connection.clone()),
+            Err(error) => {
+                self.in_vain = Some(Instant::now());
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Link, ServiceError> {
+        let topology = &self.queue.topology;
+        let node = topology.owner(self.keys().slot(), self.in_vain).await?;
+        if self.is_shared {
+            return topology.shared(&node).await;
+        }
+        let mut link = topology.connect(&node).await?;
+        self.prepare(&mut link.connection).await?;
+        self.follow_pause(&mut link.connection).await?;
+        Ok(link)
     }
 
     /// Makes what the functions rely on.
@@ -253,7 +253,7 @@ impl Partition {
 
     /// Runs one command, within the time that Redis has.
     async fn call(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
-        let is_first_use = self.is_shared && self.connection.is_none();
+        let is_first_use = self.is_shared && self.link.is_none();
         let answer = self.call_within(self.timeout, command).await;
         if is_first_use && is_broken(&answer) {
             // The shared connection was another's, and broke while nobody used it. Who only reads may ask again.
@@ -264,6 +264,21 @@ impl Partition {
 
     /// Runs one command, within `limit`.
     async fn call_within(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
+        let until = Instant::now() + limit;
+        let answer = self.call_once(limit, command).await;
+        let is_elsewhere = matches!(
+            answer,
+            Err(ServiceError::RedisRefused(Refusal::Elsewhere(_)))
+        );
+        let left = until.saturating_duration_since(Instant::now());
+        if is_elsewhere && self.queue.topology.is_cluster() && !left.is_zero() {
+            // It did not run, and the cluster says who serves the partition now.
+            return self.call_once(left, command).await;
+        }
+        answer
+    }
+
+    async fn call_once(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
         let mut connection = self.ready().await?;
         let called = async {
             match run(&mut connection, command).await {
@@ -280,9 +295,9 @@ impl Partition {
         self.keep_or_drop(answer).await
     }
 
-    /// Runs commands of a pipeline, each for itself.
+    /// Runs commands of a pipeline, each for itself. The first one that failed is the error.
     async fn call_all(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
-        let is_first_use = self.is_shared && self.connection.is_none();
+        let is_first_use = self.is_shared && self.link.is_none();
         let answer = self.call_all_once(pipeline).await;
         if is_first_use && is_broken(&answer) {
             return self.call_all_once(pipeline).await;
@@ -293,8 +308,14 @@ impl Partition {
     async fn call_all_once(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
         let mut connection = self.ready().await?;
         let called = async {
-            let answer: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
-            answer.map_err(told)
+            connection
+                .send_packed_commands(pipeline, 0, pipeline.len())
+                .await
+                .map_err(told)?
+                .into_iter()
+                // Of a single error more is known than of a pipeline's.
+                .map(|answer| answer.extract_error().map_err(told))
+                .collect()
         };
         let answer = tokio::time::timeout(self.timeout, called)
             .await
@@ -303,7 +324,7 @@ impl Partition {
     }
 
     /// After a time-out the connection still waits for the answer, and a Redis that has become a replica stays one: the
-    /// next call connects afresh, to whoever stands behind the address then.
+    /// next call connects afresh, to whoever serves the partition then.
     async fn keep_or_drop<T>(
         &mut self,
         answer: Result<T, ServiceError>,
@@ -319,10 +340,12 @@ impl Partition {
             Err(_) => true,
         };
         if is_lost {
-            self.connection = None;
-            if self.is_shared {
-                *self.queue.shared[self.number].lock().await = None;
+            if self.is_shared
+                && let Some(link) = &self.link
+            {
+                self.queue.topology.drop_shared(link).await;
             }
+            self.disconnect();
         }
         answer
     }

@@ -4,10 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::StartError;
 use crate::config::Config;
 use crate::error::ServiceError;
 use crate::queue::Queue;
+use crate::queue::nodes::NodeLook;
 use crate::queue::refusal::Refusal;
 use crate::store::Store;
 
@@ -25,11 +28,23 @@ pub(crate) fn place(address: SocketAddr) -> String {
 
 /// Checks what can be checked now.
 pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Result<(), StartError> {
+    if let Some(Ok(false)) = within_patience(queue.is_as_set()).await {
+        return Err(StartError::NotAsSet(if config.redis_cluster {
+            "--redis-cluster (SLUICE_REDIS_CLUSTER) is set, and the Redis at --redis-url belongs to no cluster: leave it out"
+        } else {
+            "the Redis at --redis-url belongs to a Redis Cluster: start with --redis-cluster (SLUICE_REDIS_CLUSTER=yes)"
+        }));
+    }
     if config.require_durable {
         require_durable(queue).await?;
     }
     if config.repartition {
         repartition(config, queue, store).await?;
+    }
+    if let Some(Ok(wrong)) = within_patience(store.wrong_shard_keys()).await
+        && !wrong.is_empty()
+    {
+        return Err(StartError::WrongShardKey(wrong.join("; ")));
     }
     let noted = within_patience(store.partitions(config.partitions)).await;
     if let Some(Ok(noted)) = noted
@@ -59,22 +74,45 @@ async fn within_patience<T>(
     tokio::time::timeout(STORES_AWAITED, question).await.ok()
 }
 
-/// Waits for Redis, and refuses one that is not durable.
+/// Waits for Redis, and refuses one that is not durable: in a cluster any node of it.
 async fn require_durable(queue: &Queue) -> Result<(), StartError> {
-    let mut partition = queue.reader(0);
     let mut last = "Redis does not answer".to_owned();
     let until = tokio::time::Instant::now() + DURABILITY_AWAITED;
     while tokio::time::Instant::now() < until {
-        match partition.server().await {
-            Ok(server) if server.weaknesses.is_empty() => return Ok(()),
-            Ok(server) => return Err(StartError::NotDurable(server.weaknesses.join("; "))),
-            // Its durability was asked for, and the partition's shape comes later.
-            Err(ServiceError::RedisRefused(Refusal::OtherQueue { .. })) => return Ok(()),
+        match weaknesses(queue).await {
+            Ok(weaknesses) if weaknesses.is_empty() => return Ok(()),
+            Ok(weaknesses) => return Err(StartError::NotDurable(weaknesses.join("; "))),
             Err(error) => last = error.to_string(),
         }
         tokio::time::sleep(ASK_INTERVAL).await;
     }
     Err(StartError::NotDurable(last))
+}
+
+/// What is weak at the nodes that answer. Those that do not are looked at when they do.
+async fn weaknesses(queue: &Queue) -> Result<Vec<String>, ServiceError> {
+    queue.find_nodes().await?;
+    let mut nodes = queue.nodes();
+    let looks = join_all(nodes.iter_mut().map(NodeLook::server)).await;
+    let mut found = Vec::new();
+    let mut answered = false;
+    let mut failed = ServiceError::RedisReply("no node is known");
+    for (node, look) in nodes.iter().zip(looks) {
+        match look {
+            Ok(server) => {
+                answered = true;
+                found.extend(server.weaknesses.into_iter().map(|weakness| {
+                    if queue.is_in_cluster() {
+                        format!("{}: {weakness}", node.name())
+                    } else {
+                        weakness
+                    }
+                }));
+            }
+            Err(error) => failed = error,
+        }
+    }
+    if answered { Ok(found) } else { Err(failed) }
 }
 
 /// Changes the number of partitions, of an empty queue.

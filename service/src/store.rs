@@ -22,6 +22,7 @@ pub mod about;
 mod command;
 pub mod failures;
 pub mod reading;
+mod sharding;
 
 use command::Refused;
 

@@ -93,8 +93,15 @@ impl Worker {
         let mut loans = 0;
         let mut failed = None;
         for number in self.depths.fullest_first() {
-            // One partition that does not answer must not hold up the others.
-            match self.drain(&mut partitions[number], stop).await {
+            // One partition that does not answer must not hold up the others: it is left as soon as that is known.
+            let drained = tokio::select! {
+                drained = self.drain(&mut partitions[number], stop) => drained,
+                () = self.depths.shut(number) => {
+                    partitions[number].disconnect();
+                    Err(ServiceError::RedisReply("nothing, and the partition is left"))
+                }
+            };
+            match drained {
                 Ok(found) => loans += found,
                 Err(error) => {
                     // It may have been given bundles, or still hold some.

@@ -699,15 +699,15 @@ async fn pause_and_backlog_hold_new_loans_only() {
             again,
         ]
     };
-    assert!(partition.set_paused(true).await.unwrap());
-    assert!(!partition.set_paused(true).await.unwrap());
+    assert!(partition.set_paused(true, 1).await.unwrap());
+    assert!(!partition.set_paused(true, 1).await.unwrap());
     assert!(partition.state().await.unwrap().paused);
     assert!(partition.paused_ms().await.unwrap().is_some());
     let outcomes = admit(&mut partition, Entry::New, &batch, NO_BOUND).await;
     assert_eq!(outcomes, known(Admission::Paused));
     let looked_up = admit_one(&mut partition, arrival(1, 1), Known::NotRecorded).await;
     assert_eq!(looked_up, Admission::Paused);
-    assert!(partition.set_paused(false).await.unwrap());
+    assert!(partition.set_paused(false, 2).await.unwrap());
     assert_eq!(partition.paused_ms().await.unwrap(), None);
 
     let outcomes = admit(&mut partition, Entry::New, &batch, 1).await;
@@ -993,7 +993,7 @@ async fn a_retry_is_another_attempt() {
     let early = retry(0, Known::NotRecorded, NO_BOUND).await;
     assert_eq!(early, Admission::Conflict, "its failure is not recorded");
     assert_eq!(record_all(&mut partition).await, [0, 2]);
-    assert!(partition.set_paused(true).await.unwrap());
+    assert!(partition.set_paused(true, 1).await.unwrap());
     let Admission::LookUp(look_up) = retry(0, Known::NotRecorded, 1).await else {
         panic!("a retry is looked up");
     };
@@ -1246,7 +1246,7 @@ async fn two_versions_live_side_by_side() {
         .beat(Instance::new("here"), 1, 1, "{}", HELD)
         .await;
     assert_eq!(alive.unwrap().len(), 1);
-    assert!(partition.set_paused(true).await.unwrap());
+    assert!(partition.set_paused(true, 1).await.unwrap());
     let called: Option<String> = redis(&server, &["GET", "called"]).await;
     assert_eq!(called, None);
 
@@ -1274,7 +1274,7 @@ async fn two_versions_live_side_by_side() {
     assert_eq!(libraries().await.len(), 2);
     let noted: bool = redis(&server, &["HEXISTS", &about, &used]).await;
     assert!(!noted);
-    assert!(partition.set_paused(false).await.unwrap());
+    assert!(partition.set_paused(false, 2).await.unwrap());
     go_all_the_way(&mut partition, 1).await;
 }
 
@@ -1827,7 +1827,7 @@ impl Actors {
             Step::SetAside(which) => self.set_aside(which).await,
             Step::End(number, is_followed) => self.end(number, is_followed).await,
             Step::Pause(paused) => {
-                let changed = self.worker.set_paused(paused).await.unwrap();
+                let changed = self.worker.set_paused(paused, 1).await.unwrap();
                 assert_eq!(changed, paused != self.model.paused);
                 self.model.paused = paused;
             }

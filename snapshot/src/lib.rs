@@ -176,13 +176,13 @@ pub struct Percentiles {
     pub max: u64,
 }
 
-/// Redis as the service sees it.
+/// Redis as the service sees it: of a cluster all nodes together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisState {
-    /// Whether it answered last and takes writes.
+    /// Whether it answered last and takes writes; of a cluster at least one shard.
     pub up: bool,
-    /// Its version.
+    /// Its version; where nodes differ all of them, with commas between.
     pub version: String,
     /// `always`, `everysec`, `no`, or `off` without an append-only file.
     pub appendfsync: String,
@@ -191,13 +191,61 @@ pub struct RedisState {
     /// Each setting by which a confirmed loan could be lost, with what it has to be.
     #[serde(default)]
     pub weaknesses: Vec<String>,
-    /// Why it takes no loans, while it does not.
+    /// Why it takes no loans, while it does not; of a cluster why a shard does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// `used_memory`.
     pub used_memory_bytes: u64,
     /// `maxmemory`, 0 for none.
     pub max_memory_bytes: u64,
+    /// Whether it is a Redis Cluster.
+    #[serde(default)]
+    pub is_cluster: bool,
+    /// The masters that hold the partitions; one without a cluster.
+    #[serde(default)]
+    pub shards: Vec<Shard>,
+    /// The replicas of a cluster.
+    #[serde(default)]
+    pub replicas: Vec<Replica>,
+}
+
+/// A Redis with the partitions that it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shard {
+    /// Its address.
+    pub address: String,
+    /// Its partitions' numbers.
+    pub partitions: Vec<u64>,
+    /// Whether it takes loans.
+    pub up: bool,
+    /// Why it takes none, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Whether what it confirms survives `kill -9`, a power cut, and in a cluster the loss of a master.
+    pub durable: bool,
+    /// Its version.
+    pub version: String,
+    /// Loans that wait for a worker.
+    pub queue_depth: u64,
+    /// Results that MongoDB has not confirmed yet.
+    pub unrecorded: u64,
+    /// Age of the oldest loan that no worker has decided, in milliseconds; 0 if there is none.
+    pub oldest_waiting_ms: u64,
+    /// `used_memory`.
+    pub used_memory_bytes: u64,
+    /// `maxmemory`, 0 for none.
+    pub max_memory_bytes: u64,
+}
+
+/// A node that follows a shard's master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Replica {
+    /// Its address.
+    pub address: String,
+    /// Whether it answers.
+    pub up: bool,
 }
 
 /// MongoDB as the service sees it.

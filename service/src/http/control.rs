@@ -29,11 +29,11 @@ pub(super) async fn show(front: &Front) -> Result<Reply, Problem> {
 
 /// `POST /api/control/pause` and `/resume`.
 pub(super) async fn set(front: &Front, is_paused: bool, caller: &Caller) -> Result<Reply, Problem> {
-    let mut has_changed = false;
-    for partition in 0..front.queue.partitions() {
-        let mut partition = front.queue.reader(partition);
-        has_changed |= partition.set_paused(is_paused).await.map_err(unavailable)?;
-    }
+    let has_changed = front
+        .queue
+        .set_paused(is_paused)
+        .await
+        .map_err(unavailable)?;
     if has_changed {
         front.metrics.tell(if is_paused {
             EventKind::Pause
@@ -66,12 +66,7 @@ fn note(front: &Front, caller: &Caller, action: &str, effect: String) {
 }
 
 async fn read(front: &Front) -> Result<Control, ServiceError> {
-    let mut since_ms: Option<u64> = None;
-    for partition in 0..front.queue.partitions() {
-        if let Some(at_ms) = front.queue.reader(partition).paused_ms().await? {
-            since_ms = Some(since_ms.map_or(at_ms, |since_ms| since_ms.min(at_ms)));
-        }
-    }
+    let since_ms = front.queue.paused_ms().await?;
     Ok(Control {
         paused: since_ms.is_some(),
         paused_at: since_ms.map(rfc3339_ms),

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use redis::{Cmd, Value};
 
 use super::bundle::{Bundle, IdHash, Name, VERSION, put_loan};
-use super::{Partition, value};
+use super::{Partition, Queue, value};
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
 use crate::loan::{Fingerprint, LoanId};
@@ -250,13 +250,9 @@ impl Partition {
     fn see_admissions(&self, seen: u64, reply: &Reply) -> u64 {
         let ours = u64::from(reply.outcomes.contains(&Admission::Admitted));
         let before = reply.admissions.saturating_sub(ours);
-        let known = &self.queue.admissions[self.number];
-        if before >= seen {
-            known.fetch_max(reply.admissions, Ordering::Relaxed);
-            return 0;
-        }
-        known.store(reply.admissions, Ordering::Relaxed);
-        seen - before
+        let lost = self.queue.admissions_lost(self.number, seen, before);
+        self.queue.admissions[self.number].fetch_max(reply.admissions, Ordering::Relaxed);
+        lost
     }
 
     async fn admissions_seen(&mut self) -> Result<u64, ServiceError> {
@@ -266,6 +262,28 @@ impl Partition {
             Value::Nil => Ok(0),
             count => value::count(&count),
         }
+    }
+}
+
+impl Queue {
+    /// The most admissions to a partition that Redis has confirmed to this process.
+    pub fn admissions_known(&self, partition: usize) -> u64 {
+        self.admissions[partition].load(Ordering::Relaxed)
+    }
+
+    /// How many of the `known` admissions are gone, if there are only `there`. They are told once.
+    pub fn admissions_lost(&self, partition: usize, known: u64, there: u64) -> u64 {
+        if there >= known {
+            return 0;
+        }
+        // Where another has told meanwhile, or more was confirmed, the next one who looks sees what is left to tell.
+        let told = self.admissions[partition].compare_exchange(
+            known,
+            there,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        told.map_or(0, |_| known - there)
     }
 }
 

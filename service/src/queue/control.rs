@@ -1,14 +1,18 @@
 //! What the instances share beside the loans: pause, who is alive, events.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
-use redis::Value;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
 
 use super::bundle::Instance;
 use super::library::{LIBRARY, PREFIX};
 use super::refusal::told;
-use super::{Partition, Queue, value};
+use super::topology::unreachable;
+use super::{Partition, Queue, run, value};
 use crate::clock::now_ms;
 use crate::error::ServiceError;
 
@@ -32,15 +36,72 @@ pub struct Alive {
     pub facts: String,
 }
 
+/// What an operator decided last about ingestion: when, in milliseconds since the Unix epoch, and whether it is paused.
+#[derive(Debug, Default)]
+pub(super) struct LastDecision(Mutex<(u64, bool)>);
+
+impl LastDecision {
+    fn get(&self) -> (u64, bool) {
+        *self.lock()
+    }
+
+    fn note(&self, decided_ms: u64, paused: bool) {
+        let mut last = self.lock();
+        if decided_ms > last.0 {
+            *last = (decided_ms, paused);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, bool)> {
+        // Each critical section leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Partition {
-    /// Pauses or resumes ingestion in this partition. Answers whether that changed anything.
+    /// Tells a partition that was out of reach when an operator decided: before anything else is asked of it.
+    pub(super) async fn follow_pause(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), ServiceError> {
+        let (decided_ms, paused) = self.queue.pause.get();
+        if decided_ms == 0 {
+            return Ok(());
+        }
+        let mut get = redis::cmd("HMGET");
+        get.arg(self.keys().control()).arg("paused").arg("decided");
+        let answer = run(connection, &get).await.map_err(told)?;
+        let mut fields = value::array(answer)?.into_iter();
+        let is_paused = fields.next().is_some_and(|since| since != Value::Nil);
+        let known_ms = match fields.next() {
+            None | Some(Value::Nil) => 0,
+            Some(decided) => value::count(&decided)?,
+        };
+        if is_paused == paused || known_ms >= decided_ms {
+            return Ok(());
+        }
+        let call = self.deciding_pause(paused, decided_ms);
+        run(connection, &call).await.map_err(told).map(drop)
+    }
+
+    fn deciding_pause(&self, paused: bool, decided_ms: u64) -> Cmd {
+        let mut call = self.function("control");
+        call.arg(if paused { "pause" } else { "resume" })
+            .arg(decided_ms);
+        call
+    }
+
+    /// Pauses or resumes ingestion in this partition, as was decided at `decided_ms`, in milliseconds since the Unix
+    /// epoch. Answers whether that changed anything.
     ///
     /// # Errors
     /// Redis out of reach or silent.
-    pub async fn set_paused(&mut self, paused: bool) -> Result<bool, ServiceError> {
-        let mut call = self.function("control");
-        call.arg(if paused { "pause" } else { "resume" })
-            .arg(now_ms());
+    pub async fn set_paused(
+        &mut self,
+        paused: bool,
+        decided_ms: u64,
+    ) -> Result<bool, ServiceError> {
+        let call = self.deciding_pause(paused, decided_ms);
         Ok(value::count(&self.call(&call).await?)? == 1)
     }
 
@@ -147,25 +208,66 @@ impl Partition {
         }
         Ok(())
     }
+}
+
+impl Queue {
+    /// Pauses or resumes ingestion in every partition that can be reached; the monitor tells the others when they are
+    /// back. Answers whether that changed anything.
+    ///
+    /// # Errors
+    /// No partition could be reached.
+    pub async fn set_paused(&self, paused: bool) -> Result<bool, ServiceError> {
+        // Later than what is known, whoever's clock that is of.
+        let decided_ms = now_ms().max(self.pause.get().0 + 1);
+        self.pause.note(decided_ms, paused);
+        let told = (0..self.partitions()).map(|number| async move {
+            let mut partition = self.reader(number);
+            partition.set_paused(paused, decided_ms).await
+        });
+        any_of(join_all(told).await, |all| {
+            all.into_iter().any(|changed| changed)
+        })
+    }
+
+    /// Notes what a partition says of the last decision.
+    pub fn note_pause(&self, decided_ms: u64, paused: bool) {
+        self.pause.note(decided_ms, paused);
+    }
+
+    /// Since when ingestion is paused, in milliseconds since the Unix epoch, by the partitions that can be reached.
+    ///
+    /// # Errors
+    /// No partition could be reached.
+    pub async fn paused_ms(&self) -> Result<Option<u64>, ServiceError> {
+        let told = (0..self.partitions())
+            .map(|number| async move { self.reader(number).paused_ms().await });
+        any_of(join_all(told).await, |all| all.into_iter().flatten().min())
+    }
 
     /// Tells every instance that listens.
     ///
     /// # Errors
-    /// Redis out of reach or silent.
-    pub async fn publish(&mut self, message: &str) -> Result<(), ServiceError> {
+    /// No partition's Redis could be reached.
+    pub async fn publish(&self, message: &str) -> Result<(), ServiceError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.queue.channel()).arg(message);
-        self.call(&publish).await.map(drop)
+        publish.arg(self.channel()).arg(message);
+        let mut failed = unreachable("there is no partition".to_owned());
+        // Any node of a cluster carries a message to all.
+        for number in self.depths.open() {
+            match self.reader(number).call(&publish).await {
+                Ok(_) => return Ok(()),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
-}
 
-impl Queue {
     /// What any instance publishes from now on, until the connection breaks.
     ///
     /// # Errors
     /// Redis out of reach.
     pub async fn subscribe(&self) -> Result<impl Stream<Item = Vec<u8>> + use<>, ServiceError> {
-        let mut subscription = self.client.get_async_pubsub().await.map_err(told)?;
+        let mut subscription = self.topology.subscription().await?;
         subscription.subscribe(self.channel()).await.map_err(told)?;
         Ok(subscription
             .into_on_message()
@@ -174,7 +276,25 @@ impl Queue {
 
     /// Channels know no databases, so the name does.
     fn channel(&self) -> String {
-        let database = self.client.get_connection_info().redis_settings().db();
-        format!("sluice:{database}:events")
+        format!("sluice:{}:events", self.topology.database())
+    }
+}
+
+/// What those answered that answered at all; the error if nobody did.
+fn any_of<T, U>(
+    answers: Vec<Result<T, ServiceError>>,
+    join: impl FnOnce(Vec<T>) -> U,
+) -> Result<U, ServiceError> {
+    let mut good = Vec::new();
+    let mut failed = None;
+    for answer in answers {
+        match answer {
+            Ok(answer) => good.push(answer),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if good.is_empty() => Err(error),
+        _ => Ok(join(good)),
     }
 }

@@ -19,7 +19,7 @@ local CLAIMED = 6      -- sorted set: name, by the instant at which the worker's
 local DECIDED = 7      -- sorted set: name, by the instant from which a recorder may take it
 local TICKETS = 8      -- hash: name -> ticket of the lease that is held on it
 local RESULTS = 9      -- hash: name -> what the worker decided, see results.rs
-local CONTROL = 10     -- hash: what an operator has set: paused
+local CONTROL = 10     -- hash: what an operator has set: paused since when, and when that was last decided
 local APPLICANTS = 11  -- sorted set: applicant, by failed attempts
 local INSTANCES = 12   -- hash: the instances that are alive
 local LOOK_UPS = 13    -- sorted set: loan ids with a look-up's marker, by when it was made
@@ -564,8 +564,11 @@ local function rebuild(keys, args)
   return 1
 end
 
--- ARGV 'pause' or 'resume', now in ms. Answers 1 if that changed anything.
+-- ARGV 'pause' or 'resume', when that was decided in ms. Answers 1 if that changed anything. The instant is noted, so that of
+-- two partitions that differ the one that was told later is known; it never goes back, whoever's clock it is of.
 local function control(keys, args)
+  local before = tonumber(redis.call('HGET', keys[CONTROL], 'decided') or 0)
+  redis.call('HSET', keys[CONTROL], 'decided', string.format('%.0f', math.max(tonumber(args[2]), before + 1)))
   if args[1] == 'pause' then return redis.call('HSETNX', keys[CONTROL], 'paused', args[2]) end
   return redis.call('HDEL', keys[CONTROL], 'paused')
 end

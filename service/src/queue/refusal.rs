@@ -13,9 +13,9 @@ pub enum Refusal {
     Full,
     /// No connection could be made.
     Unreachable(String),
-    /// This Redis is not, or no longer, the one to write to: a replica, or another node's slot.
+    /// This Redis is not, or no longer, the one to write to: a replica, another node's slot, or cut off from its cluster.
     Elsewhere(String),
-    /// It cannot write now: it loads its data, lacks replicas, is busy, has a full disk, or its cluster is down.
+    /// It cannot write now: it loads its data, lacks replicas, is busy, has a full disk, or the slot is on its way.
     NotNow(String),
     /// It lets this user not do this.
     NotPermitted(String),
@@ -62,7 +62,10 @@ impl Refusal {
         if has("OOM") {
             return Some(Self::Full);
         }
-        if ["READONLY", "MOVED", "ASK"].into_iter().any(has) {
+        if ["READONLY", "MOVED", "ASK", "CLUSTERDOWN"]
+            .into_iter()
+            .any(has)
+        {
             return Some(Self::Elsewhere(text));
         }
         let not_now = [
@@ -70,7 +73,6 @@ impl Refusal {
             "NOREPLICAS",
             "MASTERDOWN",
             "BUSY",
-            "CLUSTERDOWN",
             "TRYAGAIN",
             "MISCONF",
         ];

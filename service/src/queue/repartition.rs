@@ -1,7 +1,7 @@
 //! Another number of partitions, for an empty queue: the former partitions go, and their filters are made anew from
 //! MongoDB.
 
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::keys::Keys;
 use super::refusal::told;
@@ -15,14 +15,9 @@ impl Queue {
     /// # Errors
     /// Redis out of reach or silent.
     pub async fn clear_other_partitions(&self) -> Result<u64, ServiceError> {
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection()
-            .await
-            .map_err(told)?;
         let mut get = redis::cmd("HGET");
         get.arg(self.keys[0].about()).arg("partitions");
-        let former = match run(&mut connection, &get).await.map_err(told)? {
+        let former = match self.run_at(&self.keys[0], &get).await? {
             Value::Nil => return Ok(0),
             former => value::count(&former)? as u32,
         };
@@ -37,9 +32,7 @@ impl Queue {
             for state in ["queued", "claimed", "decided"] {
                 let mut get = redis::cmd("HGET");
                 get.arg(keys.counters()).arg(state);
-                if let count @ Value::BulkString(_) =
-                    run(&mut connection, &get).await.map_err(told)?
-                {
+                if let count @ Value::BulkString(_) = self.run_at(keys, &get).await? {
                     left += value::integer(&count)?.max(0) as u64;
                 }
             }
@@ -53,8 +46,15 @@ impl Queue {
             for key in keys.all() {
                 unlink.arg(key);
             }
-            run(&mut connection, &unlink).await.map_err(told)?;
+            self.run_at(keys, &unlink).await?;
         }
         Ok(0)
+    }
+
+    /// Runs a command where these keys are.
+    async fn run_at(&self, keys: &Keys, command: &Cmd) -> Result<Value, ServiceError> {
+        let node = self.topology.owner(keys.slot(), None).await?;
+        let mut link = self.topology.shared(&node).await?;
+        run(&mut link.connection, command).await.map_err(told)
     }
 }

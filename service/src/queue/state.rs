@@ -27,6 +27,8 @@ pub struct QueueState {
     pub failed_waiting: u64,
     /// Whether ingestion is paused.
     pub paused: bool,
+    /// When that was last decided, in milliseconds since the Unix epoch; 0 if never.
+    pub pause_decided_ms: u64,
     /// Whether the filter of recorded ids is complete.
     pub is_filter_complete: bool,
     /// The sums that only grow, by the names in `functions.lua`.
@@ -41,6 +43,7 @@ impl QueueState {
         self.decided += other.decided;
         self.failed_waiting += other.failed_waiting;
         self.paused |= other.paused;
+        self.pause_decided_ms = self.pause_decided_ms.max(other.pause_decided_ms);
         self.is_filter_complete &= other.is_filter_complete;
         for (name, count) in other.counters {
             *self.counters.entry(name).or_default() += count;
@@ -55,21 +58,6 @@ pub struct SlowState {
     pub oldest_waiting_ms: u64,
     /// The applicants with the most failures.
     pub applicants: Vec<(String, u64)>,
-}
-
-/// What Redis says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerState {
-    /// Its version.
-    pub version: String,
-    /// `always`, `everysec`, `no`, or `off` without an append-only file.
-    pub appendfsync: String,
-    /// Each setting by which a confirmed loan could be lost, with what it has to be. Empty: durable.
-    pub weaknesses: Vec<String>,
-    /// `used_memory`.
-    pub used_memory_bytes: u64,
-    /// `maxmemory`, 0 for none.
-    pub max_memory_bytes: u64,
 }
 
 /// Where a loan stands in Redis.
@@ -118,10 +106,12 @@ impl Partition {
     pub async fn state(&mut self) -> Result<QueueState, ServiceError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys().counters());
+        let control = self.keys().control();
         pipeline
-            .cmd("HEXISTS")
-            .arg(self.keys().control())
-            .arg("paused");
+            .cmd("HMGET")
+            .arg(control)
+            .arg("paused")
+            .arg("decided");
         let mut answers = self.call_all(&pipeline).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let mut counters = BTreeMap::new();
@@ -131,6 +121,13 @@ impl Partition {
             let count = value::integer(&Value::BulkString(count))?.max(0) as u64;
             counters.insert(name, count);
         }
+        let mut control = value::array(next())?.into_iter();
+        let mut control = || control.next().unwrap_or(Value::Nil);
+        let paused = control() != Value::Nil;
+        let pause_decided_ms = match control() {
+            Value::Nil => 0,
+            decided => value::count(&decided)?,
+        };
         let mut take = |name: &str| counters.remove(name).unwrap_or_default();
         Ok(QueueState {
             queued: take("queued"),
@@ -138,7 +135,8 @@ impl Partition {
             decided: take("decided"),
             failed_waiting: take("failed_waiting"),
             is_filter_complete: take("filter_complete") == 1,
-            paused: value::integer(&next())? == 1,
+            paused,
+            pause_decided_ms,
             counters,
         })
     }
@@ -204,77 +202,6 @@ impl Partition {
                 .map_or(0, |oldest_ms| (seconds * 1000).saturating_sub(oldest_ms)),
             applicants,
         })
-    }
-
-    /// Asks Redis how it is set and how full it is.
-    ///
-    /// # Errors
-    /// Redis out of reach or silent.
-    pub async fn server(&mut self) -> Result<ServerState, ServiceError> {
-        let mut pipeline = redis::pipe();
-        for section in ["server", "memory", "persistence"] {
-            pipeline.cmd("INFO").arg(section);
-        }
-        let info = self
-            .call_all(&pipeline)
-            .await?
-            .into_iter()
-            .map(value::text)
-            .collect::<Result<String, _>>()?;
-        let line = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .unwrap_or_default()
-        };
-        let mut config = redis::cmd("CONFIG");
-        config.arg("GET");
-        for name in SETTINGS {
-            config.arg(name.0);
-        }
-        // A managed Redis may refuse CONFIG: then the settings are unknown, which is not safe.
-        let settings: BTreeMap<String, String> = match self.call(&config).await {
-            Ok(pairs) => value::pairs(pairs)?
-                .map(|(name, value)| {
-                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-                    (text(name), text(value))
-                })
-                .collect(),
-            Err(ServiceError::Redis(_) | ServiceError::RedisRefused(_)) => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        let setting = |name: &str| settings.get(name).map_or("unknown", String::as_str);
-        let has_file = line("aof_enabled") == "1";
-        let weaknesses = SETTINGS
-            .iter()
-            .filter(|(name, needed)| setting(name) != *needed)
-            .map(|(name, needed)| format!("{name} is {}, set it to {needed}", setting(name)))
-            .collect();
-        Ok(ServerState {
-            version: line("redis_version").to_owned(),
-            appendfsync: if has_file {
-                setting("appendfsync").to_owned()
-            } else {
-                "off".to_owned()
-            },
-            weaknesses,
-            used_memory_bytes: line("used_memory").parse().unwrap_or_default(),
-            max_memory_bytes: line("maxmemory").parse().unwrap_or_default(),
-        })
-    }
-
-    /// `used_memory` of Redis, in bytes.
-    ///
-    /// # Errors
-    /// Redis out of reach or silent.
-    pub async fn used_memory(&mut self) -> Result<u64, ServiceError> {
-        let mut info = redis::cmd("INFO");
-        info.arg("memory");
-        let info = value::text(self.call(&info).await?)?;
-        let used = info
-            .lines()
-            .find_map(|line| line.strip_prefix("used_memory:"));
-        used.and_then(|used| used.trim().parse().ok())
-            .ok_or(ServiceError::RedisReply("INFO: no used_memory"))
     }
 
     /// Finds a loan.
@@ -364,13 +291,3 @@ impl Partition {
         }))
     }
 }
-
-/// The settings by which Redis keeps what it has confirmed: each other value may lose a loan that was answered 202.
-const SETTINGS: [(&str, &str); 4] = [
-    ("appendonly", "yes"),
-    ("appendfsync", "always"),
-    // `yes` skips the flush while the file is rewritten, also under `always`.
-    ("no-appendfsync-on-rewrite", "no"),
-    // Any other policy may drop keys of the queue.
-    ("maxmemory-policy", "noeviction"),
-];

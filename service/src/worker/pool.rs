@@ -12,14 +12,30 @@ use super::Worker;
 use super::scale::{Memory, Rule};
 use crate::decided::Handover;
 use crate::metrics::Metrics;
-use crate::queue::Queue;
 use crate::queue::bundle::Instance;
+use crate::queue::{Partition, Queue};
+use crate::rounds::{Look, Rounds};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
 use crate::store::Store;
 
 /// How often the rule looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A partition that has not answered by then is left alone until it does.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many loans wait in a partition.
+struct Depth(Queue);
+
+impl Look for Depth {
+    type Seen = ();
+
+    async fn look(&mut self, _round: u64, partition: &mut Partition, (): &mut ()) {
+        let queued = partition.queued().await;
+        self.0.depths().note(partition.number(), queued.ok());
+    }
+}
 
 /// What the pool needs.
 #[derive(Debug)]
@@ -44,11 +60,9 @@ impl Pool {
         let mut slots: Vec<Option<Slot>> = (0..self.rule.max).map(|_| None).collect();
         let mut wanted = self.rule.min;
         let mut memory = Memory::default();
-        let mut partitions: Vec<_> = (0..self.queue.partitions())
-            .map(|number| self.queue.reader(number))
-            .collect();
-        // A partition that does not answer counts as it was last seen.
-        let mut depths = vec![0; partitions.len()];
+        let depths = self.queue.depths();
+        let queue = self.queue.clone().with_timeout(LOOK_TIMEOUT);
+        let mut rounds = Rounds::start(&queue, || Depth(queue.clone()));
         let started = Instant::now();
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -58,15 +72,10 @@ impl Pool {
                 _ = look.tick() => {}
                 () = stopped(&mut stop) => break,
             }
-            for (partition, depth) in partitions.iter_mut().zip(&mut depths) {
-                if let Ok(queued) = partition.queued().await {
-                    *depth = queued;
-                    self.queue.depths().note(partition.number(), queued);
-                }
-            }
-            if let Some(step) =
-                self.rule
-                    .step(&mut memory, started.elapsed(), depths.iter().sum(), wanted)
+            rounds.next(LOOK_INTERVAL).await;
+            if let Some(step) = self
+                .rule
+                .step(&mut memory, started.elapsed(), depths.sum(), wanted)
             {
                 tracing::info!(
                     from = wanted,

@@ -311,7 +311,11 @@ pub async fn metrics(address: SocketAddr) -> Snapshot {
 }
 
 pub async fn documents(server: &MongoServer, collection: &str) -> Vec<Document> {
-    let client = mongodb::Client::with_uri_str(server.uri())
+    documents_at(&server.uri(), collection).await
+}
+
+pub async fn documents_at(uri: &str, collection: &str) -> Vec<Document> {
+    let client = mongodb::Client::with_uri_str(uri)
         .await
         .expect("a MongoDB URI");
     let documents = client
@@ -420,8 +424,20 @@ impl Load {
 /// that Redis holds none of them, and that the counters tell the same.
 pub async fn audit(stack: &Stack, count: u64) -> Snapshot {
     drained(&stack.redis).await;
-    let loans = documents(&stack.mongodb, "loans").await;
-    let failures = documents(&stack.mongodb, "failures").await;
+    audit_at(stack.service.address(), &stack.mongodb.uri(), count).await
+}
+
+/// Waits until as many are recorded by the service's own count, then checks MongoDB as [`audit`] does.
+pub async fn audit_at(address: SocketAddr, mongodb_uri: &str, count: u64) -> Snapshot {
+    wait_until("all is recorded", async || {
+        let snapshot = metrics(address).await;
+        let counters = snapshot.counters;
+        counters.recorded_loans + counters.recorded_failures == count
+            && snapshot.redis.trouble.is_none()
+    })
+    .await;
+    let loans = documents_at(mongodb_uri, "loans").await;
+    let failures = documents_at(mongodb_uri, "failures").await;
     let (valid, invalid): (BTreeSet<_>, BTreeSet<_>) = (
         (0..count)
             .filter(|&n| !is_invalid(n))
@@ -434,12 +450,6 @@ pub async fn audit(stack: &Stack, count: u64) -> Snapshot {
     assert_eq!(BTreeSet::from_iter(strings(&loans, "_id")), valid);
     assert_eq!(BTreeSet::from_iter(strings(&failures, "loanId")), invalid);
 
-    let address = stack.service.address();
-    wait_until("the snapshot is of now", async || {
-        let counters = metrics(address).await.counters;
-        counters.recorded_loans + counters.recorded_failures == count
-    })
-    .await;
     let snapshot = metrics(address).await;
     let counters = &snapshot.counters;
     assert_eq!(counters.admitted, count);

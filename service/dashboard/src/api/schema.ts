@@ -1,6 +1,26 @@
 // Made from /openapi.json by `npm run types`, which the service makes from its Rust types. Do not edit.
 
 export interface paths {
+    "/api/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What operators have changed
+         * @description Newest first: who, from where, when, and what came of it.
+         */
+        get: operations["getApiActivity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control": {
         parameters: {
             query?: never;
@@ -217,8 +237,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Is this the administrator's token?
-         * @description 200 if it is.
+         * Whose token is this?
+         * @description 200 if it is known.
          */
         get: operations["getApiSession"];
         put?: never;
@@ -318,7 +338,7 @@ export interface paths {
         };
         /**
          * Follow what happens
-         * @description A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. A page of another origin is refused; it learns why by POST to this path.
+         * @description A WebSocket. Each text is a `Message`: first the history, then a snapshot five times a second, and events as they happen. A page of another origin is refused; it learns why by POST to this path. A page sends its token as a protocol: it asks for `sluice` and `bearer.TOKEN`.
          */
         get: operations["getWs"];
         put?: never;
@@ -333,6 +353,31 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description One change by an operator. */
+        ActivityEntry: {
+            /** @description What was done, such as `pause`. */
+            action: string;
+            /** @description The client's address. */
+            address: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description What came of it, in words. */
+            effect: string;
+            /** @description The name that goes with the token. */
+            name: string;
+            /** @description Finds the call in the log. */
+            requestId: string;
+        };
+        /** @description Changes by operators, newest first. */
+        ActivityPage: {
+            /** @description The changes. */
+            entries: components["schemas"]["ActivityEntry"][];
+            /** @description Asks for what is older, as `cursor`; `null` at the end. */
+            nextCursor: string | null;
+        };
         /** @description One applicant's failures. */
         ApplicantCount: {
             /** @description The applicant's e-mail address. */
@@ -988,30 +1033,43 @@ export interface components {
             /** @description From the whole body to MongoDB's confirmation. */
             endToEnd: components["schemas"]["Percentiles"];
         };
-        /** @description Redis as the service sees it. */
+        /** @description Redis as the service sees it: of a cluster all nodes together. */
         RedisState: {
             /** @description `always`, `everysec`, `no`, or `off` without an append-only file. */
             appendfsync: string;
             /** @description Whether what it confirms survives `kill -9` and a power cut: `weaknesses` is empty. */
             durable: boolean;
+            /** @description Whether it is a Redis Cluster. */
+            isCluster?: boolean;
             /**
              * Format: int64
              * @description `maxmemory`, 0 for none.
              */
             maxMemoryBytes: number;
-            /** @description Why it takes no loans, while it does not. */
+            /** @description The replicas of a cluster. */
+            replicas?: components["schemas"]["Replica"][];
+            /** @description The masters that hold the partitions; one without a cluster. */
+            shards?: components["schemas"]["Shard"][];
+            /** @description Why it takes no loans, while it does not; of a cluster why a shard does not. */
             trouble?: string | null;
-            /** @description Whether it answered last and takes writes. */
+            /** @description Whether it answered last and takes writes; of a cluster at least one shard. */
             up: boolean;
             /**
              * Format: int64
              * @description `used_memory`.
              */
             usedMemoryBytes: number;
-            /** @description Its version. */
+            /** @description Its version; where nodes differ all of them, with commas between. */
             version: string;
             /** @description Each setting by which a confirmed loan could be lost, with what it has to be. */
             weaknesses?: string[];
+        };
+        /** @description A node that follows a shard's master. */
+        Replica: {
+            /** @description Its address. */
+            address: string;
+            /** @description Whether it answers. */
+            up: boolean;
         };
         /** @description How many failed loans a retry moved. */
         Retried: {
@@ -1067,8 +1125,52 @@ export interface components {
         RunMarkerKind: "start" | "phase" | "fault" | "latency" | "end";
         /** @description Whose token was sent. */
         Session: {
-            /** @description Always true: others are refused. */
+            /** @description Whether it may change something. */
             admin: boolean;
+            /** @description The name that goes with the token. */
+            name: string;
+            /** @description What it may do. */
+            role: components["schemas"]["TokenRole"];
+        };
+        /** @description A Redis with the partitions that it holds. */
+        Shard: {
+            /** @description Its address. */
+            address: string;
+            /** @description Whether what it confirms survives `kill -9`, a power cut, and in a cluster the loss of a master. */
+            durable: boolean;
+            /**
+             * Format: int64
+             * @description `maxmemory`, 0 for none.
+             */
+            maxMemoryBytes: number;
+            /**
+             * Format: int64
+             * @description Age of the oldest loan that no worker has decided, in milliseconds; 0 if there is none.
+             */
+            oldestWaitingMs: number;
+            /** @description Its partitions' numbers. */
+            partitions: number[];
+            /**
+             * Format: int64
+             * @description Loans that wait for a worker.
+             */
+            queueDepth: number;
+            /** @description Why it takes none, while it does not. */
+            trouble?: string | null;
+            /**
+             * Format: int64
+             * @description Results that MongoDB has not confirmed yet.
+             */
+            unrecorded: number;
+            /** @description Whether it takes loans. */
+            up: boolean;
+            /**
+             * Format: int64
+             * @description `used_memory`.
+             */
+            usedMemoryBytes: number;
+            /** @description Its version. */
+            version: string;
         };
         /** @description Everything that is known about the service at one instant. */
         Snapshot: {
@@ -1120,6 +1222,11 @@ export interface components {
          * @enum {string}
          */
         StepKind: "received" | "queued" | "claimed" | "processed" | "recorded";
+        /**
+         * @description What the holder of a token may do.
+         * @enum {string}
+         */
+        TokenRole: "viewer" | "operator";
     };
     responses: never;
     parameters: never;
@@ -1129,6 +1236,105 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getApiActivity: {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description How many on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivityPage"];
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     getApiControl: {
         parameters: {
             query?: never;
@@ -1156,6 +1362,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
                 headers: {
@@ -1174,6 +1398,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1183,7 +1416,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1232,7 +1465,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1259,6 +1492,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1268,7 +1510,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1317,7 +1559,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1344,6 +1586,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1353,7 +1604,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1406,6 +1657,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
                 headers: {
@@ -1424,6 +1693,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1433,7 +1711,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: MongoDB gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1476,6 +1754,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
                 headers: {
@@ -1494,9 +1790,29 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1535,6 +1851,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `not_found`: there is nothing of this name */
             404: {
                 headers: {
@@ -1562,6 +1896,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1571,7 +1914,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1611,6 +1954,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `not_found`: there is nothing of this name */
             404: {
                 headers: {
@@ -1638,6 +1999,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1647,7 +2017,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1772,7 +2142,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping */
+            /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1812,6 +2182,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `not_found`: there is nothing of this name */
             404: {
                 headers: {
@@ -1839,6 +2227,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1848,7 +2245,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1901,7 +2298,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1955,6 +2352,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -1964,7 +2370,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Redis gave no answer */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2004,6 +2410,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
                 headers: {
@@ -2022,9 +2446,29 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2071,7 +2515,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2125,9 +2569,29 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2145,7 +2609,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is. */
+            /** @description Whose it is, and what it may do. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2172,7 +2636,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is another one */
+            /** @description `forbidden`: the token is not known, or its role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2199,9 +2663,29 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2264,6 +2748,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
         };
     };
     getMetrics: {
@@ -2293,6 +2788,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `method_not_allowed`: the path has other methods */
             405: {
                 headers: {
@@ -2311,9 +2824,29 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2376,6 +2909,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
         };
     };
     getReadyz: {
@@ -2432,7 +2976,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `not_ready`: this instance cannot do its work; the detail says why */
+            /** @description `not_ready`: this instance cannot do its work; the detail says why; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2470,7 +3014,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2506,6 +3059,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
                 headers: {
@@ -2515,7 +3077,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_web_sockets`: too many WebSocket clients */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_web_sockets`: too many WebSocket clients; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */

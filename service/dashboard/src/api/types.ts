@@ -6,6 +6,7 @@ type Schemas = components['schemas'];
 
 export type Percentiles = Schemas['Percentiles'];
 export type Snapshot = Schemas['Snapshot'];
+export type Shard = Schemas['Shard'];
 export type Point = Schemas['Point'];
 export type History = Schemas['History'];
 export type LiveEvent = Schemas['Event'];

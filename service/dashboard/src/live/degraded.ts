@@ -11,7 +11,7 @@ const NONE: readonly Degraded[] = [];
 
 export function useDegraded(): readonly Degraded[] {
   const isLive = useLive((state) => state.connection.phase === 'live');
-  const shown = useLive(({ snapshot }) => (snapshot === null ? '' : [snapshot.redis.up, snapshot.redis.durable, snapshot.mongodb.up].join()));
+  const shown = useLive(({ snapshot }) => (snapshot === null ? '' : [snapshot.redis.up, snapshot.redis.trouble, snapshot.redis.durable, snapshot.mongodb.up].join()));
   const [degraded, setDegraded] = useState(NONE);
   useEffect(() => {
     if (!isLive) return;

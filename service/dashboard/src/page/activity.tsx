@@ -51,6 +51,8 @@ function lookOf(event: LiveEvent): { icon: IconName; tone: string } {
       return { icon: 'play', tone: 'text-good' };
     case 'retry':
       return { icon: 'retry', tone: 'text-accent' };
+    case 'rolledBack':
+      return { icon: 'bad', tone: 'text-bad' };
     case 'run':
       if (event.marker === 'end') return event.verdict === 'pass' ? { icon: 'good', tone: 'text-good' } : { icon: 'bad', tone: 'text-bad' };
       return { icon: 'flag', tone: event.marker === 'fault' ? 'text-bad' : 'text-accent' };
@@ -67,6 +69,8 @@ function textOf(event: LiveEvent): string {
       return 'Ingestion paused';
     case 'resume':
       return 'Ingestion resumed';
+    case 'rolledBack':
+      return `Redis has lost ${plural(event.admissions, 'confirmed admission')} of partition ${count(event.partition)}`;
     case 'retry':
       return `${plural(event.requeued, 'failed loan')} queued again`;
     case 'run':

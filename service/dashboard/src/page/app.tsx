@@ -6,6 +6,7 @@ import { Activity } from './activity';
 import { AllFigures } from './all-figures';
 import { Banners } from './banners';
 import { Header } from './header';
+import { Shards } from './shards';
 import { Totals } from './totals';
 
 /** The page. From 1,800 pixels on, the errors stand beside the charts and all is in sight at once. */
@@ -24,6 +25,7 @@ export function App() {
         </div>
         <div className="flex min-w-0 flex-col gap-3 sm:gap-4 3xl:min-h-0">
           <ChartPanel />
+          <Shards />
           <Activity />
         </div>
         <ErrorsPanel />

@@ -6,7 +6,8 @@ import { Button } from '../ui/button';
 import { Icon } from '../ui/icons';
 import { resume } from '../control/actions';
 import { refusal } from '../control/session';
-import { clock, instant } from '../format';
+import type { Snapshot } from '../api/types';
+import { clock, instant, plural } from '../format';
 import { useDegraded } from '../live/degraded';
 import { useRefusal } from '../live/refusal';
 import { buildOf } from '../live/store';
@@ -44,8 +45,13 @@ export function Banners() {
           )}
           {!isDurable && (
             <Banner kind="warn">
-              Redis runs with appendfsync {snapshot.redis.appendfsync}: a crash may lose loans that were answered 202. Set appendonly yes and
-              appendfsync always. {since('durability')}
+              A crash{snapshot.redis.isCluster === true ? ' or a failover' : ''} may lose loans that were answered 202. {weaknessesOf(snapshot)} {since('durability')}
+            </Banner>
+          )}
+          {snapshot.counters.rolledBack !== undefined && snapshot.counters.rolledBack > 0 && (
+            <Banner kind="bad">
+              Redis has lost {plural(snapshot.counters.rolledBack, 'admission')} that it had confirmed: loans that were answered 202 may be gone. The log says
+              which partitions.
             </Banner>
           )}
           {degraded
@@ -85,6 +91,14 @@ export function Banners() {
       {loginMessage !== null && <Banner kind="warn">{loginMessage}</Banner>}
     </div>
   );
+}
+
+/** At most three settings in words: the nodes of a cluster may all lack the same one. */
+function weaknessesOf({ redis }: Snapshot): string {
+  const all = redis.weaknesses ?? [];
+  if (all.length === 0) return `Redis runs with appendfsync ${redis.appendfsync}: set appendonly yes and appendfsync always.`;
+  const rest = all.length > 3 ? `; ${plural(all.length - 3, 'more setting')}` : '';
+  return `${all.slice(0, 3).join('; ')}${rest}.`;
 }
 
 const LOOKS = {
