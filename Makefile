@@ -28,7 +28,10 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help servers tools pages build bench run test lint book advisories release images dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
+# The one on PATH, else the one that `make tools` fetches.
+VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
+
+.PHONY: help servers tools pages build bench run test valkey lint book advisories release images dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -65,9 +68,13 @@ run: servers build ## the service on a private stack that keeps its data in .slu
 test: servers tools pages lint book ## every check and every test, on real servers and in a real browser
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
 	cargo test --locked --workspace $(TEST_FEATURES)
+	$(MAKE) --no-print-directory valkey
 	$(VENV)/python scripts/documentation.py commands
 	$(VENV)/python scripts/observability.py
 	$(MAKE) --no-print-directory dashboard
+
+valkey: servers tools ## the queue's functions and the smoke run again, on Valkey in the place of Redis
+	SLUICE_REDIS_SERVER=$(VALKEY) cargo test --locked --workspace $(TEST_FEATURES) --test functions --test against_service
 
 dashboard: servers pages browser ## the dashboard's types, lints, unit tests and browser tests
 	cargo build --locked --workspace --all-targets $(TEST_FEATURES)
