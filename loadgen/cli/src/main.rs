@@ -472,13 +472,19 @@ fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
         }
     }
     let target = match (arguments.target, arguments.redis, arguments.mongodb) {
-        (Some(url), Some(redis_url), Some(mongodb_uri)) => Some(Target {
-            url: url.trim_end_matches('/').to_owned(),
-            redis_url,
-            mongodb_uri,
-            mongodb_database: arguments.mongodb_database,
-            private: false,
-        }),
+        (Some(urls), Some(redis_url), Some(mongodb_uri)) => {
+            let mut urls = urls
+                .split(',')
+                .map(|url| url.trim().trim_end_matches('/').to_owned());
+            Some(Target {
+                url: urls.next().unwrap_or_default(),
+                other_urls: urls.collect(),
+                redis_url,
+                mongodb_uri,
+                mongodb_database: arguments.mongodb_database,
+                private: false,
+            })
+        }
         _ => None,
     };
     if target.is_none() && !merge.is_empty() {
@@ -516,8 +522,8 @@ fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
             if arguments.keep_stack {
                 print(&format!(
                     "the stack stays until Ctrl-C: {}/, {}, {}\n",
-                    stack.service.url(),
-                    stack.redis.url(),
+                    stack.instances[0].url(),
+                    stack.redis.urls().join(","),
                     stack.mongodb.uri()
                 ));
                 interrupted().await;

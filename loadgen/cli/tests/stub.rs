@@ -218,6 +218,7 @@ async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
             scenario_path: PathBuf::from("stub.toml"),
             target: Some(Target {
                 url: format!("http://{address}"),
+                other_urls: Vec::new(),
                 redis_url: redis.url(),
                 mongodb_uri: mongo.uri(),
                 mongodb_database: name,
@@ -283,6 +284,7 @@ async fn shards_are_joined_into_one_report() {
         scenario_path: PathBuf::from("stub.toml"),
         target: Some(Target {
             url: format!("http://{address}"),
+            other_urls: Vec::new(),
             redis_url: redis.url(),
             mongodb_uri: mongo.uri(),
             mongodb_database: "shards".to_owned(),

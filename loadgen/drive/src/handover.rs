@@ -31,7 +31,7 @@ pub struct Due {
 }
 
 /// How requests are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asking {
     /// After this long without an answer the outcome is unknown.
     pub request_timeout: Duration,
@@ -39,6 +39,8 @@ pub struct Asking {
     pub resends: u32,
     /// Users, the most requests in flight.
     pub users: usize,
+    /// Further instances of the service, beside the first one: users take all of them in turn.
+    pub other_urls: Vec<String>,
 }
 
 /// What a user saw, to be counted later by another thread.

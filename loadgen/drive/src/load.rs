@@ -58,6 +58,8 @@ pub struct Order<'a> {
     pub schedule: &'a Schedule,
     pub payloads: &'a Payloads,
     pub url: &'a str,
+    /// Further instances, to which the load goes too.
+    pub other_urls: &'a [String],
     /// Where the latencies are kept by second, if anywhere.
     pub log: Option<&'a Path>,
     /// The share of this generator, when there are several.
@@ -81,6 +83,7 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, DriveEr
         schedule: &schedule,
         payloads: &payloads,
         url,
+        other_urls: &[],
         log: None,
         part: None,
     };
@@ -128,6 +131,7 @@ pub async fn drive(
         schedule,
         payloads,
         url,
+        other_urls,
         log,
         part,
     } = *plan;
@@ -140,6 +144,7 @@ pub async fn drive(
             request_timeout: scenario.target.request_timeout,
             resends: scenario.target.resends,
             users: users_count,
+            other_urls: other_urls.to_vec(),
         },
         arrivals,
         Arc::clone(&stop.flag),

@@ -120,6 +120,14 @@ async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
 
 /// One user's whole life: arrivals until there are no more.
 async fn work(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
+    let turn = user.weighted_users_index % (1 + shared.asking.other_urls.len());
+    if let Some(url) = turn
+        .checked_sub(1)
+        .and_then(|turn| shared.asking.other_urls.get(turn))
+        && let Ok(url) = user.base_url.join(url)
+    {
+        user.base_url = url;
+    }
     warm_up(user, shared).await;
     while let Ok(due) = shared.next_due().await {
         // Without a clock or after a stop it is not sent, and so counted as unsent.

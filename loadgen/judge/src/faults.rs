@@ -443,8 +443,13 @@ impl Evidence<'_> {
                 self.records_unaccounted
             ));
         }
-        faults.extend(self.struck.iter().filter_map(|fault| fault.wrong.clone()));
+        faults.extend(self.wrongs());
         faults
+    }
+
+    /// What the faults' own code found wrong.
+    fn wrongs(&self) -> impl Iterator<Item = String> {
+        self.struck.iter().filter_map(|fault| fault.wrong.clone())
     }
 
     /// Why the run proves nothing, a sentence each.
@@ -499,9 +504,14 @@ impl Evidence<'_> {
             Finds::Lost => audit.lost > 0,
             Finds::Duplicated => audit.duplicated > 0,
             Finds::Stuck => audit.stuck > 0,
+            Finds::Undeclared => audit.lost > 0 && self.wrongs().next().is_some(),
             Finds::Counters => self.judged.counters.iter().any(|row| !row.agree),
         };
-        if planted {
+        // What the faults' own code found wrong was not planted.
+        let wrongs: Vec<String> = self.wrongs().collect();
+        if !wrongs.is_empty() && plan.expect.finds != Finds::Undeclared {
+            (Verdict::Fail, wrongs)
+        } else if planted {
             (Verdict::Pass, faults)
         } else if !voids.is_empty() {
             (Verdict::Void, voids)

@@ -21,7 +21,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::markers::{self, Markers};
+use crate::masters::Masters;
 use crate::stores::{self, Waits};
+
+mod cluster;
+
+use cluster::Cluster;
 
 /// The database of the service.
 pub const DATABASE: &str = "sluice";
@@ -52,12 +57,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Field {
     // In the order of dropping: the service goes before what it needs.
     instances: Vec<Mutex<ServiceProcess>>,
-    redis_proxy: Proxy,
-    mongodb_proxy: Proxy,
-    redis: Mutex<RedisServer>,
-    mongodb: Mutex<MongoServer>,
-    redis_disk: Disk,
-    mongodb_disk: Disk,
+    ground: Ground,
     /// `FAILPOINTS` of every start, unless a crash point is armed.
     failpoints: String,
     /// Where the instances listen.
@@ -66,6 +66,70 @@ pub struct Field {
     pub redis_url: String,
     /// MongoDB, past the proxy.
     pub mongodb_uri: String,
+}
+
+/// The stores.
+enum Ground {
+    Single(Box<Single>),
+    Cluster(Box<Cluster>),
+}
+
+/// One Redis and one mongod.
+struct Single {
+    redis_proxy: Proxy,
+    mongodb_proxy: Proxy,
+    redis: Mutex<RedisServer>,
+    mongodb: Mutex<MongoServer>,
+    redis_disk: Disk,
+    mongodb_disk: Disk,
+}
+
+impl Single {
+    async fn start(servers: &Servers, plan: &StackPlan) -> Result<Self, TestbedError> {
+        let (redis_disk, mongodb_disk) = (Disk::new()?, Disk::new()?);
+        let (redis, mongodb) = tokio::try_join!(
+            RedisServer::start(
+                servers,
+                RedisOptions {
+                    append_fsync: plan.appendfsync.clone(),
+                    arguments: plan.redis_arguments.clone(),
+                    environment: redis_disk.environment(),
+                    ..RedisOptions::default()
+                },
+            ),
+            MongoServer::start(
+                servers,
+                MongoOptions {
+                    cache_gb: 0.25,
+                    environment: mongodb_disk.environment(),
+                    ..MongoOptions::default()
+                },
+            ),
+        )?;
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(Self {
+            redis_proxy: Proxy::start(local(redis.port())).await?,
+            mongodb_proxy: Proxy::start(local(mongodb.port())).await?,
+            redis: Mutex::new(redis),
+            mongodb: Mutex::new(mongodb),
+            redis_disk,
+            mongodb_disk,
+        })
+    }
+
+    fn proxy(&self, store: StoreName) -> &Proxy {
+        match store {
+            StoreName::Redis => &self.redis_proxy,
+            StoreName::Mongo => &self.mongodb_proxy,
+        }
+    }
+
+    fn disk(&self, store: StoreName) -> &Disk {
+        match store {
+            StoreName::Redis => &self.redis_disk,
+            StoreName::Mongo => &self.mongodb_disk,
+        }
+    }
 }
 
 /// The stack could not be healed: the run cannot be judged.
@@ -91,6 +155,9 @@ pub enum StrikeError {
     /// Redis was silent.
     #[error("Redis is silent on a fault's command")]
     Silent,
+    /// The fault is of another kind of stores.
+    #[error("these stores do not know this fault")]
+    OtherGround,
 }
 
 /// What a fault's own code finds out.
@@ -132,37 +199,42 @@ impl Field {
     /// When a server does not start.
     pub async fn start(plan: &StackPlan, binary: Option<PathBuf>) -> Result<Self, TestbedError> {
         let servers = Servers::discover()?;
-        let (redis_disk, mongodb_disk) = (Disk::new()?, Disk::new()?);
-        let (redis, mongodb) = tokio::try_join!(
-            RedisServer::start(
-                &servers,
-                RedisOptions {
-                    append_fsync: plan.appendfsync.clone(),
-                    arguments: plan.redis_arguments.clone(),
-                    environment: redis_disk.environment(),
-                    ..RedisOptions::default()
-                },
+        let ground = if plan.is_cluster() {
+            Ground::Cluster(Box::new(Cluster::start(&servers, plan).await?))
+        } else {
+            Ground::Single(Box::new(Single::start(&servers, plan).await?))
+        };
+        // What the service is told, and what the checker and the faults use.
+        let (told, redis_url, mongodb_uri) = match &ground {
+            Ground::Single(single) => (
+                (
+                    format!("redis://{}/0", single.redis_proxy.address()),
+                    format!("mongodb://{}/", single.mongodb_proxy.address()),
+                ),
+                single.redis.lock().await.url(),
+                single.mongodb.lock().await.uri(),
             ),
-            MongoServer::start(
-                &servers,
-                MongoOptions {
-                    cache_gb: 0.25,
-                    environment: mongodb_disk.environment(),
-                    ..MongoOptions::default()
-                },
-            ),
-        )?;
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let redis_proxy = Proxy::start(local(redis.port())).await?;
-        let mongodb_proxy = Proxy::start(local(mongodb.port())).await?;
+            Ground::Cluster(cluster) => {
+                let (redis_url, mongodb_uri) = cluster.urls().await;
+                (
+                    (redis_url.clone(), mongodb_uri.clone()),
+                    redis_url,
+                    mongodb_uri,
+                )
+            }
+        };
         let mut arguments = plan.service_arguments.clone();
         arguments.push(format!("--admin-token={ADMIN_TOKEN}"));
+        arguments.push(format!("--partitions={}", plan.partitions));
+        if plan.is_cluster() {
+            arguments.push("--redis-cluster".to_owned());
+        }
         let mut instances = Vec::new();
         for _ in 0..plan.instances {
             let options = ServiceOptions {
                 binary: binary.clone(),
-                redis_url: format!("redis://{}/0", redis_proxy.address()),
-                mongodb_uri: format!("mongodb://{}/", mongodb_proxy.address()),
+                redis_url: told.0.clone(),
+                mongodb_uri: told.1.clone(),
                 mongodb_database: DATABASE.to_owned(),
                 arguments: arguments.clone(),
                 environment: environment(&plan.failpoints),
@@ -173,14 +245,9 @@ impl Field {
         Ok(Self {
             addresses: instances.iter().map(ServiceProcess::address).collect(),
             instances: instances.into_iter().map(Mutex::new).collect(),
-            redis_url: redis.url(),
-            mongodb_uri: mongodb.uri(),
-            redis: Mutex::new(redis),
-            mongodb: Mutex::new(mongodb),
-            redis_proxy,
-            mongodb_proxy,
-            redis_disk,
-            mongodb_disk,
+            ground,
+            redis_url,
+            mongodb_uri,
             failpoints: plan.failpoints.clone(),
         })
     }
@@ -242,11 +309,25 @@ impl Field {
     /// # Errors
     /// When a server cannot be started, or Redis does not answer.
     pub async fn heal(&self) -> Result<(), HealError> {
-        self.redis_proxy.clear();
-        self.mongodb_proxy.clear();
-        self.redis_disk.heal()?;
-        self.mongodb_disk.heal()?;
-        let mut redis = self.redis.lock().await;
+        match &self.ground {
+            Ground::Single(single) => self.heal_single(single).await?,
+            Ground::Cluster(cluster) => cluster.heal().await?,
+        }
+        for instance in &self.instances {
+            let mut instance = instance.lock().await;
+            if instance.pid() == 0 || instance.try_wait()?.is_some() {
+                instance.restart_with(environment(&self.failpoints)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn heal_single(&self, single: &Single) -> Result<(), HealError> {
+        single.redis_proxy.clear();
+        single.mongodb_proxy.clear();
+        single.redis_disk.heal()?;
+        single.mongodb_disk.heal()?;
+        let mut redis = single.redis.lock().await;
         if redis.pid() == 0 || redis.try_wait()?.is_some() {
             redis.restart().await?;
         }
@@ -262,15 +343,9 @@ impl Field {
             healed = self.command(&limit).await;
         }
         healed.map_err(HealError::Redis)?;
-        let mut mongodb = self.mongodb.lock().await;
+        let mut mongodb = single.mongodb.lock().await;
         if mongodb.pid() == 0 || mongodb.try_wait()?.is_some() {
             mongodb.restart().await?;
-        }
-        for instance in &self.instances {
-            let mut instance = instance.lock().await;
-            if instance.pid() == 0 || instance.try_wait()?.is_some() {
-                instance.restart_with(environment(&self.failpoints)).await?;
-            }
         }
         Ok(())
     }
@@ -284,17 +359,11 @@ impl Field {
         logs
     }
 
-    fn proxy(&self, store: StoreName) -> &Proxy {
-        match store {
-            StoreName::Redis => &self.redis_proxy,
-            StoreName::Mongo => &self.mongodb_proxy,
-        }
-    }
-
-    fn disk(&self, store: StoreName) -> &Disk {
-        match store {
-            StoreName::Redis => &self.redis_disk,
-            StoreName::Mongo => &self.mongodb_disk,
+    /// The one Redis and the one mongod: the plan was checked to have these.
+    fn single(&self) -> Result<&Single, StrikeError> {
+        match &self.ground {
+            Ground::Single(single) => Ok(single),
+            Ground::Cluster(_) => Err(StrikeError::OtherGround),
         }
     }
 
@@ -305,6 +374,10 @@ impl Field {
         hit: &mut Duration,
     ) -> Result<Effect, StrikeError> {
         match fault {
+            Fault::Cluster(fault) => match &self.ground {
+                Ground::Cluster(cluster) => cluster.make(*fault, &self.addresses, clock, hit).await,
+                Ground::Single(_) => Err(StrikeError::OtherGround),
+            },
             Fault::Kill { server, lasts } => self.kill(*server, *lasts, clock, hit).await,
             Fault::Stop { server, lasts } => self.stop(*server, *lasts, clock, hit).await,
             Fault::StopHolding {
@@ -345,7 +418,7 @@ impl Field {
                 delay,
                 lasts,
             } => {
-                let disk = self.disk(*store);
+                let disk = self.single()?.disk(*store);
                 let before = disk.counts().delayed;
                 disk.slow(*delay)?;
                 let slowed = || disk.counts().delayed - before;
@@ -357,15 +430,15 @@ impl Field {
                 )
             }
             Fault::FullDisk { store, lasts } => {
-                self.disk(*store).fill()?;
+                self.single()?.disk(*store).fill()?;
                 self.ends_by_itself(*store, *lasts).await
             }
             Fault::BrokenDisk { store, lasts } => {
-                self.disk(*store).break_syncs()?;
+                self.single()?.disk(*store).break_syncs()?;
                 self.ends_by_itself(*store, *lasts).await
             }
             Fault::BlackHole { store, lasts } => {
-                let proxy = self.proxy(*store);
+                let proxy = self.single()?.proxy(*store);
                 let grown = growth(proxy, |counts| counts.held);
                 proxy.black_hole();
                 lasting(*lasts, || grown() > 0).await;
@@ -379,7 +452,7 @@ impl Field {
                 jitter,
                 lasts,
             } => {
-                let proxy = self.proxy(*store);
+                let proxy = self.single()?.proxy(*store);
                 let grown = growth(proxy, |counts| counts.delayed);
                 proxy.slow(*delay, *jitter);
                 lasting(*lasts, || grown() > 0).await;
@@ -390,7 +463,7 @@ impl Field {
                 )
             }
             Fault::Reset { store } => {
-                let proxy = self.proxy(*store);
+                let proxy = self.single()?.proxy(*store);
                 let grown = growth(proxy, |counts| counts.resets);
                 // There may be none for a moment, while the server is away.
                 lasting(Duration::ZERO, || {
@@ -404,7 +477,7 @@ impl Field {
                 )
             }
             Fault::HalfOpen { store } => {
-                let proxy = self.proxy(*store);
+                let proxy = self.single()?.proxy(*store);
                 let forgotten = growth(proxy, |counts| counts.forgotten);
                 let swallowed = growth(proxy, |counts| counts.swallowed_bytes);
                 // There may be none for a moment, while the server is away.
@@ -425,7 +498,7 @@ impl Field {
             }
             Fault::FullMemory { lasts } => self.fill_memory(*lasts, clock, hit).await,
             Fault::AofRewrite => {
-                let redis = self.redis.lock().await;
+                let redis = self.single()?.redis.lock().await;
                 *hit = clock.now();
                 let before = self.info("persistence", "aof_rewrites").await?;
                 // Another rewrite may be under way: then this one is scheduled behind it.
@@ -450,7 +523,7 @@ impl Field {
             }
             Fault::FunctionFlush => self.flush_functions(clock, hit).await,
             Fault::ScriptFlush => {
-                let redis = self.redis.lock().await;
+                let redis = self.single()?.redis.lock().await;
                 *hit = clock.now();
                 let digest: String = self.command(&["SCRIPT", "LOAD", "return 1"]).await?;
                 let _: redis::Value = self.command(&["SCRIPT", "FLUSH"]).await?;
@@ -515,7 +588,7 @@ impl Field {
     ) -> Result<Effect, StrikeError> {
         match server {
             Server::Redis => {
-                let mut redis = self.redis.lock().await;
+                let mut redis = self.single()?.redis.lock().await;
                 let pid = redis.pid();
                 *hit = clock.now();
                 redis.kill();
@@ -525,7 +598,7 @@ impl Field {
                 Ok(Effect::new(pid != 0, words).seen_by_clients())
             }
             Server::Mongo => {
-                let mut mongodb = self.mongodb.lock().await;
+                let mut mongodb = self.single()?.mongodb.lock().await;
                 let pid = mongodb.pid();
                 *hit = clock.now();
                 mongodb.kill();
@@ -578,8 +651,8 @@ impl Field {
             }};
         }
         let (stands, pid) = match server {
-            Server::Redis => stand_still!(self.redis),
-            Server::Mongo => stand_still!(self.mongodb),
+            Server::Redis => stand_still!(self.single()?.redis),
+            Server::Mongo => stand_still!(self.single()?.mongodb),
             Server::Service(instance) => stand_still!(self.instances[instance]),
         };
         Ok(Effect::new(stands, format!("process {pid} stood still")))
@@ -672,8 +745,8 @@ impl Field {
         }
         let effect_on_clients = store == StoreName::Redis;
         let (status, failed) = match store {
-            StoreName::Redis => ends!(self.redis, self.redis_disk),
-            StoreName::Mongo => ends!(self.mongodb, self.mongodb_disk),
+            StoreName::Redis => ends!(self.single()?.redis, self.single()?.redis_disk),
+            StoreName::Mongo => ends!(self.single()?.mongodb, self.single()?.mongodb_disk),
         };
         let mut effect = match status {
             Ok(status) => Effect::new(
@@ -692,7 +765,7 @@ impl Field {
         clock: RunClock,
         hit: &mut Duration,
     ) -> Result<Effect, StrikeError> {
-        let redis = self.redis.lock().await;
+        let redis = self.single()?.redis.lock().await;
         let limit: Vec<String> = self.command(&["CONFIG", "GET", "maxmemory"]).await?;
         let refusals = self.out_of_memory_errors().await?;
         *hit = clock.now();
@@ -722,7 +795,7 @@ impl Field {
         clock: RunClock,
         hit: &mut Duration,
     ) -> Result<Effect, StrikeError> {
-        let redis = self.redis.lock().await;
+        let redis = self.single()?.redis.lock().await;
         let list = ["FUNCTION", "LIST"];
         let before: Vec<redis::Value> = self.command(&list).await?;
         *hit = clock.now();
@@ -786,14 +859,17 @@ impl Field {
 
     /// What waits in Redis.
     async fn waiting(&self, what: &[Waits]) -> Result<u64, StrikeError> {
-        self.ask(async |connection| stores::waiting(connection, what).await)
-            .await
+        within(async { stores::waiting(&self.masters().await?, what).await }).await
     }
 
     /// What has been in the hands of someone for longer than `idle`.
     async fn in_hand(&self, what: Waits, idle: Duration) -> Result<u64, StrikeError> {
-        self.ask(async |connection| stores::in_hand(connection, what, idle).await)
-            .await
+        within(async { stores::in_hand(&self.masters().await?, what, idle).await }).await
+    }
+
+    /// Redis past the proxy, over new connections.
+    async fn masters(&self) -> redis::RedisResult<Masters> {
+        Masters::connect(&self.redis_url).await
     }
 
     /// One command to Redis, past the proxy.
@@ -813,7 +889,7 @@ impl Field {
         &self,
         what: impl AsyncFnOnce(&mut redis::aio::MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, StrikeError> {
-        let ask = async {
+        within(async {
             let mut connection = redis::Client::open(self.redis_url.as_str())?
                 .get_multiplexed_async_connection_with_config(
                     // The driver's own time-out is half a second, less than a slow flush takes.
@@ -823,11 +899,16 @@ impl Field {
                 )
                 .await?;
             what(&mut connection).await
-        };
-        match tokio::time::timeout(COMMAND_TIMEOUT, ask).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(StrikeError::Silent),
-        }
+        })
+        .await
+    }
+}
+
+/// What Redis answers, if it does within bounds.
+async fn within<T>(ask: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StrikeError> {
+    match tokio::time::timeout(COMMAND_TIMEOUT, ask).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StrikeError::Silent),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use plan::scenario::Scenario;
-use testbed::{ServiceOptions, Stack, StackOptions, TestbedError};
+use testbed::{Deployment, DeploymentOptions, ServiceOptions, ServiceProcess, TestbedError};
 
 use crate::markers;
 
@@ -12,6 +12,8 @@ use crate::markers;
 pub struct Target {
     /// `http://host:port`.
     pub url: String,
+    /// Further instances, to which the load goes too.
+    pub other_urls: Vec<String>,
     /// Its Redis.
     pub redis_url: String,
     /// Its MongoDB.
@@ -25,7 +27,7 @@ pub struct Target {
 /// Arguments of the service on a private stack, as the scenario sets them.
 pub fn service_arguments(scenario: &Scenario) -> Vec<String> {
     let settings = &scenario.target;
-    let mut arguments = vec![format!("--partitions={}", settings.partitions)];
+    let mut arguments = vec![format!("--partitions={}", scenario.stack.partitions)];
     if let Some(workers_max) = settings.workers_max {
         arguments.push(format!("--workers-max={workers_max}"));
     }
@@ -39,11 +41,12 @@ pub fn service_arguments(scenario: &Scenario) -> Vec<String> {
 /// The stack, where it is, and the token of its administrator.
 ///
 /// # Errors
-/// When a server does not start.
+/// When the scenario's layout is none, or a server does not start.
 pub async fn private_stack(
     scenario: &Scenario,
     service_binary: Option<PathBuf>,
-) -> Result<(Target, Stack, Option<String>), TestbedError> {
+) -> Result<(Target, Deployment, Option<String>), TestbedError> {
+    let shape = &scenario.stack;
     let token = markers::random_token();
     let service = ServiceOptions {
         binary: service_binary,
@@ -55,14 +58,19 @@ pub async fn private_stack(
         ..ServiceOptions::default()
     };
     let mongodb_database = service.mongodb_database.clone();
-    let stack = Stack::start(StackOptions {
+    let stack = Deployment::start(DeploymentOptions {
+        redis: shape.redis.parse().map_err(TestbedError::Layout)?,
+        mongodb: shape.mongodb.parse().map_err(TestbedError::Layout)?,
+        instances: shape.instances,
         service,
-        ..StackOptions::default()
+        ..DeploymentOptions::default()
     })
     .await?;
+    let mut urls = stack.instances.iter().map(ServiceProcess::url);
     let target = Target {
-        url: stack.service.url(),
-        redis_url: stack.redis.url(),
+        url: urls.next().unwrap_or_default(),
+        other_urls: urls.collect(),
+        redis_url: stack.redis.urls().join(","),
         mongodb_uri: stack.mongodb.uri(),
         mongodb_database,
         private: true,

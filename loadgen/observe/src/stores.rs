@@ -13,6 +13,8 @@ use redis::aio::{ConnectionLike, ConnectionManager};
 use serde_json::Value;
 use snapshot::Counters;
 
+use crate::masters::Masters;
+
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// What finds the partitions: each has one such key.
@@ -85,7 +87,15 @@ async fn tags(redis: &mut impl ConnectionLike) -> redis::RedisResult<Vec<String>
 ///
 /// # Errors
 /// When Redis does not answer.
-pub async fn waiting(redis: &mut impl ConnectionLike, what: &[Waits]) -> redis::RedisResult<u64> {
+pub async fn waiting(masters: &Masters, what: &[Waits]) -> redis::RedisResult<u64> {
+    let mut sum = 0;
+    for mut redis in masters.all().await? {
+        sum += waiting_at(&mut redis, what).await?;
+    }
+    Ok(sum)
+}
+
+async fn waiting_at(redis: &mut impl ConnectionLike, what: &[Waits]) -> redis::RedisResult<u64> {
     let mut sum = 0;
     for tag in tags(redis).await? {
         for state in what.iter().flat_map(|waits| waits.states()) {
@@ -104,7 +114,15 @@ pub async fn waiting(redis: &mut impl ConnectionLike, what: &[Waits]) -> redis::
 ///
 /// # Errors
 /// When Redis does not answer.
-pub async fn in_hand(
+pub async fn in_hand(masters: &Masters, what: Waits, idle: Duration) -> redis::RedisResult<u64> {
+    let mut held = 0;
+    for mut redis in masters.all().await? {
+        held += in_hand_at(&mut redis, what, idle).await?;
+    }
+    Ok(held)
+}
+
+async fn in_hand_at(
     redis: &mut impl ConnectionLike,
     what: Waits,
     idle: Duration,
@@ -134,6 +152,26 @@ pub async fn in_hand(
     Ok(held)
 }
 
+/// A counter of each partition that a Redis holds, by what the partition's keys begin with.
+///
+/// # Errors
+/// When Redis does not answer.
+pub async fn counter_at(
+    redis: &mut impl ConnectionLike,
+    names: &[&str],
+) -> redis::RedisResult<BTreeMap<String, u64>> {
+    let mut counts = BTreeMap::new();
+    for tag in tags(redis).await? {
+        let counted: Vec<Option<u64>> = redis::cmd("HMGET")
+            .arg(format!("{tag}counters"))
+            .arg(names)
+            .query_async(redis)
+            .await?;
+        counts.insert(tag, counted.into_iter().flatten().sum());
+    }
+    Ok(counts)
+}
+
 /// Since when the ticket's bundle is held, if somebody holds it.
 fn held_since_ms(ticket: &[u8]) -> Option<u64> {
     let since = ticket.get(PLACE_LEN + 1..PLACE_LEN + 9)?;
@@ -144,16 +182,16 @@ fn held_since_ms(ticket: &[u8]) -> Option<u64> {
 /// The stores of one service.
 #[derive(Clone)]
 pub struct Stores {
-    redis: ConnectionManager,
+    redis: Masters,
     database: mongodb::Database,
 }
 
 /// What Redis says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisFacts {
-    /// Version.
+    /// Version, and of a cluster its shape. Where nodes differ all versions, with commas between.
     pub version: String,
-    /// `always`, `everysec`, `no`, or `off`.
+    /// `always`, `everysec`, `no`, or `off`; where nodes differ all of them.
     pub appendfsync: String,
 }
 
@@ -167,13 +205,7 @@ impl Stores {
         mongodb_uri: &str,
         database: &str,
     ) -> Result<Self, StoreError> {
-        let config = redis::aio::ConnectionManagerConfig::new()
-            .set_number_of_retries(2)
-            .set_response_timeout(Some(COMMAND_TIMEOUT))
-            .set_connection_timeout(Some(COMMAND_TIMEOUT));
-        let redis = redis::Client::open(redis_url)?
-            .get_connection_manager_with_config(config)
-            .await?;
+        let redis = Masters::connect(redis_url).await?;
         let mut options = mongodb::options::ClientOptions::parse(mongodb_uri).await?;
         options.server_selection_timeout = Some(COMMAND_TIMEOUT);
         let database = mongodb::Client::with_options(options)?.database(database);
@@ -181,14 +213,24 @@ impl Stores {
         Ok(Self { redis, database })
     }
 
+    /// What the keys of each partition begin with, and the Redis that holds it.
+    async fn partitions(&self) -> Result<Vec<(ConnectionManager, String)>, StoreError> {
+        let mut partitions = Vec::new();
+        for mut redis in self.redis.all().await? {
+            for tag in tags(&mut redis).await? {
+                partitions.push((redis.clone(), tag));
+            }
+        }
+        Ok(partitions)
+    }
+
     /// Loans that are queued, in flight or not recorded yet. Zero when nothing is left.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn backlog(&self) -> Result<u64, StoreError> {
-        let mut redis = self.redis.clone();
         let mut left = 0;
-        for tag in tags(&mut redis).await? {
+        for (mut redis, tag) in self.partitions().await? {
             let counted: Vec<Option<i64>> = redis::cmd("HMGET")
                 .arg(format!("{tag}counters"))
                 .arg(&["queued", "claimed", "decided"])
@@ -219,9 +261,8 @@ impl Stores {
     /// # Errors
     /// When Redis does not answer.
     pub async fn stuck(&self) -> Result<BTreeSet<String>, StoreError> {
-        let mut redis = self.redis.clone();
         let mut ids = BTreeSet::new();
-        for tag in tags(&mut redis).await? {
+        for (mut redis, tag) in self.partitions().await? {
             let held: Vec<String> = redis::cmd("HKEYS")
                 .arg(format!("{tag}ids"))
                 .query_async(&mut redis)
@@ -236,9 +277,8 @@ impl Stores {
     /// # Errors
     /// When Redis does not answer.
     pub async fn counters(&self) -> Result<Counters, StoreError> {
-        let mut redis = self.redis.clone();
         let mut counters = Counters::default();
-        for tag in tags(&mut redis).await? {
+        for (mut redis, tag) in self.partitions().await? {
             let all: BTreeMap<String, i64> = redis::cmd("HGETALL")
                 .arg(format!("{tag}counters"))
                 .query_async(&mut redis)
@@ -282,61 +322,67 @@ impl Stores {
         Ok(count)
     }
 
-    /// `used_memory` of Redis, bytes.
+    /// `used_memory` of Redis, in a cluster of all masters, bytes.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn redis_memory_bytes(&self) -> Result<Option<u64>, StoreError> {
-        let info = self.info("memory").await?;
-        Ok(field(&info, "used_memory").and_then(|bytes| bytes.parse().ok()))
+        let mut sum = 0;
+        for redis in self.redis.all().await? {
+            let info = info(redis, "memory").await?;
+            let used = field(&info, "used_memory").and_then(|bytes| bytes.parse::<u64>().ok());
+            let Some(used) = used else {
+                return Ok(None);
+            };
+            sum += used;
+        }
+        Ok(Some(sum))
     }
 
-    /// What Redis says of itself.
+    /// What Redis says of itself; in a cluster every node, replicas too.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn redis_facts(&self) -> Result<RedisFacts, StoreError> {
-        let server = self.info("server").await?;
-        let persistence = self.info("persistence").await?;
-        let appendfsync = if field(&persistence, "aof_enabled") == Some("1") {
-            let mut redis = self.redis.clone();
-            let answer: Vec<String> = redis::cmd("CONFIG")
-                .arg("GET")
-                .arg("appendfsync")
-                .query_async(&mut redis)
-                .await
-                // A managed Redis may forbid CONFIG.
-                .unwrap_or_default();
-            answer
-                .get(1)
-                .cloned()
-                .unwrap_or_else(|| "unknown".to_owned())
-        } else {
-            "off".to_owned()
-        };
+        let (mut versions, mut syncs) = (BTreeSet::new(), BTreeSet::new());
+        for redis in self.redis.nodes().await? {
+            let server = info(redis.clone(), "server").await?;
+            let version = match field(&server, "valkey_version") {
+                Some(valkey) => format!("Valkey {valkey}"),
+                None => field(&server, "redis_version")
+                    .unwrap_or_default()
+                    .to_owned(),
+            };
+            versions.insert(version);
+            syncs.insert(appendfsync(redis).await?);
+        }
+        let joined = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>().join(", ");
+        let mut version = joined(versions);
+        if self.redis.is_cluster() {
+            let members = self.redis.members().await?;
+            let (masters, replicas) = (members.masters.len(), members.replicas.len());
+            version = format!("{version}, a cluster of {masters} masters and {replicas} replicas");
+        }
         Ok(RedisFacts {
-            version: field(&server, "redis_version")
-                .unwrap_or_default()
-                .to_owned(),
-            appendfsync,
+            version,
+            appendfsync: joined(syncs),
         })
     }
 
-    async fn info(&self, section: &str) -> Result<String, StoreError> {
-        let mut redis = self.redis.clone();
-        Ok(redis::cmd("INFO")
-            .arg(section)
-            .query_async(&mut redis)
-            .await?)
-    }
-
-    /// Version of MongoDB.
+    /// Version of MongoDB, and of a replica set how many members it has.
     ///
     /// # Errors
     /// When MongoDB does not answer.
     pub async fn mongodb_version(&self) -> Result<String, StoreError> {
         let answer = self.database.run_command(doc! { "buildInfo": 1 }).await?;
-        Ok(answer.get_str("version").unwrap_or_default().to_owned())
+        let version = answer.get_str("version").unwrap_or_default();
+        let hello = self.database.run_command(doc! { "hello": 1 }).await?;
+        let members = hello.get_array("hosts").map_or(0, Vec::len);
+        Ok(if members > 0 {
+            format!("{version}, a replica set of {members}")
+        } else {
+            version.to_owned()
+        })
     }
 
     /// When MongoDB confirmed each batch.
@@ -391,6 +437,29 @@ impl Stores {
             confirmations: confirmations.clone(),
         })
     }
+}
+
+async fn info(mut redis: ConnectionManager, section: &str) -> Result<String, StoreError> {
+    let mut info = redis::cmd("INFO");
+    Ok(info.arg(section).query_async(&mut redis).await?)
+}
+
+async fn appendfsync(mut redis: ConnectionManager) -> Result<String, StoreError> {
+    let persistence = info(redis.clone(), "persistence").await?;
+    if field(&persistence, "aof_enabled") != Some("1") {
+        return Ok("off".to_owned());
+    }
+    let answer: Vec<String> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("appendfsync")
+        .query_async(&mut redis)
+        .await
+        // A managed Redis may forbid CONFIG.
+        .unwrap_or_default();
+    Ok(answer
+        .get(1)
+        .cloned()
+        .unwrap_or_else(|| "unknown".to_owned()))
 }
 
 /// When MongoDB confirmed each batch, microseconds since the Unix epoch.

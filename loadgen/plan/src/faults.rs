@@ -83,6 +83,13 @@ pub struct Load {
 pub struct StackPlan {
     /// Instances of the service.
     pub instances: usize,
+    /// `single`, or `cluster:3+3` for a Redis Cluster of three masters and three replicas beside a replica set of three
+    /// mongods.
+    pub redis: String,
+    /// Partitions of the queue.
+    pub partitions: u32,
+    /// Whether the replicas of a cluster take over by themselves.
+    pub fails_over: bool,
     /// `appendfsync` of Redis.
     pub appendfsync: String,
     /// Further arguments of Redis.
@@ -93,10 +100,32 @@ pub struct StackPlan {
     pub failpoints: String,
 }
 
+/// The layout of one Redis.
+const SINGLE: &str = "single";
+
+impl StackPlan {
+    /// Whether it is a Redis Cluster beside a replica set.
+    pub fn is_cluster(&self) -> bool {
+        self.redis != SINGLE
+    }
+
+    /// How many shards the cluster has; none without a cluster.
+    fn shards(&self) -> u64 {
+        let masters = self.redis.strip_prefix("cluster:");
+        let masters = masters.and_then(|counts| counts.split('+').next());
+        masters
+            .and_then(|masters| masters.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
 impl Default for StackPlan {
     fn default() -> Self {
         Self {
             instances: 1,
+            redis: SINGLE.to_owned(),
+            partitions: 1,
+            fails_over: false,
             appendfsync: "always".to_owned(),
             redis_arguments: Vec::new(),
             service_arguments: Vec::new(),
@@ -146,6 +175,8 @@ pub enum Finds {
     Counters,
     /// Loans that never leave Redis.
     Stuck,
+    /// Loans that were acknowledged and are gone, and the service did not say so.
+    Undeclared,
 }
 
 impl Finds {
@@ -157,6 +188,7 @@ impl Finds {
             Self::Duplicated => "duplicated",
             Self::Counters => "counters",
             Self::Stuck => "stuck",
+            Self::Undeclared => "undeclared",
         }
     }
 }
@@ -175,6 +207,9 @@ pub struct FaultSpec {
     /// Which instance, 0 first.
     #[serde(default)]
     pub instance: usize,
+    /// Which shard of a cluster, 0 first.
+    #[serde(default)]
+    pub shard: usize,
     /// How long.
     #[serde(default, deserialize_with = "some_duration")]
     pub lasts: Option<Duration>,
@@ -294,6 +329,107 @@ pub enum Fault {
     Pause { lasts: Duration },
     /// Every failed loan is queued again, by two calls at once.
     Retry,
+    /// What happens to a cluster only.
+    Cluster(ClusterFault),
+}
+
+/// What goes wrong, or is changed, in a Redis Cluster and in a replica set. A shard is known by its number; its master is
+/// whichever node is that at the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields say it with the variant")]
+pub enum ClusterFault {
+    /// `kill -9` of a master, and a start after a while.
+    KillMaster { shard: usize, lasts: Duration },
+    /// SIGSTOP of a master, and SIGCONT after a while.
+    StopMaster { shard: usize, lasts: Duration },
+    /// A master sees neither the other masters nor their replicas.
+    PartMaster { shard: usize, lasts: Duration },
+    /// `kill -9` of a replica, and a start after a while.
+    KillReplica { shard: usize, lasts: Duration },
+    /// A master hands over to its replica.
+    FailOver { shard: usize },
+    /// Every node in turn is restarted, masters after they have handed over.
+    RestartNodes,
+    /// A partition's slot moves to the next shard, and back.
+    MoveSlots { shard: usize },
+    /// A node joins, takes a partition's slot, gives it back and leaves.
+    AddNode { shard: usize },
+    /// A replica that lacks what its master has confirmed takes over by itself.
+    LoseByFailOver { shard: usize, lasts: Duration },
+    /// The primary of the replica set steps down.
+    StepDown,
+    /// `kill -9` of the primary, and a start after a while.
+    KillPrimary { lasts: Duration },
+    /// The primary does not see the other members.
+    PartPrimary { lasts: Duration },
+}
+
+impl ClusterFault {
+    fn words(self) -> String {
+        let ms = |lasts: Duration| format!("{} ms", lasts.as_millis());
+        let shard = |shard: usize| format!("shard {}", shard + 1);
+        match self {
+            Self::KillMaster { shard: at, lasts } => {
+                let after = ms(lasts);
+                format!(
+                    "kill -9 the master of {}, started again after {after}",
+                    shard(at)
+                )
+            }
+            Self::StopMaster { shard: at, lasts } => {
+                format!(
+                    "SIGSTOP the master of {}, SIGCONT after {}",
+                    shard(at),
+                    ms(lasts)
+                )
+            }
+            Self::PartMaster { shard: at, lasts } => {
+                format!(
+                    "the master of {} is parted from the majority for {}",
+                    shard(at),
+                    ms(lasts)
+                )
+            }
+            Self::KillReplica { shard: at, lasts } => {
+                let after = ms(lasts);
+                format!(
+                    "kill -9 the replica of {}, started again after {after}",
+                    shard(at)
+                )
+            }
+            Self::FailOver { shard: at } => {
+                format!("the master of {} hands over to its replica", shard(at))
+            }
+            Self::RestartNodes => "rolling restart of every Redis".to_owned(),
+            Self::MoveSlots { shard: at } => {
+                format!(
+                    "a partition of {} moves to the next shard and back",
+                    shard(at)
+                )
+            }
+            Self::AddNode { shard: at } => {
+                format!(
+                    "a node joins, takes a partition of {}, gives it back and leaves",
+                    shard(at)
+                )
+            }
+            Self::LoseByFailOver { shard: at, lasts } => format!(
+                "the replica of {} hears nothing for {} and takes over by itself",
+                shard(at),
+                ms(lasts)
+            ),
+            Self::StepDown => "the primary steps down".to_owned(),
+            Self::KillPrimary { lasts } => {
+                format!("kill -9 the primary, started again after {}", ms(lasts))
+            }
+            Self::PartPrimary { lasts } => {
+                format!(
+                    "the primary is parted from the other members for {}",
+                    ms(lasts)
+                )
+            }
+        }
+    }
 }
 
 /// What an instance holds.
@@ -325,6 +461,28 @@ pub struct Strike {
 }
 
 impl Fault {
+    /// Whether it can be made on a cluster, or else on one Redis.
+    fn fits(&self, is_cluster: bool) -> bool {
+        match self {
+            Self::Cluster(_) => is_cluster,
+            Self::Kill {
+                server: Server::Service(_),
+                ..
+            }
+            | Self::Stop {
+                server: Server::Service(_),
+                ..
+            }
+            | Self::StopHolding { .. }
+            | Self::Terminate { .. }
+            | Self::RollingRestart
+            | Self::CrashPoints { .. }
+            | Self::Pause { .. }
+            | Self::Retry => true,
+            _ => !is_cluster,
+        }
+    }
+
     /// What happens, in words.
     pub fn words(&self) -> String {
         let ms = |lasts: &Duration| format!("{} ms", lasts.as_millis());
@@ -413,6 +571,7 @@ impl Fault {
                 format!("ingestion is paused, and resumed after {}", ms(lasts))
             }
             Self::Retry => "all failed loans are queued again, by two calls at once".to_owned(),
+            Self::Cluster(fault) => fault.words(),
         }
     }
 }
@@ -492,9 +651,14 @@ impl Plan {
                 let lasts = random.between(mixed.shortest, mixed.longest);
                 let instance = random.below(self.stack.instances as u64) as usize;
                 let delay = random.between(mixed.shortest / 10, mixed.longest / 10);
+                let shard = match self.stack.shards() {
+                    0 => 0,
+                    shards => random.below(shards) as usize,
+                };
                 Strike {
                     at,
-                    fault: drawn(item, lasts, delay, instance).expect("the menu was checked"),
+                    fault: drawn(item, lasts, delay, instance, shard)
+                        .expect("the menu was checked"),
                 }
             })
             .collect();
@@ -527,7 +691,7 @@ impl Plan {
                 return refuse("[mixed] needs faults, a menu, and shortest at most longest");
             }
             for item in &mixed.menu {
-                drawn(item, mixed.longest, mixed.shortest, 0)
+                drawn(item, mixed.longest, mixed.shortest, 0, 0)
                     .map_err(|what| (here.clone(), what))?;
             }
         }
@@ -544,13 +708,45 @@ impl Plan {
             }
         }
         strikes.sort_by_key(|strike| strike.at);
+        let drawn = self.mixed.iter().flat_map(|mixed| &mixed.menu);
+        let drawn = drawn.filter_map(|item| drawn_fault(item));
+        let faults = strikes.iter().map(|strike| strike.fault.clone());
+        for fault in faults.chain(drawn) {
+            if !fault.fits(self.stack.is_cluster()) {
+                let on = if self.stack.is_cluster() {
+                    "a cluster"
+                } else {
+                    "one Redis"
+                };
+                return refuse(&format!("not on {on}: {}", fault.words()));
+            }
+        }
+        if self.stack.is_cluster() && self.stack.shards() == 0 {
+            return refuse(
+                "stack.redis must be single, or cluster:3+3 for three masters and three replicas",
+            );
+        }
+        if !(1..=64).contains(&self.stack.partitions) {
+            return refuse("stack.partitions must be 1 to 64");
+        }
         self.strikes = strikes;
         Ok(())
     }
 }
 
+/// The fault of a menu's item that was checked, whenever it strikes.
+fn drawn_fault(item: &str) -> Option<Fault> {
+    drawn(item, Duration::ZERO, Duration::ZERO, 0, 0).ok()
+}
+
 /// The fault of a menu's item.
-fn drawn(item: &str, lasts: Duration, delay: Duration, instance: usize) -> Result<Fault, String> {
+fn drawn(
+    item: &str,
+    lasts: Duration,
+    delay: Duration,
+    instance: usize,
+    shard: usize,
+) -> Result<Fault, String> {
     let (kind, target) = item
         .split_once(' ')
         .map_or((item, None), |(kind, target)| (kind, Some(target)));
@@ -560,6 +756,7 @@ fn drawn(item: &str, lasts: Duration, delay: Duration, instance: usize) -> Resul
         kind: Spanned::new(0..0, kind.to_owned()),
         target: target.map(str::to_owned),
         instance,
+        shard,
         lasts: needs("lasts").then_some(lasts),
         delay: needs("delay").then_some(delay),
         jitter: needs("delay").then_some(delay),
@@ -579,8 +776,11 @@ fn needed(kind: &str) -> Option<&'static [&'static str]> {
         "slow_disk" | "slow_network" => &["target", "lasts", "delay"],
         "reset" | "half_open" => &["target"],
         "crash_points" => &["points"],
-        "stop_with_loans" | "stop_with_results" | "full_memory" | "pause" => &["lasts"],
-        "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush" => &[],
+        "stop_with_loans" | "stop_with_results" | "full_memory" | "pause" | "kill_master"
+        | "stop_master" | "part_master" | "kill_replica" | "lose_by_fail_over" | "kill_primary"
+        | "part_primary" => &["lasts"],
+        "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush"
+        | "fail_over" | "restart_nodes" | "move_slots" | "add_node" | "step_down" => &[],
         _ => return None,
     })
 }
@@ -618,6 +818,9 @@ impl FaultSpec {
         let lasts = self.lasts.unwrap_or_default();
         let delay = self.delay.unwrap_or_default();
         let instance = self.instance;
+        if let Some(fault) = self.cluster_fault() {
+            return Ok(Fault::Cluster(fault));
+        }
         Ok(match kind {
             "kill" => Fault::Kill {
                 server: server()?,
@@ -675,6 +878,27 @@ impl FaultSpec {
             "pause" => Fault::Pause { lasts },
             "retry" => Fault::Retry,
             _ => Fault::ScriptFlush,
+        })
+    }
+}
+
+impl FaultSpec {
+    fn cluster_fault(&self) -> Option<ClusterFault> {
+        let (shard, lasts) = (self.shard, self.lasts.unwrap_or_default());
+        Some(match self.kind.get_ref().as_str() {
+            "kill_master" => ClusterFault::KillMaster { shard, lasts },
+            "stop_master" => ClusterFault::StopMaster { shard, lasts },
+            "part_master" => ClusterFault::PartMaster { shard, lasts },
+            "kill_replica" => ClusterFault::KillReplica { shard, lasts },
+            "fail_over" => ClusterFault::FailOver { shard },
+            "restart_nodes" => ClusterFault::RestartNodes,
+            "move_slots" => ClusterFault::MoveSlots { shard },
+            "add_node" => ClusterFault::AddNode { shard },
+            "lose_by_fail_over" => ClusterFault::LoseByFailOver { shard, lasts },
+            "step_down" => ClusterFault::StepDown,
+            "kill_primary" => ClusterFault::KillPrimary { lasts },
+            "part_primary" => ClusterFault::PartPrimary { lasts },
+            _ => return None,
         })
     }
 }

@@ -40,6 +40,9 @@ pub struct Scenario {
     /// The service and how it is asked.
     #[serde(default)]
     pub target: Target,
+    /// What a private stack is made of.
+    #[serde(default)]
+    pub stack: StackShape,
     /// The phases, one after the other.
     #[serde(rename = "phase")]
     pub phases: Vec<Phase>,
@@ -69,8 +72,6 @@ pub struct Target {
     pub workers_max: Option<u32>,
     /// `--loans-per-worker` of the service.
     pub loans_per_worker: Option<u32>,
-    /// `--partitions` of the service.
-    pub partitions: u32,
     /// Further arguments of the service.
     pub service_arguments: Vec<String>,
 }
@@ -82,8 +83,32 @@ impl Default for Target {
             resends: 0,
             workers_max: None,
             loans_per_worker: None,
-            partitions: 1,
             service_arguments: Vec::new(),
+        }
+    }
+}
+
+/// What a private stack is made of.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct StackShape {
+    /// `single`, or `cluster:3+3` for a Redis Cluster of three masters and three replicas.
+    pub redis: String,
+    /// `single`, or `replica-set:3` for a replica set of three members.
+    pub mongodb: String,
+    /// Instances of the service; the load goes to all of them.
+    pub instances: usize,
+    /// Partitions of the queue.
+    pub partitions: u32,
+}
+
+impl Default for StackShape {
+    fn default() -> Self {
+        Self {
+            redis: "single".to_owned(),
+            mongodb: "single".to_owned(),
+            instances: 1,
+            partitions: 1,
         }
     }
 }
@@ -230,10 +255,13 @@ impl Scenario {
                 "request_timeout must be above zero".to_owned(),
             ));
         }
-        if !(1..=64).contains(&self.target.partitions) || self.target.resends > 10 {
+        if self.target.resends > 10 {
+            return Err(Fault::at(&self.name, "resends must be 0 to 10"));
+        }
+        if !(1..=64).contains(&self.stack.partitions) || !(1..=8).contains(&self.stack.instances) {
             return Err(Fault::at(
                 &self.name,
-                "partitions must be 1 to 64, resends 0 to 10",
+                "partitions must be 1 to 64, instances 1 to 8",
             ));
         }
         self.checks

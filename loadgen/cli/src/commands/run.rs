@@ -33,7 +33,7 @@ use record::recorder::Recorder;
 use record::result::run::{CrowdReport, Provenance, Report};
 use report::ReportError;
 use snapshot::{Counters, Snapshot};
-use testbed::{Stack, TestbedError};
+use testbed::{Deployment, TestbedError};
 use time::OffsetDateTime;
 
 use crate::COMMIT;
@@ -142,7 +142,7 @@ pub struct Finished {
     /// The folder that holds it.
     pub folder: PathBuf,
     /// The private stack, still running.
-    pub stack: Option<Stack>,
+    pub stack: Option<Deployment>,
 }
 
 /// Runs a scenario and writes its report.
@@ -209,7 +209,7 @@ struct Ready {
     target: Target,
     /// Its administrator's, where it is known.
     token: Option<String>,
-    stack: Option<Stack>,
+    stack: Option<Deployment>,
     stores: Stores,
     snapshot_before: Snapshot,
     redis_memory_start_bytes: Option<u64>,
@@ -346,7 +346,7 @@ async fn measure(
     started: OffsetDateTime,
     folder: &Path,
     progress: &mut Show,
-) -> Result<(Report, Option<Stack>), RunError> {
+) -> Result<(Report, Option<Deployment>), RunError> {
     let scenario = &options.scenario;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let (mut ready, sent) = if let (Some(target), [_, ..]) = (&options.target, &options.merge[..]) {
@@ -428,6 +428,7 @@ async fn send(
         schedule,
         payloads: &payloads,
         url: &ready.target.url,
+        other_urls: &ready.target.other_urls,
         log: Some(&log),
         part: None,
     };
@@ -622,6 +623,7 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         schedule: &schedule,
         payloads: &payloads,
         url: &ready.target.url,
+        other_urls: &ready.target.other_urls,
         log: Some(&log),
         part: Some(&part),
     };

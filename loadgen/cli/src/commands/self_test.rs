@@ -255,6 +255,7 @@ async fn faults() -> Result<Vec<Row>, RunError> {
             scenario_path: PathBuf::from("self-test.toml"),
             target: Some(Target {
                 url: stub.url(),
+                other_urls: Vec::new(),
                 redis_url: redis.url(),
                 mongodb_uri: mongodb.uri(),
                 mongodb_database: database,
