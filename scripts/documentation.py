@@ -2,7 +2,8 @@
 """Reads README.md, the pages of docs/ and every other page of the project, and tries what they say.
 
     documentation.py links      every link leads somewhere, in the pages and in the built book (target/book)
-    documentation.py commands   every command runs, or would run; docs/api.md names every call of the service
+    documentation.py commands   every command runs, or would run; docs/api.md names every call of the service,
+                                docs/scenarios.md every key of a scenario
 
 Commands are the blocks marked `sh`, and code within a line that begins with one of the project's programs. Unless a comment
 before the block says otherwise, a command is tried without its effect: `make -n`, the program's own flags with `--help`
@@ -295,6 +296,49 @@ def try_on(service, command):
     return None
 
 
+def check_keys(faults):
+    """docs/scenarios.md has a section for each table of a scenario file, and a row for each of its keys, as its schema has them."""
+    page = PROJECT / "docs/scenarios.md"
+    printed = subprocess.run([BINARIES / "loadgen", "schema", "scenario"], capture_output=True, text=True)
+    if printed.returncode != 0:
+        # A load generator from before it printed its schemas.
+        return
+    schema = json.loads(printed.stdout)
+
+    def table(part):
+        """The part of the schema behind references, lists and what may be missing, where it is a table of the file."""
+        if "$ref" in part:
+            return table(schema["$defs"][part["$ref"].rsplit("/", 1)[-1]])
+        for inner in (*part.get("anyOf", []), *part.get("allOf", []), part.get("items", {})):
+            if inner and (found := table(inner)):
+                return found
+        return part if "properties" in part else None
+
+    wanted = {"At the top": set()}
+    for key, part in schema["properties"].items():
+        if found := table(part):
+            wanted[f"`[[{key}]]`" if part.get("type") == "array" else f"`[{key}]`"] = set(found["properties"])
+        else:
+            wanted["At the top"].add(key)
+    told, section = {}, None
+    for line in page.read_text().split("\n"):
+        if line.startswith("## "):
+            section = line[3:]
+            told[section] = set()
+        # The rows of a table of keys; the metrics of a check stand in a table of their own.
+        elif line.startswith("| key"):
+            is_keys = True
+        elif line.startswith("| ") and section and is_keys:
+            told[section] |= set(re.findall(r"`(\w+)`", line.split("|")[1]))
+        elif not line.startswith("|"):
+            is_keys = False
+    for section, keys in wanted.items():
+        for key in sorted(keys - told.get(section, set())):
+            faults.add(page, 1, f"{section} says nothing of {key}")
+        for key in sorted(told.get(section, set()) - keys):
+            faults.add(page, 1, f"{section}: a scenario has no {key}")
+
+
 def check_calls(faults):
     """docs/api.md names every call of the service, and no other."""
     page = PROJECT / "docs/api.md"
@@ -314,8 +358,9 @@ def check_calls(faults):
 def check_commands(faults):
     metadata, service = Metadata(), LiveService()
     tried, counts = {}, {"tried without effect": 0, "run": 0, "not run": 0}
-    if (BINARIES / "service").exists():
+    if all((BINARIES / name).exists() for name in OWN):
         check_calls(faults)
+        check_keys(faults)
     try:
         for page in pages():
             for command in commands_of(page, faults):
