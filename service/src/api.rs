@@ -393,7 +393,7 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Degraded {
-    /// `redis`, `durability` or `mongodb`.
+    /// `redis`, `shard`, `durability` or `mongodb`.
     pub what: String,
     /// Since when.
     #[schema(format = DateTime)]

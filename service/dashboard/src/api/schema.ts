@@ -537,7 +537,7 @@ export interface components {
              * @description Since when.
              */
             since: string;
-            /** @description `redis`, `durability` or `mongodb`. */
+            /** @description `redis`, `shard`, `durability` or `mongodb`. */
             what: string;
         };
         /** @description Failed attempts, newest first. */
