@@ -28,6 +28,13 @@ SOAK ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
+# make ends with 2 whatever a command ended with. What it was stands in reports/exit-code: 0 pass, 1 fail, 2 it could not run,
+# 3 discarded, 4 aborted, 5 void or inconclusive.
+define judged
+@mkdir -p reports && rm -f reports/exit-code
+$(1); code=$$?; echo $$code > reports/exit-code; exit $$code
+endef
+
 # The one on PATH, else the one that `make tools` fetches.
 VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
 
@@ -60,7 +67,7 @@ build: pages ## the service and the load generator, optimised
 	sync
 
 bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
-	target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports
+	$(call judged,target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports)
 
 run: servers build ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
@@ -124,23 +131,23 @@ generator: build ## how punctual the load generator is at 500, 5,000 and 20,000/
 	target/release/generator
 
 self-test: servers build ## what the load generator says, against known truths
-	target/release/loadgen self-test --reports reports
+	$(call judged,target/release/loadgen self-test --reports reports)
 
 capacity: servers build ## the highest rate that meets the objectives in recorded loans (CAPACITY=steady-500)
-	target/release/loadgen capacity scenarios/$(CAPACITY).toml --reports reports
+	$(call judged,target/release/loadgen capacity scenarios/$(CAPACITY).toml --reports reports)
 
 compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 	target/release/loadgen compare $(A) $(B)
 
 gate: servers counters build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
-	target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports
+	$(call judged,target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports)
 
 chaos: servers ## the fault run: every row of the matrix, proofs of the rig, drawn faults (SEEDS=30)
 	cargo build --locked --workspace $(TEST_FEATURES)
-	target/debug/loadgen chaos scenarios/chaos --seeds $(SEEDS) --reports reports
+	$(call judged,target/debug/loadgen chaos scenarios/chaos --seeds $(SEEDS) --reports reports)
 
 soak: servers build ## 10 minutes at 500/s: memory, open files and Redis's memory stay flat (SOAK=2m for a short one)
-	target/release/loadgen run scenarios/soak.toml $(if $(SOAK),--duration $(SOAK)) --reports reports
+	$(call judged,target/release/loadgen run scenarios/soak.toml $(if $(SOAK),--duration $(SOAK)) --reports reports)
 
 fuzz: ## the parser against serde_json, and the HTTP front, 10 minutes each (FUZZ_SECONDS=600)
 	scripts/fuzz.sh parse $(FUZZ_SECONDS)

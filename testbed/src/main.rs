@@ -106,6 +106,9 @@ async fn run(
         service: ServiceOptions {
             port: (port != 0).then_some(port),
             arguments,
+            environment: settings(std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            })),
             log_file: Some(log_file.clone()),
             ..ServiceOptions::default()
         },
@@ -226,6 +229,21 @@ fn interruption() -> Result<impl Future<Output = ()>, TestbedError> {
     })
 }
 
+/// The service's settings of the caller's environment, such as its administrator's token. Where its servers and its own place
+/// are is this command's to say.
+fn settings(variables: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    const OURS: [&str; 5] = [
+        "SLUICE_LISTEN",
+        "SLUICE_REDIS_URL",
+        "SLUICE_MONGODB_URI",
+        "SLUICE_MONGODB_DATABASE",
+        "SLUICE_SERVICE",
+    ];
+    variables
+        .filter(|(name, _)| name.starts_with("SLUICE_") && !OURS.contains(&name.as_str()))
+        .collect()
+}
+
 fn lock(data: &Path) -> Result<Flock<File>, TestbedError> {
     let path = data.join("lock");
     let file = OpenOptions::new()
@@ -254,4 +272,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settings;
+
+    #[test]
+    fn the_callers_settings_reach_the_service_but_for_its_place() {
+        let pair = |name: &str| (name.to_owned(), "x".to_owned());
+        let given = [
+            "PATH",
+            "SLUICE_ADMIN_TOKEN",
+            "SLUICE_REDIS_URL",
+            "SLUICE_LOG",
+        ]
+        .map(pair);
+        let kept = ["SLUICE_ADMIN_TOKEN", "SLUICE_LOG"].map(pair);
+        assert_eq!(settings(given.into_iter()), kept);
+    }
 }

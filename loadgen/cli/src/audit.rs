@@ -9,6 +9,7 @@ use plan::schedule::Schedule;
 use record::clock::RunClock;
 use record::latencies::{self, empty};
 use record::ledger::Ledger;
+use record::pause::Pauses;
 use snapshot::Counters;
 
 /// What the audit of one run reads and compares.
@@ -27,6 +28,10 @@ pub struct Question<'a> {
     pub counters: Option<(&'a Counters, &'a Counters)>,
     /// Requests without a definite answer.
     pub requests_unknown: u64,
+    /// When the generator stood still.
+    pub pauses: &'a Pauses,
+    /// Whether the service's clock and the generator's agree, so that a latency across both means something.
+    pub clocks_agree: bool,
     /// The database holds this run only, so that every record in it is judged.
     pub private: bool,
 }
@@ -38,6 +43,7 @@ pub struct Question<'a> {
 pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
     let confirmations = question.stores.confirmations().await?;
     let mut end_to_end = vec![empty(); question.schedule.phases().len()];
+    let mut undisturbed = end_to_end.clone();
     let mut findings = Findings::new(question.payloads, question.ledger.heard.len() as u32);
     let prefix = question.payloads.prefix();
     let prefix = (!question.private).then_some(prefix.as_str());
@@ -47,15 +53,20 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
         let mut records = stored.await?;
         while let Some(record) = records.next().await? {
             if let Some(owner) = findings.take(&record)
+                && question.clocks_agree
                 && let Some(confirmed_us) = record.confirmed_us()
                 && let Some(slot) = dues.slot(owner)
             {
                 let due_us = question.clock.wall_us(slot.offset);
-                let latency_us = (confirmed_us - due_us).max(0) as u64;
-                latencies::record(
-                    &mut end_to_end[usize::from(slot.phase)],
-                    Duration::from_micros(latency_us),
-                );
+                let latency = Duration::from_micros((confirmed_us - due_us).max(0) as u64);
+                let phase = usize::from(slot.phase);
+                latencies::record(&mut end_to_end[phase], latency);
+                if !question
+                    .pauses
+                    .touch_any(slot.offset, slot.offset + latency)
+                {
+                    latencies::record(&mut undisturbed[phase], latency);
+                }
             }
         }
     }
@@ -74,5 +85,7 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
         audit,
         counters,
         end_to_end,
+        undisturbed,
+        records: findings.records(),
     })
 }

@@ -1,44 +1,48 @@
 //! The load generator's command line.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use drive::load::load_only;
-use drive::stop::interrupted;
+use drive::stop;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
+use judge::search::RATE_MIN;
 use loadgen::commands::capacity::{self, CapacityOptions};
 use loadgen::commands::chaos;
 use loadgen::commands::gate::{self, GateOptions};
-use loadgen::commands::run::{self, Allowed, Options};
+use loadgen::commands::run::{self, Allowed, Options, RunError};
 use loadgen::commands::self_test;
 use observe::provenance;
 use observe::stack::Target;
 use plan::faults::Plan;
+use plan::kind::Kind;
 use plan::parse_duration;
-use plan::scenario::Scenario;
+use plan::payload::Payloads;
+use plan::phase::RATE_PER_SECOND_MAX;
+use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
+use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, Shard};
 use record::kept;
+use record::number;
+use record::result::run::{Report, Verdict};
 use record::result::self_test::FILE;
 use record::result::{chaos_schema, run_schema};
 use record::rounds;
+use record::sample::Answer;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
 
 /// Drives the service with an open-model load, audits every loan, and judges.
-///
-/// Exit code: 0 pass, 1 fail, 2 it could not run, 3 discarded (the generator was late), 4 aborted.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "loadgen", version, max_term_width = 100, after_help = RUN_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,24 +51,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a scenario and write its report
+    #[command(after_help = RUN_CODES)]
     Run(Run),
     /// Read a scenario file and say what it would send
+    #[command(after_help = QUIET_CODES)]
     Check {
         /// The scenario file
         scenario: PathBuf,
     },
     /// Search the highest rate that meets a scenario's objectives in recorded loans
+    #[command(after_help = CAPACITY_CODES)]
     Capacity(Capacity),
     /// Join the shards of one run: drain, audit, checks, one report
-    Merge {
-        /// What the run was made with: scenario, target and stores
-        #[command(flatten)]
-        run: Run,
-        /// The folders of all shards
-        #[arg(long, required = true, num_args = 1..)]
-        shards: Vec<PathBuf>,
-    },
+    #[command(after_help = RUN_CODES)]
+    Merge(Merge),
     /// Two reports side by side, with how far each difference may be chance
+    #[command(after_help = QUIET_CODES)]
     Compare {
         /// Folder of the first run, or its report.json
         a: PathBuf,
@@ -73,10 +75,15 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// Where the page and the Markdown comment go, into its folder compare
+        #[arg(long, default_value = "reports")]
+        reports: PathBuf,
     },
     /// Judge whether a change is slower than its base: interleaved rounds, exact counts, instructions
+    #[command(after_help = GATE_CODES)]
     Gate(Gate),
     /// Record rounds of one build, plain and slowed by a known time, for `gate-power`
+    #[command(after_help = QUIET_CODES)]
     GateRounds {
         /// The commit that is built, with the test-only feature that slows it
         #[arg(long, default_value = "HEAD")]
@@ -92,6 +99,7 @@ enum Command {
         file: PathBuf,
     },
     /// Draw gates from recorded rounds: how often would they be wrong?
+    #[command(after_help = QUIET_CODES)]
     GatePower {
         /// The recorded rounds
         #[arg(default_value = "benches/gate-data/rounds.jsonl")]
@@ -104,6 +112,7 @@ enum Command {
         json: bool,
     },
     /// Only send a scenario's load to any address: no stores, no audit, no report
+    #[command(after_help = RUN_CODES)]
     Send {
         /// The scenario file
         scenario: PathBuf,
@@ -111,20 +120,62 @@ enum Command {
         url: String,
     },
     /// Compare what the generator says with known truths
+    #[command(
+        after_help = "Exit code: 0 every truth was found, 1 one was missed, 2 it could not run, 4 aborted"
+    )]
     SelfTest {
         /// Where the result is kept, so that later reports tell it
         #[arg(long, default_value = "reports")]
         reports: PathBuf,
     },
-    /// Run load under faults, heal, drain, and judge every loan (0 pass, 1 fail, 2 could not run, 5 void)
+    /// Run load under faults, heal, drain, and judge every loan
+    #[command(after_help = CHAOS_CODES)]
     Chaos(Chaos),
-    /// Print the JSON Schema of report.json
+    /// Print a JSON Schema
+    #[command(after_help = QUIET_CODES)]
     Schema {
-        /// Of chaos.json instead
-        #[arg(long)]
-        chaos: bool,
+        /// Of which files
+        #[arg(value_enum, default_value_t = Files::Report)]
+        of: Files,
+    },
+    /// Print the completions of a shell
+    #[command(after_help = QUIET_CODES)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, one for each command
+    #[command(after_help = QUIET_CODES)]
+    Man {
+        /// The folder that they are written to
+        #[arg(default_value = "man")]
+        folder: PathBuf,
     },
 }
+
+/// Files that have a schema.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Files {
+    /// report.json
+    Report,
+    /// chaos.json
+    Chaos,
+    /// Scenario files, scenarios/*.toml
+    Scenario,
+    /// Plans of fault runs, scenarios/chaos/*.toml
+    Faults,
+}
+
+/// The exit codes of a command that judges.
+const RUN_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 3 discarded (something else disturbed the run), 4 aborted";
+/// The exit codes of the search for the capacity.
+const CAPACITY_CODES: &str = "Exit code: 0 an answer, 1 no rate met the objectives, 2 it could not run, 3 too unsteady for an answer, 4 aborted";
+/// The exit codes of the gate.
+const GATE_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 6 inconclusive (the machine was too unsteady to tell)";
+/// The exit codes of the fault run.
+const CHAOS_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 5 void (faults without effect, or a machine that stood still)";
+/// The exit codes of a command that only tells.
+const QUIET_CODES: &str = "Exit code: 0 done, 2 it could not be done";
 
 #[derive(Args)]
 #[expect(
@@ -134,28 +185,8 @@ enum Command {
 struct Run {
     /// The scenario file
     scenario: PathBuf,
-    /// A service that runs already, http://host:port; without it a private stack is started
-    #[arg(long, env = "SLUICE_TARGET", requires_all = ["redis", "mongodb"])]
-    target: Option<String>,
-    /// Redis of that service
-    #[arg(
-        long,
-        env = "SLUICE_REDIS_URL",
-        requires = "target",
-        hide_env_values = true
-    )]
-    redis: Option<String>,
-    /// MongoDB of that service
-    #[arg(
-        long,
-        env = "SLUICE_MONGODB_URI",
-        requires = "target",
-        hide_env_values = true
-    )]
-    mongodb: Option<String>,
-    /// The database of that service
-    #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice")]
-    mongodb_database: String,
+    #[command(flatten)]
+    place: Place,
     /// Where reports go
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
@@ -169,17 +200,143 @@ struct Run {
     #[arg(long)]
     duration: Option<String>,
     /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines
-    #[arg(long, requires_all = ["target", "run_id", "start_at"], conflicts_with = "keep_stack")]
+    #[arg(long, requires_all = ["target", "run_id", "start_at"], conflicts_with_all = ["keep_stack", "no_stores"])]
     shard: Option<Shard>,
     /// The name that all shards of one run share, 1 to 32 of a-z, 0-9
-    #[arg(long)]
+    #[arg(long, requires = "shard")]
     run_id: Option<String>,
     /// When all shards start, RFC 3339
-    #[arg(long)]
+    #[arg(long, requires = "shard")]
     start_at: Option<String>,
     /// Leave the private stack running until Ctrl-C, to look at it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "target")]
     keep_stack: bool,
+    /// Print report.json instead of the last screen
+    #[arg(long)]
+    json: bool,
+    /// Say nothing while it runs
+    #[arg(long, short)]
+    quiet: bool,
+    /// Write every sample to this file: NDJSON, or CSV if its name ends in .csv
+    #[arg(long, value_name = "FILE")]
+    samples: Option<PathBuf>,
+    /// Push rate, latencies, errors, backlog and verdict to an OTLP collector once a second, http://host:4318/v1/metrics
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+}
+
+#[derive(Args)]
+struct Merge {
+    /// The scenario file of the shards
+    scenario: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
+    /// The seed that the shards were sent with, if one was given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The duration that the shards were sent with, if one was given
+    #[arg(long)]
+    duration: Option<String>,
+    /// The folders of all shards
+    #[arg(long, required = true, num_args = 1..)]
+    shards: Vec<PathBuf>,
+    /// Print report.json instead of the last screen
+    #[arg(long)]
+    json: bool,
+    /// Say nothing while it runs
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// A service that runs already, and its stores.
+#[derive(Args)]
+struct Place {
+    /// A service that runs already, http://host:port, several with commas between; without it a private stack is started
+    #[arg(long, visible_alias = "url", env = "SLUICE_TARGET")]
+    target: Option<String>,
+    /// Redis of that service, or SLUICE_REDIS_URL
+    #[arg(long, requires = "target")]
+    redis: Option<String>,
+    /// MongoDB of that service, or SLUICE_MONGODB_URI
+    #[arg(long, requires = "target")]
+    mongodb: Option<String>,
+    /// The database of that service, or SLUICE_MONGODB_DATABASE; sluice if none is named
+    #[arg(long, requires = "target")]
+    mongodb_database: Option<String>,
+    /// Judge the clients' half only, of a service whose stores are out of reach; https too
+    #[arg(long, requires = "target", conflicts_with_all = ["redis", "mongodb", "mongodb_database"])]
+    no_stores: bool,
+}
+
+impl Place {
+    /// The service that is named, if one is. The service's own settings in the environment count only beside it.
+    fn target(self) -> Result<Option<Target>, Failure> {
+        let Some(url) = self.target else {
+            return Ok(None);
+        };
+        let mut urls = url
+            .split(',')
+            .map(|url| checked_url(url.trim(), self.no_stores))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter();
+        let url = urls.next().unwrap_or_default();
+        let other_urls = urls.collect();
+        if self.no_stores {
+            return Ok(Some(Target {
+                url,
+                other_urls,
+                redis_url: String::new(),
+                mongodb_uri: String::new(),
+                mongodb_database: String::new(),
+                private: false,
+            }));
+        }
+        let or_variable = |flag: Option<String>, name: &str| {
+            flag.or_else(|| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        };
+        let wanted = |flag: &str, name: &str| {
+            format!(
+                "--target needs the service's stores: give {flag} or set {name}, or --no-stores to judge the clients' half only"
+            )
+        };
+        Ok(Some(Target {
+            url,
+            other_urls,
+            redis_url: or_variable(self.redis, "SLUICE_REDIS_URL")
+                .ok_or_else(|| wanted("--redis", "SLUICE_REDIS_URL"))?,
+            mongodb_uri: or_variable(self.mongodb, "SLUICE_MONGODB_URI")
+                .ok_or_else(|| wanted("--mongodb", "SLUICE_MONGODB_URI"))?,
+            mongodb_database: or_variable(self.mongodb_database, "SLUICE_MONGODB_DATABASE")
+                .unwrap_or_else(|| "sluice".to_owned()),
+            private: false,
+        }))
+    }
+}
+
+/// The address without a slash at its end, if it is one of HTTP.
+fn checked_url(url: &str, may_be_https: bool) -> Result<String, Failure> {
+    let url = url.trim_end_matches('/');
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://").filter(|_| may_be_https));
+    let url_shown = if url.contains('@') {
+        "one with a user name"
+    } else {
+        url
+    };
+    match rest {
+        Some(rest) if rest.contains('@') && !may_be_https => Err(
+            "the service's address must not hold a user name: its stores are asked past it".into(),
+        ),
+        Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(url.to_owned()),
+        _ if url.starts_with("https://") => Err(
+            "over https only the clients' half can be judged: add --no-stores, or name the service's own http address".into(),
+        ),
+        _ => Err(format!("the target must be http://host:port, not {url_shown:?}").into()),
+    }
 }
 
 #[derive(Args)]
@@ -252,12 +409,21 @@ struct Gate {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = prepare(&cli.command) {
+        tell(&error.to_string());
+        return ExitCode::from(COULD_NOT_RUN);
+    }
     let result = match cli.command {
-        Command::Run(arguments) => run_scenario(arguments, Vec::new()),
-        Command::Merge { run, shards } => run_scenario(run, shards),
+        Command::Run(arguments) => run_scenario(arguments),
+        Command::Merge(arguments) => merge_shards(arguments),
         Command::Check { scenario } => check(&scenario),
         Command::Capacity(arguments) => search_capacity(arguments),
-        Command::Compare { a, b, json } => compare(&a, &b, json),
+        Command::Compare {
+            a,
+            b,
+            json,
+            reports,
+        } => compare(&a, &b, json, &reports),
         Command::Gate(arguments) => judge_change(arguments),
         Command::GateRounds {
             reference,
@@ -269,10 +435,22 @@ fn main() -> ExitCode {
         Command::Send { scenario, url } => send(&scenario, &url),
         Command::SelfTest { reports } => self_test(&reports),
         Command::Chaos(arguments) => run_chaos(arguments),
-        Command::Schema { chaos } => {
-            print(&if chaos { chaos_schema() } else { run_schema() });
+        Command::Schema { of } => {
+            print(&match of {
+                Files::Report => run_schema(),
+                Files::Chaos => chaos_schema(),
+                Files::Scenario => scenario_schema(),
+                Files::Faults => faults_schema(),
+            });
             Ok(0)
         }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut text);
+            print(&String::from_utf8_lossy(&text));
+            Ok(0)
+        }
+        Command::Man { folder } => manual(&folder),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -288,62 +466,221 @@ fn main() -> ExitCode {
                 cause = next.source();
             }
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
-            ExitCode::from(COULD_NOT_RUN)
+            let is_stopped = matches!(error.downcast_ref(), Some(RunError::Stopped));
+            ExitCode::from(if is_stopped {
+                Verdict::Aborted.exit_code()
+            } else {
+                COULD_NOT_RUN
+            })
         }
     }
 }
 
+/// The standard output, once goose's own printing was led away from it, and whether it shows colours.
+static OUTPUT: OnceLock<(std::fs::File, bool)> = OnceLock::new();
+
+/// What must hold in the process of a command that sends: signals are ours, and nobody else prints.
+fn prepare(command: &Command) -> std::io::Result<()> {
+    match command {
+        Command::Run(_) | Command::Merge(_) | Command::Capacity(_) | Command::Chaos(_) => {
+            stop::catch()?;
+        }
+        Command::Send { .. } => stop::catch()?,
+        // These have nothing to tell before their end.
+        Command::SelfTest { .. } | Command::Gate(_) | Command::GateRounds { .. } => {
+            stop::end_when_asked()?;
+        }
+        _ => return Ok(()),
+    }
+    // Only what goose drives prints by itself.
+    if matches!(
+        command,
+        Command::Chaos(_) | Command::Gate(_) | Command::GateRounds { .. }
+    ) {
+        return Ok(());
+    }
+    // Goose panics where its own lines cannot be written.
+    let colours = report::terminal::shows_colours();
+    // Without an output there is nothing to lead away.
+    if let Ok(own) = nix::unistd::dup(std::io::stdout()) {
+        let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdout(nowhere)?;
+        let _ = OUTPUT.set((std::fs::File::from(own), colours));
+    }
+    Ok(())
+}
+
+/// Whether standard output shows colours.
+fn shows_colours() -> bool {
+    OUTPUT
+        .get()
+        .map_or_else(report::terminal::shows_colours, |(_, colours)| *colours)
+}
+
 type Failure = Box<dyn std::error::Error>;
 
-fn check(path: &std::path::Path) -> Result<u8, Failure> {
+fn manual(folder: &Path) -> Result<u8, Failure> {
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
+    print(&format!("{}\n", folder.join("loadgen.1").display()));
+    Ok(0)
+}
+
+fn check(path: &Path) -> Result<u8, Failure> {
+    // A fault plan is a file of another sort.
+    if let Ok(text) = std::fs::read_to_string(path)
+        && text.lines().any(|line| line.trim() == "[load]")
+    {
+        for (_, plan) in Plan::load_all(&[path.to_path_buf()])? {
+            print(&format!(
+                "{}: {}\n{} faults; `loadgen chaos {}` makes it\n",
+                plan.name.get_ref(),
+                plan.description,
+                plan.strikes_of(plan.seed).len(),
+                path.display()
+            ));
+        }
+        return Ok(0);
+    }
     let scenario = Scenario::load(path)?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
-    print(&format!(
-        "{}: {} arrivals in {:?}, {} users, {} checks\n",
+    let payloads = Payloads::new(scenario.seed, "check", &scenario.mix);
+    let mut kinds = std::collections::BTreeMap::new();
+    for number in 0..schedule.arrivals() {
+        *kinds
+            .entry(payloads.kind_and_owner(number).0)
+            .or_insert(0u64) += 1;
+    }
+    let length = |length: std::time::Duration| number::seconds(length.as_secs_f64());
+    let mut text = format!(
+        "{}: {}\n{} in {}, seed {}, up to {} users\n\nphases\n",
         scenario.name.get_ref(),
-        schedule.arrivals(),
-        schedule.duration(),
-        scenario.users_count(),
-        scenario.checks.len()
-    ));
+        scenario.description,
+        number::counted(schedule.arrivals().into(), "arrival"),
+        length(schedule.duration()),
+        scenario.seed,
+        number::count(scenario.users_count() as u64)
+    );
+    for (phase, planned) in scenario.phases.iter().zip(schedule.phases()) {
+        let _ = writeln!(
+            text,
+            "  {:<12} {:>9}  {:>11} arrivals  {}",
+            phase.name.get_ref(),
+            length(planned.end - planned.start),
+            number::count(planned.arrivals.into()),
+            phase.shape()
+        );
+    }
+    text.push_str("\nkinds\n");
+    for (kind, arrivals) in kinds {
+        let _ = writeln!(
+            text,
+            "  {:<15} {:>11}  {}",
+            kind.name(),
+            number::count(arrivals),
+            kind.expected()
+        );
+    }
+    if let Some(crowd) = &scenario.crowd {
+        let crowd = crowd.get_ref();
+        let _ = writeln!(
+            text,
+            "\ncrowd\n  {} idle, {} slow, {} that never read, {}/s of nonsense",
+            number::count(crowd.idle.into()),
+            crowd.slow,
+            crowd.never_read,
+            crowd.nonsense_per_second
+        );
+    }
+    let _ = writeln!(text, "\nchecks");
+    for check in &scenario.checks {
+        let _ = writeln!(text, "  {}", judge::checks::in_words(check));
+    }
+    if scenario.checks.is_empty() {
+        text.push_str("  none\n");
+    }
+    print(&text);
     Ok(0)
 }
 
 fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
+    const RATE: &str = " loans a second";
+    if let Some(start) = arguments.start {
+        within("--start", start, RATE_MIN, RATE_PER_SECOND_MAX, RATE)?;
+    }
+    within(
+        "--rate-max",
+        arguments.rate_max,
+        RATE_MIN,
+        RATE_PER_SECOND_MAX,
+        RATE,
+    )?;
+    within("--precision", arguments.precision, 0.5, 50.0, " per cent")?;
+    within("--hold", arguments.hold as f64, 1.0, 3600.0, " seconds")?;
+    let confirmations = f64::from(arguments.confirmations);
+    within("--confirmations", confirmations, 1.0, 20.0, "")?;
+    let scenario = Scenario::load(&arguments.scenario)?;
+    let start = arguments
+        .start
+        .unwrap_or_else(|| scenario.rate_per_second_max().max(RATE_MIN));
+    if start > arguments.rate_max {
+        return Err(format!(
+            "the search would start at {}/s, above --rate-max {}",
+            number::plain(start),
+            number::plain(arguments.rate_max)
+        )
+        .into());
+    }
     let options = CapacityOptions {
-        scenario: Scenario::load(&arguments.scenario)?,
+        scenario,
         scenario_path: arguments.scenario,
         service_binary: None,
         reports: arguments.reports,
-        start: arguments.start,
-        rate_max: arguments.rate_max.clamp(10.0, 100_000.0),
+        start,
+        rate_max: arguments.rate_max,
         precision: arguments.precision / 100.0,
-        hold: std::time::Duration::from_secs(arguments.hold.clamp(1, 3600)),
-        confirmations: arguments.confirmations.min(20),
+        hold: std::time::Duration::from_secs(arguments.hold),
+        confirmations: arguments.confirmations,
         allow: arguments.allow,
     };
     let searched = capacity::capacity(&options, |line| print(&format!("{line}\n")));
     let (result, folder) = runtime()?.block_on(searched)?;
-    match (result.rate_per_second, result.recorded_per_second) {
-        (Some(rate), Some(recorded)) => print(&format!(
-            "capacity: {rate:.0} loans a second sent, {recorded:.0} recorded. {}\n",
-            result.limit
-        )),
-        _ => print(&format!("capacity: none. {}\n", result.limit)),
-    }
+    print(&format!(
+        "capacity: {}\n",
+        report::capacity::answer(&result)
+    ));
     print(&format!(
         "report: {}\n",
         folder.join("capacity.html").display()
     ));
-    Ok(u8::from(result.rate_per_second.is_none()))
+    Ok(if stop::asked().is_some() {
+        Verdict::Aborted.exit_code()
+    } else {
+        match (result.rate_per_second, result.is_unsteady) {
+            (Some(_), _) => Verdict::Pass,
+            (None, true) => Verdict::Discarded,
+            (None, false) => Verdict::Fail,
+        }
+        .exit_code()
+    })
 }
 
 fn judge_change(arguments: Gate) -> Result<u8, Failure> {
+    within("--blocks", arguments.blocks as f64, 2.0, 100.0, "")?;
+    let blocks = arguments.blocks as f64;
+    within(
+        "--blocks-max",
+        arguments.blocks_max as f64,
+        blocks,
+        100.0,
+        "",
+    )?;
     let options = GateOptions {
         base: arguments.base,
         head: arguments.head,
-        blocks_min: arguments.blocks.clamp(2, 100),
-        blocks_max: arguments.blocks_max.clamp(2, 100),
+        blocks_min: arguments.blocks,
+        blocks_max: arguments.blocks_max,
         reports: arguments.reports,
     };
     let judged = gate::gate(&options, |line| print(&format!("{line}\n")));
@@ -357,8 +694,10 @@ fn record_rounds(
     reference: &str,
     slowdown_ns: u64,
     pairs: usize,
-    file: &std::path::Path,
+    file: &Path,
 ) -> Result<u8, Failure> {
+    within("--slowdown-ns", slowdown_ns as f64, 1.0, 1e9, "")?;
+    within("--pairs", pairs as f64, 1.0, 10_000.0, "")?;
     let recorded = gate::record(reference, slowdown_ns, pairs, file, |line| {
         print(&format!("{line}\n"));
     });
@@ -366,7 +705,8 @@ fn record_rounds(
     Ok(0)
 }
 
-fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Failure> {
+fn gate_power(file: &Path, gates: u32, json: bool) -> Result<u8, Failure> {
+    within("--gates", f64::from(gates), 1.0, 1e6, "")?;
     let recorded = rounds::read(file)?;
     let power = power::power(&recorded, gates)
         .ok_or("too few rounds: it takes 20 of each kind for a first look, 100 for a proof")?;
@@ -378,19 +718,30 @@ fn gate_power(file: &std::path::Path, gates: u32, json: bool) -> Result<u8, Fail
     Ok(0)
 }
 
-fn compare(a: &std::path::Path, b: &std::path::Path, json: bool) -> Result<u8, Failure> {
+fn compare(a: &Path, b: &Path, json: bool, reports: &Path) -> Result<u8, Failure> {
     let comparison = judge::compare::compare(&kept::Run::load(a)?, &kept::Run::load(b)?);
     print(&if json {
         serde_json::to_string_pretty(&comparison)? + "\n"
     } else {
         report::comparison::text(&comparison)
     });
+    let folder = reports.join("compare");
+    match report::comparison::write(&comparison, &folder) {
+        Ok(()) if json => {}
+        Ok(()) => print(&format!(
+            "page: {}\ncomment: {}\n",
+            folder.join("comparison.html").display(),
+            folder.join("comparison.md").display()
+        )),
+        Err(error) => tell(&format!("warning: {error}")),
+    }
     Ok(0)
 }
 
-fn send(path: &std::path::Path, url: &str) -> Result<u8, Failure> {
+fn send(path: &Path, url: &str) -> Result<u8, Failure> {
     let scenario = Scenario::load(path)?;
-    let loaded = runtime()?.block_on(load_only(&scenario, url.trim_end_matches('/')))?;
+    let url = checked_url(url, true)?;
+    let loaded = runtime()?.block_on(load_only(&scenario, &url))?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let total = &loaded.recorder.total;
     let took = loaded
@@ -431,10 +782,56 @@ fn send(path: &std::path::Path, url: &str) -> Result<u8, Failure> {
         );
     }
     print(&text);
-    Ok(0)
+    let answers = loaded.recorder.answers.iter().flat_map(|(kind, answers)| {
+        answers
+            .iter()
+            .map(move |(answer, count)| (*kind, *answer, *count))
+    });
+    let (mut promised, mut refused) = (0, 0);
+    for (kind, answer, count) in answers {
+        promised += if answer.is_acknowledged() { count } else { 0 };
+        let must_be_taken = !matches!(kind, Kind::Malformed | Kind::Conflict);
+        refused += if must_be_taken && matches!(answer, Answer::Refused(_)) {
+            count
+        } else {
+            0
+        };
+    }
+    for (kind, error) in &loaded.recorder.errors {
+        tell(&format!(
+            "{} times {kind}; first: {}",
+            error.count,
+            error.examples.first().map_or("", String::as_str)
+        ));
+    }
+    let unanswered_max = scenario.unanswered_ratio_max * total.sent as f64;
+    let (verdict, why) = if loaded.stopped.is_some() {
+        (Verdict::Aborted, "it was stopped before its end")
+    } else if total.sent == 0 {
+        (Verdict::Fail, "nothing was sent")
+    } else if total.failed as f64 > unanswered_max {
+        (Verdict::Fail, "too many arrivals have no definite answer")
+    } else if promised == 0 {
+        (Verdict::Fail, "no loan was acknowledged")
+    } else if refused > 0 {
+        (Verdict::Fail, "loans were refused that must be taken")
+    } else if total.sent < u64::from(schedule.arrivals()) {
+        (Verdict::Discarded, "not everything was sent")
+    } else {
+        (Verdict::Pass, "")
+    };
+    if !why.is_empty() {
+        tell(&format!("{}: {why}", verdict.name()));
+    }
+    Ok(verdict.exit_code())
 }
 
-fn self_test(reports: &std::path::Path) -> Result<u8, Failure> {
+/// A line on standard error.
+fn tell(line: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("loadgen: {line}\n"));
+}
+
+fn self_test(reports: &Path) -> Result<u8, Failure> {
     let result = runtime()?.block_on(self_test::run(reports, |doing| {
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{doing}\n"));
     }))?;
@@ -454,41 +851,47 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
-    let mut scenario = Scenario::load(&arguments.scenario)?;
-    if let Some(seed) = arguments.seed {
-        scenario.seed = seed;
-    }
-    if let Some(text) = &arguments.duration {
-        let length = parse_duration(text)
+/// The scenario of a file, with what the command line sets.
+fn scenario_of(
+    path: &Path,
+    seed: Option<u64>,
+    duration: Option<&str>,
+) -> Result<Scenario, Failure> {
+    let duration = duration.map(|text| {
+        parse_duration(text)
             .filter(|length| !length.is_zero())
-            .ok_or_else(|| format!("--duration {text:?} is not a duration: write 90s or 2m"))?;
-        if let Some(longest) = scenario
-            .phases
-            .iter_mut()
-            .max_by_key(|phase| phase.duration)
-        {
-            longest.duration = length;
-        }
-    }
-    let target = match (arguments.target, arguments.redis, arguments.mongodb) {
-        (Some(urls), Some(redis_url), Some(mongodb_uri)) => {
-            let mut urls = urls
-                .split(',')
-                .map(|url| url.trim().trim_end_matches('/').to_owned());
-            Some(Target {
-                url: urls.next().unwrap_or_default(),
-                other_urls: urls.collect(),
-                redis_url,
-                mongodb_uri,
-                mongodb_database: arguments.mongodb_database,
-                private: false,
-            })
-        }
-        _ => None,
+            .ok_or_else(|| format!("--duration {text:?} is not a duration: write 90s or 2m"))
+    });
+    let overrides = Overrides {
+        seed,
+        duration: duration.transpose()?,
     };
-    if target.is_none() && !merge.is_empty() {
-        return Err("merge needs --target, --redis and --mongodb of the run".into());
+    Ok(Scenario::load_with(path, overrides)?)
+}
+
+fn run_scenario(arguments: Run) -> Result<u8, Failure> {
+    let mut scenario = scenario_of(
+        &arguments.scenario,
+        arguments.seed,
+        arguments.duration.as_deref(),
+    )?;
+    let no_stores = arguments.place.no_stores;
+    let target = arguments.place.target()?;
+    let left_out = if no_stores {
+        if scenario.crowd.is_some() {
+            return Err(
+                "a [crowd] needs the service's own address: take it out for --no-stores".into(),
+            );
+        }
+        scenario.keep_checks_of_clients()
+    } else {
+        Vec::new()
+    };
+    if !left_out.is_empty() && !arguments.quiet {
+        tell(&format!(
+            "not judged without the stores: {}",
+            left_out.join(", ")
+        ));
     }
     let part = part(arguments.shard, arguments.run_id, arguments.start_at)?;
     let options = Options {
@@ -497,38 +900,107 @@ fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
         target,
         service_binary: None,
         reports: arguments.reports,
-        quiet: false,
+        quiet: arguments.quiet,
         allow: arguments.allow,
-        merge,
+        no_stores,
+        samples: arguments.samples,
+        otlp: arguments.otlp.map(|url| checked_otlp(&url)).transpose()?,
+        merge: Vec::new(),
     };
     if let Some(part) = part {
         let shard = part.shard;
         let folder = runtime()?.block_on(run::run_shard(options, part))?;
         print(&format!("shard {shard}: {}\n", folder.display()));
-        return Ok(0);
-    }
-    runtime()?.block_on(async {
-        let finished = run::run(options).await?;
-        print(&if report::terminal::shows_colours() {
-            report::terminal::render_coloured(&finished.report)
-        } else {
-            report::terminal::render(&finished.report)
+        return Ok(match stop::asked() {
+            None => Verdict::Pass.exit_code(),
+            Some(_) => Verdict::Aborted.exit_code(),
         });
-        print(&format!(
-            "report: {}\n",
-            finished.folder.join("report.html").display()
-        ));
+    }
+    make_run(options, arguments.keep_stack, arguments.json)
+}
+
+/// The address of a collector, if it is one of plain HTTP.
+fn checked_otlp(url: &str) -> Result<String, Failure> {
+    match url.strip_prefix("http://") {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(url.to_owned()),
+        _ => Err(format!("--otlp must be http://host:port/path, not {url:?}").into()),
+    }
+}
+
+fn merge_shards(arguments: Merge) -> Result<u8, Failure> {
+    let scenario = scenario_of(
+        &arguments.scenario,
+        arguments.seed,
+        arguments.duration.as_deref(),
+    )?;
+    if arguments.place.no_stores {
+        return Err("merge audits every loan: it needs the stores".into());
+    }
+    let target = arguments.place.target()?;
+    if target.is_none() {
+        return Err("merge needs --target, --redis and --mongodb of the run".into());
+    }
+    let options = Options {
+        scenario,
+        scenario_path: arguments.scenario,
+        target,
+        service_binary: None,
+        reports: arguments.reports,
+        quiet: arguments.quiet,
+        allow: Vec::new(),
+        no_stores: false,
+        samples: None,
+        otlp: None,
+        merge: arguments.shards,
+    };
+    make_run(options, false, arguments.json)
+}
+
+fn make_run(options: Options, keep_stack: bool, json: bool) -> Result<u8, Failure> {
+    runtime()?.block_on(async {
+        // The verdict first: whatever cannot be written after it takes nothing from it.
+        let tell_verdict = move |report: &Report| {
+            print(&if json {
+                report::json::render(report)
+            } else if shows_colours() {
+                report::terminal::render_coloured(report)
+            } else {
+                report::terminal::render(report)
+            });
+        };
+        let finished = run::run_and_tell(options, Some(&tell_verdict)).await?;
+        for warning in &finished.warnings {
+            tell(&format!("warning: {warning}"));
+        }
+        if !json {
+            print(&format!(
+                "report: {}\n",
+                finished.folder.join("report.html").display()
+            ));
+        }
         if let Some(stack) = finished.stack {
-            if arguments.keep_stack {
-                print(&format!(
-                    "the stack stays until Ctrl-C: {}/, {}, {}\n",
+            if keep_stack && stop::asked().is_none() {
+                tell(&format!(
+                    "the stack stays until Ctrl-C: {}/, {}, {}",
                     stack.instances[0].url(),
                     stack.redis.urls().join(","),
                     stack.mongodb.uri()
                 ));
-                interrupted().await;
+                stop::wait().await;
             }
-            stack.stop().await?;
+            // Who asked for a stop does not wait until everything has ended in order.
+            if stop::asked().is_some() {
+                drop(stack);
+            } else {
+                tokio::select! {
+                    ended = stack.stop() => {
+                        if let Err(error) = ended {
+                            tell(&format!("warning: the private stack did not end in order: {error}"));
+                        }
+                    }
+                    () = stop::wait() => {}
+                }
+            }
         }
         Ok(finished.report.verdict.exit_code())
     })
@@ -537,48 +1009,40 @@ fn run_scenario(arguments: Run, merge: Vec<PathBuf>) -> Result<u8, Failure> {
 fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
     let mut plans = Plan::load_all(&arguments.plans)?;
     plans.retain(|(_, plan)| !(arguments.short && plan.long));
+    let seeds = arguments
+        .seeds
+        .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 });
+    within("--seeds", seeds as f64, 1.0, 100_000.0, "")?;
     let options = chaos::Options {
         plans,
-        seeds: arguments
-            .seeds
-            .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 }),
+        seeds,
         seed: arguments.seed,
         service_binary: arguments.service,
         reports: arguments.reports,
         quiet: false,
-        stop: Arc::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        tokio::spawn(stop_when_asked(Arc::clone(&options.stop)));
+    runtime()?.block_on(async {
         let finished = chaos::run(&options).await?;
         print(&report::chaos::terminal(&finished.report));
         print(&format!(
             "report: {}\n",
             finished.folder.join("chaos.html").display()
         ));
-        Ok(finished.report.verdict.exit_code())
+        Ok(if stop::asked().is_some() {
+            Verdict::Aborted.exit_code()
+        } else {
+            finished.report.verdict.exit_code()
+        })
     })
 }
 
-/// The first Ctrl-C or SIGTERM ends the whole after the run that is made; the second one ends it at once, and the private
-/// stack with it.
-async fn stop_when_asked(stop: Arc<AtomicBool>) {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(COULD_NOT_RUN.into());
-        }
-        eprintln!("stopping after this run; once more to stop at once");
+/// Refuses a number that is none, or out of its bounds.
+fn within(flag: &str, value: f64, low: f64, high: f64, unit: &str) -> Result<(), Failure> {
+    if (low..=high).contains(&value) {
+        return Ok(());
     }
+    let bounds = format!("{} to {}", number::plain(low), number::plain(high));
+    Err(format!("{flag} must be {bounds}{unit}, not {value}").into())
 }
 
 fn part(
@@ -604,13 +1068,14 @@ fn part(
 
 fn print(text: &str) {
     // A reader that closed the pipe does not want the rest.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    let _ = match OUTPUT.get() {
+        Some((output, _)) => std::io::Write::write_all(&mut &*output, text.as_bytes()),
+        None => std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()),
+    };
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

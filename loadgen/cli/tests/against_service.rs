@@ -2,27 +2,153 @@
 
 use std::path::{Path, PathBuf};
 
-use loadgen::commands::run::{Allowed, Finished, Options, run};
+use loadgen::commands::run::{Allowed, Finished, Options, RunError, run};
+use observe::proof::ProofError;
+use observe::stack::Target;
 use plan::scenario::Scenario;
+use record::result::run::Verdict;
+use testbed::{ServiceOptions, Stack, StackOptions, http};
 
 fn smoke() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/smoke.toml")
 }
 
 async fn run_it(scenario: Scenario, reports: &Path) -> Finished {
-    run(Options {
+    try_it(scenario, reports, None)
+        .await
+        .expect("the run is made")
+}
+
+async fn try_it(
+    scenario: Scenario,
+    reports: &Path,
+    target: Option<Target>,
+) -> Result<Finished, RunError> {
+    run(options(scenario, reports, target)).await
+}
+
+fn options(scenario: Scenario, reports: &Path, target: Option<Target>) -> Options {
+    Options {
         scenario,
         scenario_path: PathBuf::from("scenarios/smoke.toml"),
-        target: None,
+        target,
         service_binary: None,
         reports: reports.to_path_buf(),
         quiet: true,
         // A test may be built after the service's last build.
         allow: vec![Allowed::OtherCommit],
+        no_stores: false,
+        samples: None,
+        otlp: None,
         merge: Vec::new(),
+    }
+}
+
+/// A service that runs already: its stores are proven, others' traffic is named and not taken for its fault, and while it is
+/// paused it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
+    const TOKEN: &str = "0123456789abcdef";
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let stack = Stack::start(StackOptions {
+        service: ServiceOptions {
+            environment: vec![("SLUICE_ADMIN_TOKEN".to_owned(), TOKEN.to_owned())],
+            ..ServiceOptions::default()
+        },
+        ..StackOptions::default()
     })
     .await
-    .expect("the run is made")
+    .expect("a stack");
+    let target = |database: &str, redis_url: String| Target {
+        url: stack.service.url(),
+        other_urls: Vec::new(),
+        redis_url,
+        mongodb_uri: stack.mongodb.uri(),
+        mongodb_database: database.to_owned(),
+        private: false,
+    };
+    let scenario = || Scenario::load(&smoke()).expect("the scenario loads");
+
+    let elsewhere = target("another", stack.redis.url());
+    let error = try_it(scenario(), reports.path(), Some(elsewhere))
+        .await
+        .err();
+    assert!(
+        matches!(
+            error,
+            Some(RunError::Proof(ProofError::OtherDatabase { .. }))
+        ),
+        "{error:?}"
+    );
+    // Another database of the same Redis has none of the service's keys.
+    let elsewhere = target(
+        "sluice",
+        format!("{}/5", stack.redis.url().trim_end_matches("/0")),
+    );
+    let error = try_it(scenario(), reports.path(), Some(elsewhere))
+        .await
+        .err();
+    assert!(
+        matches!(error, Some(RunError::Proof(ProofError::OtherRedis { .. }))),
+        "{error:?}"
+    );
+
+    let address = stack.service.address();
+    let others = tokio::spawn(async move {
+        for number in 0..50 {
+            let loan = format!(
+                r#"{{"loanId":"other-{number}","amount":1169.00,"currency":"DEM","termMonths":6,"purpose":"radio/television","creditScore":712,"applicant":{{"name":"Elke Hartmann","email":"elke@example.org","annualIncome":42000.00,"ageYears":67}}}}"#
+            );
+            // Some of them before the load, some during it.
+            let answer = http::post(address, "/api/loans/request", loan).await;
+            assert_eq!(answer.expect("an answer").status, 202);
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        }
+    });
+    let mut beside = scenario();
+    beside.drain_timeout = std::time::Duration::from_secs(30);
+    let own = target("sluice", stack.redis.url());
+    let made = run(Options {
+        allow: vec![Allowed::OtherCommit, Allowed::BusyQueue],
+        ..options(beside, reports.path(), Some(own))
+    })
+    .await
+    .expect("the run is made");
+    others.await.expect("all were sent");
+    let report = &made.report;
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.why);
+    assert_eq!(report.audit.faults(), 0, "{:#?}", report.audit.examples);
+    assert!(
+        report
+            .why
+            .iter()
+            .any(|why| why.contains("Others sent to this service")),
+        "{:?}",
+        report.why
+    );
+    assert!(report.counters_agree.iter().all(|row| row.agree));
+    assert!(
+        report.repeat.contains("--mongodb-database sluice")
+            && report.repeat.contains("--allow busy-queue"),
+        "{}",
+        report.repeat
+    );
+
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("Authorization", authorization.as_str())];
+    let paused = http::request(address, "POST", "/api/control/pause", &headers, b"").await;
+    assert_eq!(paused.expect("an answer").status, 200);
+    // The service's own figures tell it a moment later.
+    let mut error = None;
+    for _ in 0..100 {
+        let own = target("sluice", stack.redis.url());
+        error = try_it(scenario(), reports.path(), Some(own)).await.err();
+        if error.is_some() {
+            break;
+        }
+    }
+    assert!(matches!(error, Some(RunError::Paused(_))), "{error:?}");
+    stack.stop().await.expect("the stack ends in order");
 }
 
 /// Clients that misbehave beside the load are there, are refused, and do no harm.

@@ -1,7 +1,6 @@
 //! A short fault run on the real service: no loan is lost, doubled or stuck, and the checker sees what is planted.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use loadgen::commands::chaos::{Finished, Options, run};
 use plan::faults::Plan;
@@ -27,7 +26,6 @@ async fn run_plans(names: &[&str], seeds: u64) -> (Finished, tempfile::TempDir) 
         service_binary: None,
         reports: reports.path().to_path_buf(),
         quiet: false,
-        stop: Arc::default(),
     })
     .await
     .expect("the runs are made");
@@ -59,7 +57,7 @@ fn the_schema_is_the_committed_one() {
     assert_eq!(
         chaos_schema(),
         SCHEMA,
-        "run: loadgen schema --chaos > loadgen/schema/chaos.schema.json"
+        "run: loadgen schema chaos > loadgen/schema/chaos.schema.json"
     );
 }
 

@@ -229,6 +229,9 @@ async fn reports(runs: &[(Fault, &str)]) -> Vec<Report> {
             quiet: true,
             // The stub has no commit.
             allow: vec![Allowed::OtherCommit],
+            no_stores: false,
+            samples: None,
+            otlp: None,
             merge: Vec::new(),
         })
         .await
@@ -294,6 +297,9 @@ async fn shards_are_joined_into_one_report() {
         reports: folder.path().to_path_buf(),
         quiet: true,
         allow: vec![Allowed::OtherCommit],
+        no_stores: false,
+        samples: None,
+        otlp: None,
         merge: Vec::new(),
     };
     let start_at = time::OffsetDateTime::now_utc() + Duration::from_secs(3);

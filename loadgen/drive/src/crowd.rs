@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use plan::crowd::CrowdPlan;
 use record::result::run::{CrowdGroup, CrowdReport, Nonsense};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
+
+use crate::files;
 
 /// The whole crowd has come within this time.
 const ARRIVAL: Duration = Duration::from_secs(3);
@@ -74,7 +75,7 @@ impl Crowd {
     /// # Errors
     /// When its thread cannot be started.
     pub fn start(address: SocketAddr, plan: &CrowdPlan) -> std::io::Result<Self> {
-        allow_files();
+        files::allow();
         let seen = Arc::new(Seen::default());
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -120,13 +121,6 @@ impl Crowd {
                     .clone(),
             },
         }
-    }
-}
-
-/// The usual soft bound of open files is a thousand.
-fn allow_files() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

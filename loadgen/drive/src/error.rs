@@ -12,6 +12,14 @@ pub enum DriveError {
     /// The common start of the shards is over.
     #[error("the common start {0} has passed; give all shards a later --start-at")]
     Late(OffsetDateTime),
+    /// A stop was asked for before the load began.
+    #[error("stopped before the load began")]
+    Stopped,
+    /// Too few connections can be opened.
+    #[error(
+        "this process may open {0} files at once, too few for a load: raise the limit with ulimit -n"
+    )]
+    Files(u64),
     /// The latencies cannot be kept.
     #[error(transparent)]
     Unwritable(#[from] Unwritable),

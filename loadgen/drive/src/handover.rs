@@ -1,11 +1,13 @@
 //! What the pacing hands to the users, and what the users leave to be counted.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use plan::payload::Arrival;
 use record::clock::RunClock;
+use record::pause::Pause;
 use record::recorder::Recorder;
 use record::sample::Sample;
 use tokio::sync::Notify;
@@ -28,6 +30,10 @@ pub struct Due {
     pub intended: Duration,
     /// After how long the first request of a retry is dropped.
     pub drop_after: Duration,
+    /// How late it was handed over by the generator itself; set when it is.
+    pub generator_lag: Duration,
+    /// When it was handed over, if a user was free then.
+    pub handed_to_free_user: Option<Duration>,
 }
 
 /// How requests are made.
@@ -49,6 +55,7 @@ pub(crate) enum Note {
     Sample(Sample),
     Error { label: String, example: String },
     Dropped,
+    Pause(Pause),
 }
 
 /// What the users, the pacing and the display share.
@@ -74,7 +81,11 @@ pub struct Shared {
     /// Users that goose has started, and the sign for them to open their connections.
     pub(crate) started: AtomicUsize,
     pub(crate) warm: Notify,
+    /// What is on its way: number, and what is known of it so far.
+    on_its_way: Mutex<HashMap<u32, Sample>>,
     notes: Mutex<Vec<Note>>,
+    /// Notes that wait until it is known whether a pause touched them.
+    waiting: Mutex<Vec<Note>>,
 }
 
 impl Shared {
@@ -93,16 +104,20 @@ impl Shared {
             ended: AtomicU64::new(0),
             started: AtomicUsize::new(0),
             warm: Notify::new(),
+            on_its_way: Mutex::default(),
             notes: Mutex::new(Vec::with_capacity(NOTES_CAPACITY)),
+            waiting: Mutex::default(),
         }
     }
 
-    /// Notes that an arrival is handed to the users.
-    pub(crate) fn hand_over(&self) {
+    /// Notes that an arrival is handed to the users; answers whether one is free.
+    pub(crate) fn hand_over(&self) -> bool {
         let before = self.handed_over.fetch_add(1, Ordering::AcqRel);
-        if before - self.ended.load(Ordering::Acquire) >= self.asking.users as u64 {
+        let is_free = before - self.ended.load(Ordering::Acquire) < self.asking.users as u64;
+        if !is_free {
             self.held_back.fetch_add(1, Ordering::Relaxed);
         }
+        is_free
     }
 
     /// The next arrival that is due.
@@ -123,19 +138,70 @@ impl Shared {
 
     /// Counts everything that the users have seen since the last call.
     ///
-    /// The users only leave notes, so that the sending thread neither counts nor waits for who does.
+    /// The users only leave notes, so that the sending thread neither counts nor waits for who does. A note is counted one call
+    /// later: the pause that touched it may be noted after it.
     pub fn move_notes_to(&self, recorder: &mut Recorder) {
         let mut taken = Vec::with_capacity(NOTES_CAPACITY);
         std::mem::swap(
             &mut taken,
             &mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner),
         );
+        for note in &taken {
+            if let Note::Pause(pause) = note {
+                recorder.pauses.add(*pause);
+            }
+        }
+        std::mem::swap(
+            &mut taken,
+            &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner),
+        );
         for note in taken {
             match note {
                 Note::Sample(sample) => recorder.note(&sample),
                 Note::Error { label, example } => recorder.error(label, || example),
                 Note::Dropped => recorder.dropped += 1,
+                Note::Pause(_) => {}
             }
+        }
+    }
+
+    /// Notes that an arrival is about to be sent. `sample` says how it stands if its answer is never waited for.
+    pub(crate) fn begin(&self, sample: Sample) {
+        self.on_its_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sample.number, sample);
+    }
+
+    /// Leaves what came of an arrival.
+    pub(crate) fn end(&self, sample: Sample) {
+        self.on_its_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&sample.number);
+        self.leave(Note::Sample(sample));
+    }
+
+    /// Counts what is still on its way as without an answer, and everything before it.
+    pub fn give_up(&self, now: Duration, recorder: &mut Recorder) {
+        let open = std::mem::take(
+            &mut *self
+                .on_its_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        self.move_notes_to(recorder);
+        self.move_notes_to(recorder);
+        // An answer may have come meanwhile.
+        let unheard = open
+            .into_values()
+            .filter(|sample| !recorder.ledger.heard[sample.number as usize].is_sent())
+            .collect::<Vec<_>>();
+        for sample in unheard {
+            recorder.note(&Sample {
+                done: now,
+                ..sample
+            });
         }
     }
 

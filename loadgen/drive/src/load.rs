@@ -13,18 +13,21 @@ use plan::shard::Part;
 use record::clock::RunClock;
 use record::folder::{Unwritable, run_tag};
 use record::interval::IntervalLog;
+use record::raw::RawLog;
 use record::recorder::Recorder;
 use time::OffsetDateTime;
 
 use crate::error::DriveError;
 use crate::handover::{Asking, Shared, WAITING_MAX};
-use crate::stop::Stop;
-use crate::{pace, users};
+use crate::stop::{Stop, asked};
+use crate::{files, pace, users};
 
 /// From the moment that all users are ready to the start of the load.
 const LEAD: Duration = Duration::from_millis(200);
 /// How long goose may take to start its users.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long answers are waited for once a stop was asked for.
+const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 /// How often the load is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -37,6 +40,10 @@ pub struct Driven {
     pub goose: Goose,
     /// Why `look` ended the load.
     pub ended_early: Option<String>,
+    /// Users, the most requests in flight.
+    pub users: usize,
+    /// How far the load came, when it was ended before its end.
+    pub reached: Option<Duration>,
 }
 
 impl Driven {
@@ -62,6 +69,8 @@ pub struct Order<'a> {
     pub other_urls: &'a [String],
     /// Where the latencies are kept by second, if anywhere.
     pub log: Option<&'a Path>,
+    /// Where every sample is kept, if anywhere.
+    pub raw: Option<&'a Path>,
     /// The share of this generator, when there are several.
     pub part: Option<&'a Part>,
 }
@@ -85,15 +94,23 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, DriveEr
         url,
         other_urls: &[],
         log: None,
+        raw: None,
         part: None,
     };
-    let load = drive(&plan, &Stop::watch(), |_, _| None).await?;
-    let goose = joined(load.goose).await?;
+    let stop = Stop::watch();
+    let load = drive(&plan, &stop, |_, _| None).await?;
+    let ours = load.shared.requests.load(Ordering::Relaxed);
+    let goose = match asked() {
+        None => joined(load.goose).await?,
+        // Goose would wait for the last answer.
+        Some(_) => ours,
+    };
     let mut recorder = load.recorder;
     recorder.finish();
     Ok(Loaded {
         recorder,
-        requests: (goose, load.shared.requests.load(Ordering::Relaxed)),
+        requests: (goose, ours),
+        stopped: asked(),
     })
 }
 
@@ -104,6 +121,8 @@ pub struct Loaded {
     pub recorder: Recorder,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
+    /// Why it was stopped before its end, if it was.
+    pub stopped: Option<&'static str>,
 }
 
 /// Waits until goose has ended.
@@ -133,11 +152,16 @@ pub async fn drive(
         url,
         other_urls,
         log,
+        raw,
         part,
     } = *plan;
     let shard = part.map(|part| part.shard);
     let no_thread = |error| DriveError::Goose(format!("no thread to send from: {error}"));
-    let users_count = scenario.users_count();
+    let files = files::allow();
+    if files < 2 * files::BESIDE {
+        return Err(DriveError::Files(files));
+    }
+    let users_count = scenario.users_count().min((files - files::BESIDE) as usize);
     let (due, arrivals) = flume::bounded(WAITING_MAX);
     let shared = Arc::new(Shared::new(
         Asking {
@@ -160,7 +184,10 @@ pub async fn drive(
         Ok(counted?)
     });
     let ready = tokio::time::timeout(READY_TIMEOUT, async {
-        while shared.ready.load(Ordering::Acquire) < users_count && !goose.is_finished() {
+        while shared.ready.load(Ordering::Acquire) < users_count
+            && !goose.is_finished()
+            && asked().is_none()
+        {
             tokio::time::sleep(TICK / 10).await;
         }
     });
@@ -168,6 +195,9 @@ pub async fn drive(
         return Err(DriveError::Goose(format!(
             "its {users_count} users were not ready within {READY_TIMEOUT:?}"
         )));
+    }
+    if asked().is_some() {
+        return Err(DriveError::Stopped);
     }
     if goose.is_finished() {
         return Err(match joined(goose).await {
@@ -195,13 +225,21 @@ pub async fn drive(
             .map_err(|_| DriveError::Late(part.start_at))?,
     };
     let clock = RunClock::starting_in(ahead);
+    let names: Vec<&str> = scenario
+        .phases
+        .iter()
+        .map(|phase| phase.name.get_ref().as_str())
+        .collect();
+    if let Some(path) = raw {
+        let created = RawLog::create(path, &names).map_err(|source| Unwritable {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        recorder.raw = Some((created, payloads.clone()));
+    }
     if let Some(path) = log {
-        let names: Vec<&str> = scenario
-            .phases
-            .iter()
-            .map(|phase| phase.name.get_ref().as_str())
-            .collect();
-        let created = IntervalLog::create(path, clock.wall_us(Duration::ZERO), &names);
+        let started_us = clock.wall_us(Duration::ZERO);
+        let created = IntervalLog::create(path, started_us, schedule.duration(), &names);
         recorder.log = Some(created.map_err(|source| Unwritable {
             path: path.to_path_buf(),
             source,
@@ -214,13 +252,19 @@ pub async fn drive(
     // When nobody takes it, the sending thread has ended, and the loop below sees that.
     let _ = start.send(clock);
     let mut ended_early = None;
+    let mut reached = None;
     // The users end by themselves: the pacing ends, and each request has its timeout.
     loop {
         tokio::time::sleep(TICK).await;
+        if stop.flag.load(Ordering::Relaxed) {
+            reached.get_or_insert(clock.now());
+        }
         // In this order: what is not open any more has left its note.
         let over = goose.is_finished() || (shared.paced() && shared.open() == 0);
         shared.move_notes_to(&mut recorder);
-        if over {
+        // Who asks for a stop does not wait for every answer.
+        let is_long = crate::stop::asked_for().is_some_and(|ago| ago > STOPPED_WITHIN);
+        if over || is_long || crate::stop::is_hurried() {
             break;
         }
         if let Some(reason) = look(clock.now(), &recorder) {
@@ -228,11 +272,15 @@ pub async fn drive(
             ended_early.get_or_insert(reason);
         }
     }
+    shared.give_up(clock.now(), &mut recorder);
+    let reached = reached.filter(|reached| *reached < schedule.duration());
     Ok(Driven {
         recorder,
         shared,
         clock,
         goose,
         ended_early,
+        users: users_count,
+        reached,
     })
 }

@@ -48,6 +48,8 @@ pub fn prepare(
                 phase: slot.phase,
                 intended: slot.offset,
                 drop_after: payloads.drop_after(slot.number),
+                generator_lag: Duration::ZERO,
+                handed_to_free_user: None,
             });
             loop {
                 let chunk: Vec<Due> = slots.by_ref().take(CHUNK_LEN).collect();
@@ -63,16 +65,23 @@ pub fn prepare(
 pub async fn pace(prepared: Prepared, clock: RunClock, users: flume::Sender<Due>, shared: &Shared) {
     let timer = Timer::new().ok();
     let mut previous = Duration::ZERO;
+    // Until then the users took nothing more: what was due meanwhile is not late by this task.
+    let mut held_until = Duration::ZERO;
     while let Ok(chunk) = prepared.recv_async().await {
-        for due in chunk {
+        for mut due in chunk {
             let gap = due.intended.saturating_sub(previous);
             previous = due.intended;
             if !wait(timer.as_ref(), clock, due.intended, gap, &shared.stop).await {
                 return;
             }
-            shared.hand_over();
-            if users.send_async(due).await.is_err() {
-                return;
+            let now = clock.now();
+            due.generator_lag = now.saturating_sub(due.intended.max(held_until));
+            due.handed_to_free_user = shared.hand_over().then_some(now);
+            if let Err(full) = users.try_send(due) {
+                if users.send_async(full.into_inner()).await.is_err() {
+                    return;
+                }
+                held_until = clock.now();
             }
         }
     }

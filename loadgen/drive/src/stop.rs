@@ -1,64 +1,124 @@
-//! A stop that was asked for.
+//! A stop that was asked for, by Ctrl-C or SIGTERM: one for all stages of a command.
 
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-/// How often goose's switch is looked at.
+use nix::sys::signal::{SigSet, Signal};
+
+/// How often it is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// The exit code of a command that signals end.
+const ABORTED: i32 = 4;
+/// How long a command may take to tell what is there, once it was asked a second time.
+const HURRIED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A stop that was asked for, by Ctrl-C (which goose catches) or by SIGTERM.
+/// The first signal, and when it came.
+static ASKED: OnceLock<(&'static str, Instant)> = OnceLock::new();
+/// Set by the second one.
+static HURRIED: AtomicBool = AtomicBool::new(false);
+
+/// Takes Ctrl-C and SIGTERM from now on, before goose or anybody else can: the first asks for a stop, the second asks to tell at
+/// once what is there, the third ends the process. To be called first of all in a process, while it has one thread; servers that it starts get theirs
+/// as ever.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn catch() -> std::io::Result<()> {
+    watch_signals(false)
+}
+
+/// As [`catch`], of a command that has nothing to tell before its end: the first signal ends the process.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn end_when_asked() -> std::io::Result<()> {
+    watch_signals(true)
+}
+
+fn watch_signals(ends_at_once: bool) -> std::io::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    // Blocked, a signal waits for the thread below, whatever handlers are set. A file that grows beyond its limit is an
+    // error of the write then, and not the end of the process.
+    let mut blocked = signals;
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block()?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            while let Ok(signal) = signals.wait() {
+                let name = match signal {
+                    Signal::SIGINT => "Ctrl-C",
+                    _ => "SIGTERM",
+                };
+                let is_first = ASKED.set((name, Instant::now())).is_ok();
+                if ends_at_once || (!is_first && HURRIED.swap(true, Ordering::Relaxed)) {
+                    process::exit(ABORTED);
+                }
+                if !is_first {
+                    std::thread::spawn(|| {
+                        std::thread::sleep(HURRIED_WITHIN);
+                        process::exit(ABORTED);
+                    });
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Why a stop was asked for, once it was.
+pub fn asked() -> Option<&'static str> {
+    ASKED.get().map(|(name, _)| *name)
+}
+
+/// How long ago that was; nothing when no stop was asked for.
+pub fn asked_for() -> Option<Duration> {
+    ASKED.get().map(|(_, at)| at.elapsed())
+}
+
+/// Whether it was asked for a second time: nothing is to be waited for any more.
+pub fn is_hurried() -> bool {
+    HURRIED.load(Ordering::Relaxed)
+}
+
+/// Waits until a stop is asked for a second time.
+pub async fn hurried() {
+    while !is_hurried() {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Waits until a stop is asked for.
+pub async fn wait() {
+    while asked().is_none() {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// The stop of one load: asked for from outside, or because nothing can come of it any more.
 pub struct Stop {
     pub(crate) flag: Arc<AtomicBool>,
-    reason: Arc<Mutex<Option<&'static str>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Stop {
     /// Begins to watch.
     pub fn watch() -> Self {
-        let flag = Arc::new(AtomicBool::new(false));
-        let reason = Arc::new(Mutex::new(None));
-        let (task_flag, task_reason) = (Arc::clone(&flag), Arc::clone(&reason));
+        let flag = Arc::new(AtomicBool::new(asked().is_some()));
+        let set = Arc::clone(&flag);
         let task = tokio::spawn(async move {
-            let terminate = async {
-                match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                    Ok(mut signal) => {
-                        signal.recv().await;
-                    }
-                    Err(_) => std::future::pending().await,
-                }
-            };
-            let why = tokio::select! {
-                () = terminate => "SIGTERM",
-                () = interrupted() => "Ctrl-C",
-            };
-            *task_reason
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why);
-            task_flag.store(true, Ordering::Relaxed);
+            wait().await;
+            set.store(true, Ordering::Relaxed);
         });
-        Self { flag, reason, task }
-    }
-
-    /// Why it stops, once it was asked to.
-    pub fn reason(&self) -> Option<&'static str> {
-        *self
-            .reason
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        Self { flag, task }
     }
 }
 
 impl Drop for Stop {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Waits for Ctrl-C. Goose catches it, so its switch is what tells.
-pub async fn interrupted() {
-    while !goose::is_killswitch_triggered() {
-        tokio::time::sleep(TICK).await;
     }
 }

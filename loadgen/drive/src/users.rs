@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use crate::handover::{Due, Note, Shared};
 use crate::pace::{self, Prepared};
-use crate::priority;
+use crate::{priority, pulse};
 
 /// Where loans are sent.
 const PATH: &str = "/api/loans/request";
@@ -39,7 +39,22 @@ const WARM_CONNECTIONS_MAX: usize = 128;
 /// Pause before a request with an unknown outcome is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
 /// How fast goose starts its users, before the load begins.
-const USERS_STARTED_PER_SECOND: usize = 1000;
+const USERS_STARTED_PER_SECOND: usize = 10_000;
+/// Who asks.
+const USER_AGENT: &str = concat!("sluice-loadgen/", env!("CARGO_PKG_VERSION"));
+
+/// Goose logs each failed request by itself; the recorder counts them by kind.
+struct Silent;
+
+impl log::Log for Silent {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn log(&self, _: &log::Record<'_>) {}
+
+    fn flush(&self) {}
+}
 
 /// Runs the users and the pacing on a thread of their own until the arrivals end. The answer is goose's own count of
 /// requests.
@@ -68,6 +83,8 @@ pub fn start(
                 tokio::spawn(async move {
                     // Without a clock the load is not to be sent; dropping `due` ends the users.
                     if let Ok(clock) = clock.await {
+                        let felt = Arc::clone(&pacing);
+                        tokio::spawn(async move { pulse::feel(clock, &felt).await });
                         pace::pace(prepared, clock, due, &pacing).await;
                     }
                 });
@@ -80,6 +97,17 @@ pub fn start(
 }
 
 async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
+    // A second load of this process finds it there.
+    let _ = log::set_logger(&Silent);
+    // Straight to the target, whatever the environment says, and no further than it: a loan that is sent to another place is
+    // not answered.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(shared.asking.request_timeout)
+        .user_agent(USER_AGENT)
+        .build()
+        .map_err(GooseError::Reqwest)?;
     // Each user runs one transaction once, which takes arrivals until there are no more.
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(url.to_owned());
@@ -93,18 +121,13 @@ async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
     configuration.no_scenario_metrics = true;
     configuration.no_gzip = true;
     configuration.quiet = 3;
-    let timeout = shared.asking.request_timeout;
     let function: TransactionFunction = Arc::new(move |user: &mut GooseUser| {
         let shared = Arc::clone(&shared);
+        user.client = client.clone();
         Box::pin(async move { work(user, &shared).await })
     });
     let metrics = GooseAttack::initialize_with_config(configuration)?
-        .set_client_builder_without_cookies(
-            GooseClientBuilder::new()
-                .without_cookies()
-                .timeout(timeout)
-                .user_agent(concat!("sluice-loadgen/", env!("CARGO_PKG_VERSION"))),
-        )?
+        .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?
         .register_scenario(
             GooseScenario::new("loans")
                 .register_transaction(Transaction::new(function).set_name("request")),
@@ -129,13 +152,29 @@ async fn work(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
         user.base_url = url;
     }
     warm_up(user, shared).await;
-    while let Ok(due) = shared.next_due().await {
+    while let Ok(mut due) = shared.next_due().await {
         // Without a clock or after a stop it is not sent, and so counted as unsent.
         if let Some(clock) = shared.clock.get().copied()
             && !shared.stop.load(Ordering::Relaxed)
         {
+            if let Some(handed) = due.handed_to_free_user {
+                due.generator_lag += clock.now().saturating_sub(handed);
+            }
+            let now = clock.now();
+            shared.begin(Sample {
+                number: due.arrival.number,
+                phase: due.phase,
+                kind: due.arrival.kind,
+                intended: due.intended,
+                generator_lag: due.generator_lag,
+                sent: now,
+                last_sent: now,
+                done: now,
+                answer: Answer::Unknown(Unknown::Dropped),
+                resent: 0,
+            });
             let sample = send_arrival(user, shared, clock, due).await;
-            shared.leave(Note::Sample(sample));
+            shared.end(sample);
         }
         shared.ended.fetch_add(1, Ordering::AcqRel);
     }
@@ -259,6 +298,7 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
             phase: due.phase,
             kind: arrival.kind,
             intended: due.intended,
+            generator_lag: due.generator_lag,
             sent: first_sent,
             last_sent,
             done,
@@ -339,7 +379,8 @@ async fn send(
             } else {
                 Unknown::Reset
             };
-            (Answer::Unknown(unknown), chain(&error))
+            // The address may hold a password.
+            (Answer::Unknown(unknown), chain(&error.without_url()))
         }
     }
 }

@@ -11,20 +11,21 @@ use plan::payload::Payloads;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use record::clock::RunClock;
-use record::followed::{Followed, Point};
+use record::followed::{Followed, Point, ServiceClock};
 use record::latencies::Latencies;
 use record::ledger::Heard;
+use record::number::{counted, seconds};
 use record::recorder::{Recorder, Second};
 use record::result::run::{
-    Answers, Check, CrowdReport, CurvePoint, Drain, ErrorRow, EventKind, InstantNote, KindRow,
-    LatencyCurve, Load, Percentiles, Phase, Provenance, Report, Resources, RunEvent, TimePoint,
-    Workers,
+    Answers, Check, CounterRow, CrowdReport, CurvePoint, Drain, ErrorRow, EventKind, InstantNote,
+    KindRow, LatencyCurve, Load, Percentiles, Phase, Provenance, Report, Resources, RunEvent,
+    TimePoint, Workers,
 };
 use record::sample::Answer;
 use snapshot::Snapshot;
 
 use crate::audit::Audited;
-use crate::checks::{self, Figures, Judged};
+use crate::checks::{self, Blame, Disturbance, Figures, Judged};
 use crate::crowd;
 use crate::flatness;
 use crate::verdict::{Evidence, decide};
@@ -61,14 +62,37 @@ pub struct Account<'a> {
     pub ended_early: Option<&'a str>,
     /// Arrivals that were due while every user was busy.
     pub held_back: u64,
+    /// Users, the most requests in flight.
+    pub users: usize,
+    /// How far the load came, when it ended before its planned end.
+    pub reached: Option<Duration>,
+    /// How far the generator's wall clock was set ahead while the run went on, microseconds.
+    pub set_ahead_us: i64,
+    /// Records that others made in the same stores beside the run.
+    pub foreign_records: u64,
+    /// The stores were looked at.
+    pub stores: bool,
     /// The service's snapshots before the load and after the drain.
     pub snapshots: Option<(&'a Snapshot, &'a Snapshot)>,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
     /// What became of those who misbehaved beside the load.
     pub crowd: Option<CrowdReport>,
-    /// The service was there before the run.
-    pub external: bool,
+}
+
+/// The target of a run that starts a stack for itself.
+pub const PRIVATE: &str = "private";
+/// A wall clock that was set by less than this may as well have been slowed.
+const OWN_STEP_MIN_MS: i64 = 500;
+/// How many pauses of the generator are among the events, the longest ones.
+const PAUSES_TOLD: usize = 20;
+
+impl Account<'_> {
+    /// How far the load came: the length of the schedule, or less when it ended before.
+    fn came_to(&self) -> Duration {
+        let whole = self.schedule.duration();
+        self.reached.unwrap_or(whole).min(whole)
+    }
 }
 
 /// The report of a run.
@@ -100,26 +124,37 @@ pub fn account(seen: &Account<'_>) -> Report {
             checks::judge(check, phase, &figures)
         })
         .collect();
-    let (checks, by_lag): (Vec<Check>, Vec<Option<String>>) = judged
+    let judged: Vec<(Check, Blame)> = judged
         .into_iter()
-        .map(|judged| (judged.check, judged.by_lag))
-        .unzip();
-    let by_lag: Vec<String> = by_lag.into_iter().flatten().collect();
+        .map(|judged| (judged.check, judged.blame))
+        .collect();
+    let counters = with_others(&seen.audited.counters, seen.foreign_records);
+    let foreign = foreign_in_words(seen.foreign_records);
     let crowd_doubts = seen.crowd.as_ref().map(crowd::doubts).unwrap_or_default();
     let (verdict, why) = decide(&Evidence {
         aborted: seen.aborted,
         ended_early: seen.ended_early,
+        sent: load.sent,
+        demanded: demanded(seen),
+        promised: load.answers.queued + load.answers.replayed,
+        refused: refused(seen.recorder),
+        unanswered: load.failed,
+        unanswered_touched: seen.recorder.total.failed_touched,
+        unanswered_ratio_max: scenario.unanswered_ratio_max,
         held_back: load.held_back,
-        users: scenario.users_count(),
-        by_lag: &by_lag,
+        users: seen.users,
+        judges_speed: judges_speed(scenario),
+        generator_lag_p99: Duration::from_micros(load.generator_lag_us.p99.unwrap_or(0)),
+        generator_lag_max: scenario.send_lag_max,
+        pauses: &seen.recorder.pauses,
+        clocks: &clocks(&seen.followed.clock, seen.set_ahead_us),
+        foreign: foreign.as_deref(),
         overrides: &seen.provenance.overrides,
         crowd: &crowd_doubts,
         unsent: load.unsent,
-        send_lag_p99: Duration::from_micros(load.send_lag_us.p99.unwrap_or(0)),
-        send_lag_max: scenario.send_lag_max,
-        checks: &checks,
-        audit: &seen.audited.audit,
-        counters: &seen.audited.counters,
+        checks: &judged,
+        audit: seen.stores.then_some(&seen.audited.audit),
+        counters: &counters,
         requests: seen.requests,
     });
     let total = &seen.recorder.total;
@@ -131,6 +166,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         started_at: seen.started_at.clone(),
         finished_at: seen.finished_at.clone(),
         duration_seconds: seen.duration.as_secs_f64(),
+        reached_seconds: seen.reached.map(|reached| reached.as_secs_f64()),
         seed: scenario.seed,
         provenance: seen.provenance.clone(),
         crowd: seen.crowd.clone(),
@@ -138,8 +174,8 @@ pub fn account(seen: &Account<'_>) -> Report {
         phases: phases(seen),
         by_kind: kinds(seen),
         audit: seen.audited.audit.clone(),
-        counters_agree: seen.audited.counters.clone(),
-        time_series: time_series(seen),
+        counters_agree: counters,
+        time_series: rolled_up(time_series(seen)),
         latency_curve: LatencyCurve {
             response_us: CurvePoint::curve(&total.response),
             service_us: CurvePoint::curve(&total.service),
@@ -155,11 +191,11 @@ pub fn account(seen: &Account<'_>) -> Report {
                 .latest
                 .as_ref()
                 .map(|snapshot| snapshot.gauges.workers_max),
-            steps: seen.followed.scales.len() as u64,
+            steps: seen.followed.steps,
             flaps: seen.followed.flaps(),
         },
         resources,
-        checks,
+        checks: judged.into_iter().map(|(check, _)| check).collect(),
         settings: scenario.source.clone(),
         errors: seen
             .recorder
@@ -182,7 +218,7 @@ pub fn account(seen: &Account<'_>) -> Report {
 fn load(seen: &Account<'_>) -> Load {
     let total = &seen.recorder.total;
     let scheduled = u64::from(seen.schedule.arrivals());
-    let seconds = seen.schedule.duration().as_secs_f64();
+    let seconds = seen.came_to().as_secs_f64();
     let mut answers = Answers::default();
     for (answer, count) in seen.recorder.answers.values().flatten() {
         *match answer {
@@ -202,10 +238,13 @@ fn load(seen: &Account<'_>) -> Load {
         held_back: seen.held_back,
         answers,
         rate_per_second: per_second(total.sent, seconds),
-        planned_rate_per_second: per_second(scheduled, seconds),
+        planned_rate_per_second: per_second(due(seen, Duration::ZERO, seen.came_to()), seconds),
         send_lag_us: Percentiles::of(&total.send_lag),
+        generator_lag_us: Percentiles::of(&total.generator_lag),
         response_us: Percentiles::of(&total.response),
         service_us: Percentiles::of(&total.service),
+        refused_us: Percentiles::of(&total.refused),
+        silent_us: Percentiles::of(&total.silent),
         end_to_end_us: Percentiles::of(&total.end_to_end),
     }
 }
@@ -224,11 +263,13 @@ fn phases(seen: &Account<'_>) -> Vec<Phase> {
         .iter()
         .zip(seen.schedule.phases())
         .zip(&seen.recorder.phases)
+        // What never began is no part of the run.
+        .filter(|((_, planned), _)| planned.start.is_zero() || planned.start < seen.came_to())
         .map(|((phase, planned), latencies)| Phase {
             name: phase.name.get_ref().clone(),
             shape: phase.shape(),
             start_seconds: planned.start.as_secs_f64(),
-            end_seconds: planned.end.as_secs_f64(),
+            end_seconds: planned.end.min(seen.came_to()).as_secs_f64(),
             planned_rate_per_second: per_second(
                 u64::from(planned.arrivals),
                 phase.duration.as_secs_f64(),
@@ -237,12 +278,125 @@ fn phases(seen: &Account<'_>) -> Vec<Phase> {
             sent: latencies.sent,
             completed: latencies.completed,
             failed: latencies.failed,
+            recorded_per_second: recorded_between(seen, planned.start, planned.end),
             send_lag_us: Percentiles::of(&latencies.send_lag),
+            generator_lag_us: Percentiles::of(&latencies.generator_lag),
             response_us: Percentiles::of(&latencies.response),
             service_us: Percentiles::of(&latencies.service),
             end_to_end_us: Percentiles::of(&latencies.end_to_end),
         })
         .collect()
+}
+
+/// Records for each second between the first and the last live figure from `start` to `end`.
+fn recorded_between(seen: &Account<'_>, start: Duration, end: Duration) -> Option<f64> {
+    let (start, end) = (start.as_secs_f64(), end.as_secs_f64());
+    let at = |point: &Point| seen.clock.offset_seconds(point.at_ms);
+    let mut within = seen
+        .followed
+        .points
+        .iter()
+        .filter(|point| (start..=end).contains(&at(point)));
+    let first = within.next()?;
+    let last = within.next_back()?;
+    let length = at(last) - at(first);
+    (length > 0.0).then(|| {
+        let recorded = last.recorded.saturating_sub(first.recorded);
+        (recorded as f64 / length * 10.0).round() / 10.0
+    })
+}
+
+/// Arrivals that are due from `from` up to `to`.
+fn due(seen: &Account<'_>, from: Duration, to: Duration) -> u64 {
+    if from.is_zero() && to >= seen.schedule.duration() {
+        return u64::from(seen.schedule.arrivals());
+    }
+    let slots = seen.schedule.slots().skip_while(|slot| slot.offset < from);
+    slots.take_while(|slot| slot.offset < to).count() as u64
+}
+
+/// Arrivals that were refused though they must be taken.
+fn refused(recorder: &Recorder) -> u64 {
+    recorder
+        .answers
+        .iter()
+        .filter(|(kind, _)| !matches!(kind, Kind::Malformed | Kind::Conflict))
+        .flat_map(|(_, answers)| answers)
+        .filter(|(answer, _)| matches!(answer, Answer::Refused(_)))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+/// Whether a check looks at how fast the service was.
+fn judges_speed(scenario: &Scenario) -> bool {
+    scenario.checks.iter().any(|check| {
+        matches!(
+            Metric::parse(check.metric.get_ref()),
+            Some(Metric::ResponseMs(_) | Metric::ServiceMs(_) | Metric::EndToEndMs(_))
+        )
+    })
+}
+
+/// What the service's clock and the generator's have to do with each other, a sentence each; nothing when they agree.
+pub fn clocks(service: &ServiceClock, set_ahead_us: i64) -> Vec<String> {
+    let words = |ms: i64, (more, less): (&'static str, &'static str)| {
+        let length = seconds(ms.unsigned_abs() as f64 / 1e3);
+        format!("{length} {}", if ms > 0 { more } else { less })
+    };
+    let mut sentences = Vec::new();
+    if let Some(step_ms) = service.step_ms {
+        sentences.push(format!(
+            "The service's clock was set {} while the run went on, so end to end has no data; counts and response times stand.",
+            words(step_ms, ("ahead", "back"))
+        ));
+    } else if let Some(apart_ms) = service.apart_ms() {
+        sentences.push(format!(
+            "The service's clock is {} the generator's, so end to end has no data; counts and response times stand.",
+            words(apart_ms, ("ahead of", "behind"))
+        ));
+    }
+    let set_ahead_ms = set_ahead_us / 1000;
+    if set_ahead_ms.abs() >= OWN_STEP_MIN_MS {
+        sentences.push(format!(
+            "The generator's clock was set {} while the run went on: all lengths are by the clock that nobody sets.",
+            words(set_ahead_ms, ("ahead", "back"))
+        ));
+    }
+    sentences
+}
+
+/// The live counters where others sent too: theirs are in them, so they say at least what the audit does.
+fn with_others(rows: &[CounterRow], foreign_records: u64) -> Vec<CounterRow> {
+    rows.iter()
+        .map(|row| match row.live {
+            Some(live) if foreign_records > 0 && live >= row.audit => CounterRow {
+                audit_max: row.audit_max.max(live),
+                agree: true,
+                ..row.clone()
+            },
+            _ => row.clone(),
+        })
+        .collect()
+}
+
+fn foreign_in_words(records: u64) -> Option<String> {
+    (records > 0).then(|| {
+        format!(
+            "Others sent to this service beside the run: {} in its stores are not this run's. Its live counters hold those too, so they are only compared as at least.",
+            counted(records, "record")
+        )
+    })
+}
+
+/// Sent arrivals that must be promised: what may be refused by its kind is left out.
+fn demanded(seen: &Account<'_>) -> u64 {
+    (0u32..)
+        .zip(seen.heard)
+        .filter(|(number, heard)| {
+            let kind = seen.payloads.kind_and_owner(*number).0;
+            heard.is_sent() && !matches!(kind, Kind::Malformed | Kind::Conflict)
+        })
+        .count() as u64
 }
 
 fn kinds(seen: &Account<'_>) -> Vec<KindRow> {
@@ -283,15 +437,26 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
         }
     }
     let from_live = live.keys().next_back().map_or(0, |last| last + 1);
-    let length = from_live.max(seen.recorder.seconds.len() as u64);
+    // Beyond the end of the load only what was still answered or drained is shown.
+    let heard = seen
+        .recorder
+        .seconds
+        .iter()
+        .rposition(|second| second.sent + second.completed + second.failed > 0)
+        .map_or(0, |last| last as u64 + 1);
+    let length = from_live.max(heard);
+    let came_to = seen.came_to().as_secs_f64().ceil() as u64;
     (0..length)
         .map(|index| {
-            let second: Second = seen
+            let mut second: Second = seen
                 .recorder
                 .seconds
                 .get(index as usize)
                 .copied()
                 .unwrap_or_default();
+            if index >= came_to {
+                second.planned = 0;
+            }
             let point = live.get(&index);
             TimePoint {
                 offset_seconds: index as f64,
@@ -312,23 +477,98 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
         .collect()
 }
 
+/// The most points of the report's time series.
+const POINTS_MAX: usize = 3_600;
+
+/// A long run in fewer points: each stands for several seconds, its counts for one of them on average, its percentiles for the
+/// slowest.
+fn rolled_up(seconds: Vec<TimePoint>) -> Vec<TimePoint> {
+    let together = seconds.len().div_ceil(POINTS_MAX);
+    if together <= 1 {
+        return seconds;
+    }
+    let highest = |points: &[TimePoint], of: fn(&TimePoint) -> Option<u64>| {
+        points.iter().filter_map(of).max()
+    };
+    seconds
+        .chunks(together)
+        .map(|points| {
+            let mean = |of: fn(&TimePoint) -> u64| {
+                let sum: u64 = points.iter().map(of).sum();
+                (sum as f64 / points.len() as f64).round() as u64
+            };
+            let rate = |of: fn(&TimePoint) -> Option<f64>| {
+                let rates: Vec<f64> = points.iter().filter_map(of).collect();
+                (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
+            };
+            TimePoint {
+                offset_seconds: points[0].offset_seconds,
+                planned: mean(|point| point.planned),
+                sent: mean(|point| point.sent),
+                completed: mean(|point| point.completed),
+                failed: mean(|point| point.failed),
+                response_p50_us: highest(points, |point| point.response_p50_us),
+                response_p99_us: highest(points, |point| point.response_p99_us),
+                queue_depth: highest(points, |point| point.queue_depth),
+                in_flight: highest(points, |point| point.in_flight),
+                unrecorded: highest(points, |point| point.unrecorded),
+                workers: highest(points, |point| point.workers),
+                recorded_per_second: rate(|point| point.recorded_per_second),
+                admitted_per_second: rate(|point| point.admitted_per_second),
+            }
+        })
+        .collect()
+}
+
 fn events(seen: &Account<'_>) -> Vec<RunEvent> {
     let mut events: Vec<RunEvent> = seen
         .scenario
         .phases
         .iter()
         .zip(seen.schedule.phases())
+        .filter(|(_, planned)| planned.start.is_zero() || planned.start < seen.came_to())
         .map(|(phase, planned)| RunEvent {
             offset_seconds: planned.start.as_secs_f64(),
             kind: EventKind::Phase,
             text: format!("phase {}: {}", phase.name.get_ref(), phase.shape()),
         })
         .collect();
+    if let Some(reached) = seen.reached {
+        let why = seen.aborted.or(seen.ended_early);
+        events.push(RunEvent {
+            offset_seconds: reached.as_secs_f64(),
+            kind: EventKind::Stop,
+            text: format!("the load ended here: {}", why.unwrap_or("it was stopped")),
+        });
+    }
     events.push(RunEvent {
-        offset_seconds: seen.schedule.duration().as_secs_f64(),
+        offset_seconds: seen.came_to().as_secs_f64(),
         kind: EventKind::Phase,
         text: "drain".to_owned(),
     });
+    let longest_first = {
+        let mut pauses = seen.recorder.pauses.told.clone();
+        pauses.sort_by_key(|pause| std::cmp::Reverse(pause.length()));
+        pauses
+    };
+    events.extend(
+        longest_first
+            .iter()
+            .take(PAUSES_TOLD)
+            .map(|pause| RunEvent {
+                offset_seconds: pause.from.as_secs_f64(),
+                kind: EventKind::Note,
+                text: format!(
+                    "the generator stood still for {:.0} ms: {}",
+                    pause.length().as_secs_f64() * 1e3,
+                    if pause.is_starved {
+                        "it got no processor"
+                    } else {
+                        "its process or the whole machine was stopped"
+                    }
+                ),
+            }),
+    );
     events.extend(seen.followed.scales.iter().map(|scale| RunEvent {
         offset_seconds: seen.clock.offset_seconds(scale.at_ms),
         kind: EventKind::Scale,
@@ -367,6 +607,10 @@ fn instants() -> Vec<InstantNote> {
             "Wall clock of the service, right after MongoDB confirmed the batch that holds the record (w: majority, j: true), kept in record_batches.",
         ),
         (
+            "without an answer",
+            "A request that was refused with a 5xx or had no answer has no response time: such latencies are kept apart. In the checks on percentiles it counts as slower than any bound.",
+        ),
+        (
             "left out",
             "Requests that the run drops on purpose and sends again (kind retry) are not in the response and service times.",
         ),
@@ -378,17 +622,39 @@ fn instants() -> Vec<InstantNote> {
     .to_vec()
 }
 
+/// The command that repeats the run. A secret is not in it: addresses of stores are named by their variables.
 fn repeat(seen: &Account<'_>) -> String {
-    let external = if seen.external {
-        " --target URL --redis URL --mongodb URI"
+    let provenance = &seen.provenance;
+    let mut words = vec![
+        "loadgen run".to_owned(),
+        quoted(&seen.scenario_path.display().to_string()),
+        format!("--seed {}", seen.scenario.seed),
+    ];
+    words.extend(provenance.set_by_flags.iter().cloned());
+    if provenance.target != PRIVATE {
+        words.push(format!("--target {}", quoted(&provenance.target)));
+        if seen.stores {
+            words
+                .push("--redis \"$SLUICE_REDIS_URL\" --mongodb \"$SLUICE_MONGODB_URI\"".to_owned());
+            words.push(format!(
+                "--mongodb-database {}",
+                quoted(&provenance.mongodb_database)
+            ));
+        } else {
+            words.push("--no-stores".to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
     } else {
-        ""
-    };
-    format!(
-        "loadgen run {} --seed {}{external}",
-        seen.scenario_path.display(),
-        seen.scenario.seed
-    )
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The figures that checks look at.
@@ -401,7 +667,7 @@ struct Measured<'a> {
 impl Measured<'_> {
     /// A figure of the live metrics while the load ran: seconds after its start, and the value.
     fn series(&self, of: fn(&Point) -> u64) -> Vec<(f64, f64)> {
-        let end = self.seen.schedule.duration().as_secs_f64();
+        let end = self.seen.came_to().as_secs_f64();
         self.seen
             .followed
             .points
@@ -438,7 +704,50 @@ impl Figures for Measured<'_> {
             Metric::ServiceMs(_) => Some(&latencies.service),
             Metric::EndToEndMs(_) => Some(&latencies.end_to_end),
             Metric::SendLagMs(_) => Some(&latencies.send_lag),
+            Metric::GeneratorLagMs(_) => Some(&latencies.generator_lag),
             Metric::Plain(_) | Metric::Server(_) => None,
+        }
+    }
+
+    fn unanswered(&self, metric: &Metric, phase: Option<usize>, kind: Option<Kind>) -> u64 {
+        unanswered(self.seen.recorder, metric, phase, kind)
+    }
+
+    fn disturbance(&self, metric: &Metric, phase: Option<usize>) -> Disturbance<'_> {
+        let recorder = self.seen.recorder;
+        let Some(latencies) =
+            phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))
+        else {
+            return Disturbance::default();
+        };
+        let undisturbed = match metric {
+            Metric::ResponseMs(_) => Some(&latencies.undisturbed),
+            Metric::EndToEndMs(_) => match phase {
+                Some(phase) => self.seen.audited.undisturbed.get(phase),
+                None => None,
+            },
+            _ => None,
+        };
+        let touched = match metric {
+            Metric::EndToEndMs(_) => latencies.end_to_end.len().saturating_sub(
+                self.seen
+                    .audited
+                    .undisturbed
+                    .iter()
+                    .enumerate()
+                    .filter(|(of, _)| phase.is_none_or(|phase| phase == *of))
+                    .map(|(_, histogram)| histogram.len())
+                    .sum(),
+            ),
+            _ => latencies
+                .response
+                .len()
+                .saturating_sub(latencies.undisturbed.len()),
+        };
+        Disturbance {
+            undisturbed,
+            touched,
+            unanswered_touched: latencies.failed_touched,
         }
     }
 
@@ -450,15 +759,15 @@ impl Figures for Measured<'_> {
             phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
         match plain {
             Plain::Rate => {
-                let duration = phase.map_or(Some(self.seen.schedule.duration()), |phase| {
+                let came_to = self.seen.came_to();
+                let duration = phase.map_or(Some(came_to), |phase| {
                     let planned = self.seen.schedule.phases().get(phase)?;
-                    Some(planned.end - planned.start)
+                    Some(planned.end.min(came_to).saturating_sub(planned.start))
                 })?;
-                Some(per_second(latencies.sent, duration.as_secs_f64()))
+                (!duration.is_zero()).then(|| per_second(latencies.sent, duration.as_secs_f64()))
             }
-            Plain::ErrorRatio => {
-                (latencies.sent > 0).then(|| latencies.failed as f64 / latencies.sent as f64)
-            }
+            Plain::ErrorRatio => (latencies.requests > 0)
+                .then(|| latencies.requests_failed as f64 / latencies.requests as f64),
             Plain::Scheduled => Some(self.load.scheduled as f64),
             Plain::Sent => Some(latencies.sent as f64),
             Plain::Unsent => Some(self.load.unsent as f64),
@@ -478,7 +787,7 @@ impl Figures for Measured<'_> {
             Plain::Mismatched => audited(audit.mismatched),
             Plain::Stuck => audited(audit.stuck),
             Plain::CountersAgree => {
-                let rows = &self.seen.audited.counters;
+                let rows = with_others(&self.seen.audited.counters, self.seen.foreign_records);
                 (!rows.is_empty()).then(|| f64::from(u8::from(rows.iter().all(|row| row.agree))))
             }
             Plain::BacklogPeak => self.seen.drain.backlog_peak.map(|peak| peak as f64),
@@ -489,7 +798,7 @@ impl Figures for Measured<'_> {
                 .seen
                 .followed
                 .workers_peak
-                .map(|_| self.seen.followed.scales.len() as f64),
+                .map(|_| self.seen.followed.steps as f64),
             Plain::WorkersFlaps => self
                 .seen
                 .followed
@@ -526,6 +835,28 @@ impl Figures for Measured<'_> {
         let (before, after) = self.seen.snapshots?;
         server_figure(path, before, after)
     }
+}
+
+/// Requests that have no response or service time, because they had no definite answer.
+fn unanswered(
+    recorder: &Recorder,
+    metric: &Metric,
+    phase: Option<usize>,
+    kind: Option<Kind>,
+) -> u64 {
+    if !matches!(metric, Metric::ResponseMs(_) | Metric::ServiceMs(_)) {
+        return 0;
+    }
+    recorder
+        .unanswered
+        .iter()
+        .filter(|((of, which), _)| {
+            phase.is_none_or(|phase| usize::from(*of) == phase)
+                // Over all kinds, retries are left out as they are of the latencies.
+                && kind.map_or(*which != Kind::Retry, |kind| *which == kind)
+        })
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// Why the run can no longer pass, from what was seen so far; `None` while it can. Looks at the checks with `abort`.
@@ -582,6 +913,14 @@ impl Figures for SoFar<'_> {
         }
     }
 
+    fn unanswered(&self, metric: &Metric, phase: Option<usize>, kind: Option<Kind>) -> u64 {
+        unanswered(self.recorder, metric, phase, kind)
+    }
+
+    fn disturbance(&self, _: &Metric, _: Option<usize>) -> Disturbance<'_> {
+        Disturbance::default()
+    }
+
     fn plain(&self, plain: Plain, phase: Option<usize>) -> Option<f64> {
         let latencies = phase.map_or(Some(&self.recorder.total), |phase| {
             self.recorder.phases.get(phase)
@@ -600,5 +939,40 @@ impl Figures for SoFar<'_> {
 
     fn server(&self, _: &str) -> Option<f64> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_becomes_few_points() {
+        let day: Vec<TimePoint> = (0..86_410)
+            .map(|second| TimePoint {
+                offset_seconds: f64::from(second),
+                sent: 500,
+                response_p99_us: Some(u64::try_from(second).unwrap_or(0)),
+                ..TimePoint::default()
+            })
+            .collect();
+        let points = rolled_up(day.clone());
+        assert!(points.len() <= POINTS_MAX);
+        assert!(points.iter().all(|point| point.sent == 500));
+        assert_eq!(
+            points
+                .iter()
+                .filter_map(|point| point.response_p99_us)
+                .max(),
+            Some(86_409)
+        );
+        assert_eq!(rolled_up(day[..60].to_vec()).len(), 60);
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(quoted("scenarios/smoke.toml"), "scenarios/smoke.toml");
+        assert_eq!(quoted("my runs/a.toml"), "'my runs/a.toml'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }

@@ -5,7 +5,7 @@
 //! way, and a few bytes are kept for each. A loan has two possible contents: the original, and the one that conflicts send under its
 //! id. Whichever is acknowledged first is the loan; the other must be answered 422.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use plan::kind::{Kind, Outcome};
@@ -17,14 +17,14 @@ use record::result::run::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_
 use record::stored::{Record, StoredFailure, StoredLoan};
 use snapshot::Counters;
 
-use crate::loan::{Answers, Content, Found, Standing, classify};
+use crate::loan::{Answers, Content, Found, Packed, Standing, classify};
 
 /// What is stored of all loans, gathered one record at a time.
 pub struct Findings<'a> {
     payloads: &'a Payloads,
     arrivals: u32,
-    /// By arrival number.
-    found: Vec<Found>,
+    /// By arrival number, one byte each.
+    found: Vec<Packed>,
     /// The attempts of each loan that have a record, a bit for each of the first eight.
     attempts: Vec<u8>,
     /// The attempts beyond those.
@@ -45,7 +45,7 @@ impl<'a> Findings<'a> {
         Self {
             payloads,
             arrivals,
-            found: vec![Found::default(); arrivals as usize],
+            found: vec![Packed::default(); arrivals as usize],
             attempts: vec![0; arrivals as usize],
             attempts_more: BTreeSet::new(),
             differences: BTreeMap::new(),
@@ -84,10 +84,11 @@ impl<'a> Findings<'a> {
                 self.explain(owner, difference);
             }
         }
-        let found = &mut self.found[owner as usize];
+        let mut found = self.of(owner);
         found.loans = found.loans.saturating_add(1);
         found.doubled |= doubled;
         found.content = content;
+        self.found[owner as usize] = Packed::of(found);
         Some(owner)
     }
 
@@ -114,10 +115,11 @@ impl<'a> Findings<'a> {
                 faults(record)
             )),
         };
-        let found = &mut self.found[owner as usize];
+        let mut found = self.of(owner);
         found.failures = found.failures.saturating_add(1);
         found.doubled |= doubled;
         found.wrong_fault |= wrong.is_some();
+        self.found[owner as usize] = Packed::of(found);
         if let Some(wrong) = wrong {
             self.explain(owner, wrong);
         }
@@ -127,13 +129,17 @@ impl<'a> Findings<'a> {
     /// Takes an id that is still in Redis.
     pub fn stuck(&mut self, loan_id: &str) {
         if let Some(number) = self.number_of(loan_id) {
-            self.found[number as usize].stuck = true;
+            let mut found = self.of(number);
+            found.stuck = true;
+            self.found[number as usize] = Packed::of(found);
         }
     }
 
     /// What was found of one loan.
     pub fn of(&self, number: u32) -> Found {
-        self.found.get(number as usize).copied().unwrap_or_default()
+        self.found
+            .get(number as usize)
+            .map_or_else(Found::default, |packed| packed.unpack())
     }
 
     /// The attempts of one loan that have a record, in order.
@@ -217,6 +223,10 @@ pub struct Audited {
     pub counters: Vec<CounterRow>,
     /// End-to-end latency by phase, microseconds.
     pub end_to_end: Vec<Histogram<u64>>,
+    /// The same of those loans that no pause of the generator touched.
+    pub undisturbed: Vec<Histogram<u64>>,
+    /// Records that were read.
+    pub records: u64,
 }
 
 impl Audited {
@@ -226,6 +236,8 @@ impl Audited {
             audit: Audit::default(),
             counters: Vec::new(),
             end_to_end: vec![empty(); phases],
+            undisturbed: vec![empty(); phases],
+            records: 0,
         }
     }
 }
@@ -269,15 +281,16 @@ pub fn judge(
     counters: Option<(&Counters, &Counters)>,
     requests_unknown: u64,
 ) -> (Audit, Vec<CounterRow>) {
-    let mut repeats: HashMap<u32, Vec<(u32, Kind)>> = HashMap::new();
-    let mut kinds = Vec::with_capacity(ledger.heard.len());
+    // Owner and repeat, by owner: eight bytes for each repeat, and nothing for a loan that has none.
+    let mut repeats: Vec<(u32, u32)> = Vec::new();
     for number in 0..ledger.heard.len() as u32 {
-        let (kind, owner) = payloads.kind_and_owner(number);
-        kinds.push(kind);
+        let (_, owner) = payloads.kind_and_owner(number);
         if owner != number {
-            repeats.entry(owner).or_default().push((number, kind));
+            repeats.push((owner, number));
         }
     }
+    repeats.sort_unstable();
+    let mut repeats = repeats.into_iter().peekable();
     let mut audit = Audit {
         complete: true,
         unexpected: findings.foreign,
@@ -289,14 +302,18 @@ pub fn judge(
     let mut examples: BTreeMap<AuditClass, u64> = BTreeMap::new();
     for (number, heard) in (0u32..).zip(&ledger.heard) {
         replayed += u64::from(heard.is_replayed());
-        if !kinds[number as usize].owns_its_id() {
+        let kind = payloads.kind_and_owner(number).0;
+        if !kind.owns_its_id() {
             continue;
         }
         let mut original = Answers::default();
         let mut changed = Answers::default();
         original.add(*heard);
-        let again = repeats.get(&number).map_or(&[][..], Vec::as_slice);
-        for (repeat, kind) in again {
+        let mut again: Vec<(u32, Kind)> = Vec::new();
+        while let Some((_, repeat)) = repeats.next_if(|(owner, _)| *owner <= number) {
+            again.push((repeat, payloads.kind_and_owner(repeat).0));
+        }
+        for (repeat, kind) in &again {
             let heard = ledger.heard[*repeat as usize];
             if *kind == Kind::Conflict {
                 changed.add(heard);
@@ -304,12 +321,8 @@ pub fn judge(
                 original.add(heard);
             }
         }
-        let found = findings
-            .found
-            .get(number as usize)
-            .copied()
-            .unwrap_or_default();
-        let arrival_outcome = outcome_of(payloads, number, kinds[number as usize]);
+        let found = findings.of(number);
+        let arrival_outcome = outcome_of(payloads, number, kind);
         let judgement = classify(arrival_outcome, original, changed, found);
         let stored = found.loans > 0 || found.failures > 0;
         match judgement.standing {
@@ -344,11 +357,11 @@ pub fn judge(
                     class,
                     loan_id: payloads.loan_id(number),
                     story: story(
-                        kinds[number as usize],
+                        kind,
                         dues.slot(number),
                         ledger,
                         number,
-                        again,
+                        &again,
                         found,
                         findings.differences.get(&number),
                     ),
@@ -409,7 +422,9 @@ fn story(
     );
     words.push(match (found.loans, found.failures) {
         (0, 0) => "stored nowhere".to_owned(),
-        (loans, failures) => format!("{loans} records in loans, {failures} in failures"),
+        (loans, 0) => format!("{} in loans", records(loans)),
+        (0, _) => "recorded in failures".to_owned(),
+        (loans, _) => format!("{} in loans, and recorded in failures", records(loans)),
     });
     if found.stuck {
         words.push("still in Redis".to_owned());
@@ -420,6 +435,14 @@ fn story(
         words.push("the record holds the conflicting content".to_owned());
     }
     words.join("; ")
+}
+
+fn records(loans: u8) -> String {
+    match loans {
+        1 => "1 record".to_owned(),
+        2 => "2 records".to_owned(),
+        _ => "3 records or more".to_owned(),
+    }
 }
 
 /// The live counters beside what was found. `admitted`, `replayed` and `requests_unknown` are what the answers say.

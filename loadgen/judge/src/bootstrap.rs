@@ -1,8 +1,8 @@
 //! Resampling: how far a figure may be off by chance. Pure, reproducible by its seed.
 
-use hdrhistogram::Histogram;
 use plan::random::mix64;
 use record::rank::quantile;
+use record::sparse::Sparse;
 
 /// Resamples that an interval is drawn from.
 pub const RESAMPLES: usize = 2000;
@@ -53,6 +53,9 @@ impl Random {
     }
 }
 
+/// The most blocks that are resampled. More say nothing more.
+const BLOCKS_MAX: usize = 300;
+
 /// Histograms that are resampled whole: each is a block of values that belong together, such as one second.
 ///
 /// Values within a second are not independent (a slow flush delays all that wait for it), so single values must not
@@ -64,15 +67,18 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// One block for each histogram.
-    pub fn new<'a>(histograms: impl IntoIterator<Item = &'a Histogram<u64>>) -> Self {
-        let sparse: Vec<Vec<(u64, u64)>> = histograms
-            .into_iter()
-            .map(|histogram| {
-                histogram
-                    .iter_recorded()
-                    .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
-                    .collect()
+    /// One block for each of them, or for a few neighbours where there are very many.
+    pub fn new<'a>(intervals: impl IntoIterator<Item = &'a Sparse>) -> Self {
+        let intervals: Vec<&Sparse> = intervals.into_iter().collect();
+        let together = intervals.len().div_ceil(BLOCKS_MAX).max(1);
+        let sparse: Vec<Vec<(u64, u64)>> = intervals
+            .chunks(together)
+            .map(|neighbours| {
+                let mut sum = Sparse::default();
+                for counts in neighbours {
+                    sum.add(counts);
+                }
+                sum.counts().collect()
             })
             .collect();
         let mut values_us: Vec<u64> = sparse.iter().flatten().map(|(value, _)| *value).collect();
@@ -164,7 +170,7 @@ mod tests {
         let block = |us: u64| {
             let mut histogram = empty();
             histogram.record_n(us, 100).expect("in range");
-            histogram
+            Sparse::of(&histogram)
         };
         let mut random = Random::new(1);
         let equal = [block(1000), block(1000)];

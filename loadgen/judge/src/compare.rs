@@ -8,7 +8,7 @@
 use record::interval::Latency;
 use record::kept::Run;
 use record::result::comparison::{Comparison, Row};
-use record::result::run::{Report, Verdict};
+use record::result::run::{Provenance, Report, Verdict};
 
 use crate::bootstrap::{Blocks, Interval, RESAMPLES, Random};
 
@@ -71,6 +71,10 @@ fn percentile_ms(run: &Run, latency: Latency, phase: Option<usize>, name: &str) 
                 Latency::Service => &load.service_us,
                 Latency::SendLag => &load.send_lag_us,
                 Latency::EndToEnd => &load.end_to_end_us,
+                Latency::Refused => &load.refused_us,
+                Latency::Silent => &load.silent_us,
+                Latency::GeneratorLag => &load.generator_lag_us,
+                Latency::Undisturbed => return None,
             }
         }
         Some(phase) => {
@@ -80,6 +84,8 @@ fn percentile_ms(run: &Run, latency: Latency, phase: Option<usize>, name: &str) 
                 Latency::Service => &phase.service_us,
                 Latency::SendLag => &phase.send_lag_us,
                 Latency::EndToEnd => &phase.end_to_end_us,
+                Latency::GeneratorLag => &phase.generator_lag_us,
+                Latency::Refused | Latency::Silent | Latency::Undisturbed => return None,
             }
         }
     };
@@ -100,7 +106,7 @@ fn latency_rows(
 ) -> Vec<Row> {
     let key = |of: fn((usize, usize, &str)) -> usize| phase.map(|phase| of(phase) as u16);
     let blocks = |run: &Run, phase: Option<u16>| {
-        run.seconds
+        run.intervals
             .get(&(latency, phase))
             .map(Blocks::new)
             .filter(|blocks| blocks.len() >= SECONDS_MIN && !blocks.is_empty())
@@ -206,6 +212,48 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
         );
     }
     differ("seeds", &a.seed.to_string(), &b.seed.to_string());
+    let phases = |report: &Report| {
+        let phases: Vec<String> = report
+            .phases
+            .iter()
+            .map(|phase| {
+                format!(
+                    "{} for {:.0} s",
+                    phase.shape,
+                    phase.end_seconds - phase.start_seconds
+                )
+            })
+            .collect();
+        phases.join(", then ")
+    };
+    differ("phases", &phases(a), &phases(b));
+    let flags = |report: &Report| match report.provenance.set_by_flags.join(" ") {
+        flags if flags.is_empty() => "none".to_owned(),
+        flags => flags,
+    };
+    differ("flags", &flags(a), &flags(b));
+    differ("targets", &a.provenance.target, &b.provenance.target);
+    differ(
+        "databases",
+        &a.provenance.mongodb_database,
+        &b.provenance.mongodb_database,
+    );
+    differ(
+        "services' builds",
+        &build(&a.provenance),
+        &build(&b.provenance),
+    );
+    differ(
+        "services' arguments",
+        &a.provenance.service_arguments.join(" "),
+        &b.provenance.service_arguments.join(" "),
+    );
+    differ(
+        "load generators' builds",
+        short(&a.provenance.loadgen_sha256),
+        short(&b.provenance.loadgen_sha256),
+    );
+    differ("kernels", &a.provenance.kernel, &b.provenance.kernel);
     differ("processors", &a.provenance.cpu, &b.provenance.cpu);
     differ(
         "numbers of cores",
@@ -235,6 +283,16 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
     warnings
 }
 
+/// The service's build, as far as it says.
+fn build(provenance: &Provenance) -> String {
+    let changes = if provenance.service_dirty {
+        " with changes"
+    } else {
+        ""
+    };
+    format!("{}{changes}", short(&provenance.service_commit))
+}
+
 fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
@@ -255,23 +313,30 @@ mod tests {
     /// A run of twenty seconds whose answers take `us` and up to a tenth more.
     fn run(folder: &Path, us: u64) {
         let mut whole = empty();
-        let mut log = IntervalLog::create(&folder.join(interval::FILE), 0, &["all"])
-            .expect("the file is made");
+        let mut log = IntervalLog::create(
+            &folder.join(interval::FILE),
+            0,
+            Duration::from_secs(20),
+            &["all"],
+        )
+        .expect("the file is made");
         for number in 0..4000u32 {
             let intended = Duration::from_millis(u64::from(number) * 5);
             let took = Duration::from_micros(us + u64::from(number % 97) * us / 970);
             record(&mut whole, took);
-            log.note(&Sample {
+            let sample = Sample {
                 number,
                 phase: 0,
                 kind: Kind::Valid,
                 intended,
+                generator_lag: Duration::ZERO,
                 sent: intended,
                 last_sent: intended,
                 done: intended + took,
                 answer: Answer::Queued,
                 resent: 0,
-            });
+            };
+            log.note(&sample, false);
         }
         log.finish().expect("it is written");
         let mut report = Report {
@@ -310,6 +375,35 @@ mod tests {
         assert_eq!(slower.differs(), Some(true));
         let [low, high] = slower.interval_percent.expect("an interval");
         assert!(low > 8.0 && high < 12.0, "{low} to {high}");
+    }
+
+    #[test]
+    fn what_makes_two_runs_different_is_said() {
+        let phase = |end_seconds| Phase {
+            shape: "constant 500/s".to_owned(),
+            end_seconds,
+            ..Phase::default()
+        };
+        let mut a = Report {
+            phases: vec![phase(6.0)],
+            ..Report::default()
+        };
+        let mut b = Report {
+            phases: vec![phase(12.0)],
+            ..Report::default()
+        };
+        a.provenance.set_by_flags = vec!["--duration 6s".to_owned()];
+        b.provenance.mongodb_database = "other".to_owned();
+        b.provenance.service_commit = "ab12".to_owned();
+        let said = warnings(&a, &b).join(" ");
+        for part in [
+            "constant 500/s for 6 s and constant 500/s for 12 s",
+            "--duration 6s and none",
+            "The databases differ",
+            "The services' builds differ",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
     }
 
     #[test]

@@ -261,7 +261,9 @@ fn story(
     }
     words.push(match (found.loans, found.failures) {
         (0, 0) => "stored nowhere".to_owned(),
-        (loans, failures) => format!("{loans} records in loans, {failures} in failures"),
+        (0, _) => "recorded in failures".to_owned(),
+        (loans, 0) => format!("{loans} records in loans"),
+        (loans, _) => format!("{loans} records in loans, and recorded in failures"),
     });
     if attempts.len() > 1 {
         words.push(format!("attempts {attempts:?}"));
@@ -563,7 +565,9 @@ pub fn answers(requests: &[Request]) -> BTreeMap<String, u64> {
 /// Sums over the runs that are no proofs of the rig.
 pub fn totals(runs: &[RunReport]) -> Totals {
     let mut totals = Totals::default();
-    for run in runs.iter().filter(|run| !run.is_proof()) {
+    // A void run proves nothing, so it is in no sum.
+    let counted = |run: &&RunReport| !run.is_proof() && run.verdict != Verdict::Void;
+    for run in runs.iter().filter(counted) {
         totals.runs += 1;
         totals.mixed_runs += u64::from(run.mixed);
         totals.faults += run.faults.len() as u64;

@@ -1,12 +1,13 @@
 //! The answer from the measured rounds. Pure.
 //!
 //! Within a block each arm is measured twice, in mirrored order, so that a machine that grows slower evenly favours
-//! none. A block gives one ratio of head to base for each metric; the blocks' ratios are resampled for the range that
-//! chance allows. A metric fails when that range lies wholly above the growth that is too much for sure, passes when it
+//! none, and the arms change their places from block to block. A block gives one ratio of head to base for each metric.
+//! Neighbouring blocks hang together, so runs of them are resampled for the range that chance allows. What the same build
+//! differs from itself on this machine, the control, widens that range. A metric fails when that range lies wholly above the growth that is too much for sure, passes when it
 //! lies wholly below the growth that must not be missed, and is open in between, which only more rounds can close.
 
 use record::rank::median;
-use record::result::gate::{Answer, Arm, Judgement, ORDER, Round, Row, percent, range};
+use record::result::gate::{Answer, Arm, BLOCK_LEN, Judgement, Round, Row, order, percent, range};
 use record::result::hotpath::HotPath;
 
 use crate::bootstrap::{Interval, RESAMPLES, Random};
@@ -23,7 +24,7 @@ pub const BLOCKS_MAX: usize = 40;
 /// The first one is divided by the client's own processor time for the same loans: the client does the same for every
 /// build, so what slows the machine for a while slows both. On a shared machine that quarters the spread from round to
 /// round. The others are plain, and their bounds are as wide as their spread asks.
-pub const METRICS: [Metric; 4] = [
+pub const METRICS: [Metric; 6] = [
     Metric {
         name: "service CPU for an admitted loan, by the client's",
         fails_above: 0.03,
@@ -47,6 +48,18 @@ pub const METRICS: [Metric; 4] = [
         fails_above: 0.10,
         passes_below: 0.40,
         of: |round| round.admit_wall_us,
+    },
+    Metric {
+        name: "time to an answer, p50",
+        fails_above: 0.10,
+        passes_below: 0.40,
+        of: |round| round.admit_p50_us,
+    },
+    Metric {
+        name: "time to an answer, p99",
+        fails_above: 0.30,
+        passes_below: 1.50,
+        of: |round| round.admit_p99_us,
     },
 ];
 
@@ -84,25 +97,45 @@ impl Block {
         Self(means)
     }
 
+    /// Whether the metric was measured.
+    fn has(&self, metric: usize) -> bool {
+        self.0[metric]
+            .iter()
+            .all(|mean| *mean > f64::MIN_POSITIVE.ln() / 2.0)
+    }
+
     fn log_ratio(&self, metric: usize, arm: Arm) -> f64 {
         self.0[metric][arm as usize] - self.0[metric][Arm::Base as usize]
     }
 }
 
-/// Compares `arm` with the base over `blocks`.
+/// Compares `arm` with the base over `blocks`. What the control differs from the base widens the head's range on both sides.
 pub fn judge(blocks: &[Block], arm: Arm) -> Judgement {
     let mut random = Random::new(blocks.len() as u64);
     let rows = METRICS
         .iter()
         .enumerate()
+        // Rounds that were recorded before a figure was taken do not have it.
+        .filter(|(index, _)| blocks.iter().all(|block| block.has(*index)))
         .map(|(index, metric)| {
             let ratios: Vec<f64> = blocks
                 .iter()
                 .map(|block| block.log_ratio(index, arm))
                 .collect();
             let (mean, interval) = spread(&ratios, &mut random);
+            let restless = if arm == Arm::Control || blocks.is_empty() {
+                0.0
+            } else {
+                let control = blocks
+                    .iter()
+                    .map(|block| block.log_ratio(index, Arm::Control));
+                (control.sum::<f64>() / blocks.len() as f64).abs()
+            };
             let growth = |log: f64| log.exp() - 1.0;
-            let (low, high) = (growth(interval.low), growth(interval.high));
+            let (low, high) = (
+                growth(interval.low - restless),
+                growth(interval.high + restless),
+            );
             Row {
                 name: metric.name.to_owned(),
                 growth: growth(mean),
@@ -128,8 +161,9 @@ pub fn judge(blocks: &[Block], arm: Arm) -> Judgement {
 
 /// The mean of the blocks and the range that chance allows it.
 ///
-/// Resampling a handful of values makes them look steadier than they are, in two ways that are known: their spread is
-/// short by one degree of freedom, and a few values have heavier tails than many. Both are made up for.
+/// Runs of neighbouring blocks are resampled whole, from a circle, so that what hangs together stays together. Resampling a
+/// handful of values makes them look steadier than they are, in two ways that are known: their spread is short by the
+/// length of such a run, and a few values have heavier tails than many. Both are made up for.
 fn spread(values: &[f64], random: &mut Random) -> (f64, Interval) {
     let count = values.len();
     let mean = values.iter().sum::<f64>() / count.max(1) as f64;
@@ -140,10 +174,19 @@ fn spread(values: &[f64], random: &mut Random) -> (f64, Interval) {
         };
         return (mean, interval);
     }
-    let widen = (count as f64 / (count - 1) as f64).sqrt() * student(count - 1) / NORMAL;
+    let run = run_len(count);
+    let widen = (count as f64 / (count - run) as f64).sqrt() * student(count - 1) / NORMAL;
     let draws = (0..RESAMPLES)
         .map(|_| {
-            let sum: f64 = (0..count).map(|_| values[random.below(count)]).sum();
+            let mut sum = 0.0;
+            let mut taken = 0;
+            while taken < count {
+                let start = random.below(count);
+                for step in 0..run.min(count - taken) {
+                    sum += values[(start + step) % count];
+                    taken += 1;
+                }
+            }
             mean + (sum / count as f64 - mean) * widen
         })
         .collect();
@@ -152,6 +195,11 @@ fn spread(values: &[f64], random: &mut Random) -> (f64, Interval) {
         high: f64::INFINITY,
     });
     (mean, interval)
+}
+
+/// How many neighbouring blocks are resampled together: the cube root of their number, as is usual.
+fn run_len(count: usize) -> usize {
+    ((count as f64).cbrt().round() as usize).clamp(1, count - 1)
 }
 
 /// The 97.5th percentile of the normal distribution.
@@ -172,8 +220,7 @@ fn student(freedom: usize) -> f64 {
 /// The answer from everything that was measured, with its reasons.
 ///
 /// Exact counts come first: a build that loses or refuses a loan is worse however fast it is. Then the counts of the
-/// hot path, which have no chance in them. Then the rounds, except a metric whose control shows that the machine itself
-/// has moved.
+/// hot path, which have no chance in them. Then the rounds, whose ranges are as wide as the control asks.
 pub fn conclude(
     head: &Judgement,
     control: &Judgement,
@@ -198,18 +245,10 @@ pub fn conclude(
     if !base_faults.is_empty() {
         return (Answer::Inconclusive, base_faults);
     }
-    // Where the same build seems to have changed, the machine has, and the head's figure says nothing.
-    let moved = |name: &str| {
-        control.rows.iter().find(|row| {
-            row.name == name
-                && (row.answer == Answer::Fail
-                    || row.growth_high < -row.fails_above / (1.0 + row.fails_above))
-        })
-    };
     let failed: Vec<String> = head
         .rows
         .iter()
-        .filter(|row| row.answer == Answer::Fail && moved(&row.name).is_none())
+        .filter(|row| row.answer == Answer::Fail)
         .map(|row| {
             format!(
                 "{} grew by {} ({}), surely more than {}.",
@@ -223,28 +262,17 @@ pub fn conclude(
     if !failed.is_empty() {
         return (Answer::Fail, failed);
     }
-    let restless: Vec<String> = head
-        .rows
-        .iter()
-        .filter_map(|row| moved(&row.name))
-        .map(|row| {
-            format!(
-                "{}: two measurements of the same build differ by {}, so the machine has changed.",
-                row.name,
-                range(row)
-            )
-        })
-        .collect();
-    if !restless.is_empty() {
-        return (Answer::Inconclusive, restless);
-    }
     let unclear: Vec<String> = head
         .rows
         .iter()
         .filter(|row| row.answer == Answer::Inconclusive)
         .map(|row| {
+            let same = control.rows.iter().find(|same| same.name == row.name);
+            let control = same.map_or_else(String::new, |same| {
+                format!(" (the same build again: {})", percent(same.growth))
+            });
             format!(
-                "{}: {} may be as much as {}.",
+                "{}: {} may be as much as {}{control}.",
                 row.name,
                 range(row),
                 percent(row.passes_below)
@@ -262,12 +290,11 @@ pub fn conclude(
             range(row)
         )
     });
-    (
-        Answer::Pass,
-        vec![format!(
-            "Nothing grew as much as must not be missed. {best}"
-        )],
-    )
+    let mut why = vec![format!(
+        "Nothing grew as much as must not be missed. {best}"
+    )];
+    why.extend(hot_path.note.clone());
+    (Answer::Pass, why)
 }
 
 /// The medians of a block for the terminal.
@@ -286,13 +313,13 @@ pub fn block_text(rounds: &[Round]) -> String {
     )
 }
 
-/// Whether `rounds` are whole blocks in the order of [`ORDER`].
+/// Whether `rounds` are whole blocks in the order of [`order`].
 pub fn are_blocks(rounds: &[Round]) -> bool {
-    rounds.len().is_multiple_of(ORDER.len())
+    rounds.len().is_multiple_of(BLOCK_LEN)
         && rounds
             .iter()
-            .zip(ORDER.iter().cycle())
-            .all(|(round, arm)| round.arm == *arm)
+            .zip((0..).flat_map(order))
+            .all(|(round, arm)| round.arm == arm)
 }
 
 #[cfg(test)]
@@ -310,6 +337,7 @@ mod tests {
             admit_redis_us: 10.0,
             admit_wall_us: 50.0,
             admit_p50_us: 900.0,
+            admit_p99_us: 3_000.0,
             record_cpu_us: 60.0,
             record_wall_us: 100.0,
             faults: Vec::new(),
@@ -320,10 +348,10 @@ mod tests {
     /// slower by a tenth from the first round to the last.
     fn rounds(count: usize, growth: f64, noise: f64, seed: u64) -> Vec<Round> {
         let mut random = Random::new(seed);
-        let total = count * ORDER.len();
+        let total = count * BLOCK_LEN;
         (0..total)
             .map(|index| {
-                let arm = ORDER[index % ORDER.len()];
+                let arm = order(index / BLOCK_LEN)[index % BLOCK_LEN];
                 let slower = 1.0 + 0.1 * index as f64 / total as f64;
                 let off = 1.0 + noise * (random.below(2001) as f64 / 1000.0 - 1.0);
                 let more = if arm == Arm::Head { 1.0 + growth } else { 1.0 };
@@ -334,7 +362,7 @@ mod tests {
 
     fn answer(rounds: &[Round]) -> (Answer, Vec<String>) {
         assert!(are_blocks(rounds));
-        let blocks: Vec<Block> = rounds.chunks(ORDER.len()).map(Block::of).collect();
+        let blocks: Vec<Block> = rounds.chunks(BLOCK_LEN).map(Block::of).collect();
         conclude(
             &judge(&blocks, Arm::Head),
             &judge(&blocks, Arm::Control),
@@ -375,6 +403,57 @@ mod tests {
             }
         }
         assert_eq!(answer(&moved).0, Answer::Inconclusive);
+    }
+
+    #[test]
+    fn every_arm_is_early_and_late_and_in_the_middle() {
+        for arm in [Arm::Base, Arm::Head, Arm::Control] {
+            for place in 0..3 {
+                let times = (0..6).filter(|block| order(*block)[place] == arm).count();
+                assert_eq!(times, 2, "{arm:?} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_hangs_together_is_resampled_together() {
+        // Nine values in three steps: as certain as three values, and not as nine.
+        let steps = [-1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+        let mixed = [-1.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0, 0.0, 1.0];
+        let width = |values: &[f64]| {
+            let (_, interval) = spread(values, &mut Random::new(1));
+            interval.high - interval.low
+        };
+        assert!(
+            width(&steps) > 1.3 * width(&mixed),
+            "{} {}",
+            width(&steps),
+            width(&mixed)
+        );
+    }
+
+    #[test]
+    fn the_control_widens_the_range() {
+        let measured = rounds(10, 0.06, 0.002, 7);
+        assert_eq!(answer(&measured).0, Answer::Fail);
+        let mut restless = measured;
+        for round in &mut restless {
+            if round.arm == Arm::Control {
+                round.admit_cpu_ratio *= 1.04;
+            }
+        }
+        assert_eq!(answer(&restless).0, Answer::Inconclusive);
+    }
+
+    #[test]
+    fn rounds_without_a_figure_are_not_judged_by_it() {
+        let mut old = rounds(10, 0.0, 0.002, 7);
+        for round in &mut old {
+            round.admit_p99_us = 0.0;
+        }
+        let blocks: Vec<Block> = old.chunks(BLOCK_LEN).map(Block::of).collect();
+        assert_eq!(judge(&blocks, Arm::Head).rows.len(), METRICS.len() - 1);
+        assert_eq!(answer(&old).0, Answer::Pass);
     }
 
     #[test]

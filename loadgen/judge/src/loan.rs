@@ -61,6 +61,49 @@ pub struct Found {
     pub stuck: bool,
 }
 
+/// What is stored of one loan, in one byte: of more than three records in `loans` three are kept, of more than one in `failures`
+/// one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Packed(u8);
+
+impl Packed {
+    const LOANS_MAX: u8 = 3;
+
+    /// The byte of `found`.
+    pub(crate) fn of(found: Found) -> Self {
+        let loans = found.loans.min(Self::LOANS_MAX);
+        let content = match found.content {
+            Content::Original => 0,
+            Content::Changed => 1,
+            Content::Foreign => 2,
+        };
+        Self(
+            loans
+                | u8::from(found.failures > 0) << 2
+                | u8::from(found.doubled) << 3
+                | content << 4
+                | u8::from(found.wrong_fault) << 6
+                | u8::from(found.stuck) << 7,
+        )
+    }
+
+    /// What the byte says.
+    pub(crate) fn unpack(self) -> Found {
+        Found {
+            loans: self.0 & 3,
+            failures: (self.0 >> 2) & 1,
+            doubled: (self.0 >> 3) & 1 == 1,
+            content: match (self.0 >> 4) & 3 {
+                0 => Content::Original,
+                1 => Content::Changed,
+                _ => Content::Foreign,
+            },
+            wrong_fault: (self.0 >> 6) & 1 == 1,
+            stuck: self.0 >> 7 == 1,
+        }
+    }
+}
+
 /// What the answers promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -134,5 +177,30 @@ pub const fn classify(
         unexpected,
         mismatched: wrong_answer || (wrong_record && !unexpected),
         stuck: found.stuck,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_judged_is_in_the_byte() {
+        for byte in 0..=u8::MAX {
+            let found = Packed(byte).unpack();
+            assert_eq!(Packed::of(found).unpack(), found);
+        }
+        let found = Found {
+            loans: 9,
+            failures: 7,
+            doubled: true,
+            content: Content::Changed,
+            wrong_fault: true,
+            stuck: true,
+        };
+        let kept = Packed::of(found).unpack();
+        assert_eq!((kept.loans, kept.failures), (3, 1));
+        assert_eq!((kept.doubled, kept.content), (true, Content::Changed));
+        assert!(kept.wrong_fault && kept.stuck);
     }
 }

@@ -3,7 +3,7 @@
 //! fails with one is what it catches.
 
 use record::rank::median;
-use record::result::gate::{Answer, Arm, ORDER, Round};
+use record::result::gate::{Answer, Arm, BLOCK_LEN, Round, order};
 use record::result::hotpath::HotPath;
 use record::result::power::{Answers, Power, Recorded};
 
@@ -36,8 +36,12 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
     let mut same = Answers::default();
     let mut slower = Answers::default();
     for _ in 0..gates {
-        count(&mut same, || stretch(&mut random, &plain, &plain));
-        count(&mut slower, || stretch(&mut random, &plain, &slow));
+        count(&mut same, |block| {
+            stretch(&mut random, block, &plain, &plain)
+        });
+        count(&mut slower, |block| {
+            stretch(&mut random, block, &plain, &slow)
+        });
     }
     Some(Power {
         plain_rounds: plain.len(),
@@ -51,11 +55,11 @@ pub fn power(recorded: &[Recorded], gates: u32) -> Option<Power> {
 
 /// The rounds of one block: a stretch of consecutive rounds as they were recorded, in the order in which a gate takes its
 /// arms. So what the machine does from round to round is in the block as it is in a gate's.
-fn stretch(random: &mut Random, base: &[Round], head: &[Round]) -> Vec<Round> {
-    let starts = base.len().min(head.len()) - ORDER.len() + 1;
+fn stretch(random: &mut Random, block: usize, base: &[Round], head: &[Round]) -> Vec<Round> {
+    let starts = base.len().min(head.len()) - BLOCK_LEN + 1;
     let start = random.below(starts);
     (start..)
-        .zip(ORDER)
+        .zip(order(block))
         .map(|(at, arm)| {
             let from = if arm == Arm::Head { head } else { base };
             Round {
@@ -67,7 +71,7 @@ fn stretch(random: &mut Random, base: &[Round], head: &[Round]) -> Vec<Round> {
 }
 
 /// One gate of drawn blocks, with more of them while it is not clear, as the real one.
-fn count(answers: &mut Answers, mut draw: impl FnMut() -> Vec<Round>) {
+fn count(answers: &mut Answers, mut draw: impl FnMut(usize) -> Vec<Round>) {
     let mut blocks = Vec::new();
     let answer = loop {
         let wanted = if blocks.is_empty() {
@@ -77,7 +81,7 @@ fn count(answers: &mut Answers, mut draw: impl FnMut() -> Vec<Round>) {
         }
         .min(BLOCKS_MAX);
         while blocks.len() < wanted {
-            blocks.push(Block::of(&draw()));
+            blocks.push(Block::of(&draw(blocks.len())));
         }
         let (answer, _) = judge::conclude(
             &judge::judge(&blocks, Arm::Head),
@@ -126,6 +130,7 @@ mod tests {
                         admit_redis_us: 10.0,
                         admit_wall_us: 50.0,
                         admit_p50_us: 900.0,
+                        admit_p99_us: 3_000.0,
                         record_cpu_us: 60.0,
                         record_wall_us: 100.0,
                         faults: Vec::new(),

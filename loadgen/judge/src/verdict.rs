@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use record::number::count;
+use record::number::{count, counted};
+use record::pause::Pauses;
 use record::result::run::{Audit, Check, CounterRow, Verdict};
+
+use crate::checks::Blame;
+
+/// A process or machine that was stopped for this long was no generator meanwhile.
+const STOPPED_MIN: Duration = Duration::from_millis(100);
 
 /// What the verdict is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -12,94 +18,106 @@ pub struct Evidence<'a> {
     pub aborted: Option<&'a str>,
     /// Why the run ended by itself before its end: a check could no longer hold.
     pub ended_early: Option<&'a str>,
+    /// Arrivals whose request left.
+    pub sent: u64,
+    /// Of these, those that must be promised, by their kind.
+    pub demanded: u64,
+    /// Arrivals whose last answer promised the loan.
+    pub promised: u64,
+    /// Arrivals that were refused and must be taken, by their kind.
+    pub refused: u64,
+    /// Of `sent`, those without a definite answer.
+    pub unanswered: u64,
+    /// Of these, those that a pause of the generator touched.
+    pub unanswered_touched: u64,
+    /// The share of them that the scenario allows.
+    pub unanswered_ratio_max: f64,
     /// Arrivals that never left.
     pub unsent: u64,
     /// Arrivals that were due while every user was busy.
     pub held_back: u64,
-    /// Goose users of the run.
+    /// Users, the most requests in flight.
     pub users: usize,
-    /// The failed checks that would have held without the generator's own lateness, a sentence each.
-    pub by_lag: &'a [String],
+    /// Whether a check looks at how fast the service was.
+    pub judges_speed: bool,
+    /// 99th percentile of the generator's own lateness.
+    pub generator_lag_p99: Duration,
+    /// Its bound.
+    pub generator_lag_max: Duration,
+    /// When the generator stood still.
+    pub pauses: &'a Pauses,
+    /// What the service's clock and the generator's have to do with each other, a sentence each.
+    pub clocks: &'a [String],
+    /// What other clients did beside the run, in words.
+    pub foreign: Option<&'a str>,
     /// What would have been refused and was allowed.
     pub overrides: &'a [String],
     /// Why the crowd beside the load was not what the scenario wants, a sentence each.
     pub crowd: &'a [String],
-    /// 99th percentile of the send lag.
-    pub send_lag_p99: Duration,
-    /// Its bound.
-    pub send_lag_max: Duration,
-    /// The judged checks.
-    pub checks: &'a [Check],
-    /// The audit.
-    pub audit: &'a Audit,
+    /// The judged checks, and whose doing it is that they did not hold.
+    pub checks: &'a [(Check, Blame)],
+    /// The audit, if the run looks at the stores.
+    pub audit: Option<&'a Audit>,
     /// The live counters beside the audit.
     pub counters: &'a [CounterRow],
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
 }
 
-/// The verdict and its reasons, the most important first. What was allowed against the rules comes last.
+/// The verdict and its reasons, the most important first. What is to be known beside them comes last.
 pub fn decide(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
     let (verdict, mut why) = reasons(evidence);
-    why.extend(
+    for note in notes(evidence) {
+        if !why.contains(&note) {
+            why.push(note);
+        }
+    }
+    (verdict, why)
+}
+
+/// What is to be known of the run, whatever its verdict.
+fn notes(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if evidence.audit.is_none() {
+        notes.push(
+            "Not judged, because the stores were not looked at: what became of each loan, the backlog and the live counters."
+                .to_owned(),
+        );
+    }
+    notes.extend(evidence.clocks.iter().cloned());
+    notes.extend(evidence.foreign.map(str::to_owned));
+    if evidence.held_back > 0 {
+        notes.push(format!(
+            "All {} users were busy when {} more arrivals were due: their wait is in the response time.",
+            count(evidence.users as u64),
+            count(evidence.held_back)
+        ));
+    }
+    notes.extend(
         evidence
             .overrides
             .iter()
             .map(|allowed| format!("Allowed by the command line: {allowed}")),
     );
-    (verdict, why)
+    notes
 }
 
-/// A loan that was lost or doubled is a failure however late the generator was. Everything else that a late
-/// generator saw proves nothing.
+/// What is surely the service's doing is a failure, however late the generator was. Everything else that a disturbed run saw
+/// proves nothing.
 fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
-    let mut faults = Vec::new();
-    let audit = evidence.audit;
-    for (count, what) in [
-        (audit.lost, "acknowledged and found nowhere"),
-        (audit.duplicated, "recorded more than once"),
-        (audit.unexpected, "recorded that should not be"),
-        (
-            audit.mismatched,
-            "answered or recorded otherwise than they must be",
-        ),
-        (audit.stuck, "still in Redis when the drain ended"),
-    ] {
-        if count > 0 {
-            faults.push(format!("{count} loans {what}."));
-        }
+    let mut faults = audit_faults(evidence);
+    if let Some(reason) = evidence.aborted {
+        let mut why = vec![format!("The run was stopped: {reason}.")];
+        why.extend(faults);
+        return (Verdict::Aborted, why);
     }
-    let mut doubts = Vec::new();
-    // What is missing after an early end was not to be sent.
-    if evidence.unsent > 0 && evidence.ended_early.is_none() {
-        doubts.push(format!("{} arrivals were never sent.", evidence.unsent));
-    }
-    if evidence.send_lag_p99 > evidence.send_lag_max {
-        doubts.push(format!(
-            "Requests left late: 99 % within {:.1} ms, and the bound is {:.1} ms.",
-            evidence.send_lag_p99.as_secs_f64() * 1e3,
-            evidence.send_lag_max.as_secs_f64() * 1e3
-        ));
-    }
-    doubts.extend(evidence.by_lag.iter().cloned());
-    if !doubts.is_empty() && evidence.held_back > 0 {
-        doubts.push(format!(
-            "{} arrivals were due while all {} users were busy: give the scenario more users.",
-            evidence.held_back, evidence.users
-        ));
-    }
-    doubts.extend(evidence.crowd.iter().cloned());
-    let (goose, ours) = evidence.requests;
-    if goose != ours {
-        doubts.push(format!(
-            "Goose counted {goose} requests, the ledger {ours}."
-        ));
-    }
+    faults.extend(lacks(evidence));
+    let mut doubts = doubts(evidence);
     let mut failures = Vec::new();
-    if let Some(reason) = evidence.ended_early {
-        failures.push(format!("The run was ended early: {reason}."));
-    }
-    if !audit.complete {
+    let early = evidence
+        .ended_early
+        .map(|reason| format!("The run was ended early: {reason}."));
+    if evidence.audit.is_some_and(|audit| !audit.complete) {
         failures.push("The audit did not run to its end.".to_owned());
     }
     failures.extend(
@@ -115,43 +133,210 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
                 None => format!("The live counter {} could not be read.", row.name),
             }),
     );
-    failures.extend(
-        evidence
-            .checks
-            .iter()
-            .filter(|check| !check.pass)
-            .map(|check| {
-                format!(
-                    "{}: {}, and the bound is {}.",
-                    check.name, check.observed, check.bound
-                )
-            }),
-    );
-    if let Some(reason) = evidence.aborted {
-        let mut why = vec![format!("The run was stopped: {reason}.")];
-        why.extend(faults);
-        return (Verdict::Aborted, why);
+    let mut by_service = Vec::new();
+    for (check, blame) in evidence.checks {
+        let missed = format!(
+            "{}: {}, and the bound is {}.",
+            check.name, check.observed, check.bound
+        );
+        match blame {
+            Blame::Nobody => {}
+            // Who else loads the service makes it slow.
+            Blame::Service if evidence.foreign.is_none() => by_service.push(missed),
+            Blame::Service | Blame::Open => failures.push(missed),
+            Blame::Generator(why) => doubts.push(why.clone()),
+        }
     }
-    if !faults.is_empty() {
-        faults.extend(failures);
-        faults.extend(doubts);
-        return (Verdict::Fail, faults);
+    if evidence.checks.iter().any(|(check, _)| !check.pass) {
+        doubts.extend(evidence.foreign.map(str::to_owned));
+    }
+    if !evidence.pauses.told.is_empty() && !doubts.is_empty() {
+        let pauses = pauses_in_words(evidence.pauses);
+        if !doubts.contains(&pauses) {
+            doubts.insert(0, pauses);
+        }
+    }
+    if !faults.is_empty() || !by_service.is_empty() {
+        let mut why: Vec<String> = early.into_iter().collect();
+        for reasons in [faults, by_service, failures, doubts] {
+            why.extend(reasons);
+        }
+        return (Verdict::Fail, why);
     }
     if !doubts.is_empty() {
-        doubts.push("The generator was late or saturated, so nothing may be concluded.".to_owned());
+        doubts.push("That is not the service's doing, so nothing may be concluded.".to_owned());
         return (Verdict::Discarded, doubts);
     }
+    failures.splice(0..0, early);
     if !failures.is_empty() {
         return (Verdict::Fail, failures);
     }
-    (
-        Verdict::Pass,
-        vec![format!(
-            "All {} checks held; every one of {} loans ended as it must.",
-            evidence.checks.len(),
-            count(audit.ids)
-        )],
-    )
+    let checks = match evidence.checks.len() {
+        0 => "The scenario has no checks".to_owned(),
+        1 => "The one check held".to_owned(),
+        checks => format!("All {checks} checks held"),
+    };
+    let loans = match evidence.audit.map(|audit| audit.ids) {
+        None => format!(
+            "{} got the answer that it must get",
+            each(evidence.sent, "request")
+        ),
+        Some(ids) => format!("{} ended as it must", each(ids, "loan")),
+    };
+    (Verdict::Pass, vec![format!("{checks}; {loans}.")])
+}
+
+/// `the one loan`, `every one of 2 loans`.
+fn each(of: u64, noun: &str) -> String {
+    match of {
+        1 => format!("the one {noun}"),
+        of => format!("every one of {} {noun}s", count(of)),
+    }
+}
+
+/// What the audit found of loans that did not end as they must.
+fn audit_faults(evidence: &Evidence<'_>) -> Vec<String> {
+    let Some(audit) = evidence.audit else {
+        return Vec::new();
+    };
+    [
+        (audit.lost, "acknowledged and found nowhere"),
+        (audit.duplicated, "recorded more than once"),
+        (audit.unexpected, "recorded that should not be"),
+        (
+            audit.mismatched,
+            "answered or recorded otherwise than they must be",
+        ),
+        (audit.stuck, "still in Redis when the drain ended"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{} {what}.", counted(count, "loan")))
+    .collect()
+}
+
+/// Why there is too little evidence to pass, a sentence each: no evidence is not good evidence. What the generator itself
+/// spoilt is no evidence against the service.
+fn lacks(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut lacks = Vec::new();
+    let sent = evidence.sent;
+    if sent == 0 && evidence.unsent == 0 {
+        lacks.push("Nothing was sent.".to_owned());
+    }
+    let unanswered = evidence.unanswered - evidence.unanswered_touched;
+    if exceeds(unanswered, evidence) {
+        lacks.push(format!(
+            "{} of {} arrivals have no definite answer, and {}.",
+            count(unanswered),
+            count(sent),
+            allowed(evidence)
+        ));
+    }
+    let promised = match evidence.audit {
+        Some(audit) if audit.complete => audit.acknowledged,
+        _ => evidence.promised,
+    };
+    if evidence.demanded > evidence.unanswered_touched && promised == 0 {
+        lacks.push(format!(
+            "None of {} that must be promised was acknowledged.",
+            counted(evidence.demanded, "loan")
+        ));
+    }
+    if evidence.refused > 0 && !evidence.audit.is_some_and(|audit| audit.complete) {
+        lacks.push(format!(
+            "{} were refused that must be taken.",
+            counted(evidence.refused, "arrival")
+        ));
+    }
+    lacks
+}
+
+fn exceeds(unanswered: u64, evidence: &Evidence<'_>) -> bool {
+    unanswered as f64 > evidence.unanswered_ratio_max * evidence.sent as f64
+}
+
+fn allowed(evidence: &Evidence<'_>) -> String {
+    if evidence.unanswered_ratio_max > 0.0 {
+        format!(
+            "the scenario allows {} %",
+            (evidence.unanswered_ratio_max * 1e4).round() / 1e2
+        )
+    } else {
+        "the scenario allows none".to_owned()
+    }
+}
+
+/// What other than the service disturbed the run so much that nothing may be concluded, a sentence each.
+fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let stopped = evidence.pauses.stopped_max;
+    if evidence.judges_speed && stopped >= STOPPED_MIN.max(evidence.generator_lag_max) {
+        doubts.push(pauses_in_words(evidence.pauses));
+    }
+    // What is missing after an early end was not to be sent.
+    if evidence.unsent > 0 && evidence.ended_early.is_none() {
+        doubts.push(format!(
+            "{} were never sent.",
+            counted(evidence.unsent, "arrival")
+        ));
+    }
+    if evidence.generator_lag_p99 > evidence.generator_lag_max {
+        doubts.push(format!(
+            "The generator was late: 99 % of the arrivals were handed over within {:.1} ms, and the bound is {:.1} ms.",
+            evidence.generator_lag_p99.as_secs_f64() * 1e3,
+            evidence.generator_lag_max.as_secs_f64() * 1e3
+        ));
+    }
+    if exceeds(evidence.unanswered, evidence)
+        && !exceeds(evidence.unanswered - evidence.unanswered_touched, evidence)
+    {
+        doubts.push(format!(
+            "{} of {} arrivals have no definite answer, and the generator stood still while {} of them were under way.",
+            count(evidence.unanswered),
+            count(evidence.sent),
+            count(evidence.unanswered_touched)
+        ));
+    }
+    // A latency across two clocks has no data then, which is nobody's fault.
+    if evidence
+        .checks
+        .iter()
+        .any(|(check, blame)| *blame == Blame::Open && check.name.starts_with("end_to_end"))
+    {
+        doubts.extend(evidence.clocks.iter().cloned());
+    }
+    doubts.extend(evidence.crowd.iter().cloned());
+    let (goose, ours) = evidence.requests;
+    if goose != ours {
+        doubts.push(format!(
+            "Goose counted {goose} requests, the ledger {ours}."
+        ));
+    }
+    doubts
+}
+
+/// When the generator stood still, and why.
+fn pauses_in_words(pauses: &Pauses) -> String {
+    let longest = pauses
+        .told
+        .iter()
+        .filter(|pause| pauses.stopped_max.is_zero() || !pause.is_starved)
+        .max_by_key(|pause| pause.length());
+    let Some(longest) = longest else {
+        return String::new();
+    };
+    let why = if longest.is_starved {
+        "it got no processor"
+    } else {
+        "its process or the whole machine was stopped"
+    };
+    let (length, at) = (longest.length().as_secs_f64(), longest.from.as_secs_f64());
+    let times = if pauses.count > 1 {
+        format!("{} times, the longest ", count(pauses.count))
+    } else {
+        String::new()
+    };
+    format!("The generator stood still {times}for {length:.2} s from {at:.2} s on: {why}.")
 }
 
 #[cfg(test)]
@@ -175,6 +360,10 @@ mod tests {
         examples: Vec::new(),
     };
 
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "each row of the table is a value of its own"
+    )]
     fn verdict(evidence: Evidence<'_>) -> Verdict {
         let (verdict, why) = decide(&evidence);
         assert!(!why.is_empty());
@@ -183,27 +372,39 @@ mod tests {
 
     #[test]
     fn the_table() {
+        let none = &Pauses::default();
         let good = Evidence {
             aborted: None,
             ended_early: None,
+            sent: 5,
+            demanded: 5,
+            promised: 5,
+            refused: 0,
+            unanswered: 0,
+            unanswered_touched: 0,
+            unanswered_ratio_max: 0.0,
             unsent: 0,
             held_back: 0,
             users: 32,
-            by_lag: &[],
+            judges_speed: true,
+            generator_lag_p99: Duration::from_millis(1),
+            generator_lag_max: Duration::from_millis(20),
+            pauses: none,
+            clocks: &[],
+            foreign: None,
             overrides: &[],
             crowd: &[],
-            send_lag_p99: Duration::from_millis(1),
-            send_lag_max: Duration::from_millis(20),
             checks: &[],
-            audit: &GOOD,
+            audit: Some(&GOOD),
             counters: &[],
             requests: (5, 5),
         };
-        let audit = &Audit { lost: 1, ..GOOD };
-        let partial = &Audit::default();
-        let checks = &[Check::default()];
+        let audit = Some(&Audit { lost: 1, ..GOOD });
+        let partial = Some(&Audit::default());
+        let checks = &[(Check::default(), Blame::Open)];
+        let by_service = &[(Check::default(), Blame::Service)];
         let counters = &[CounterRow::default()];
-        let send_lag_p99 = Duration::from_secs(1);
+        let generator_lag_p99 = Duration::from_secs(1);
         let aborted = Some("Ctrl-C");
         assert_eq!(verdict(good), Verdict::Pass);
         assert_eq!(verdict(Evidence { audit, ..good }), Verdict::Fail);
@@ -219,7 +420,7 @@ mod tests {
         assert_eq!(verdict(Evidence { unsent: 1, ..good }), Verdict::Discarded);
         assert_eq!(
             verdict(Evidence {
-                send_lag_p99,
+                generator_lag_p99,
                 ..good
             }),
             Verdict::Discarded
@@ -244,19 +445,82 @@ mod tests {
             Verdict::Fail
         );
         // A check that the generator's own lateness failed proves nothing.
-        let by_lag = &["p99 is late by itself.".to_owned()];
+        let by_generator = &[(
+            Check::default(),
+            Blame::Generator("p99 is late by itself.".to_owned()),
+        )];
         assert_eq!(
             verdict(Evidence {
-                by_lag,
-                checks,
+                checks: by_generator,
                 ..good
             }),
             Verdict::Discarded
+        );
+        // A bound that the service alone broke is broken, however late anything was.
+        assert_eq!(
+            verdict(Evidence {
+                checks: by_service,
+                generator_lag_p99,
+                ..good
+            }),
+            Verdict::Fail
         );
         let overrides = &["the queue was not empty.".to_owned()];
         let (passed, why) = decide(&Evidence { overrides, ..good });
         assert_eq!(passed, Verdict::Pass);
         assert!(why[1].contains("the queue was not empty"), "{why:?}");
+        // Without evidence a run fails, however late it was.
+        let unsent = 1;
+        assert_eq!(
+            verdict(Evidence {
+                unanswered: 1,
+                unsent,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        let allowed = Evidence {
+            unanswered: 1,
+            unanswered_ratio_max: 0.2,
+            ..good
+        };
+        assert_eq!(verdict(allowed), Verdict::Pass);
+        assert_eq!(
+            verdict(Evidence {
+                unanswered: 2,
+                ..allowed
+            }),
+            Verdict::Fail
+        );
+        assert_eq!(
+            verdict(Evidence {
+                sent: 0,
+                demanded: 0,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        let nobody = Some(&Audit {
+            acknowledged: 0,
+            rejected: 1,
+            ..GOOD
+        });
+        assert_eq!(
+            verdict(Evidence {
+                audit: nobody,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        // Where every loan must be refused, nobody is promised anything.
+        assert_eq!(
+            verdict(Evidence {
+                audit: nobody,
+                demanded: 0,
+                ..good
+            }),
+            Verdict::Pass
+        );
         // A late generator does not excuse a loss, but does excuse a failed check.
         assert_eq!(
             verdict(Evidence {
@@ -274,5 +538,102 @@ mod tests {
             }),
             Verdict::Discarded
         );
+        // With no look at the stores the answers alone decide, and the report says so.
+        let (passed, why) = decide(&Evidence {
+            audit: None,
+            ..good
+        });
+        assert_eq!(passed, Verdict::Pass);
+        assert!(why[1].starts_with("Not judged"), "{why:?}");
+        for lacking in [
+            Evidence {
+                promised: 0,
+                ..good
+            },
+            Evidence { refused: 1, ..good },
+        ] {
+            let audit = None;
+            assert_eq!(verdict(Evidence { audit, ..lacking }), Verdict::Fail);
+        }
+        // Where others load the service too, its speed proves nothing, and its counters are theirs as well.
+        let foreign = Some("Others sent 250 loans beside the run.");
+        let (discarded, why) = decide(&Evidence {
+            foreign,
+            checks: by_service,
+            ..good
+        });
+        assert_eq!(discarded, Verdict::Discarded);
+        assert!(why[0].contains("Others sent"), "{why:?}");
+        assert_eq!(verdict(Evidence { foreign, ..good }), Verdict::Pass);
+        // All users busy: said, and no doubt.
+        let (passed, why) = decide(&Evidence {
+            held_back: 7,
+            ..good
+        });
+        assert_eq!(passed, Verdict::Pass);
+        assert!(why[1].contains("All 32 users were busy when 7"), "{why:?}");
+    }
+
+    #[test]
+    fn a_pause_of_the_generator_is_named_and_discards_what_it_touched() {
+        let pause = |is_starved| {
+            let mut pauses = Pauses::default();
+            pauses.add(record::pause::Pause {
+                from: Duration::from_millis(8_230),
+                to: Duration::from_millis(8_350),
+                is_starved,
+            });
+            pauses
+        };
+        let of = |pauses: &Pauses, checks: &[(Check, Blame)], judges_speed, touched| {
+            decide(&Evidence {
+                aborted: None,
+                ended_early: None,
+                sent: 100,
+                demanded: 100,
+                promised: 100 - touched,
+                refused: 0,
+                unanswered: touched,
+                unanswered_touched: touched,
+                unanswered_ratio_max: 0.0,
+                unsent: 0,
+                held_back: 0,
+                users: 32,
+                judges_speed,
+                generator_lag_p99: Duration::from_millis(1),
+                generator_lag_max: Duration::from_millis(20),
+                pauses,
+                clocks: &[],
+                foreign: None,
+                overrides: &[],
+                crowd: &[],
+                checks,
+                audit: Some(&GOOD),
+                counters: &[],
+                requests: (100, 100),
+            })
+        };
+        let (verdict, why) = of(&pause(false), &[], true, 0);
+        assert_eq!(verdict, Verdict::Discarded);
+        assert_eq!(
+            why[0],
+            "The generator stood still for 0.12 s from 8.23 s on: its process or the whole machine was stopped."
+        );
+        // Where no speed is judged, the counts stand.
+        assert_eq!(of(&pause(false), &[], false, 0).0, Verdict::Pass);
+        // Starved for a moment: only where a check suffers from it.
+        assert_eq!(of(&pause(true), &[], true, 0).0, Verdict::Pass);
+        let slow = [(
+            Check::default(),
+            Blame::Generator("p99 is late.".to_owned()),
+        )];
+        let (verdict, why) = of(&pause(true), &slow, true, 0);
+        assert_eq!(verdict, Verdict::Discarded);
+        assert!(why[0].contains("it got no processor"), "{why:?}");
+        // What timed out while the generator slept says nothing of the service.
+        assert_eq!(of(&pause(false), &[], true, 3).0, Verdict::Discarded);
+        // What the service broke by itself is broken.
+        let broken = [(Check::default(), Blame::Service)];
+        assert_eq!(of(&pause(false), &broken, true, 0).0, Verdict::Fail);
     }
 }

@@ -1,7 +1,7 @@
 //! Follows the service's live metrics over its WebSocket while the load runs.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -36,7 +36,9 @@ impl Follower {
         let shared = Arc::clone(&followed);
         let task = tokio::spawn(async move {
             loop {
+                let asked = Instant::now();
                 if let Ok((mut socket, _)) = tokio_tungstenite::connect_async(&address).await {
+                    lock(&shared).clock.round_trip_ms = asked.elapsed().as_millis() as u64;
                     while let Some(Ok(frame)) = socket.next().await {
                         // A message that is not known, from a newer service, is not ours to judge.
                         if let Some(message) = frame
@@ -88,6 +90,9 @@ pub enum SnapshotError {
     /// There was no whole answer in time.
     #[error("no whole answer within {0:?}")]
     Timeout(Duration),
+    /// The service sends whoever asks to another address.
+    #[error("it redirects to another address (status {0}): name that one")]
+    Redirect(u16),
     /// The answer is not a snapshot.
     #[error("the answer is not a snapshot (status {0})")]
     NotOne(u16),
@@ -133,6 +138,9 @@ async fn read_snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
         .await
         .map_err(|error| SnapshotError::Http(error.into()))?;
     let status = response.status().as_u16();
+    if response.status().is_redirection() {
+        return Err(SnapshotError::Redirect(status));
+    }
     let body = Limited::new(response.into_body(), SNAPSHOT_BYTES_MAX)
         .collect()
         .await

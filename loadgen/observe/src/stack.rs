@@ -24,6 +24,16 @@ pub struct Target {
     pub private: bool,
 }
 
+impl Target {
+    /// Its address without a user's name and password.
+    pub fn shown_url(&self) -> String {
+        match (self.url.split_once("://"), self.url.rfind('@')) {
+            (Some((scheme, _)), Some(at)) => format!("{scheme}://{}", &self.url[at + 1..]),
+            _ => self.url.clone(),
+        }
+    }
+}
+
 /// Arguments of the service on a private stack, as the scenario sets them.
 pub fn service_arguments(scenario: &Scenario) -> Vec<String> {
     let settings = &scenario.target;

@@ -3,8 +3,9 @@
 //! The one place that knows the keys of the queue and the documents of the records.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
@@ -17,6 +18,8 @@ use crate::masters::Masters;
 
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long MongoDB may take for the next records.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// What finds the partitions: each has one such key.
 const PARTITIONS: &str = "{l:*}:about";
 /// A ticket of a bundle begins with its place in the line; then come how often it was given out, since when it is held,
@@ -40,6 +43,9 @@ pub enum StoreError {
     /// MongoDB.
     #[error("MongoDB does not answer")]
     Mongo(#[from] mongodb::error::Error),
+    /// MongoDB keeps its connection and says nothing.
+    #[error("MongoDB has said nothing for {0:?}")]
+    Silent(Duration),
 }
 
 /// What waits in Redis.
@@ -306,6 +312,84 @@ impl Stores {
         Ok(counters)
     }
 
+    /// The ids of loans that Redis still holds and whose id begins with `prefix`. Cheap only while Redis holds few.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn backlog_of(&self, prefix: &str) -> Result<u64, StoreError> {
+        let held = self.stuck().await?;
+        Ok(held.iter().filter(|id| id.starts_with(prefix)).count() as u64)
+    }
+
+    /// Whether the instance of the service that calls itself `shown` says in this Redis that it is alive.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn has_instance(&self, shown: &str) -> Result<bool, StoreError> {
+        for (mut redis, tag) in self.partitions().await? {
+            let alive: Vec<Vec<u8>> = redis::cmd("HKEYS")
+                .arg(format!("{tag}instances"))
+                .query_async(&mut redis)
+                .await?;
+            let is_it = |id: &Vec<u8>| {
+                let digits = id.iter().fold(String::new(), |mut digits, byte| {
+                    let _ = write!(digits, "{byte:02x}");
+                    digits
+                });
+                digits.contains(shown)
+            };
+            if alive.iter().any(is_it) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes a failure of a loan that nobody sent, for the service to be asked of it.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn put_marker(&self, loan_id: &str) -> Result<(), StoreError> {
+        let mut marker = failure_document(loan_id, "poison");
+        marker.insert("faults", Vec::<Bson>::new());
+        for at in ["receivedAt", "failedAt"] {
+            marker.insert(at, DateTime::now());
+        }
+        self.database
+            .collection::<Document>(FAILURES)
+            .insert_one(marker)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes away what [`Stores::put_marker`] wrote.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn take_marker(&self, loan_id: &str) -> Result<(), StoreError> {
+        self.database
+            .collection::<Document>(FAILURES)
+            .delete_one(doc! { "loanId": loan_id })
+            .await?;
+        Ok(())
+    }
+
+    /// About how many records there are, of loans and of failures, without counting them one by one.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn records_estimated(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for collection in [LOANS, FAILURES] {
+            count += self
+                .database
+                .collection::<Document>(collection)
+                .estimated_document_count()
+                .await?;
+        }
+        Ok(count)
+    }
+
     /// How many records there are, of loans and of failures.
     ///
     /// # Errors
@@ -487,7 +571,9 @@ impl Records {
     /// # Errors
     /// When MongoDB does not answer.
     pub async fn next(&mut self) -> Result<Option<Record>, StoreError> {
-        let document = self.cursor.try_next().await?;
+        let document = tokio::time::timeout(READ_TIMEOUT, self.cursor.try_next())
+            .await
+            .map_err(|_| StoreError::Silent(READ_TIMEOUT))??;
         Ok(document.map(|document| {
             let confirmed_us = self.confirmations.of(&document);
             if self.are_loans {
@@ -562,11 +648,12 @@ impl Recording {
         ))
     }
 
-    /// One batch, confirmed now.
+    /// One batch, confirmed at `confirmed_us`, microseconds since the Unix epoch.
     pub(crate) async fn record(
         &self,
         mut loans: Vec<Document>,
         failures: Vec<Document>,
+        confirmed_us: i64,
     ) -> mongodb::error::Result<()> {
         let batch = ObjectId::new();
         for loan in &mut loans {
@@ -580,10 +667,6 @@ impl Recording {
                     .await?;
             }
         }
-        let confirmed_us = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_micros() as i64;
         self.0
             .collection::<Document>(BATCHES)
             .insert_one(

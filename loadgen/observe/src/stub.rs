@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -32,6 +32,13 @@ pub enum Delays {
         /// How long the stall lasts.
         length: Duration,
     },
+    /// Not at all, but these requests are refused with 503 at once.
+    Refuse {
+        /// Number of the first one.
+        from: u64,
+        /// Number of the first one that is answered again.
+        to: u64,
+    },
     /// Each by another time of 1 to 4 s, evenly on a logarithmic scale, in no order.
     ///
     /// So long that the way to the stub and back is less than what a histogram can tell.
@@ -51,6 +58,15 @@ pub enum Spoils {
     Alters,
 }
 
+/// How far a stub's wall clock is ahead, in milliseconds; below zero it is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// At first.
+    pub first_ms: i64,
+    /// From the loan request with this number on, by how much more.
+    pub step: Option<(u64, i64)>,
+}
+
 /// The stores of a stub, and what it does to the loan with this number.
 #[derive(Clone, Debug)]
 pub struct Storing {
@@ -60,6 +76,8 @@ pub struct Storing {
     pub database: String,
     /// The fault, and the number of its loan.
     pub fault: Option<(Spoils, u64)>,
+    /// Its clock.
+    pub ahead: Ahead,
 }
 
 /// A running stub. It ends with the process or when it is dropped.
@@ -72,6 +90,7 @@ pub struct Stub {
 
 struct State {
     delays: Delays,
+    ahead: Ahead,
     requests: AtomicU64,
     stored: AtomicU64,
     stall_ends: Mutex<Option<Instant>>,
@@ -99,6 +118,10 @@ impl Stub {
         let (records, pending) = flume::unbounded();
         let state = Arc::new(State {
             delays,
+            ahead: storing
+                .as_ref()
+                .map(|storing| storing.ahead)
+                .unwrap_or_default(),
             requests: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             stall_ends: Mutex::new(None),
@@ -115,7 +138,8 @@ impl Stub {
             .spawn(move || {
                 runtime.block_on(async move {
                     if let Some(storing) = storing {
-                        tokio::spawn(async move { keep(&storing, &pending).await });
+                        let clock = Arc::clone(&serving);
+                        tokio::spawn(async move { keep(&storing, &pending, &clock).await });
                     }
                     tokio::select! {
                         () = serve(listener, serving) => {}
@@ -184,7 +208,10 @@ async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
 async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/api/metrics") => {
-            let mut snapshot = Snapshot::default();
+            let mut snapshot = Snapshot {
+                at_ms: (state.now_us() / 1000) as u64,
+                ..Snapshot::default()
+            };
             let stored = state.stored.load(Ordering::SeqCst);
             snapshot.counters.admitted = stored;
             snapshot.counters.accepted = stored;
@@ -200,6 +227,11 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
                 return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
             };
             let number = state.requests.fetch_add(1, Ordering::SeqCst);
+            if let Delays::Refuse { from, to } = state.delays
+                && (from..to).contains(&number)
+            {
+                return json(StatusCode::SERVICE_UNAVAILABLE, b"{}".to_vec());
+            }
             if !state.store(number, &body.to_bytes()).await {
                 return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
             }
@@ -236,9 +268,21 @@ impl State {
         records.send(pending).is_ok() && stored.await.is_ok()
     }
 
+    /// The wall clock as the stub has it, microseconds since the Unix epoch.
+    fn now_us(&self) -> i64 {
+        let stepped_ms = match self.ahead.step {
+            Some((from, ms)) if self.requests.load(Ordering::SeqCst) > from => ms,
+            _ => 0,
+        };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        now.as_micros() as i64 + (self.ahead.first_ms + stepped_ms) * 1000
+    }
+
     async fn delay(&self, number: u64) {
         match self.delays {
-            Delays::None => {}
+            Delays::None | Delays::Refuse { .. } => {}
             Delays::Stall { from, length } => {
                 let ends = {
                     let mut ends = lock(&self.stall_ends);
@@ -266,7 +310,7 @@ fn spread(number: u64) -> Duration {
 }
 
 /// Writes what waits, all of it at once, and tells who waits for it.
-async fn keep(storing: &Storing, pending: &flume::Receiver<Pending>) {
+async fn keep(storing: &Storing, pending: &flume::Receiver<Pending>, clock: &State) {
     let Ok(recording) = Recording::connect(&storing.mongodb_uri, &storing.database).await else {
         return;
     };
@@ -310,7 +354,11 @@ async fn keep(storing: &Storing, pending: &flume::Receiver<Pending>) {
             }
             loans.push(record);
         }
-        if recording.record(loans, failures).await.is_err() {
+        if recording
+            .record(loans, failures, clock.now_us())
+            .await
+            .is_err()
+        {
             // Who waits is told by the closed channel.
             continue;
         }

@@ -1,5 +1,6 @@
 //! Clients that misbehave beside the load.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Connections of one group at most.
@@ -8,7 +9,7 @@ pub const CLIENTS_MAX: u32 = 20_000;
 pub const NONSENSE_PER_SECOND_MAX: u32 = 10_000;
 
 /// Who comes beside the load.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrowdPlan {
     /// Connections that have had one answer and then say nothing.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -15,10 +16,11 @@ use crate::phase::Phase;
 use crate::random::mix64;
 
 /// One run under faults, as its file describes it. See `scenarios/chaos/`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Short name: `a-z 0-9 -`.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
     /// The row of the fault matrix.
     pub row: String,
@@ -49,22 +51,26 @@ pub struct Plan {
 }
 
 /// What is sent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Arrivals per second, in random gaps.
     pub rate: f64,
     /// How long.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub lasts: Duration,
     /// After this long without an answer a client gives a request up and sends it again.
     #[serde(default = "two_seconds", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub request_timeout: Duration,
     /// How long after the load and the faults clients go on sending what has no definite answer.
     #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub patience: Duration,
     /// Until when Redis must be empty, after the last answer.
     #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub drain_timeout: Duration,
     /// Every how many loans one is sent by several clients at once; 0 for none.
     #[serde(default)]
@@ -78,7 +84,7 @@ pub struct Load {
 }
 
 /// What it is sent to.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StackPlan {
     /// Instances of the service.
@@ -135,23 +141,25 @@ impl Default for StackPlan {
 }
 
 /// Faults that the seed draws.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixed {
     /// How many in one run.
     pub faults: usize,
     /// The shortest that a lasting one lasts.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub shortest: Duration,
     /// The longest.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub longest: Duration,
     /// What is drawn from: `kind` or `kind target`.
     pub menu: Vec<String>,
 }
 
 /// What must be seen.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expect {
     /// What the checker must report: nothing wrong, or the named fault where the rig proves itself.
@@ -161,7 +169,7 @@ pub struct Expect {
 }
 
 /// What the checker must report.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Finds {
     /// Nothing wrong.
@@ -194,13 +202,15 @@ impl Finds {
 }
 
 /// A fault as the file states it. Which fields it needs depends on `kind`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
     /// When, after the start of the load.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub at: Duration,
     /// What.
+    #[schemars(with = "String")]
     pub kind: Spanned<String>,
     /// Whom: `redis`, `mongodb`, or `service` with an `instance`.
     pub target: Option<String>,
@@ -212,12 +222,15 @@ pub struct FaultSpec {
     pub shard: usize,
     /// How long.
     #[serde(default, deserialize_with = "some_duration")]
+    #[schemars(with = "Option<String>")]
     pub lasts: Option<Duration>,
     /// How much later things come.
     #[serde(default, deserialize_with = "some_duration")]
+    #[schemars(with = "Option<String>")]
     pub delay: Option<Duration>,
     /// How much later still, at most.
     #[serde(default, deserialize_with = "some_duration")]
+    #[schemars(with = "Option<String>")]
     pub jitter: Option<Duration>,
     /// Crash points, one after the other.
     #[serde(default)]
@@ -227,6 +240,7 @@ pub struct FaultSpec {
     pub times: u32,
     /// From one strike to the next.
     #[serde(default, deserialize_with = "some_duration")]
+    #[schemars(with = "Option<String>")]
     pub every: Option<Duration>,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`scenario`] file has [`phase`]s, a [`mix`] of [`kind`]s, a [`crowd`] and checks on [`metric`]s. It becomes a
 //! [`schedule`]: arrival number to intended instant. [`payload`] makes the loan of a number. A [`shard`] is one
-//! generator's part of it. [`faults`] are the plans of fault runs.
+//! generator's part of it. [`faults`] are the plans of fault runs. [`schema`] describes both sorts
+//! of files to editors.
 
 mod file;
 
@@ -16,6 +17,7 @@ pub mod phase;
 pub mod random;
 pub mod scenario;
 pub mod schedule;
+pub mod schema;
 pub mod shard;
 
 pub use file::{ScenarioError, parse_duration};

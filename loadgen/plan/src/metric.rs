@@ -67,6 +67,8 @@ pub enum Metric {
     EndToEndMs(Statistic),
     /// From the intended instant to the real send, milliseconds.
     SendLagMs(Statistic),
+    /// How late the generator itself was, milliseconds.
+    GeneratorLagMs(Statistic),
     /// A plain figure of the run.
     Plain(Plain),
     /// A figure of the service's own snapshot, by its path: the growth of a counter over the run, the last value of
@@ -90,7 +92,7 @@ macro_rules! plain_figures {
 plain_figures! {
     /// Arrivals sent for each second of the schedule.
     Rate = "rate", "/s";
-    /// Share of the sent arrivals without a definite answer.
+    /// Share of the requests, those sent again included, without a definite answer.
     ErrorRatio = "error_ratio", "";
     /// Arrivals in the schedule.
     Scheduled = "scheduled", "";
@@ -160,11 +162,12 @@ plain_figures! {
 
 type Latency = fn(Statistic) -> Metric;
 
-const LATENCIES: [(&str, Latency); 4] = [
+const LATENCIES: [(&str, Latency); 5] = [
     ("response_ms", Metric::ResponseMs),
     ("service_ms", Metric::ServiceMs),
     ("end_to_end_ms", Metric::EndToEndMs),
     ("send_lag_ms", Metric::SendLagMs),
+    ("generator_lag_ms", Metric::GeneratorLagMs),
 ];
 
 /// Starts the name of a figure of the service's snapshot.
@@ -219,6 +222,30 @@ impl Metric {
             ),
             Self::Server(_) => false,
             _ => true,
+        }
+    }
+
+    /// Whether the clients alone know it: no store and no live figure of the service is needed.
+    pub const fn is_of_clients(&self) -> bool {
+        match self {
+            Self::ResponseMs(_)
+            | Self::ServiceMs(_)
+            | Self::SendLagMs(_)
+            | Self::GeneratorLagMs(_) => true,
+            Self::EndToEndMs(_) | Self::Server(_) => false,
+            Self::Plain(plain) => matches!(
+                plain,
+                Plain::Rate
+                    | Plain::ErrorRatio
+                    | Plain::Scheduled
+                    | Plain::Sent
+                    | Plain::Unsent
+                    | Plain::Completed
+                    | Plain::Unanswered
+                    | Plain::Resent
+                    | Plain::HeldBack
+                    | Plain::LoadgenRssMib
+            ),
         }
     }
 

@@ -1,11 +1,12 @@
 //! What is sent, by kind.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::kind::Kind;
 
 /// Shares of the arrivals by kind, 0 to 1. What is left is valid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mix {
     /// Loans without a field that must be there.

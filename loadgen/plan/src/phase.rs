@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,13 +16,15 @@ pub const PHASE_DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 const BURSTS_MAX: f64 = 100_000.0;
 
 /// A stretch of the schedule with one shape. Exactly one of `rate`, `ramp` and `burst` is given.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
     /// Name, unique in the scenario.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
     /// How long.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub duration: Duration,
     /// Constant rate, arrivals per second.
     pub rate: Option<f64>,
@@ -35,7 +38,7 @@ pub struct Phase {
 }
 
 /// A rate that changes evenly, arrivals per second.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ramp {
     /// Rate at the start.
@@ -45,7 +48,7 @@ pub struct Ramp {
 }
 
 /// A base rate with bursts. Each period ends with its burst.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Burst {
     /// Rate between the bursts, arrivals per second.
@@ -54,9 +57,11 @@ pub struct Burst {
     pub rate: f64,
     /// From the start of one period to the next.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub every: Duration,
     /// How long a burst is.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub length: Duration,
 }
 

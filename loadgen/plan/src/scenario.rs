@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -12,31 +13,40 @@ use crate::kind::Kind;
 use crate::metric::Metric;
 use crate::mix::Mix;
 use crate::phase::{Phase, arrivals_expected};
+use crate::schedule::Schedule;
 
-/// The most arrivals of one run. The ledger keeps a few bytes for each.
-pub const ARRIVALS_MAX: f64 = 20_000_000.0;
+/// The most arrivals of one run: a day at more than 500 a second. A few bytes are kept for each.
+pub const ARRIVALS_MAX: f64 = 50_000_000.0;
 /// The most goose users of one run. Each may hold one connection.
 pub const USERS_MAX: usize = 4096;
 
 /// One load run, as its file describes it. See `scenarios/` for examples.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Short name, part of the report's folder: `a-z 0-9 -`.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
     /// What the scenario is for, in one sentence.
     pub description: String,
     /// Seed of the schedule and of the payloads.
     #[serde(default = "one")]
     pub seed: u64,
-    /// Goose users, the most requests in flight. By default enough for the highest rate.
+    /// Goose users, the most requests in flight. By default as many as can be needed, up to [`USERS_MAX`].
+    #[schemars(with = "Option<usize>")]
     pub users: Option<Spanned<usize>>,
     /// How long to wait after the last arrival until nothing is left in Redis.
     #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub drain_timeout: Duration,
-    /// Bound of the send lag's 99th percentile. Above it the run is discarded.
+    /// Bound of the generator's own lateness, by its 99th percentile: how long after its instant an arrival is handed to a user. Above
+    /// it the run is discarded. Waiting for a free user or for a connection is the service's doing, and not in it.
     #[serde(default = "default_send_lag", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub send_lag_max: Duration,
+    /// The share of the sent arrivals that may stay without a definite answer, 0 to 1. Above it the run fails.
+    #[serde(default)]
+    pub unanswered_ratio_max: f64,
     /// The service and how it is asked.
     #[serde(default)]
     pub target: Target,
@@ -50,6 +60,7 @@ pub struct Scenario {
     #[serde(default)]
     pub mix: Mix,
     /// Who misbehaves beside the load.
+    #[schemars(with = "Option<CrowdPlan>")]
     pub crowd: Option<Spanned<CrowdPlan>>,
     /// What must hold.
     #[serde(default, rename = "check")]
@@ -57,14 +68,40 @@ pub struct Scenario {
     /// The text of the file.
     #[serde(skip)]
     pub source: String,
+    /// What was set in place of what the file says.
+    #[serde(skip)]
+    pub overrides: Overrides,
+}
+
+/// What the command line sets in place of what the file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The seed.
+    pub seed: Option<u64>,
+    /// Length of the longest phase.
+    pub duration: Option<Duration>,
+}
+
+impl Overrides {
+    /// The flags that set them, but for the seed's.
+    pub fn flags(&self) -> Vec<String> {
+        self.duration
+            .map(|duration| match duration.subsec_micros() {
+                0 => format!("--duration {}s", duration.as_secs()),
+                _ => format!("--duration {}us", duration.as_micros()),
+            })
+            .into_iter()
+            .collect()
+    }
 }
 
 /// The service and how it is asked. The settings of the service hold for a private stack only.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Target {
     /// After this long without an answer the outcome is unknown.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub request_timeout: Duration,
     /// How often a request with an unknown outcome is sent again with the same body.
     pub resends: u32,
@@ -89,7 +126,7 @@ impl Default for Target {
 }
 
 /// What a private stack is made of.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StackShape {
     /// `single`, or `cluster:3+3` for a Redis Cluster of three masters and three replicas.
@@ -114,14 +151,17 @@ impl Default for StackShape {
 }
 
 /// One thing that must hold after the run.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckSpec {
     /// Name of the metric, such as `response_ms.p99`.
+    #[schemars(with = "String")]
     pub metric: Spanned<String>,
     /// Only this phase.
+    #[schemars(with = "Option<String>")]
     pub phase: Option<Spanned<String>>,
     /// Only this kind of arrival.
+    #[schemars(with = "Option<String>")]
     pub kind: Option<Spanned<String>>,
     /// The lowest that passes.
     pub min: Option<f64>,
@@ -140,7 +180,15 @@ impl Scenario {
     /// # Errors
     /// When the file cannot be read, holds a key that is not known, or asks for what cannot be done.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        Self::parse(&text_of(path)?, path)
+        Self::load_with(path, Overrides::default())
+    }
+
+    /// As [`Scenario::load`], with what the command line sets. What comes of both is checked as one.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn load_with(path: &Path, overrides: Overrides) -> Result<Self, ScenarioError> {
+        Self::parse_with(&text_of(path)?, path, overrides)
     }
 
     /// Checks the text of a scenario file. `path` is named in the errors.
@@ -148,8 +196,22 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::load`], except that nothing is read.
     pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
-        let check =
-            |scenario: &mut Self| scenario.check().map_err(|fault| (fault.span, fault.what));
+        Self::parse_with(source, path, Overrides::default())
+    }
+
+    /// As [`Scenario::parse`], with what the command line sets.
+    ///
+    /// # Errors
+    /// As [`Scenario::parse`].
+    pub fn parse_with(
+        source: &str,
+        path: &Path,
+        overrides: Overrides,
+    ) -> Result<Self, ScenarioError> {
+        let check = |scenario: &mut Self| {
+            scenario.set(overrides);
+            scenario.check().map_err(|fault| (fault.span, fault.what))
+        };
         let mut scenario = checked(source, path, check)?;
         source.clone_into(&mut scenario.source);
         Ok(scenario)
@@ -162,6 +224,22 @@ impl Scenario {
             .position(|phase| phase.name.get_ref() == name)
     }
 
+    /// Takes out the checks that need the stores or the service's live figures; answers their names.
+    pub fn keep_checks_of_clients(&mut self) -> Vec<String> {
+        let (kept, left_out) =
+            std::mem::take(&mut self.checks)
+                .into_iter()
+                .partition(|check: &CheckSpec| {
+                    Metric::parse(check.metric.get_ref())
+                        .is_some_and(|metric| metric.is_of_clients())
+                });
+        self.checks = kept;
+        left_out
+            .into_iter()
+            .map(|check: CheckSpec| check.metric.into_inner())
+            .collect()
+    }
+
     /// The highest rate of any phase, arrivals per second.
     pub fn rate_per_second_max(&self) -> f64 {
         self.phases
@@ -171,12 +249,24 @@ impl Scenario {
             .fold(0.0, f64::max)
     }
 
-    /// Goose users of the run: as set, else enough for an answer that takes a quarter of a second at the highest rate.
+    /// Goose users of the run: as set, else enough for a service that answers nothing at the highest rate, up to [`USERS_MAX`].
     pub fn users_count(&self) -> usize {
+        let unanswered = self.rate_per_second_max() * self.target.request_timeout.as_secs_f64();
         self.users.as_ref().map_or_else(
-            || (self.rate_per_second_max() / 4.0).clamp(32.0, 512.0) as usize,
+            || unanswered.clamp(64.0, USERS_MAX as f64) as usize,
             |users| *users.get_ref(),
         )
+    }
+
+    fn set(&mut self, overrides: Overrides) {
+        self.overrides = overrides;
+        if let Some(seed) = overrides.seed {
+            self.seed = seed;
+        }
+        let longest = self.phases.iter_mut().max_by_key(|phase| phase.duration);
+        if let (Some(longest), Some(duration)) = (longest, overrides.duration) {
+            longest.duration = duration;
+        }
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -231,6 +321,21 @@ impl Scenario {
             return Err(Fault::at(
                 &self.name,
                 format!("{arrivals:.0} arrivals are more than {ARRIVALS_MAX}"),
+            ));
+        }
+        if !Schedule::has_arrivals(&self.phases, self.seed) {
+            return Err(Fault::at(
+                &self.name,
+                "no arrival is due in the whole schedule: raise a rate or a duration",
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.unanswered_ratio_max) {
+            return Err(Fault::at(
+                &self.name,
+                format!(
+                    "unanswered_ratio_max must be 0 to 1, not {}",
+                    self.unanswered_ratio_max
+                ),
             ));
         }
         let mut sum = 0.0;

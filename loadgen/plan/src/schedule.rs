@@ -40,6 +40,20 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Whether anything is due at all. Looks at the first arrival of each phase only.
+    pub fn has_arrivals(phases: &[Phase], seed: u64) -> bool {
+        phases.iter().enumerate().any(|(index, phase)| {
+            let planned = PlannedPhase {
+                start: Duration::ZERO,
+                end: phase.duration,
+                arrivals: 0,
+                segments: phase.segments(),
+                poisson: phase.poisson,
+            };
+            PhaseSlots::new(&planned, index, seed).next().is_some()
+        })
+    }
+
     /// The schedule of `phases`, one after the other. Equal input gives equal schedules.
     pub fn new(phases: &[Phase], seed: u64) -> Self {
         let mut start = Duration::ZERO;

@@ -1,8 +1,9 @@
 //! Every scenario in `scenarios/` loads; a bad one is refused with its line and column.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use plan::scenario::Scenario;
+use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 
 fn scenarios() -> PathBuf {
@@ -90,6 +91,38 @@ fn bad_files_are_refused_with_their_place() {
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p99\"\nphase = \"q\"\nmax = 5\n"),
         "s.toml:9:9: unknown phase \"q\"; did you mean \"p\"?",
     );
+}
+
+#[test]
+fn a_schedule_in_which_nothing_is_due_is_refused() {
+    refused(
+        &format!(
+            "{HEAD}[[phase]]\nname = \"p\"\nduration = \"2s\"\nrate = 0.000001\npoisson = true\n"
+        ),
+        "s.toml:1:8: no arrival is due in the whole schedule: raise a rate or a duration",
+    );
+}
+
+#[test]
+fn what_the_command_line_sets_is_checked_as_the_file_is() {
+    let with = |duration| {
+        let overrides = Overrides {
+            seed: Some(7),
+            duration: Some(duration),
+        };
+        Scenario::parse_with(&format!("{HEAD}{PHASE}"), Path::new("s.toml"), overrides)
+    };
+    let scenario = with(Duration::from_secs(3)).expect("three seconds");
+    assert_eq!(scenario.seed, 7);
+    assert_eq!(scenario.phases[0].duration, Duration::from_secs(3));
+    assert_eq!(scenario.overrides.flags(), ["--duration 3s"]);
+    for bad in [Duration::ZERO, Duration::from_secs(20_000 * 3600)] {
+        let error = with(bad).expect_err("out of the bounds of a file");
+        assert_eq!(
+            error.to_string(),
+            "s.toml:4:8: phase \"p\": the duration must be above zero and at most 24h"
+        );
+    }
 }
 
 #[test]

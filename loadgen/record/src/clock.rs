@@ -1,6 +1,31 @@
 //! The one clock of a run.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The wall clock at one instant of this process.
+static ANCHOR: LazyLock<(Instant, i64)> = LazyLock::new(|| (Instant::now(), wall_us()));
+
+/// The wall clock as the system has it now, microseconds since the Unix epoch.
+fn wall_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros() as i64
+}
+
+/// The wall clock of this process's beginning, carried on by the monotonic one: microseconds since the Unix epoch. Who sets
+/// the clock meanwhile changes no length that is taken from it.
+pub fn steady_us() -> i64 {
+    let (at, wall_us) = *ANCHOR;
+    wall_us + at.elapsed().as_micros() as i64
+}
+
+/// How far the wall clock was set ahead since the process began, microseconds; negative when it was set back.
+pub fn set_ahead_us() -> i64 {
+    let steady_us = steady_us();
+    wall_us() - steady_us
+}
 
 /// The one clock of a run: monotonic offsets from the start of the load, and the wall clock at that start.
 #[derive(Clone, Copy, Debug)]
@@ -12,23 +37,17 @@ pub struct RunClock {
 impl RunClock {
     /// A clock whose load starts `ahead` from now.
     pub fn starting_in(ahead: Duration) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            + ahead;
+        let wall_us = steady_us();
         Self {
             start: Instant::now() + ahead,
-            start_wall_us: wall.as_micros() as i64,
+            start_wall_us: wall_us + ahead.as_micros() as i64,
         }
     }
 
     /// A clock whose load started at `start_wall_us`, microseconds since the Unix epoch, as far as this process can
     /// reach back.
     pub fn of_the_past(start_wall_us: i64) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let ago = (wall.as_micros() as i64 - start_wall_us).max(0) as u64;
+        let ago = (steady_us() - start_wall_us).max(0) as u64;
         let now = Instant::now();
         Self {
             start: now.checked_sub(Duration::from_micros(ago)).unwrap_or(now),

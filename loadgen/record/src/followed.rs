@@ -3,8 +3,130 @@
 use serde::{Deserialize, Serialize};
 use snapshot::{EventKind, Message, Snapshot};
 
+use crate::clock::steady_us;
+
 /// A step that is taken back within this time is one too many.
 const FLAP_WITHIN_MS: u64 = 10_000;
+
+/// How long one look at the service's clock takes. The snapshot that came with the least delay decides.
+const CLOCK_LOOK_MS: u64 = 2_000;
+/// A snapshot that is asked for may be this old.
+const ASKED_MAX_MS: i64 = 2_000;
+/// Fewer snapshots do not say that a clock was set back.
+const LOOK_SNAPSHOTS_MIN: u32 = 3;
+/// A change of the difference above this is a step: somebody set a clock.
+const CLOCK_STEP_MS: i64 = 500;
+/// A service whose clock is this far ahead was not only measured late: nothing comes before it was sent.
+const AHEAD_MAX_MS: i64 = 25;
+
+/// The service's wall clock beside the generator's, in milliseconds: above zero where the service's is ahead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceClock {
+    /// At first.
+    pub ahead_first_ms: Option<i64>,
+    /// At last.
+    pub ahead_last_ms: Option<i64>,
+    /// The largest step in between.
+    pub step_ms: Option<i64>,
+    /// How long the way to the service and back takes.
+    pub round_trip_ms: u64,
+    /// The look that goes on.
+    #[serde(skip)]
+    look: Option<Look>,
+}
+
+/// A look at the service's clock over several snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    since_ms: u64,
+    /// The largest difference: that of the snapshot with the least delay.
+    largest_ms: i64,
+    snapshots: u32,
+}
+
+impl ServiceClock {
+    /// Takes the instant of a snapshot, `at_ms` by the service's clock and `received_ms` by the generator's.
+    pub fn take(&mut self, at_ms: u64, received_ms: u64) {
+        if at_ms == 0 {
+            return;
+        }
+        // What is on its way looks older than it is, never younger.
+        let ahead_ms = at_ms as i64 - received_ms as i64;
+        let mut look = self.look.take().unwrap_or(Look {
+            since_ms: received_ms,
+            largest_ms: ahead_ms,
+            snapshots: 0,
+        });
+        let is_set_ahead = ahead_ms - look.largest_ms > CLOCK_STEP_MS;
+        if is_set_ahead || received_ms.saturating_sub(look.since_ms) >= CLOCK_LOOK_MS {
+            self.settle(look);
+            look = Look {
+                since_ms: received_ms,
+                largest_ms: ahead_ms,
+                snapshots: 0,
+            };
+        }
+        look.largest_ms = look.largest_ms.max(ahead_ms);
+        look.snapshots += 1;
+        self.look = Some(look);
+    }
+
+    /// Where no snapshots came by themselves: two that were asked for, each the service's instant and the generator's. They may
+    /// be a while old, so only a large difference is one.
+    pub fn of_two(before: (u64, u64), after: (u64, u64)) -> Self {
+        let ahead = |(at_ms, received_ms): (u64, u64)| {
+            (at_ms > 0).then(|| at_ms as i64 - received_ms as i64)
+        };
+        let mut clock = Self::default();
+        if let (Some(first_ms), Some(last_ms)) = (ahead(before), ahead(after)) {
+            let is_large = |ms: i64| ms.abs() > ASKED_MAX_MS;
+            clock.ahead_first_ms = is_large(first_ms).then_some(first_ms);
+            clock.ahead_last_ms = is_large(last_ms).then_some(last_ms);
+            clock.step_ms = is_large(last_ms - first_ms).then_some(last_ms - first_ms);
+        }
+        clock
+    }
+
+    /// Ends the look that goes on.
+    pub fn finish(&mut self) {
+        if let Some(look) = self.look.take() {
+            self.settle(look);
+        }
+    }
+
+    fn settle(&mut self, look: Look) {
+        let ahead_ms = look.largest_ms;
+        if let Some(last_ms) = self.ahead_last_ms {
+            // A few snapshots may all have been on their way for long.
+            if ahead_ms < last_ms && look.snapshots < LOOK_SNAPSHOTS_MIN {
+                return;
+            }
+            let step_ms = ahead_ms - last_ms;
+            if step_ms.abs() > CLOCK_STEP_MS.max(self.step_ms.unwrap_or(0).abs()) {
+                self.step_ms = Some(step_ms);
+            }
+        }
+        self.ahead_first_ms.get_or_insert(ahead_ms);
+        self.ahead_last_ms = Some(ahead_ms);
+    }
+
+    /// The difference that is too large for latencies across both clocks, if it ever was: the larger one of first and last.
+    pub fn apart_ms(&self) -> Option<i64> {
+        [self.ahead_first_ms, self.ahead_last_ms]
+            .into_iter()
+            .flatten()
+            // Behind, the way of a snapshot counts too.
+            .filter(|ms| *ms > AHEAD_MAX_MS || *ms < -AHEAD_MAX_MS - self.round_trip_ms as i64)
+            .max_by_key(|ms| ms.abs())
+    }
+
+    /// The one of several that is furthest off.
+    pub fn worst_of(clocks: &[Self]) -> Self {
+        let off =
+            |clock: &&Self| clock.step_ms.unwrap_or(0).abs() + clock.apart_ms().unwrap_or(0).abs();
+        clocks.iter().max_by_key(off).cloned().unwrap_or_default()
+    }
+}
 
 /// The gauges and rates of one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +138,9 @@ pub struct Point {
     pub unrecorded: u64,
     pub workers: u64,
     pub recorded_per_second: f64,
+    /// Loans and failures that MongoDB has confirmed since the queue was created.
+    #[serde(default)]
+    pub recorded: u64,
     pub admitted_per_second: f64,
     pub rss_bytes: u64,
     /// Without the clients' connections.
@@ -43,8 +168,11 @@ pub struct Followed {
     pub latest: Option<Snapshot>,
     /// Five points a second.
     pub points: Vec<Point>,
-    /// Changes of the number of workers.
+    /// Changes of the number of workers, the first ones.
     pub scales: Vec<Scale>,
+    /// How many of them there were.
+    #[serde(default)]
+    pub steps: u64,
     /// Highest backlog: queued, in flight and unrecorded.
     pub backlog_peak: Option<u64>,
     /// Most workers at once.
@@ -53,7 +181,21 @@ pub struct Followed {
     pub rss_bytes_peak: Option<u64>,
     /// How often the connection broke.
     pub reconnects: u64,
+    /// Its clock.
+    #[serde(default)]
+    pub clock: ServiceClock,
+    /// Of so many snapshots one becomes a point; grows with the run, so that the points stay few. 0 counts as 1.
+    #[serde(skip)]
+    pub(crate) every: u64,
+    /// Snapshots so far.
+    #[serde(skip)]
+    pub(crate) snapshots: u64,
 }
+
+/// The most points that are kept: two hours of five a second.
+const POINTS_MAX: usize = 36_000;
+/// The most changes of the number of workers that are kept.
+const SCALES_MAX: usize = 2_000;
 
 impl Followed {
     /// How often a change of the number of workers was taken back soon after: up and down, or down and up.
@@ -67,8 +209,14 @@ impl Followed {
             .count() as u64
     }
 
-    /// Takes what the service told.
+    /// Takes what the service told, as of now by the generator's clock.
     pub fn take(&mut self, message: Message) {
+        self.take_at(message, (steady_us() / 1000) as u64);
+    }
+
+    /// Takes what the service told at `received_ms`, milliseconds since the Unix epoch by the generator's clock. All instants
+    /// are kept by that one.
+    pub fn take_at(&mut self, message: Message, received_ms: u64) {
         match message {
             Message::History { .. } => {}
             Message::Event { event } => {
@@ -76,23 +224,47 @@ impl Followed {
                     from, to, reason, ..
                 } = event.kind
                 {
-                    self.scales.push(Scale {
-                        at_ms: event.at_ms,
-                        from,
-                        to,
-                        reason,
-                    });
+                    self.steps += 1;
+                    if self.scales.len() < SCALES_MAX {
+                        self.scales.push(Scale {
+                            at_ms: received_ms,
+                            from,
+                            to,
+                            reason,
+                        });
+                    }
                 }
             }
             Message::Snapshot { snapshot } => {
+                self.clock.take(snapshot.at_ms, received_ms);
                 let gauges = &snapshot.gauges;
+                let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
+                self.backlog_peak = self.backlog_peak.max(Some(backlog));
+                self.workers_peak = self.workers_peak.max(Some(gauges.workers));
+                self.rss_bytes_peak = self.rss_bytes_peak.max(Some(snapshot.process.rss_bytes));
+                let is_kept = self.snapshots.is_multiple_of(self.every.max(1));
+                self.snapshots += 1;
+                if !is_kept {
+                    self.latest = Some(*snapshot);
+                    return;
+                }
+                if self.points.len() >= POINTS_MAX {
+                    let mut number = 0u64;
+                    self.points.retain(|_| {
+                        number += 1;
+                        !number.is_multiple_of(2)
+                    });
+                    self.every = self.every.max(1) * 2;
+                }
                 self.points.push(Point {
-                    at_ms: snapshot.at_ms,
+                    at_ms: received_ms,
                     queue_depth: gauges.queue_depth,
                     in_flight: gauges.in_flight,
                     unrecorded: gauges.unrecorded,
                     workers: gauges.workers,
                     recorded_per_second: snapshot.rates.recorded,
+                    recorded: snapshot.counters.recorded_loans
+                        + snapshot.counters.recorded_failures,
                     admitted_per_second: snapshot.rates.admitted,
                     rss_bytes: snapshot.process.rss_bytes,
                     // Connections are the clients', who may open more of them as they please.
@@ -102,10 +274,6 @@ impl Followed {
                         .saturating_sub(snapshot.gauges.connections),
                     redis_memory_bytes: snapshot.redis.used_memory_bytes,
                 });
-                let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
-                self.backlog_peak = self.backlog_peak.max(Some(backlog));
-                self.workers_peak = self.workers_peak.max(Some(gauges.workers));
-                self.rss_bytes_peak = self.rss_bytes_peak.max(Some(snapshot.process.rss_bytes));
                 self.latest = Some(*snapshot);
             }
         }
@@ -137,6 +305,65 @@ mod tests {
         assert_eq!(followed.workers_peak, Some(4));
         assert_eq!(followed.points.len(), 3);
         assert_eq!(followed.scales[0].to, 4);
+    }
+
+    #[test]
+    fn clocks_that_differ_or_step_are_noticed() {
+        let looked = |ahead: fn(u64) -> i64| {
+            let mut clock = ServiceClock {
+                round_trip_ms: 100,
+                ..ServiceClock::default()
+            };
+            for tick in 0..100u64 {
+                let now_ms = 1_700_000_000_000 + tick * 200;
+                // Each snapshot is on its way for 1 to 9 ms.
+                let sent_ms = now_ms as i64 - 1 - (tick % 9) as i64;
+                clock.take((sent_ms + ahead(tick)) as u64, now_ms);
+            }
+            clock.finish();
+            (clock.apart_ms(), clock.step_ms)
+        };
+        assert_eq!(looked(|_| 0), (None, None));
+        assert_eq!(looked(|_| 300_000), (Some(299_999), None));
+        assert_eq!(looked(|_| -300_000), (Some(-300_001), None));
+        let (apart, step) = looked(|tick| if tick < 50 { 0 } else { 86_400_000 });
+        assert!(apart > Some(86_300_000) && step > Some(86_300_000));
+        // Set, and set back.
+        let (_, step) = looked(|tick| if (40..60).contains(&tick) { 5_000 } else { 0 });
+        assert!(step.is_some_and(|ms| ms.abs() > 4_900), "{step:?}");
+        // A slow network is no clock.
+        assert_eq!(looked(|_| -100), (None, None));
+        let mut unknown = ServiceClock::default();
+        unknown.take(0, 1_700_000_000_000);
+        unknown.finish();
+        assert_eq!(unknown, ServiceClock::default());
+    }
+
+    #[test]
+    fn the_points_of_a_day_are_few_and_in_order() {
+        let mut followed = Followed::default();
+        for tick in 0..24 * 3600 * 5u64 {
+            let mut snapshot = Snapshot::default();
+            snapshot.gauges.queue_depth = tick % 1_000;
+            let message = Message::Snapshot {
+                snapshot: Box::new(snapshot),
+            };
+            followed.take_at(message, tick * 200);
+        }
+        let points = &followed.points;
+        assert!(
+            points.len() <= POINTS_MAX && points.len() > POINTS_MAX / 4,
+            "{}",
+            points.len()
+        );
+        assert!(points.is_sorted_by(|a, b| a.at_ms < b.at_ms));
+        assert!(
+            points
+                .last()
+                .is_some_and(|last| last.at_ms > 23 * 3600 * 1000)
+        );
+        // What was not kept as a point is in the peak.
+        assert_eq!(followed.backlog_peak, Some(999));
     }
 
     #[test]

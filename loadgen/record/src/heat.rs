@@ -36,7 +36,16 @@ impl Default for Heat {
 impl Heat {
     /// Adds the latencies, in microseconds, of the second that began `second` seconds after the start.
     pub fn add(&mut self, second: usize, latencies_us: &Histogram<u64>) {
-        if latencies_us.is_empty() {
+        let counts = latencies_us
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_at_value()));
+        self.add_counts(second, counts);
+    }
+
+    /// As [`Heat::add`], of values in microseconds and their counts.
+    pub fn add_counts(&mut self, second: usize, counts: impl Iterator<Item = (u64, u64)>) {
+        let mut counts = counts.peekable();
+        if counts.peek().is_none() {
             return;
         }
         while second / self.column_seconds >= COLUMNS_MAX {
@@ -46,12 +55,12 @@ impl Heat {
         if column >= self.columns.len() {
             self.columns.resize(column + 1, [0; ROWS]);
         }
-        for step in latencies_us.iter_recorded() {
+        for (value_us, count) in counts {
             let row = self
                 .bounds_us
-                .partition_point(|bound| *bound < step.value_iterated_to())
+                .partition_point(|bound| *bound < value_us)
                 .min(ROWS - 1);
-            self.columns[column][row] += step.count_at_value();
+            self.columns[column][row] += count;
         }
     }
 

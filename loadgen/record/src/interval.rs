@@ -1,6 +1,7 @@
 //! The latencies of a run second by second, without loss: HdrHistogram's interval log, version 1.3.
 //!
-//! Each line holds one second of one latency of one phase. The tag names them: `response:1:burst`. Any reader of such
+//! Each line holds one interval of one latency of one phase: a second, or more in a run of more than half an hour, so that
+//! the file stays small. The tag names them: `response:1:burst`. Any reader of such
 //! logs can open the file; here it feeds the comparison of two runs and the merging of several generators.
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use plan::kind::Kind;
 
 use crate::latencies::{empty, record};
-use crate::sample::Sample;
+use crate::sample::{Answer, Sample, Unknown};
 
 /// The file in a run's folder.
 pub const FILE: &str = "latencies.hlog";
@@ -34,11 +35,28 @@ pub enum Latency {
     SendLag,
     /// From the intended instant to MongoDB's confirmation; one interval for the whole run.
     EndToEnd,
+    /// From the intended instant to a 5xx.
+    Refused,
+    /// From the intended instant until the wait for an answer ended without one.
+    Silent,
+    /// How late the generator itself was.
+    GeneratorLag,
+    /// The response time less the generator's own lag, of those that no pause of the generator touched.
+    Undisturbed,
 }
 
 impl Latency {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Response, Self::Service, Self::SendLag, Self::EndToEnd];
+    pub const ALL: [Self; 8] = [
+        Self::Response,
+        Self::Service,
+        Self::SendLag,
+        Self::EndToEnd,
+        Self::Refused,
+        Self::Silent,
+        Self::GeneratorLag,
+        Self::Undisturbed,
+    ];
 
     /// The name in tags.
     pub const fn name(self) -> &'static str {
@@ -47,6 +65,10 @@ impl Latency {
             Self::Service => "service",
             Self::SendLag => "send-lag",
             Self::EndToEnd => "end-to-end",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::GeneratorLag => "generator-lag",
+            Self::Undisturbed => "undisturbed",
         }
     }
 }
@@ -54,22 +76,40 @@ impl Latency {
 /// Which latency of which phase.
 pub type Series = (Latency, u16);
 
-/// Writes the log while the load runs. It keeps one second in memory.
+/// The most intervals of a run.
+const INTERVALS_MAX: u64 = 1_800;
+
+/// How long the intervals of a run of `length` are, in seconds.
+pub fn interval_seconds(length: Duration) -> u64 {
+    (length.as_secs_f64().ceil() as u64)
+        .div_ceil(INTERVALS_MAX)
+        .max(1)
+}
+
+/// Writes the log while the load runs. It keeps one interval in memory.
 #[derive(Debug)]
 pub struct IntervalLog {
     file: BufWriter<File>,
     phases: Vec<String>,
-    second: u64,
+    interval_seconds: u64,
+    /// The interval that goes on, 0 first.
+    index: u64,
     open: BTreeMap<Series, Histogram<u64>>,
     failed: Option<io::Error>,
 }
 
 impl IntervalLog {
-    /// An empty log at `path`. `started_us` is the wall clock at the start of the load, `phases` the phases' names.
+    /// An empty log at `path` of a run of `length`. `started_us` is the wall clock at the start of the load, `phases` the phases'
+    /// names.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, started_us: i64, phases: &[&str]) -> io::Result<Self> {
+    pub fn create(
+        path: &Path,
+        started_us: i64,
+        length: Duration,
+        phases: &[&str],
+    ) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         writeln!(file, "#[Histogram log format version 1.3]")?;
         writeln!(file, "#[Microseconds; the tag is LATENCY:PHASE:NAME]")?;
@@ -90,18 +130,19 @@ impl IntervalLog {
         Ok(Self {
             file,
             phases: phases.iter().map(|name| plain(name)).collect(),
-            second: 0,
+            interval_seconds: interval_seconds(length),
+            index: 0,
             open: BTreeMap::new(),
             failed: None,
         })
     }
 
-    /// Counts one arrival in the second in which it ended.
-    pub fn note(&mut self, sample: &Sample) {
-        let second = sample.done.as_secs();
-        if second > self.second {
+    /// Counts one arrival in the interval in which it ended; `is_touched` when a pause of the generator may have made it longer.
+    pub fn note(&mut self, sample: &Sample, is_touched: bool) {
+        let index = sample.done.as_secs() / self.interval_seconds;
+        if index > self.index {
             self.close();
-            self.second = second;
+            self.index = index;
         }
         let mut add = |latency, length| {
             let histogram = self
@@ -114,16 +155,30 @@ impl IntervalLog {
             Latency::SendLag,
             sample.sent.saturating_sub(sample.intended),
         );
+        add(Latency::GeneratorLag, sample.generator_lag);
         // As in the report: a request that was dropped on purpose says nothing about the service's speed.
-        if sample.kind != Kind::Retry {
-            add(
-                Latency::Response,
-                sample.done.saturating_sub(sample.intended),
-            );
-            add(
-                Latency::Service,
-                sample.done.saturating_sub(sample.last_sent),
-            );
+        if sample.kind == Kind::Retry {
+            return;
+        }
+        let response = sample.done.saturating_sub(sample.intended);
+        match sample.answer {
+            Answer::Unknown(Unknown::Status(_) | Unknown::Strange(_)) => {
+                add(Latency::Refused, response);
+            }
+            Answer::Unknown(_) => add(Latency::Silent, response),
+            Answer::Queued | Answer::Replayed | Answer::Refused(_) => {
+                add(Latency::Response, response);
+                if !is_touched {
+                    add(
+                        Latency::Undisturbed,
+                        response.saturating_sub(sample.generator_lag),
+                    );
+                }
+                add(
+                    Latency::Service,
+                    sample.done.saturating_sub(sample.last_sent),
+                );
+            }
         }
     }
 
@@ -152,9 +207,15 @@ impl IntervalLog {
 
     fn close(&mut self) {
         for (series, mut histogram) in std::mem::take(&mut self.open) {
-            self.write(series, self.second as f64, 1.0, &histogram);
+            let start = self.index * self.interval_seconds;
+            self.write(
+                series,
+                start as f64,
+                self.interval_seconds as f64,
+                &histogram,
+            );
             histogram.reset();
-            // Kept, so that a second costs no allocation.
+            // Kept, so that an interval costs no allocation.
             self.open.insert(series, histogram);
         }
     }
@@ -241,22 +302,21 @@ pub enum LogError {
     },
 }
 
-/// Everything in the log at `path`, by latency and phase, in order of time.
+/// Tells every interval of the log at `path` to `each`, in order of time. One is in memory at a time.
 ///
 /// # Errors
 /// When the file cannot be read or was not written by an [`IntervalLog`].
-pub fn read(path: &Path) -> Result<BTreeMap<Series, Vec<Interval>>, LogError> {
+pub fn read(path: &Path, each: impl FnMut(Series, Interval)) -> Result<(), LogError> {
     let bytes = std::fs::read(path).map_err(|source| LogError::Read {
         path: path.to_path_buf(),
         source,
     })?;
-    parse(&bytes).ok_or_else(|| LogError::Foreign {
+    parse(&bytes, each).ok_or_else(|| LogError::Foreign {
         path: path.to_path_buf(),
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<BTreeMap<Series, Vec<Interval>>> {
-    let mut all: BTreeMap<Series, Vec<Interval>> = BTreeMap::new();
+fn parse(bytes: &[u8], mut each: impl FnMut(Series, Interval)) -> Option<()> {
     for entry in IntervalLogIterator::new(bytes) {
         let LogEntry::Interval(interval) = entry.ok()? else {
             continue;
@@ -268,24 +328,25 @@ fn parse(bytes: &[u8]) -> Option<BTreeMap<Series, Vec<Interval>>> {
             .find(|latency| latency.name() == name)?;
         let phase = parts.next()?.parse().ok()?;
         let histogram = decode(interval.encoded_histogram())?;
-        all.entry((latency, phase)).or_default().push(Interval {
+        let interval = Interval {
             start_s: interval.start_timestamp().as_secs_f64(),
             histogram,
-        });
+        };
+        each((latency, phase), interval);
     }
-    Some(all)
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Answer;
 
     #[test]
     fn what_is_written_is_read_without_loss() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(FILE);
-        let mut log = IntervalLog::create(&path, 1_000_000, &["warm up, slow", "burst"])
+        let length = Duration::from_secs(3);
+        let mut log = IntervalLog::create(&path, 1_000_000, length, &["warm up, slow", "burst"])
             .expect("the file is made");
         let mut whole = empty();
         for number in 0..1000u32 {
@@ -293,23 +354,29 @@ mod tests {
             let sent = intended + Duration::from_micros(70);
             let done = sent + Duration::from_micros(u64::from(number) * 17 + 100);
             record(&mut whole, done - intended);
-            log.note(&Sample {
+            let sample = Sample {
                 number,
                 phase: u16::from(number >= 500),
                 kind: Kind::Valid,
                 intended,
+                generator_lag: Duration::from_micros(20),
                 sent,
                 last_sent: sent,
                 done,
                 answer: Answer::Queued,
                 resent: 0,
-            });
+            };
+            log.note(&sample, false);
         }
         log.end_to_end(1, &whole, Duration::from_secs(3));
         log.finish().expect("it is written");
-        let read = read(&path).expect("it is read");
+        let mut all: BTreeMap<Series, Vec<Interval>> = BTreeMap::new();
+        read(&path, |series, interval| {
+            all.entry(series).or_default().push(interval);
+        })
+        .expect("it is read");
         let mut merged = empty();
-        for (series, intervals) in &read {
+        for (series, intervals) in &all {
             assert!(intervals.is_sorted_by(|a, b| a.start_s < b.start_s));
             if series.0 == Latency::Response {
                 assert!(intervals.len() >= 2);
@@ -319,14 +386,51 @@ mod tests {
             }
         }
         assert_eq!(merged, whole);
-        assert_eq!(read[&(Latency::EndToEnd, 1)][0].histogram, whole);
-        assert_eq!(read.len(), 7);
+        assert_eq!(all[&(Latency::EndToEnd, 1)][0].histogram, whole);
+        assert_eq!(all.len(), 11);
+    }
+
+    #[test]
+    fn a_day_is_kept_in_a_small_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(FILE);
+        let day = Duration::from_secs(24 * 3600);
+        let mut log = IntervalLog::create(&path, 0, day, &["day"]).expect("the file is made");
+        // A few of each second; more in a second make no more lines.
+        for number in 0..5 * 24 * 3600u32 {
+            let intended = Duration::from_millis(u64::from(number) * 200);
+            let sample = Sample {
+                number,
+                phase: 0,
+                kind: Kind::Valid,
+                intended,
+                generator_lag: Duration::from_micros(u64::from(number % 97)),
+                sent: intended,
+                last_sent: intended,
+                done: intended + Duration::from_micros(300 + u64::from(number) * 7919 % 4000),
+                answer: Answer::Queued,
+                resent: 0,
+            };
+            log.note(&sample, false);
+        }
+        log.finish().expect("it is written");
+        let length = std::fs::metadata(&path).expect("the file").len();
+        assert!(length < 20 << 20, "{length}");
+        let (mut intervals, mut values) = (0, 0);
+        read(&path, |(latency, _), interval| {
+            if latency == Latency::Response {
+                intervals += 1;
+                values += interval.histogram.len();
+            }
+        })
+        .expect("it is read");
+        assert_eq!((intervals, values), (1_800, 5 * 24 * 3600));
     }
 
     #[test]
     fn another_file_is_refused() {
         for text in ["", "Tag=x,0.0,1.0,1.0,AAAA\n", "nonsense\n"] {
-            let refused = parse(text.as_bytes()).is_none();
+            let refused = parse(text.as_bytes(), |_, _| {}).is_none();
             assert_eq!(refused, !text.is_empty(), "{text}");
         }
     }

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hdrhistogram::Histogram;
-
 use crate::interval::{self, Latency, LogError};
-use crate::latencies::empty;
 use crate::result::run::Report;
+use crate::sparse::Sparse;
 
 /// Why a kept run could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +31,20 @@ pub enum KeptError {
     Log(#[from] LogError),
 }
 
-/// A run's report and its latencies by second.
+/// The latencies that two runs are compared by.
+const COMPARED: [Latency; 4] = [
+    Latency::Response,
+    Latency::Service,
+    Latency::SendLag,
+    Latency::EndToEnd,
+];
+
+/// A run's report and its latencies by interval.
 pub struct Run {
     /// The report.
     pub report: Report,
-    /// The latencies by second, of one phase or of all.
-    pub seconds: BTreeMap<(Latency, Option<u16>), Vec<Histogram<u64>>>,
+    /// The latencies by interval, of one phase or of all. Only those that two runs are compared by.
+    pub intervals: BTreeMap<(Latency, Option<u16>), Vec<Sparse>>,
 }
 
 impl Run {
@@ -61,30 +67,30 @@ impl Run {
             source,
         })?;
         let log = path.with_file_name(interval::FILE);
+        let mut by_start: BTreeMap<(Latency, u64), Sparse> = BTreeMap::new();
+        let mut intervals: BTreeMap<(Latency, Option<u16>), Vec<Sparse>> = BTreeMap::new();
         // A report without its latencies still has its percentiles.
-        let log = if log.is_file() {
-            interval::read(&log)?
-        } else {
-            BTreeMap::new()
-        };
-        let mut by_second: BTreeMap<(Latency, u64), Histogram<u64>> = BTreeMap::new();
-        let mut seconds: BTreeMap<(Latency, Option<u16>), Vec<Histogram<u64>>> = BTreeMap::new();
-        for ((latency, phase), intervals) in log {
-            for interval in &intervals {
-                by_second
+        if log.is_file() {
+            interval::read(&log, |(latency, phase), interval| {
+                if !COMPARED.contains(&latency) {
+                    return;
+                }
+                let counts = Sparse::of(&interval.histogram);
+                by_start
                     .entry((latency, interval.start_s as u64))
-                    .or_insert_with(empty)
-                    .add(&interval.histogram)
-                    .ok();
-            }
-            seconds
-                .entry((latency, Some(phase)))
-                .or_default()
-                .extend(intervals.into_iter().map(|interval| interval.histogram));
+                    .or_default()
+                    .add(&counts);
+                if latency == Latency::Response {
+                    intervals
+                        .entry((latency, Some(phase)))
+                        .or_default()
+                        .push(counts);
+                }
+            })?;
         }
-        for ((latency, _), histogram) in by_second {
-            seconds.entry((latency, None)).or_default().push(histogram);
+        for ((latency, _), counts) in by_start {
+            intervals.entry((latency, None)).or_default().push(counts);
         }
-        Ok(Self { report, seconds })
+        Ok(Self { report, intervals })
     }
 }

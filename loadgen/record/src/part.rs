@@ -17,13 +17,15 @@ use snapshot::Snapshot;
 
 use crate::clock::RunClock;
 use crate::folder::Unwritable;
-use crate::followed::Followed;
+use crate::followed::{Followed, ServiceClock};
 use crate::interval::{self, Latency};
 use crate::latencies::{Latencies, empty};
 use crate::ledger::Heard;
+use crate::pause::Pauses;
 use crate::recorder::{ERROR_EXAMPLES_MAX, ErrorCount, Recorder, Second};
 use crate::result::run::Provenance;
 use crate::sample::Answer;
+use crate::sparse::Sparse;
 
 /// The counts of a generator, in its folder.
 const COUNTS_FILE: &str = "shard.json";
@@ -50,6 +52,13 @@ pub struct Counts {
     errors: BTreeMap<String, ErrorCount>,
     kinds: Vec<(Kind, String)>,
     phase_kinds: Vec<(u16, Kind, String)>,
+    unanswered: Vec<(u16, Kind, u64)>,
+    pauses: Pauses,
+    set_ahead_us: i64,
+    users: usize,
+    /// When nothing was left in Redis, after the start of the load.
+    empty_at: Option<Duration>,
+    loadgen_rss_bytes_peak: Option<u64>,
     ended_early: Option<String>,
     stopped: Option<String>,
     followed: Followed,
@@ -63,6 +72,9 @@ struct PhaseCounts {
     sent: u64,
     completed: u64,
     failed: u64,
+    failed_touched: u64,
+    requests: u64,
+    requests_failed: u64,
 }
 
 /// What is known beside the counts of the recorder.
@@ -85,6 +97,14 @@ pub struct Surroundings {
     pub provenance: Provenance,
     /// Why the run was stopped before its end.
     pub stopped: Option<&'static str>,
+    /// How far this machine's clock was set ahead meanwhile, microseconds.
+    pub set_ahead_us: i64,
+    /// Users, the most requests in flight.
+    pub users: usize,
+    /// When nothing was left in Redis, after the start of the load.
+    pub empty_at: Option<Duration>,
+    /// Highest resident memory of this process.
+    pub loadgen_rss_bytes_peak: Option<u64>,
 }
 
 /// Keeps in `folder` what this generator saw. Its latencies are there already.
@@ -116,6 +136,9 @@ pub fn keep(
                 sent: phase.sent,
                 completed: phase.completed,
                 failed: phase.failed,
+                failed_touched: phase.failed_touched,
+                requests: phase.requests,
+                requests_failed: phase.requests_failed,
             })
             .collect(),
         seconds: recorder
@@ -143,6 +166,16 @@ pub fn keep(
             .iter()
             .map(|((phase, kind), histogram)| (*phase, *kind, interval::encode(histogram)))
             .collect(),
+        unanswered: recorder
+            .unanswered
+            .iter()
+            .map(|((phase, kind), count)| (*phase, *kind, *count))
+            .collect(),
+        pauses: recorder.pauses.clone(),
+        set_ahead_us: around.set_ahead_us,
+        users: around.users,
+        empty_at: around.empty_at,
+        loadgen_rss_bytes_peak: around.loadgen_rss_bytes_peak,
         ended_early: around.ended_early,
         stopped: around.stopped.map(str::to_owned),
         followed: around.followed,
@@ -197,6 +230,14 @@ pub struct Gathered {
     pub snapshot_before: Snapshot,
     pub redis_memory_start_bytes: Option<u64>,
     pub provenance: Provenance,
+    /// How far the clock of one of them was set ahead meanwhile, microseconds: the largest.
+    pub set_ahead_us: i64,
+    /// Users of all of them.
+    pub users: usize,
+    /// When nothing was left in Redis after the last of them, after the start of the load; `None` when one did not see that.
+    pub empty_at: Option<Duration>,
+    /// Highest resident memory of any of them.
+    pub loadgen_rss_bytes_peak: Option<u64>,
 }
 
 /// Joins the parts of a run of `scenario`, whose file has the digest `scenario_sha256`, from their folders.
@@ -217,7 +258,7 @@ pub fn gather(
     are_one_run(&parts, scenario.seed, scenario_sha256)?;
 
     let mut recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
-    let mut by_second: BTreeMap<u64, hdrhistogram::Histogram<u64>> = BTreeMap::new();
+    let mut by_second: BTreeMap<u64, Sparse> = BTreeMap::new();
     for (folder, counts) in &parts {
         let wrong = |what: &str| MergeError::Folder {
             folder: folder.clone(),
@@ -235,40 +276,46 @@ pub fn gather(
                 recorder.ledger.heard[number as usize] = Heard::from_byte(byte);
             }
         }
-        let log = interval::read(&folder.join(interval::FILE))
-            .map_err(|error| wrong(&error.to_string()))?;
-        for ((latency, phase), intervals) in log {
-            let phase = recorder
-                .phases
-                .get_mut(usize::from(phase))
-                .ok_or_else(|| wrong("it is of other phases"))?;
-            for interval in intervals {
+        let mut is_whole = true;
+        let phases = &mut recorder.phases;
+        interval::read(
+            &folder.join(interval::FILE),
+            |(latency, phase), interval| {
+                let Some(phase) = phases.get_mut(usize::from(phase)) else {
+                    is_whole = false;
+                    return;
+                };
                 let joined = match latency {
                     Latency::Response => &mut phase.response,
                     Latency::Service => &mut phase.service,
                     Latency::SendLag => &mut phase.send_lag,
-                    Latency::EndToEnd => continue,
+                    Latency::Refused => &mut phase.refused,
+                    Latency::Silent => &mut phase.silent,
+                    Latency::GeneratorLag => &mut phase.generator_lag,
+                    Latency::Undisturbed => &mut phase.undisturbed,
+                    Latency::EndToEnd => return,
                 };
-                let same = joined.add(&interval.histogram).is_ok();
-                let second = by_second
-                    .entry(interval.start_s as u64)
-                    .or_insert_with(empty);
-                if !same
-                    || (latency == Latency::Response && second.add(&interval.histogram).is_err())
-                {
-                    return Err(wrong("its latencies have other bounds"));
+                is_whole &= joined.add(&interval.histogram).is_ok();
+                if latency == Latency::Response {
+                    by_second
+                        .entry(interval.start_s as u64)
+                        .or_default()
+                        .add(&Sparse::of(&interval.histogram));
                 }
-            }
+            },
+        )
+        .map_err(|error| wrong(&error.to_string()))?;
+        if !is_whole {
+            return Err(wrong("it is of other phases"));
         }
+        recorder.pauses.join(&counts.pauses);
         add_counts(&mut recorder, counts).ok_or_else(|| wrong("its latencies are broken"))?;
     }
-    for (second, histogram) in by_second {
-        recorder.heat.add(second as usize, &histogram);
-        if !histogram.is_empty()
-            && let Some(second) = recorder.seconds.get_mut(second as usize)
-        {
-            second.response_p50_us = Some(histogram.value_at_quantile(0.5));
-            second.response_p99_us = Some(histogram.value_at_quantile(0.99));
+    for (second, counts) in by_second {
+        recorder.heat.add_counts(second as usize, counts.counts());
+        if let Some(second) = recorder.seconds.get_mut(second as usize) {
+            second.response_p50_us = counts.value_at_quantile(0.5);
+            second.response_p99_us = counts.value_at_quantile(0.99);
         }
     }
     let mut total = Latencies::default();
@@ -285,7 +332,50 @@ pub fn gather(
     let first = |of: fn(&Counts) -> Option<String>| parts.iter().find_map(|(_, counts)| of(counts));
     let ended_early = first(|counts| counts.ended_early.clone());
     let stopped = first(|counts| counts.stopped.clone());
-    let (_, first) = parts.swap_remove(0);
+    let set_ahead_us = parts
+        .iter()
+        .map(|(_, counts)| counts.set_ahead_us)
+        .max_by_key(|us| us.abs())
+        .unwrap_or_default();
+    // Each of them followed the same service, by its own clock.
+    let clocks = parts
+        .iter()
+        .map(|(_, counts)| counts.followed.clock.clone())
+        .collect::<Vec<_>>();
+    let users = parts.iter().map(|(_, counts)| counts.users).sum();
+    let empty_at = parts
+        .iter()
+        .map(|(_, counts)| counts.empty_at)
+        .collect::<Option<Vec<_>>>()
+        .and_then(|instants| instants.into_iter().max());
+    let loadgen_rss_bytes_peak = parts
+        .iter()
+        .filter_map(|(_, counts)| counts.loadgen_rss_bytes_peak)
+        .max();
+    let peak = |of: fn(&Followed) -> Option<u64>| {
+        parts
+            .iter()
+            .filter_map(|(_, counts)| of(&counts.followed))
+            .max()
+    };
+    let (backlog_peak, workers_peak, rss_bytes_peak) = (
+        peak(|followed| followed.backlog_peak),
+        peak(|followed| followed.workers_peak),
+        peak(|followed| followed.rss_bytes_peak),
+    );
+    // The one that looked on for longest tells the story.
+    let longest = (0..parts.len())
+        .max_by_key(|index| parts[*index].1.followed.points.len())
+        .unwrap_or(0);
+    let followed = parts[longest].1.followed.clone();
+    let (_, mut first) = parts.swap_remove(0);
+    first.followed = Followed {
+        backlog_peak,
+        workers_peak,
+        rss_bytes_peak,
+        ..followed
+    };
+    first.followed.clock = ServiceClock::worst_of(&clocks);
     Ok(Gathered {
         run_id: first.run_id,
         clock: RunClock::of_the_past(first.start_wall_us),
@@ -294,11 +384,14 @@ pub fn gather(
         held_back,
         ended_early,
         stopped,
-        // Each of them followed the same service.
         followed: first.followed,
         snapshot_before: first.snapshot_before,
         redis_memory_start_bytes: first.redis_memory_start_bytes,
         provenance: first.provenance,
+        set_ahead_us,
+        users,
+        empty_at,
+        loadgen_rss_bytes_peak,
     })
 }
 
@@ -310,6 +403,9 @@ fn add_counts(recorder: &mut Recorder, counts: &Counts) -> Option<()> {
         phase.sent += more.sent;
         phase.completed += more.completed;
         phase.failed += more.failed;
+        phase.failed_touched += more.failed_touched;
+        phase.requests += more.requests;
+        phase.requests_failed += more.requests_failed;
     }
     if recorder.seconds.len() < counts.seconds.len() {
         recorder
@@ -338,6 +434,9 @@ fn add_counts(recorder: &mut Recorder, counts: &Counts) -> Option<()> {
                 known.examples.push(example.clone());
             }
         }
+    }
+    for (phase, kind, count) in &counts.unanswered {
+        *recorder.unanswered.entry((*phase, *kind)).or_default() += count;
     }
     for (kind, encoded) in &counts.kinds {
         let more = interval::decode(encoded)?;
@@ -389,6 +488,9 @@ fn are_one_run(
         }
         if counts.seed != seed {
             return apart(differs("seed"));
+        }
+        if counts.provenance.set_by_flags != first.provenance.set_by_flags {
+            return apart(differs("--duration"));
         }
         if counts.scenario_sha256 != scenario_sha256 {
             return apart(differs("scenario file"));

@@ -5,16 +5,22 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use plan::kind::Kind;
+use plan::payload::Payloads;
 use serde::{Deserialize, Serialize};
 
 use crate::heat::Heat;
 use crate::interval::IntervalLog;
 use crate::latencies::{Latencies, empty, record};
 use crate::ledger::Ledger;
+use crate::pause::Pauses;
+use crate::raw::RawLog;
 use crate::sample::{Answer, Sample};
 
 /// How many examples are kept of each kind of error.
 pub const ERROR_EXAMPLES_MAX: usize = 3;
+
+/// How many kinds of error are told apart.
+const ERROR_KINDS_MAX: usize = 100;
 
 /// One second of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,10 +55,12 @@ pub struct Recorder {
     pub phases: Vec<Latencies>,
     /// Over all phases.
     pub total: Latencies,
-    /// Response time by kind.
+    /// Response time of definite answers by kind.
     pub kinds: BTreeMap<Kind, Histogram<u64>>,
-    /// Response time by phase and kind, of those pairs that are asked for.
+    /// Response time of definite answers by phase and kind, of those pairs that are asked for.
     pub phase_kinds: BTreeMap<(u16, Kind), Histogram<u64>>,
+    /// Arrivals without a definite answer by phase and kind.
+    pub unanswered: BTreeMap<(u16, Kind), u64>,
     /// Last answers by kind.
     pub answers: BTreeMap<Kind, BTreeMap<Answer, u64>>,
     /// By second.
@@ -65,12 +73,16 @@ pub struct Recorder {
     pub dropped: u64,
     /// When the last arrival's first request left.
     pub last_sent: Duration,
+    /// When the generator itself stood still.
+    pub pauses: Pauses,
     /// Errors by kind.
     pub errors: BTreeMap<String, ErrorCount>,
     /// What was heard about each arrival.
     pub ledger: Ledger,
     /// The latencies by second, where they are kept.
     pub log: Option<IntervalLog>,
+    /// Every sample, where they are kept, and what names a number's loan.
+    pub raw: Option<(RawLog, Payloads)>,
     current: (usize, Histogram<u64>),
 }
 
@@ -82,15 +94,18 @@ impl Recorder {
             total: Latencies::default(),
             kinds: BTreeMap::new(),
             phase_kinds: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             answers: BTreeMap::new(),
             seconds: Vec::new(),
             heat: Heat::default(),
             resent: 0,
             dropped: 0,
             last_sent: Duration::ZERO,
+            pauses: Pauses::default(),
             errors: BTreeMap::new(),
             ledger: Ledger::new(arrivals),
             log: None,
+            raw: None,
             current: (0, empty()),
         }
     }
@@ -102,11 +117,18 @@ impl Recorder {
 
     /// Counts one arrival that was sent and has ended.
     pub fn note(&mut self, sample: &Sample) {
-        self.phases[usize::from(sample.phase)].note(sample);
-        self.total.note(sample);
+        let is_touched = self.pauses.touch(sample.intended, sample.done);
+        self.phases[usize::from(sample.phase)].note(sample, is_touched);
+        self.total.note(sample, is_touched);
         self.ledger.note(sample);
         if let Some(log) = &mut self.log {
-            log.note(sample);
+            log.note(sample, is_touched);
+        }
+        if let Some((raw, payloads)) = &mut self.raw {
+            raw.note(
+                sample,
+                &payloads.loan_id(payloads.kind_and_owner(sample.number).1),
+            );
         }
         self.resent += u64::from(sample.resent);
         self.last_sent = self.last_sent.max(sample.sent);
@@ -117,12 +139,20 @@ impl Recorder {
             .entry(sample.answer)
             .or_default() += 1;
         let response = sample.done.saturating_sub(sample.intended);
-        record(
-            self.kinds.entry(sample.kind).or_insert_with(empty),
-            response,
-        );
-        if let Some(histogram) = self.phase_kinds.get_mut(&(sample.phase, sample.kind)) {
-            record(histogram, response);
+        let is_answered = !sample.answer.is_unknown();
+        if is_answered {
+            record(
+                self.kinds.entry(sample.kind).or_insert_with(empty),
+                response,
+            );
+            if let Some(histogram) = self.phase_kinds.get_mut(&(sample.phase, sample.kind)) {
+                record(histogram, response);
+            }
+        } else {
+            *self
+                .unanswered
+                .entry((sample.phase, sample.kind))
+                .or_default() += 1;
         }
         self.second(sample.sent).sent += 1;
         let done = self.second(sample.done);
@@ -136,13 +166,19 @@ impl Recorder {
             self.close_second();
             self.current.0 = index;
         }
-        if sample.kind != Kind::Retry {
+        if is_answered && sample.kind != Kind::Retry {
             record(&mut self.current.1, response);
         }
     }
 
     /// Counts one error on the wire.
     pub fn error(&mut self, kind: String, example: impl FnOnce() -> String) {
+        // The service names what it refuses with: it must not fill the memory.
+        let kind = if self.errors.len() >= ERROR_KINDS_MAX && !self.errors.contains_key(&kind) {
+            "others".to_owned()
+        } else {
+            kind
+        };
         let entry = self.errors.entry(kind).or_default();
         entry.count += 1;
         if entry.examples.len() < ERROR_EXAMPLES_MAX {
@@ -187,6 +223,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Unknown;
 
     fn sample(number: u32, intended_ms: u64, sent_ms: u64, done_ms: u64, answer: Answer) -> Sample {
         let sent = Duration::from_millis(sent_ms);
@@ -195,6 +232,7 @@ mod tests {
             phase: 0,
             kind: Kind::Valid,
             intended: Duration::from_millis(intended_ms),
+            generator_lag: Duration::ZERO,
             sent,
             last_sent: sent,
             done: Duration::from_millis(done_ms),
@@ -211,6 +249,71 @@ mod tests {
         assert_eq!(total.response.max() / 1000, 110);
         assert_eq!(total.service.max() / 1000, 10);
         assert_eq!(total.send_lag.max() / 1000, 100);
+    }
+
+    #[test]
+    fn only_an_answered_request_has_a_response_time() {
+        let mut recorder = Recorder::new(1, 3);
+        let refused = Answer::Unknown(Unknown::Status(503));
+        recorder.note(&sample(0, 0, 0, 40, Answer::Queued));
+        recorder.note(&sample(1, 0, 0, 1, refused));
+        recorder.note(&Sample {
+            resent: 2,
+            ..sample(2, 0, 0, 1, Answer::Unknown(Unknown::Connect))
+        });
+        recorder.finish();
+        let total = &recorder.total;
+        assert_eq!((total.response.len(), total.service.len()), (1, 1));
+        assert_eq!((total.refused.len(), total.silent.len()), (1, 1));
+        assert_eq!((total.requests, total.requests_failed), (5, 4));
+        assert!(recorder.seconds[0].response_p50_us >= Some(40_000));
+        assert_eq!(recorder.unanswered[&(0, Kind::Valid)], 2);
+        assert_eq!(recorder.kinds[&Kind::Valid].len(), 1);
+        let map = recorder.heat.map().expect("there was an answer");
+        assert_eq!(map.columns.iter().flatten().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn what_the_generator_itself_delayed_is_kept_apart() {
+        let mut recorder = Recorder::new(1, 3);
+        recorder.pauses.add(crate::pause::Pause {
+            from: Duration::from_secs(10),
+            to: Duration::from_secs(11),
+            is_starved: false,
+        });
+        // Late by itself, waiting for the service, and across a pause.
+        recorder.note(&Sample {
+            generator_lag: Duration::from_millis(30),
+            ..sample(0, 0, 30, 40, Answer::Queued)
+        });
+        recorder.note(&sample(1, 0, 100, 110, Answer::Queued));
+        recorder.note(&sample(2, 9_999, 9_999, 11_000, Answer::Queued));
+        recorder.note(&sample(
+            0,
+            9_999,
+            9_999,
+            11_000,
+            Answer::Unknown(Unknown::Timeout),
+        ));
+        let total = &recorder.total;
+        assert_eq!(total.response.len(), 3);
+        assert_eq!(total.undisturbed.len(), 2);
+        assert_eq!(total.undisturbed.max() / 1000, 110);
+        assert_eq!(total.undisturbed.min() / 1000, 10);
+        assert_eq!(total.generator_lag.max() / 1000, 30);
+        assert_eq!((total.failed, total.failed_touched), (1, 1));
+    }
+
+    #[test]
+    fn a_request_that_was_dropped_on_purpose_has_not_failed() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.note(&Sample {
+            kind: Kind::Retry,
+            resent: 1,
+            ..sample(0, 0, 0, 1, Answer::Queued)
+        });
+        let total = &recorder.total;
+        assert_eq!((total.requests, total.requests_failed), (2, 0));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum Unknown {
     Dropped,
     /// A status of 500 or above.
     Status(u16),
-    /// A 2xx that is not the documented answer.
+    /// A 2xx that is not the documented answer, or a 3xx.
     Strange(u16),
 }
 
@@ -56,6 +56,7 @@ impl Answer {
             Self::Unknown(Unknown::Connect) => "connect".to_owned(),
             Self::Unknown(Unknown::Reset) => "reset".to_owned(),
             Self::Unknown(Unknown::Dropped) => "dropped on purpose".to_owned(),
+            Self::Unknown(Unknown::Strange(status @ 300..=399)) => format!("{status} redirect"),
             Self::Unknown(Unknown::Strange(status)) => format!("{status} unreadable"),
         }
     }
@@ -72,6 +73,9 @@ pub struct Sample {
     pub kind: Kind,
     /// When it was due.
     pub intended: Duration,
+    /// How late the generator itself was: from the instant it was due until it was handed to a user. The wait for a free user
+    /// is not in it.
+    pub generator_lag: Duration,
     /// When its first request left.
     pub sent: Duration,
     /// When its last request left.

@@ -20,6 +20,14 @@ pub(crate) fn bucket_seconds(points: &[TimePoint], buckets_max: usize) -> usize 
     points.len().div_ceil(buckets_max).max(1)
 }
 
+/// How many seconds a point stands for: one, or more in a run of more than an hour.
+pub(crate) fn point_seconds(points: &[TimePoint]) -> f64 {
+    match points {
+        [first, second, ..] => (second.offset_seconds - first.offset_seconds).max(1.0),
+        _ => 1.0,
+    }
+}
+
 /// A series, bucket by bucket. `None` where nothing was measured.
 pub(crate) fn spreads(
     points: &[TimePoint],

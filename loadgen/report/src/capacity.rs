@@ -24,6 +24,25 @@ pub fn write(capacity: &Capacity, dir: &Path) -> Result<(), ReportError> {
     Ok(())
 }
 
+/// The answer in a sentence or two.
+pub fn answer(capacity: &Capacity) -> String {
+    let (Some(sent), Some(recorded)) = (capacity.rate_per_second, capacity.recorded_per_second)
+    else {
+        return format!("none. {}", capacity.limit);
+    };
+    let interval = capacity
+        .rate_interval
+        .map_or_else(String::new, |[low, high]| {
+            format!(" (the limit lies from {} to {})", rate(low), rate(high))
+        });
+    format!(
+        "{} sent{interval}, {} recorded. {}",
+        rate(sent),
+        rate(recorded),
+        capacity.limit
+    )
+}
+
 /// The page.
 pub fn html(capacity: &Capacity) -> String {
     page(&format!("Capacity of {}", capacity.scenario), |markup| {
@@ -55,8 +74,18 @@ fn banner(markup: &mut Markup, capacity: &Capacity) {
         ("banner fail", "✗")
     };
     let headline = answer.map_or_else(
-        || "No rate met the objectives".to_owned(),
-        |(sent, recorded)| format!("{} sent, {} recorded", rate(sent), rate(recorded)),
+        || {
+            if capacity.is_unsteady {
+                "Too unsteady for an answer".to_owned()
+            } else {
+                "No answer".to_owned()
+            }
+        },
+        |(sent, recorded)| {
+            let of = |[low, high]: [f64; 2]| format!(" ({} to {})", rate(low), rate(high));
+            let interval = capacity.rate_interval.map_or_else(String::new, of);
+            format!("{} sent{interval}, {} recorded", rate(sent), rate(recorded))
+        },
     );
     markup.element("header", &[("class", &class)], |markup| {
         markup.element("p", &[("class", &"eyebrow")], |markup| {
@@ -161,6 +190,8 @@ mod tests {
             started_at: String::new(),
             finished_at: String::new(),
             objectives: vec!["response_ms.p99: at most 5 ms".to_owned()],
+            rate_interval: Some([1_500.0, 1_600.0]),
+            is_unsteady: false,
             rate_per_second: Some(1000.0),
             recorded_per_second: Some(990.0),
             missed_at_per_second: Some(2000.0),
@@ -169,7 +200,10 @@ mod tests {
             probes: vec![probe(1000.0, Outcome::Met), probe(2000.0, Outcome::Missed)],
             provenance: Provenance::default(),
         });
-        assert!(page.contains("1,000/s sent, 990/s recorded"), "{page}");
+        assert!(
+            page.contains("1,000/s sent (1,500/s to 1,600/s), 990/s recorded"),
+            "{page}"
+        );
         assert!(page.contains("&lt;b&gt;late") && !page.contains("<b>late"));
         // Three curves have points, in a wide and in a narrow drawing.
         assert_eq!(page.matches("<circle").count(), 12);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::{fs, process};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::html::{self, RunRow, Unreadable};
 use crate::words::commit;
@@ -37,9 +37,25 @@ pub enum ReportError {
 /// # Errors
 /// When the folder or a file cannot be written.
 pub fn write(report: &Report, dir: &Path) -> Result<(), ReportError> {
-    fs::create_dir_all(dir).map_err(write_error(dir))?;
     // The data first: the other files can be made again from it.
-    write_file(&dir.join("report.json"), &json::render(report))?;
+    write_data(report, dir)?;
+    write_pages(report, dir)
+}
+
+/// Writes `report.json` into `dir`, which is made when it is missing.
+///
+/// # Errors
+/// When the folder or the file cannot be written.
+pub fn write_data(report: &Report, dir: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(dir).map_err(write_error(dir))?;
+    write_file(&dir.join("report.json"), &json::render(report))
+}
+
+/// Writes `report.html`, `junit.xml` and `summary.md` into `dir`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_pages(report: &Report, dir: &Path) -> Result<(), ReportError> {
     write_file(&dir.join("report.html"), &html::render(report))?;
     write_file(&dir.join("junit.xml"), &junit::render(report))?;
     write_file(&dir.join("summary.md"), &markdown::render(report))
@@ -70,8 +86,8 @@ pub fn point_latest(reports_dir: &Path, run_dir: &Path) -> Result<(), ReportErro
 /// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends, and the gates,
 /// capacity searches and fault runs.
 ///
-/// A folder without any of their files is left out: its run goes on, or was never finished. One whose `report.json` cannot be
-/// read is named as such.
+/// A folder without any of their files is left out while its run goes on. A run whose process ended without a report is
+/// named as killed, and one whose `report.json` cannot be read as such.
 ///
 /// # Errors
 /// When the folder cannot be read or the file cannot be written.
@@ -100,6 +116,9 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
+                if let Some(why) = killed(&entry.path()) {
+                    unreadable.push(leftover(&entry.path(), folder, why));
+                }
                 continue;
             }
             Err(error) => {
@@ -117,6 +136,60 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
     unreadable.sort_by(|a, b| b.folder.cmp(&a.folder));
     let page = html::render_index(&runs, &series, &unreadable);
     write_file(&reports_dir.join("index.html"), &page)
+}
+
+/// The file in a run's folder that says which process makes it; it goes when the run has ended.
+const RUNNING: &str = "running.json";
+
+/// A process that makes a run. Its id alone may be another one's later; its start is its own.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    scenario: String,
+    started_at: String,
+    process: u32,
+    process_start: String,
+}
+
+/// Notes in a run's folder that this process makes it. Best effort: without it a killed run is only not in the list.
+pub fn now_running(dir: &Path, scenario: &str, started_at: &str) {
+    let running = Running {
+        scenario: scenario.to_owned(),
+        started_at: started_at.to_owned(),
+        process: process::id(),
+        process_start: start_of(process::id()).unwrap_or_default(),
+    };
+    if let Ok(text) = serde_json::to_string(&running) {
+        let _ = fs::write(dir.join(RUNNING), text + "\n");
+    }
+}
+
+/// Takes the note of [`now_running`] away.
+pub fn no_longer_running(dir: &Path) {
+    let _ = fs::remove_file(dir.join(RUNNING));
+}
+
+/// When a process began, by its own account of the system; `None` when there is none.
+fn start_of(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Why a run without a report has none, if its process has ended.
+fn killed(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join(RUNNING)).ok()?;
+    let Ok(running) = serde_json::from_str::<Running>(&text) else {
+        return Some("it was killed before its end: there is no report".to_owned());
+    };
+    let is_there = start_of(running.process).is_some_and(|start| start == running.process_start);
+    (!is_there).then(|| {
+        format!(
+            "{}, begun {}, was killed before its end: there is no report",
+            running.scenario, running.started_at
+        )
+    })
 }
 
 fn leftover(path: &Path, folder: String, why: String) -> Unreadable {
@@ -190,8 +263,17 @@ impl RunSummary {
     }
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
-    fs::write(path, text).map_err(write_error(path))
+/// Writes the whole file or none of it: what cannot be finished is taken away again.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(|source| {
+            let _ = fs::remove_file(&part);
+            write_error(path)(source)
+        })
 }
 
 pub(crate) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {

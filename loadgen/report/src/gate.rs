@@ -61,8 +61,9 @@ fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
 
 fn metrics(markup: &mut Markup, gate: &Gate) {
     let lead = format!(
-        "{} blocks of six rounds: base, head and the base again as a control, then in the other order. The ranges hold 95 % \
-         of what resampling the blocks gives. The control shows what the machine makes of no change at all.",
+        "{} blocks of six rounds: base, head and the base again as a control, in an order that changes from block to block, then in the other \
+         order. The ranges hold 95 % of what resampling runs of blocks gives, and are wider by what the control differs: that is \
+         what the machine makes of no change at all.",
         count(gate.judgement.blocks as u64)
     );
     section(markup, "metrics", "Head against base", &lead, |markup| {
@@ -75,23 +76,18 @@ fn metrics(markup: &mut Markup, gate: &Gate) {
             "Passes surely below",
             "The same build again",
         ];
-        let rows = gate
-            .judgement
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(index, judged)| {
-                let control = gate.control.rows.get(index);
-                vec![
-                    (&judged.name).into(),
-                    answer(judged),
-                    percent(judged.growth).into(),
-                    range(judged).into(),
-                    percent(judged.fails_above).into(),
-                    percent(judged.passes_below).into(),
-                    control.map(range).unwrap_or_default().into(),
-                ]
-            });
+        let rows = gate.judgement.rows.iter().map(|judged| {
+            let control = gate.control.rows.iter().find(|row| row.name == judged.name);
+            vec![
+                (&judged.name).into(),
+                answer(judged),
+                percent(judged.growth).into(),
+                range(judged).into(),
+                percent(judged.fails_above).into(),
+                percent(judged.passes_below).into(),
+                control.map(range).unwrap_or_default().into(),
+            ]
+        });
         table(markup, "Metrics", &columns, 2, rows);
     });
 }

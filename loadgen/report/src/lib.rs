@@ -19,5 +19,8 @@ mod series;
 pub mod terminal;
 mod words;
 
-pub use files::{ReportError, point_latest, write, write_index};
+pub use files::{
+    ReportError, no_longer_running, now_running, point_latest, write, write_data, write_index,
+    write_pages,
+};
 pub use flow::unbalanced;

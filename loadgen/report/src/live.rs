@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::buckets::{PANELS, Scale, Spread, bucket_seconds, spreads};
+use crate::buckets::{PANELS, Scale, Spread, bucket_seconds, point_seconds, spreads};
 use record::result::run::{CurvePoint, EventKind, Report};
 
 /// The most buckets of the time axis. An hour is kept in steps of four seconds.
@@ -49,9 +49,10 @@ fn digest(script: &str) -> String {
 
 /// The data of the charts.
 pub(crate) fn data(report: &Report) -> String {
+    let point = point_seconds(&report.time_series) as usize;
     let data = json!({
-        "bucketSeconds": bucket_seconds(&report.time_series, BUCKETS_MAX),
-        "seconds": report.time_series.len(),
+        "bucketSeconds": bucket_seconds(&report.time_series, BUCKETS_MAX) * point,
+        "seconds": report.time_series.len() * point,
         "panels": panels(report),
         "phases": report.phases.iter().map(|phase| json!({
             "name": phase.name,

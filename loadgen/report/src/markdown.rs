@@ -42,6 +42,15 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     percentiles(page, "service time", &load.service_us)?;
     percentiles(page, "end to end", &load.end_to_end_us)?;
     percentiles(page, "send lag", &load.send_lag_us)?;
+    percentiles(page, "generator's own lag", &load.generator_lag_us)?;
+    for (name, of) in [
+        ("until a refusal (5xx)", &load.refused_us),
+        ("until no answer was waited for", &load.silent_us),
+    ] {
+        if of.count > 0 {
+            percentiles(page, name, of)?;
+        }
+    }
 
     let audit = &report.audit;
     writeln!(page, "\n| | |\n|---|---|")?;

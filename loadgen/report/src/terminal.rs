@@ -7,12 +7,13 @@ use record::number;
 use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
 use record::result::run::{CrowdReport, Percentiles, Report, Verdict};
 
-/// The most lines that [`render`] returns. With the path of the report below them they fit on 20.
-pub const LINES_MAX: usize = 19;
+/// The most lines that [`render`] returns. Where each reason fits on one line there are at most 21.
+pub const LINES_MAX: usize = 27;
 /// The longest line.
 pub const COLUMNS_MAX: usize = 100;
 
 const REASONS_MAX: usize = 3;
+const REASON_LINES_MAX: usize = 3;
 const FAILED_CHECKS_MAX: usize = 2;
 
 /// The report as plain, aligned text without colour. Every line ends with a newline.
@@ -37,11 +38,9 @@ pub fn render(report: &Report) -> String {
     } else {
         reasons.len()
     };
-    lines.extend(
-        reasons[..shown]
-            .iter()
-            .map(|reason| format!("  - {reason}")),
-    );
+    for reason in &reasons[..shown] {
+        lines.extend(folded(&one_line(reason)));
+    }
     if reasons.len() > shown {
         let more = counted((reasons.len() - shown) as u64, "more reason");
         lines.push(format!("  - and {more}, in the report"));
@@ -59,6 +58,14 @@ pub fn render(report: &Report) -> String {
     lines.push(row("service", &percentiles(&load.service_us)));
     lines.push(row("end to end", &percentiles(&load.end_to_end_us)));
     lines.push(row("send lag", &percentiles(&load.send_lag_us)));
+    for (name, of) in [
+        ("refused", &load.refused_us),
+        ("no answer", &load.silent_us),
+    ] {
+        if of.count > 0 {
+            lines.push(row(name, &percentiles(of)));
+        }
+    }
     lines.push(row("backlog", &backlog(report)));
     lines.push(row("memory", &memory(report)));
     lines.push(row("counters", &counters(report)));
@@ -106,7 +113,11 @@ pub fn render_coloured(report: &Report) -> String {
                 format!("{tone}{word}{END}  {rest}\n")
             } else if line.starts_with("  ✗") {
                 format!("{RED}{line}{END}\n")
-            } else if line.starts_with("  ") && !line.starts_with("  -") && index > 1 {
+            } else if line.starts_with("  ")
+                && !line.starts_with("  -")
+                && !line.starts_with("    ")
+                && index > 1
+            {
                 let at = line
                     .char_indices()
                     .nth(NAMES_WIDTH)
@@ -126,6 +137,26 @@ pub fn shows_colours() -> bool {
     std::io::stdout().is_terminal()
         && !set("NO_COLOR")
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A reason on a few lines rather than cut: what it says at its end is often the figure.
+fn folded(reason: &str) -> Vec<String> {
+    let mut lines = vec![String::from("  -")];
+    for word in reason.split_whitespace() {
+        let line = lines.len() - 1;
+        let length = lines[line].chars().count() + 1 + word.chars().count();
+        if length > COLUMNS_MAX && lines[line].len() > 4 {
+            lines.push(format!("    {word}"));
+        } else {
+            lines[line].push(' ');
+            lines[line].push_str(word);
+        }
+    }
+    if lines.len() > REASON_LINES_MAX {
+        lines.truncate(REASON_LINES_MAX);
+        lines[REASON_LINES_MAX - 1].push_str(" …");
+    }
+    lines
 }
 
 /// A sentence on one line, or on two.

@@ -23,7 +23,7 @@ pub(crate) fn headline(report: &Report) -> String {
         }
         Verdict::Fail => format!("Failed.{}", failures(report)),
         Verdict::Discarded => {
-            "Discarded. The generator was late or saturated, so nothing may be concluded from this run.".to_owned()
+            "Discarded. Something else than the service disturbed the run, so nothing may be concluded from it.".to_owned()
         }
         Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
     }

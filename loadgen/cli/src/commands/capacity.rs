@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use drive::stop;
 use judge::search::{Search, at_rate, conclude, probe};
 use plan::scenario::Scenario;
 use record::folder::{make_folder, rfc3339};
@@ -28,8 +29,8 @@ pub struct CapacityOptions {
     pub service_binary: Option<PathBuf>,
     /// Where reports go.
     pub reports: PathBuf,
-    /// The first rate, arrivals per second; the scenario's highest when `None`.
-    pub start: Option<f64>,
+    /// The first rate, arrivals per second.
+    pub start: f64,
     /// The highest rate that is tried.
     pub rate_max: f64,
     /// The search ends when the best and the next failed rate are this close, as a share.
@@ -52,11 +53,8 @@ pub async fn capacity(
 ) -> Result<(Capacity, PathBuf), RunError> {
     let started = OffsetDateTime::now_utc();
     let name = format!("capacity-{}", options.scenario.name.get_ref());
-    let start = options
-        .start
-        .unwrap_or_else(|| options.scenario.rate_per_second_max());
     let mut search = Search::new(
-        start,
+        options.start,
         options.rate_max,
         options.precision,
         options.confirmations,
@@ -67,6 +65,8 @@ pub async fn capacity(
         finished_at: String::new(),
         objectives: Vec::new(),
         rate_per_second: None,
+        rate_interval: None,
+        is_unsteady: false,
         recorded_per_second: None,
         missed_at_per_second: None,
         limit: String::new(),
@@ -85,11 +85,17 @@ pub async fn capacity(
             reports: options.reports.clone(),
             quiet: true,
             allow: options.allow.clone(),
+            no_stores: false,
+            samples: None,
+            otlp: None,
             merge: Vec::new(),
         })
         .await?;
         if let Some(stack) = finished.stack {
-            stack.stop().await?;
+            tokio::select! {
+                ended = stack.stop() => ended?,
+                () = stop::wait() => {}
+            }
         }
         let report = &finished.report;
         if report.verdict == Verdict::Aborted {
@@ -113,6 +119,10 @@ pub async fn capacity(
             result.provenance = report.provenance.clone();
         }
         result.probes.push(probe);
+        if let Some(reason) = stop::asked() {
+            stopped = Some(format!("{reason}."));
+            break;
+        }
     }
     conclude(&mut result, &search, stopped, options.rate_max);
     result.finished_at = rfc3339(OffsetDateTime::now_utc());

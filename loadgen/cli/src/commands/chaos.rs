@@ -6,12 +6,14 @@
 //!
 //! A run is void when a fault did not take effect: it proves nothing then, whatever the checker says.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drive::pursue::Clients;
+use drive::stop;
 use futures_util::future::join_all;
 use judge::audit::Findings;
 use judge::faults::{self, Evidence, answers, decide_all, fault_report, totals};
@@ -64,8 +66,6 @@ pub struct Options {
     pub reports: PathBuf,
     /// Whether each run is told as it ends.
     pub quiet: bool,
-    /// Turns true when no further run is wanted. The one that is made ends, and the report tells of those that were.
-    pub stop: Arc<AtomicBool>,
 }
 
 /// Why a fault run could not be made.
@@ -134,16 +134,17 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 // The old stack ends before the new one starts.
                 drop(field.take());
             }
-            if options.stop.load(Ordering::Relaxed) {
-                short.push("stopped before its end: not all runs were made".to_owned());
-                break 'plans;
-            }
             let field = match &mut field {
                 Some(field) => field,
                 none => {
-                    let started = Field::start(&plan.stack, options.service_binary.clone()).await?;
+                    let starting = Field::start(&plan.stack, options.service_binary.clone());
+                    let Some(started) = unless_stopped(starting, &mut short).await else {
+                        break 'plans;
+                    };
+                    let started = started?;
                     if is_watched {
-                        println!("watch it: {}", started.dashboard_link());
+                        let link = started.dashboard_link();
+                        let _ = writeln!(std::io::stderr(), "watch it: {link}");
                     }
                     none.insert(started)
                 }
@@ -155,10 +156,12 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 again: !is_drawn && turn > 0,
                 folder: &folder,
             };
-            let report = match stage.run(field, &mut provenance).await {
-                Ok(report) => report,
+            let made = unless_stopped(stage.run(field, &mut provenance), &mut short).await;
+            let report = match made {
+                None => break 'plans,
+                Some(Ok(report)) => report,
                 // What was found so far is told all the same.
-                Err(error) => {
+                Some(Err(error)) => {
                     broken = Some(error);
                     break 'plans;
                 }
@@ -197,6 +200,17 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
     match broken {
         Some(error) => Err(error),
         None => Ok(Finished { report, folder }),
+    }
+}
+
+/// What comes of it; nothing when a stop was asked for first: it is given up, and the report tells of what was made before.
+async fn unless_stopped<T>(stage: impl Future<Output = T>, short: &mut Vec<String>) -> Option<T> {
+    tokio::select! {
+        done = stage => Some(done),
+        () = stop::wait() => {
+            short.push("stopped before its end: not all runs were made".to_owned());
+            None
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use observe::rounds::build::{Build, BuildError};
 use observe::rounds::hotpath;
 use observe::rounds::round::{RoundError, Rounds};
 use record::folder::{make_folder, rfc3339};
-use record::result::gate::{Answer, Arm, Gate, ORDER};
+use record::result::gate::{Answer, Arm, BLOCK_LEN, Gate, order};
 use record::result::power::Recorded;
 use record::rounds::RoundsError;
 use time::OffsetDateTime;
@@ -87,8 +87,8 @@ pub async fn gate(
             (blocks.len() + BLOCKS_MORE).min(options.blocks_max)
         };
         while blocks.len() < wanted {
-            let mut block = Vec::with_capacity(ORDER.len());
-            for arm in ORDER {
+            let mut block = Vec::with_capacity(BLOCK_LEN);
+            for arm in order(blocks.len()) {
                 let binary = if arm == Arm::Head { &head } else { &base };
                 let round = rounds.measure(arm, &binary.service, &[]).await?;
                 block.push(round);

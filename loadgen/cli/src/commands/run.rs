@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drive::crowd::Crowd;
 use drive::error::DriveError;
 use drive::handover::Shared;
 use drive::load::{Goose, Order, drive, joined};
-use drive::stop::Stop;
-use judge::account::{Account, account, hopeless};
+use drive::stop::{self, Stop};
+use judge::account::{Account, PRIVATE, account, hopeless};
 use judge::audit::Audited;
 use observe::address;
 use observe::drain::{drain, settle_counters, settle_memory};
 use observe::follow::{self, Follower, SnapshotError};
 use observe::markers::{self, Markers};
+use observe::otlp::Pusher;
+use observe::proof::{ProofError, belong_together};
 use observe::provenance;
 use observe::stack::{Target, private_stack, service_arguments};
 use observe::stores::{RedisFacts, StoreError, Stores};
@@ -23,14 +25,14 @@ use plan::payload::Payloads;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::Part;
-use record::clock::RunClock;
+use record::clock::{RunClock, set_ahead_us, steady_us};
 use record::folder::{Unwritable, make_folder, rfc3339, run_tag, shared_tag};
-use record::followed::Followed;
+use record::followed::{Followed, ServiceClock};
 use record::interval;
 use record::latencies::hgrm;
 use record::part::{self, MergeError, Surroundings};
 use record::recorder::Recorder;
-use record::result::run::{CrowdReport, Provenance, Report};
+use record::result::run::{CrowdReport, Drain, Provenance, Report, Verdict};
 use report::ReportError;
 use snapshot::{Counters, Snapshot};
 use testbed::{Deployment, TestbedError};
@@ -40,8 +42,10 @@ use crate::COMMIT;
 use crate::audit::{self, Question};
 use crate::progress::Progress;
 
-/// The drain of a run that was stopped.
+/// The drain of a run that ended early or was stopped.
 const DRAIN_ABORTED: Duration = Duration::from_secs(5);
+/// How much longer the stages of a run may take, all together, once a stop was asked for.
+const STOPPED_WITHIN: Duration = Duration::from_secs(6);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -60,6 +64,12 @@ pub struct Options {
     pub quiet: bool,
     /// What is not refused.
     pub allow: Vec<Allowed>,
+    /// Whether only the clients' half is judged, without a look at the stores.
+    pub no_stores: bool,
+    /// Where every sample is written, if anywhere.
+    pub samples: Option<PathBuf>,
+    /// Where live figures are pushed to, if anywhere: an OTLP collector.
+    pub otlp: Option<String>,
     /// Folders of the shards of a run that was sent already: nothing is sent, they are joined and judged.
     pub merge: Vec<PathBuf>,
 }
@@ -116,6 +126,25 @@ pub enum RunError {
         /// What would allow it.
         allowed: Allowed,
     },
+    /// A stop was asked for before the load began.
+    #[error("stopped before the load began")]
+    Stopped,
+    /// The stores are not those of the service.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// A store of the service is away.
+    #[error("the service at {url} is not ready: {what}")]
+    NotReady {
+        /// The service.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The service takes nothing at the moment.
+    #[error(
+        "ingestion is paused on the service at {0}: resume it first, on its dashboard or with POST /api/control/resume"
+    )]
+    Paused(String),
     /// The load could not be sent.
     #[error(transparent)]
     Drive(#[from] DriveError),
@@ -143,6 +172,8 @@ pub struct Finished {
     pub folder: PathBuf,
     /// The private stack, still running.
     pub stack: Option<Deployment>,
+    /// What could not be written, one line each. The verdict stands all the same.
+    pub warnings: Vec<String>,
 }
 
 /// Runs a scenario and writes its report.
@@ -150,29 +181,89 @@ pub struct Finished {
 /// # Errors
 /// When the run could not be made at all; a run that was made has a verdict, also when it was stopped.
 pub async fn run(options: Options) -> Result<Finished, RunError> {
+    run_and_tell(options, None).await
+}
+
+/// As [`run`]; `ended` is told the report before anything is written that might fail.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_tell(
+    options: Options,
+    ended: Option<&(dyn Fn(&Report) + Sync)>,
+) -> Result<Finished, RunError> {
     let scenario = &options.scenario;
     let started = OffsetDateTime::now_utc();
     let folder = make_folder(&options.reports, scenario.name.get_ref(), started)?;
+    report::now_running(&folder, scenario.name.get_ref(), &rfc3339(started));
     let mut progress = Show(if options.quiet {
         None
     } else {
         Some(Progress::new())
     });
-    let result = measure(&options, started, &folder, &mut progress).await;
+    let begun = (started, Instant::now());
+    let result = measure(&options, begun, &folder, &mut progress).await;
     progress.end();
+    let result = match result {
+        Err(error) if error.is_stop() => Ok((stopped_report(&options, started), None, Vec::new())),
+        other => other,
+    };
+    report::no_longer_running(&folder);
     if result.is_err() {
         // Nothing was written into it; a folder that is not empty stays.
         let _ = std::fs::remove_dir(&folder);
     }
-    let (report, stack) = result?;
-    report::write(&report, &folder)?;
-    report::point_latest(&options.reports, &folder)?;
-    report::write_index(&options.reports)?;
+    let (report, stack, mut warnings) = result?;
+    if let Some(ended) = ended {
+        ended(&report);
+    }
+    let written = [
+        report::write_data(&report, &folder),
+        report::write_pages(&report, &folder),
+        report::point_latest(&options.reports, &folder),
+        report::write_index(&options.reports),
+    ];
+    warnings.extend(
+        written
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string()),
+    );
     Ok(Finished {
         report,
         folder,
         stack,
+        warnings,
     })
+}
+
+impl RunError {
+    /// Whether it only says that a stop was asked for.
+    fn is_stop(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Drive(DriveError::Stopped))
+    }
+}
+
+/// The report of a run that was stopped before its load began.
+fn stopped_report(options: &Options, started: OffsetDateTime) -> Report {
+    let scenario = &options.scenario;
+    let finished = OffsetDateTime::now_utc();
+    Report {
+        scenario: scenario.name.get_ref().clone(),
+        scenario_description: scenario.description.clone(),
+        verdict: Verdict::Aborted,
+        why: vec![format!(
+            "The run was stopped before its load began: {}.",
+            stop::asked().unwrap_or("a stop was asked for")
+        )],
+        started_at: rfc3339(started),
+        finished_at: rfc3339(finished),
+        duration_seconds: (finished - started).as_seconds_f64().max(0.0),
+        seed: scenario.seed,
+        provenance: provenance::gather(COMMIT),
+        settings: scenario.source.clone(),
+        ..Report::default()
+    }
 }
 
 /// The display, if anything is to be shown.
@@ -210,10 +301,20 @@ struct Ready {
     /// Its administrator's, where it is known.
     token: Option<String>,
     stack: Option<Deployment>,
-    stores: Stores,
+    /// Where they are to be looked at.
+    stores: Option<Stores>,
     snapshot_before: Snapshot,
+    /// When it came, by this machine's clock.
+    snapshot_before_ms: u64,
     redis_memory_start_bytes: Option<u64>,
+    /// Records in the stores, about.
+    records_before: Option<u64>,
     provenance: Provenance,
+}
+
+/// Milliseconds since the Unix epoch.
+fn now_ms() -> u64 {
+    (steady_us() / 1000) as u64
 }
 
 async fn connect(target: &Target) -> Result<Stores, StoreError> {
@@ -238,14 +339,73 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
             private_stack(scenario, options.service_binary.clone()).await?;
         (target, Some(stack), token)
     };
+    provenance.target = if options.target.is_some() {
+        target.shown_url()
+    } else {
+        PRIVATE.to_owned()
+    };
+    provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
+    provenance.self_test = provenance::self_test(&options.reports, &provenance.loadgen_sha256);
+    provenance.set_by_flags = scenario.overrides.flags();
+    provenance.set_by_flags.extend(
+        options
+            .allow
+            .iter()
+            .map(|allowed| format!("--allow {}", allowed.name())),
+    );
+    if options.no_stores {
+        // Whether it is there will show; what it says of itself is told as far as it does.
+        let snapshot_before = follow::snapshot(&target.url).await.unwrap_or_default();
+        if snapshot_before.gauges.paused {
+            return Err(RunError::Paused(target.shown_url()));
+        }
+        provenance
+            .service_version
+            .clone_from(&snapshot_before.version);
+        (provenance.service_commit, provenance.service_dirty) =
+            provenance::commit_of(&snapshot_before.git_commit);
+        progress.say(&format!(
+            "scenario {}; to {}",
+            scenario.name.get_ref(),
+            target.shown_url()
+        ));
+        progress.end();
+        return Ok(Ready {
+            target,
+            token: None,
+            stack,
+            stores: None,
+            snapshot_before,
+            snapshot_before_ms: now_ms(),
+            redis_memory_start_bytes: None,
+            records_before: None,
+            provenance,
+        });
+    }
+    provenance
+        .mongodb_database
+        .clone_from(&target.mongodb_database);
     let stores = connect(&target).await?;
     let snapshot_before =
         follow::snapshot(&target.url)
             .await
             .map_err(|source| RunError::Service {
-                url: target.url.clone(),
+                url: target.shown_url(),
                 source,
             })?;
+    let snapshot_before_ms = now_ms();
+    if snapshot_before.gauges.paused {
+        return Err(RunError::Paused(target.shown_url()));
+    }
+    if !target.private {
+        if let Some(what) = not_ready(&snapshot_before, scenario) {
+            return Err(RunError::NotReady {
+                url: target.shown_url(),
+                what,
+            });
+        }
+        belong_together(&target, &snapshot_before, &stores).await?;
+    }
     let RedisFacts {
         version,
         appendfsync,
@@ -258,8 +418,6 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         .clone_from(&snapshot_before.version);
     (provenance.service_commit, provenance.service_dirty) =
         provenance::commit_of(&snapshot_before.git_commit);
-    provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
-    provenance.self_test = provenance::self_test(&options.reports, &provenance.loadgen_sha256);
     provenance.overrides = preconditions(&provenance, stores.backlog().await?)
         .into_iter()
         .map(|(what, advice, allowed)| {
@@ -275,10 +433,13 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         })
         .collect::<Result<_, _>>()?;
     let redis_memory_start_bytes = stores.redis_memory_bytes().await?;
+    let records_before = stores.records_estimated().await.ok();
+    // A token that the user brought is the user's secret.
+    let shown_token = token.as_deref().filter(|_| options.target.is_none());
     progress.say(&format!(
         "scenario {}; watch it at {}",
         scenario.name.get_ref(),
-        markers::dashboard_link(&target.url, token.as_deref())
+        markers::dashboard_link(&target.shown_url(), shown_token)
     ));
     // Goose tells on standard output that its users are there.
     progress.end();
@@ -286,11 +447,38 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         target,
         token,
         stack,
-        stores,
+        stores: Some(stores),
         snapshot_before,
+        snapshot_before_ms,
         redis_memory_start_bytes,
+        records_before,
         provenance,
     })
+}
+
+/// Why the service cannot take this scenario's load now, if it cannot. Pure.
+fn not_ready(snapshot: &Snapshot, scenario: &Scenario) -> Option<String> {
+    // A stand-in does not say how its stores are.
+    if snapshot.instance.is_empty() {
+        return None;
+    }
+    if !snapshot.redis.up {
+        let trouble = snapshot.redis.trouble.as_deref();
+        return Some(trouble.map_or_else(
+            || "Redis is out of its reach".to_owned(),
+            |trouble| format!("Redis takes no loans: {trouble}"),
+        ));
+    }
+    if !snapshot.mongodb.up {
+        return Some("MongoDB is out of its reach".to_owned());
+    }
+    let workers_max = snapshot.gauges.workers_max;
+    match scenario.target.workers_max {
+        Some(wanted) if u64::from(wanted) != workers_max => Some(format!(
+            "the scenario wants at most {wanted} workers, and it runs up to {workers_max}: start it with --workers-max {wanted}"
+        )),
+        _ => None,
+    }
 }
 
 /// The load of a run that was sent, by this process or by its shards.
@@ -300,11 +488,18 @@ struct Sent {
     recorder: Recorder,
     requests: Requests,
     held_back: u64,
+    users: usize,
+    reached: Option<Duration>,
+    set_ahead_us: i64,
+    /// When the shards saw that nothing was left in Redis.
+    empty_at: Option<Duration>,
+    loadgen_rss_bytes_peak: Option<u64>,
     ended_early: Option<String>,
     aborted: Option<String>,
     following: Following,
     crowd: Option<CrowdReport>,
     markers: Option<Markers>,
+    pusher: Option<Pusher>,
 }
 
 /// Requests by goose's count and by ours.
@@ -343,22 +538,27 @@ impl Following {
 
 async fn measure(
     options: &Options,
-    started: OffsetDateTime,
+    started: (OffsetDateTime, Instant),
     folder: &Path,
     progress: &mut Show,
-) -> Result<(Report, Option<Deployment>), RunError> {
+) -> Result<(Report, Option<Deployment>, Vec<String>), RunError> {
     let scenario = &options.scenario;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let (mut ready, sent) = if let (Some(target), [_, ..]) = (&options.target, &options.merge[..]) {
-        joined_shards(options, target, &schedule).await?
+        let joined = unless_stopped(joined_shards(options, target, &schedule)).await;
+        joined.ok_or(RunError::Stopped)??
     } else {
-        let mut ready = make_ready(options, progress).await?;
-        let sent = send(options, &mut ready, &schedule, started, folder, progress).await?;
+        let mut ready = tokio::select! {
+            ready = make_ready(options, progress) => ready?,
+            () = stop::wait() => return Err(RunError::Stopped),
+        };
+        let sent = send(options, &mut ready, &schedule, started.0, folder, progress).await?;
         (ready, sent)
     };
     let stack = ready.stack.take();
-    let report = conclude(options, ready, sent, &schedule, started, folder, progress).await?;
-    Ok((report, stack))
+    let (report, warnings) =
+        conclude(options, ready, sent, &schedule, started, folder, progress).await?;
+    Ok((report, stack, warnings))
 }
 
 /// What the shards of a run have sent to `target`.
@@ -373,13 +573,21 @@ async fn joined_shards(
         &provenance::sha256(options.scenario.source.as_bytes()),
         schedule,
     )?;
+    let stores = connect(target).await?;
+    if !target.private {
+        let snapshot = follow::snapshot(&target.url).await;
+        belong_together(target, &snapshot.unwrap_or_default(), &stores).await?;
+    }
     let ready = Ready {
         target: target.clone(),
         token: None,
         stack: None,
-        stores: connect(target).await?,
+        stores: Some(stores),
         snapshot_before: gathered.snapshot_before,
+        snapshot_before_ms: 0,
         redis_memory_start_bytes: gathered.redis_memory_start_bytes,
+        // The shards began at different instants: others' records cannot be told by their number.
+        records_before: None,
         provenance: gathered.provenance,
     };
     let (goose, ours) = gathered.requests;
@@ -389,11 +597,17 @@ async fn joined_shards(
         recorder: gathered.recorder,
         requests: Requests::Known(goose, ours),
         held_back: gathered.held_back,
+        users: gathered.users,
+        reached: None,
+        set_ahead_us: gathered.set_ahead_us,
+        empty_at: gathered.empty_at,
+        loadgen_rss_bytes_peak: gathered.loadgen_rss_bytes_peak,
         ended_early: gathered.ended_early,
         aborted: gathered.stopped,
         following: Following::Kept(Box::new(gathered.followed)),
         crowd: None,
         markers: None,
+        pusher: None,
     };
     Ok((ready, sent))
 }
@@ -422,6 +636,10 @@ async fn send(
         .collect();
     let name = scenario.name.get_ref();
     let mut markers = Markers::start(&ready.target.url, token, &run_id, name, phases);
+    let mut pusher = options
+        .otlp
+        .as_ref()
+        .map(|url| Pusher::start(url, &run_id, name));
     let log = folder.join(interval::FILE);
     let order = Order {
         scenario,
@@ -430,6 +648,7 @@ async fn send(
         url: &ready.target.url,
         other_urls: &ready.target.other_urls,
         log: Some(&log),
+        raw: options.samples.as_deref(),
         part: None,
     };
     let crowd = match &scenario.crowd {
@@ -445,6 +664,9 @@ async fn send(
             progress.load(now, scenario, schedule, recorder, &follower.followed());
         }
         markers.look(now, recorder);
+        if let Some(pusher) = &mut pusher {
+            pusher.look(now, recorder, &follower.followed());
+        }
         hopeless(scenario, schedule, recorder, &follower.followed())
     })
     .await?;
@@ -460,10 +682,16 @@ async fn send(
         recorder: load.recorder,
         held_back: load.shared.held_back.load(Ordering::Relaxed),
         requests: Requests::Open(load.goose, load.shared),
+        users: load.users,
+        reached: load.reached,
+        set_ahead_us: set_ahead_us(),
+        empty_at: None,
+        loadgen_rss_bytes_peak: None,
         ended_early: load.ended_early,
-        aborted: stop.reason().map(str::to_owned),
+        aborted: stop::asked().map(str::to_owned),
         following: Following::Live(follower),
         markers: Some(markers),
+        pusher,
     })
 }
 
@@ -473,68 +701,114 @@ async fn conclude(
     ready: Ready,
     sent: Sent,
     schedule: &Schedule,
-    started: OffsetDateTime,
+    started: (OffsetDateTime, Instant),
     folder: &Path,
     progress: &mut Show,
-) -> Result<Report, RunError> {
+) -> Result<(Report, Vec<String>), RunError> {
     let scenario = &options.scenario;
     let Ready {
         target,
         stores,
         snapshot_before,
+        snapshot_before_ms,
         redis_memory_start_bytes,
-        provenance,
+        records_before,
+        mut provenance,
         ..
     } = ready;
+    provenance.run_id.clone_from(&sent.run_tag);
     let mut recorder = sent.recorder;
     let payloads = Payloads::new(scenario.seed, &sent.run_tag, &scenario.mix);
-    let drain_timeout = if sent.aborted.is_some() || sent.ended_early.is_some() {
-        DRAIN_ABORTED
-    } else {
-        scenario.drain_timeout
+    let mut warnings = Vec::new();
+    let prefix = payloads.prefix();
+    let mut drain = match &stores {
+        None => Drain::default(),
+        Some(stores) => {
+            let timeout = if sent.aborted.is_some() || sent.ended_early.is_some() {
+                DRAIN_ABORTED
+            } else {
+                scenario.drain_timeout
+            };
+            progress.doing("waiting until everything is recorded");
+            let ours = (!target.private).then_some(prefix.as_str());
+            let last_sent = recorder.last_sent;
+            let draining = drain(stores, ours, sent.clock, last_sent, timeout, |now, left| {
+                progress.draining(now, left);
+            });
+            unless_stopped(draining).await.unwrap_or_default()
+        }
     };
-    progress.doing("waiting until everything is recorded");
-    let mut drain = drain(
-        &stores,
-        sent.clock,
-        recorder.last_sent,
-        drain_timeout,
-        |now, left| progress.draining(now, left),
-    )
-    .await;
     if !options.merge.is_empty() {
-        // It may have been empty long before the shards were joined.
-        drain.seconds_to_empty = None;
+        // It may have been empty long before the shards were joined; they looked at it.
+        drain.seconds_to_empty = sent
+            .empty_at
+            .map(|at| at.saturating_sub(recorder.last_sent).as_secs_f64())
+            .filter(|_| drain.left_over == Some(0));
     }
-    let requests = sent.requests.counted().await?;
+    let requests = match unless_stopped(sent.requests.counted()).await {
+        Some(counted) => counted?,
+        None => (0, 0),
+    };
 
-    progress.doing("auditing every loan");
-    let redis_memory_end_bytes = settle_memory(&stores, redis_memory_start_bytes).await;
-    let snapshot_after = settle_counters(&target.url).await;
+    let mut redis_memory_end_bytes = None;
+    let mut snapshot_after = None;
+    if let Some(stores) = &stores {
+        progress.doing("auditing every loan");
+        let settling = settle_memory(stores, redis_memory_start_bytes);
+        redis_memory_end_bytes = unless_stopped(settling).await.flatten();
+        let settling = settle_counters(&target.url);
+        snapshot_after = unless_stopped(settling).await.flatten();
+    }
+    let mut followed = sent.following.followed();
+    followed.clock.finish();
+    if let (true, 1.., Some(after)) = (
+        followed.points.is_empty(),
+        snapshot_before_ms,
+        &snapshot_after,
+    ) {
+        followed.clock = ServiceClock::of_two(
+            (snapshot_before.at_ms, snapshot_before_ms),
+            (after.at_ms, now_ms()),
+        );
+    }
+    let clocks_agree = followed.clock.apart_ms().is_none() && followed.clock.step_ms.is_none();
     recorder.finish();
     let requests_unknown = recorder.resent + recorder.total.failed;
     let ledger = std::mem::take(&mut recorder.ledger);
-    let counters: Option<(&Counters, &Counters)> = snapshot_after
-        .as_ref()
-        .map(|after| (&snapshot_before.counters, &after.counters));
-    let audited = audit::audit(&Question {
-        stores: &stores,
-        payloads: &payloads,
-        ledger: &ledger,
-        clock: sent.clock,
-        schedule,
-        counters,
-        requests_unknown,
-        private: target.private,
-    })
-    .await;
-    let audited = match audited {
-        Ok(audited) => audited,
-        Err(error) => {
-            progress.say(&format!("the audit could not be made: {error}"));
-            Audited::none(schedule.phases().len())
+    let mut audited = Audited::none(schedule.phases().len());
+    let mut foreign_records = 0;
+    if let Some(stores) = &stores {
+        let counters: Option<(&Counters, &Counters)> = snapshot_after
+            .as_ref()
+            .map(|after| (&snapshot_before.counters, &after.counters));
+        let question = Question {
+            stores,
+            payloads: &payloads,
+            ledger: &ledger,
+            clock: sent.clock,
+            schedule,
+            counters,
+            requests_unknown,
+            pauses: &recorder.pauses,
+            clocks_agree,
+            private: target.private,
+        };
+        match unless_stopped(audit::audit(&question)).await {
+            Some(Ok(done)) => audited = done,
+            Some(Err(error)) => {
+                progress.say(&format!("the audit could not be made: {error}"));
+            }
+            None => {}
         }
-    };
+        // In a database of its own every record is judged one by one.
+        if let (false, true, Some(before)) =
+            (target.private, audited.audit.complete, records_before)
+            && let Some(Ok(after)) = unless_stopped(stores.records_estimated()).await
+        {
+            foreign_records = after.saturating_sub(before + audited.records);
+        }
+    }
+    let aborted = sent.aborted.or_else(|| stop::asked().map(str::to_owned));
 
     for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
         latencies.end_to_end.clone_from(end_to_end);
@@ -546,18 +820,19 @@ async fn conclude(
             .add(end_to_end)
             .expect("both histograms have the same bounds");
     }
+    warnings.extend(end_samples(&mut recorder));
     if let Some(mut log) = recorder.log.take() {
         for (phase, end_to_end) in audited.end_to_end.iter().enumerate() {
             log.end_to_end(phase as u16, end_to_end, schedule.duration());
         }
-        log.finish().map_err(|source| Unwritable {
-            path: folder.join(interval::FILE),
-            source,
-        })?;
+        if let Err(source) = log.finish() {
+            let path = folder.join(interval::FILE);
+            // Half a log would be taken for a whole one.
+            let _ = std::fs::remove_file(&path);
+            warnings.push(Unwritable { path, source }.to_string());
+        }
     }
-    let followed = sent.following.followed();
     drain.backlog_peak = followed.backlog_peak;
-    write_histograms(folder, &recorder)?;
     let finished = OffsetDateTime::now_utc();
     let report = account(&Account {
         scenario,
@@ -571,29 +846,69 @@ async fn conclude(
         audited,
         drain,
         provenance,
-        started_at: rfc3339(started),
+        started_at: rfc3339(started.0),
         finished_at: rfc3339(finished),
-        duration: Duration::try_from(finished - started).unwrap_or_default(),
+        duration: started.1.elapsed(),
         redis_memory_start_bytes,
         redis_memory_end_bytes,
-        loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
+        loadgen_rss_bytes_peak: sent
+            .loadgen_rss_bytes_peak
+            .max(provenance::rss_bytes_peak()),
         service_cpu: snapshot_after
             .as_ref()
             .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
-        aborted: sent.aborted.as_deref(),
+        aborted: aborted.as_deref(),
         ended_early: sent.ended_early.as_deref(),
         held_back: sent.held_back,
+        users: sent.users,
+        reached: sent.reached,
+        set_ahead_us: sent.set_ahead_us,
+        foreign_records,
+        stores: stores.is_some(),
         snapshots: snapshot_after
             .as_ref()
             .map(|after| (&snapshot_before, after)),
         requests,
         crowd: sent.crowd,
-        external: options.target.is_some(),
     });
+    if let Err(error) = write_histograms(folder, &recorder) {
+        warnings.push(error.to_string());
+    }
     if let Some(markers) = sent.markers {
         markers.end(report.verdict.name()).await;
     }
-    Ok(report)
+    if let Some(pusher) = sent.pusher {
+        let pushed = pusher.end(report.verdict.exit_code()).await;
+        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
+    }
+    Ok((report, warnings))
+}
+
+/// Ends the file of all samples, if there is one; a warning when it is not whole.
+fn end_samples(recorder: &mut Recorder) -> Option<String> {
+    let (raw, _) = recorder.raw.take()?;
+    let path = raw.path().to_path_buf();
+    let source = raw.finish().err()?;
+    Some(format!(
+        "the samples in {} are not whole: {source}",
+        path.display()
+    ))
+}
+
+/// What comes of a stage; nothing when a stop was asked for and it still takes long.
+async fn unless_stopped<T>(stage: impl Future<Output = T>) -> Option<T> {
+    let patience = async {
+        stop::wait().await;
+        let left = STOPPED_WITHIN.saturating_sub(stop::asked_for().unwrap_or_default());
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            () = stop::hurried() => {}
+        }
+    };
+    tokio::select! {
+        done = stage => Some(done),
+        () = patience => None,
+    }
 }
 
 /// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder.
@@ -612,7 +927,8 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
     } else {
         Some(Progress::new())
     });
-    let mut ready = make_ready(&options, &mut progress).await?;
+    let ready = unless_stopped(make_ready(&options, &mut progress)).await;
+    let mut ready = ready.ok_or(RunError::Stopped)??;
     let follower = Follower::start(&ready.target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
@@ -625,6 +941,7 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         url: &ready.target.url,
         other_urls: &ready.target.other_urls,
         log: Some(&log),
+        raw: options.samples.as_deref(),
         part: Some(&part),
     };
     let mut load = drive(&order, &stop, |now, recorder| {
@@ -634,9 +951,25 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         hopeless(scenario, &schedule, recorder, &follower.followed())
     })
     .await?;
+    progress.doing("waiting until everything is recorded");
+    let prefix = payloads.prefix();
+    let mut empty_at = None;
+    if let Some(stores) = &ready.stores {
+        let (clock, timeout) = (load.clock, scenario.drain_timeout);
+        let draining = drain(
+            stores,
+            Some(&prefix),
+            clock,
+            Duration::ZERO,
+            timeout,
+            |_, _| {},
+        );
+        let drained = unless_stopped(draining).await.unwrap_or_default();
+        empty_at = drained.seconds_to_empty.map(Duration::from_secs_f64);
+    }
     progress.end();
     let goose = std::mem::replace(&mut load.goose, tokio::spawn(async { Ok(0) }));
-    let counted = joined(goose).await?;
+    let counted = unless_stopped(joined(goose)).await.unwrap_or(Ok(0))?;
     let requests = (counted, load.shared.requests.load(Ordering::Relaxed));
     load.recorder.finish();
     if let Some(log) = load.recorder.log.take() {
@@ -646,7 +979,8 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         })?;
     }
     ready.provenance.generator_priority = load.priority();
-    let followed = follower.followed().clone();
+    let mut followed = follower.followed().clone();
+    followed.clock.finish();
     let around = Surroundings {
         clock: load.clock,
         held_back: load.shared.held_back.load(Ordering::Relaxed),
@@ -656,7 +990,11 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         snapshot_before: ready.snapshot_before,
         redis_memory_start_bytes: ready.redis_memory_start_bytes,
         provenance: ready.provenance,
-        stopped: stop.reason(),
+        stopped: stop::asked(),
+        set_ahead_us: set_ahead_us(),
+        users: load.users,
+        empty_at,
+        loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
     };
     part::keep(&folder, &part, scenario, &load.recorder, around)?;
     Ok(folder)

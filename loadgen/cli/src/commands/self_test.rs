@@ -8,7 +8,7 @@ use drive::load::load_only;
 use hdrhistogram::Histogram;
 use observe::provenance;
 use observe::stack::Target;
-use observe::stub::{Delays, Spoils, Storing, Stub};
+use observe::stub::{Ahead, Delays, Spoils, Storing, Stub};
 use plan::kind::Kind;
 use plan::random::mix64;
 use plan::scenario::Scenario;
@@ -23,6 +23,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::commands::run::{self, Allowed, Options, RunError};
+
+mod words;
 
 /// How far a percentile may be from theory in a stall.
 const STALL_TOLERANCE: f64 = 0.02;
@@ -59,6 +61,7 @@ pub async fn run(reports: &Path, mut say: impl FnMut(&str)) -> Result<SelfTest, 
     rows.extend(spread().await?);
     say("stubs that lose, double, swap or alter one loan in 10,000");
     rows.extend(faults().await?);
+    rows.extend(words::rows(&mut say).await?);
     let result = SelfTest {
         finished_at: OffsetDateTime::now_utc()
             .format(&Rfc3339)
@@ -145,6 +148,7 @@ fn recorded() -> Row {
             phase: 0,
             kind: Kind::Valid,
             intended: sent,
+            generator_lag: Duration::ZERO,
             sent,
             last_sent: sent,
             done: sent + truth(index as u32),
@@ -248,6 +252,7 @@ async fn faults() -> Result<Vec<Row>, RunError> {
             mongodb_uri: mongodb.uri(),
             database: database.clone(),
             fault: fault.map(|fault| (fault, chosen)),
+            ahead: Ahead::default(),
         };
         let stub = start(Delays::None, Some(storing))?;
         let finished = run::run(Options {
@@ -266,6 +271,9 @@ async fn faults() -> Result<Vec<Row>, RunError> {
             quiet: true,
             // The stub is of no commit.
             allow: vec![Allowed::OtherCommit],
+            no_stores: false,
+            samples: None,
+            otlp: None,
             merge: Vec::new(),
         })
         .await?;

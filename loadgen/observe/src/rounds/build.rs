@@ -62,7 +62,8 @@ impl Build {
         ])
         .map_err(|_| BuildError::NoCommit(reference.to_owned()))?;
         let place = root.join(FOLDER);
-        let mut name = commit.clone();
+        // Another compiler makes another build of the same commit.
+        let mut name = format!("{commit}-{}", toolchain()?);
         for feature in features {
             name = format!("{name}-{feature}");
         }
@@ -79,6 +80,23 @@ impl Build {
             hot_path: has_counts.then_some(counts),
         })
     }
+}
+
+/// Names the compiler, in a few letters.
+fn toolchain() -> Result<String, BuildError> {
+    let failed = |told: String| BuildError::Command {
+        what: "rustc --version --verbose".to_owned(),
+        told,
+    };
+    let output = Command::new("rustc")
+        .args(["--version", "--verbose"])
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let digest = crate::provenance::sha256(&output.stdout);
+    Ok(digest.chars().take(12).collect())
 }
 
 fn build(

@@ -25,21 +25,36 @@ pub fn compare(base: &Build, head: &Build) -> HotPath {
             "valgrind or gungraun's runner is missing (make counters), or a commit has no bench for it".to_owned(),
         );
     };
-    let (base, mut head) = match (read(base), read(head)) {
+    let (base, head) = match (read(base), read(head)) {
         (Ok(base), Ok(head)) => (base, head),
         (Err(what), _) | (_, Err(what)) => return none(what),
     };
-    let rows: Vec<Row> = base
-        .into_iter()
-        .filter_map(|(step, base)| {
-            let head = head.remove(&step)?;
-            Some(Row { step, base, head })
-        })
-        .collect();
-    if rows.is_empty() {
-        return none("the builds have no step in common".to_owned());
+    side_by_side(base, head)
+}
+
+/// The steps that both have, and the names of those that only one has: a step that is gone may hide in another one.
+fn side_by_side(base: BTreeMap<String, Cost>, mut head: BTreeMap<String, Cost>) -> HotPath {
+    let mut rows = Vec::new();
+    let mut gone = Vec::new();
+    for (step, base) in base {
+        match head.remove(&step) {
+            Some(head) => rows.push(Row { step, base, head }),
+            None => gone.push(step),
+        }
     }
-    HotPath { rows, note: None }
+    let only = |what: &str, steps: Vec<String>| {
+        (!steps.is_empty()).then(|| format!("{what} {}", steps.join(", ")))
+    };
+    let only = [
+        only("the head has no step", gone),
+        only("the base has no step", head.into_keys().collect()),
+    ];
+    let only: Vec<String> = only.into_iter().flatten().collect();
+    HotPath {
+        rows,
+        note: (!only.is_empty())
+            .then(|| format!("Not every step could be compared: {}.", only.join("; "))),
+    }
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Cost>, String> {
@@ -83,6 +98,25 @@ fn costs(text: &str) -> Result<BTreeMap<String, Cost>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_that_only_one_build_has_is_named() {
+        let costs = |steps: &[&str]| {
+            steps
+                .iter()
+                .map(|step| ((*step).to_owned(), Cost::default()))
+                .collect()
+        };
+        let both = side_by_side(costs(&["parse", "admit"]), costs(&["parse", "admit"]));
+        assert_eq!((both.rows.len(), both.note), (2, None));
+        let part = side_by_side(costs(&["parse", "admit"]), costs(&["parse", "enrich"]));
+        assert_eq!(part.rows.len(), 1);
+        let note = part.note.expect("a note");
+        assert!(
+            note.contains("the head has no step admit; the base has no step enrich"),
+            "{note}"
+        );
+    }
 
     #[test]
     fn gungrauns_summaries_are_read() {

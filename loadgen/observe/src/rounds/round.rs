@@ -155,6 +155,7 @@ impl Rounds {
             admit_redis_us: 0.0,
             admit_wall_us: 0.0,
             admit_p50_us: 0.0,
+            admit_p99_us: 0.0,
             record_cpu_us: 0.0,
             record_wall_us: 0.0,
             faults: Vec::new(),
@@ -206,6 +207,7 @@ impl Rounds {
         round.admit_redis_us = middle(&slices(|mark| mark.cpu_us[1]));
         round.admit_wall_us = middle(&slices(|mark| mark.wall_us));
         round.admit_p50_us = done.latency.value_at_quantile(0.5) as f64;
+        round.admit_p99_us = done.latency.value_at_quantile(0.99) as f64;
         let sent = u64::from(WARM_UP + ADMITTED);
         let counters = settled(&service.url(), |snapshot| {
             snapshot.counters.admitted >= sent

@@ -26,7 +26,7 @@ pub struct Probe {
     pub outcome: Outcome,
     /// Whether it confirmed a rate that had passed.
     pub confirms: bool,
-    /// Loans recorded for each second until the last one was.
+    /// Loans recorded for each second while the rate was held, counted between two instants.
     pub recorded_per_second: f64,
     /// Response time while the rate was held.
     pub response_us: Percentiles,
@@ -58,6 +58,12 @@ pub struct Capacity {
     pub objectives: Vec<String>,
     /// The highest rate that met the objectives and was confirmed, arrivals per second; `None` when none did.
     pub rate_per_second: Option<f64>,
+    /// Where the limit lies as far as the probes say, arrivals per second.
+    #[serde(default)]
+    pub rate_interval: Option<[f64; 2]>,
+    /// Whether chance decided over too wide a range for an answer.
+    #[serde(default)]
+    pub is_unsteady: bool,
     /// Loans recorded for each second at that rate, the lowest of its runs.
     pub recorded_per_second: Option<f64>,
     /// The lowest rate that missed them.

@@ -17,15 +17,23 @@ pub enum Arm {
     Control,
 }
 
-/// The order of the rounds in a block: each arm is as early as it is late.
-pub const ORDER: [Arm; 6] = [
-    Arm::Base,
-    Arm::Head,
-    Arm::Control,
-    Arm::Control,
-    Arm::Head,
-    Arm::Base,
-];
+/// Rounds in a block: two of each arm.
+pub const BLOCK_LEN: usize = 6;
+
+/// The order of the rounds in the block with this number: mirrored, so that each arm is as early as it is late, and another
+/// arm is first, in the middle and last from block to block.
+pub const fn order(block: usize) -> [Arm; BLOCK_LEN] {
+    use Arm::{Base, Control, Head};
+    let (first, second, third) = match block % 6 {
+        0 => (Base, Head, Control),
+        1 => (Head, Control, Base),
+        2 => (Control, Base, Head),
+        3 => (Base, Control, Head),
+        4 => (Control, Head, Base),
+        _ => (Head, Base, Control),
+    };
+    [first, second, third, third, second, first]
+}
 
 /// The result of a gate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +88,9 @@ pub struct Round {
     pub admit_wall_us: f64,
     /// Median time to an answer, microseconds.
     pub admit_p50_us: f64,
+    /// The time to an answer that 99 of 100 did not exceed, microseconds; 0 in rounds that were recorded without it.
+    #[serde(default)]
+    pub admit_p99_us: f64,
     /// Processor time of the service for a recorded loan, from the request to MongoDB's confirmation, microseconds.
     pub record_cpu_us: f64,
     /// Wall time for a recorded loan, microseconds.
@@ -101,12 +112,12 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The exit code: 0 pass, 1 fail, 3 inconclusive.
+    /// The exit code: 0 pass, 1 fail, 6 inconclusive.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Pass => 0,
             Self::Fail => 1,
-            Self::Inconclusive => 3,
+            Self::Inconclusive => 6,
         }
     }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the `report.json` format. Grows when a field changes its meaning or goes away.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// How many examples the audit keeps for each class of fault.
 pub const EXAMPLES_PER_CLASS_MAX: usize = 20;
@@ -33,8 +33,11 @@ pub struct Report {
     pub started_at: String,
     /// When the run ended, the drain and the audit included, RFC 3339, UTC.
     pub finished_at: String,
-    /// From `started_at` to `finished_at`.
+    /// How long the run took, by the monotonic clock.
     pub duration_seconds: f64,
+    /// How far the load came after its start, when it ended before its planned end. Rates are over this stretch then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_seconds: Option<f64>,
     /// Seed of the schedule and of the payloads.
     pub seed: u64,
     /// What was measured, on what.
@@ -49,7 +52,8 @@ pub struct Report {
     pub audit: Audit,
     /// The live counters beside the audit.
     pub counters_agree: Vec<CounterRow>,
-    /// One point for each second of the run, the drain included.
+    /// One point for each second of the run, the drain included. In a run of more than an hour a point stands for several seconds:
+    /// its counts are those of one second on average, its percentiles and gauges the highest.
     pub time_series: Vec<TimePoint>,
     /// Latency by percentile over the whole run.
     pub latency_curve: LatencyCurve,
@@ -91,6 +95,7 @@ impl Default for Report {
             started_at: String::new(),
             finished_at: String::new(),
             duration_seconds: 0.0,
+            reached_seconds: None,
             seed: 0,
             provenance: Provenance::default(),
             load: Load::default(),
@@ -171,6 +176,18 @@ pub struct Provenance {
     pub loadgen_version: String,
     /// Version that the service says it has.
     pub service_version: String,
+    /// Where the service is, `private` for one that the run started for itself.
+    #[serde(default)]
+    pub target: String,
+    /// The database of the service.
+    #[serde(default)]
+    pub mongodb_database: String,
+    /// Starts the id of each loan of the run.
+    #[serde(default)]
+    pub run_id: String,
+    /// What the command line set in place of what the scenario's file says, as flags.
+    #[serde(default)]
+    pub set_by_flags: Vec<String>,
     /// Arguments of the service on a private stack, empty for one that ran already.
     pub service_arguments: Vec<String>,
     /// SHA-256 of the scenario file.
@@ -288,10 +305,21 @@ pub struct Load {
     pub planned_rate_per_second: f64,
     /// How late requests left: from the intended instant to the real send.
     pub send_lag_us: Percentiles,
-    /// Response time over all phases: from the intended instant to the last byte of the answer.
+    /// How late the generator itself was: from the intended instant until the arrival was handed to a user. The wait for a free
+    /// user or for a connection is not in it.
+    #[serde(default)]
+    pub generator_lag_us: Percentiles,
+    /// Response time over all phases: from the intended instant to the last byte of a definite answer.
     pub response_us: Percentiles,
-    /// Service time over all phases: from the real send to the last byte of the answer.
+    /// Service time over all phases: from the real send to the last byte of a definite answer.
     pub service_us: Percentiles,
+    /// From the intended instant to a 5xx. In the checks such a request is slower than any bound.
+    #[serde(default)]
+    pub refused_us: Percentiles,
+    /// From the intended instant until the wait ended without any answer. In the checks such a request is slower than any
+    /// bound.
+    #[serde(default)]
+    pub silent_us: Percentiles,
     /// End-to-end time over all phases: from the intended instant to MongoDB's confirmation.
     pub end_to_end_us: Percentiles,
 }
@@ -332,8 +360,15 @@ pub struct Phase {
     pub completed: u64,
     /// Sent arrivals without a definite answer.
     pub failed: u64,
+    /// Loans and failures recorded for each second while the phase lasted, counted between two instants; `None` when the live
+    /// metrics could not be followed.
+    #[serde(default)]
+    pub recorded_per_second: Option<f64>,
     /// How late requests left.
     pub send_lag_us: Percentiles,
+    /// How late the generator itself was.
+    #[serde(default)]
+    pub generator_lag_us: Percentiles,
     /// From the intended instant to the last byte of the answer.
     pub response_us: Percentiles,
     /// From the real send to the last byte of the answer.
@@ -566,6 +601,8 @@ pub enum EventKind {
     Scale,
     /// A fault was injected or ended.
     Fault,
+    /// The load ended here, before its planned end.
+    Stop,
     /// Anything else worth knowing.
     Note,
 }
@@ -577,6 +614,7 @@ impl EventKind {
             Self::Phase => "phase",
             Self::Scale => "scale",
             Self::Fault => "fault",
+            Self::Stop => "stop",
             Self::Note => "note",
         }
     }

@@ -7,7 +7,9 @@ use super::{
     tick, tick_micros,
 };
 use crate::axis::{Axis, clock_step, linear_ticks, logarithmic_ticks, tenths};
-use crate::buckets::{PANELS, Panel, Scale, Series, Spread, bucket_seconds, spreads};
+use crate::buckets::{
+    PANELS, Panel, Scale, Series, Spread, bucket_seconds, point_seconds, spreads,
+};
 use crate::markup::Markup;
 use record::number::{counted, micros, or_no_data, plain};
 use record::result::run::{EventKind, Report};
@@ -31,6 +33,7 @@ pub(crate) fn timeline(markup: &mut Markup, report: &Report) {
         draw(markup, report, canvas);
     });
     let length = bucket_seconds(points, super::CANVASES[0].buckets_max);
+    let length = length * point_seconds(points) as usize;
     if length > 1 {
         let text = format!(
             "Each step of a line stands for {}: the mean of a rate, the highest backlog, the most workers, the slowest \
@@ -58,12 +61,13 @@ struct Time {
 
 impl Time {
     fn of(report: &Report, bucket_seconds: usize, right: f64) -> Self {
+        let step = point_seconds(&report.time_series);
         let bounds: Vec<(f64, f64)> = report
             .time_series
             .chunks(bucket_seconds)
             .map(|chunk| {
                 let start = chunk[0].offset_seconds;
-                (start, start + chunk.len() as f64)
+                (start, start + chunk.len() as f64 * step)
             })
             .collect();
         let end = bounds.last().map_or(1.0, |(_, end)| *end);
@@ -138,6 +142,7 @@ fn draw(markup: &mut Markup, report: &Report, canvas: Canvas) {
                 top += panel.height + TITLE;
             }
             faults(markup, report, &time, bottom);
+            stop(markup, report, &time, bottom);
             if canvas.wide {
                 tooltips(markup, &panels, &time, bottom);
             }
@@ -165,6 +170,24 @@ fn faults(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
             line(markup, "", (at, NAMES), (at, bottom - 8.0));
             markup.empty("circle", &[("cx", &at), ("cy", &(NAMES - 4.0)), ("r", &8)]);
             label(markup, at, NAMES, "middle", "", &format!("{number}"));
+        });
+    }
+}
+
+/// Where the load ended before its planned end, as a line across all panels.
+fn stop(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
+    let stops = report
+        .events
+        .iter()
+        .filter(|event| event.kind == EventKind::Stop);
+    for event in stops {
+        let at = time.x.at(event.offset_seconds.min(time.end()));
+        let title = format!("{}: {}", clock(event.offset_seconds), event.text);
+        markup.element("g", &[("class", &"fault stop")], |markup| {
+            markup.leaf("title", &[], &title);
+            line(markup, "", (at, NAMES), (at, bottom - 8.0));
+            markup.empty("circle", &[("cx", &at), ("cy", &(NAMES - 4.0)), ("r", &8)]);
+            label(markup, at, NAMES, "middle", "", "■");
         });
     }
 }

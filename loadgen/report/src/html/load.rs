@@ -164,12 +164,19 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
         if load.send_lag_us.count == 0 && load.response_us.count == 0 {
             return;
         }
+        let unanswered = [
+            ("Until a refusal (5xx)", &load.refused_us),
+            ("Until no answer was waited for", &load.silent_us),
+        ];
         let rows = [
             ("Response time", &load.response_us),
             ("Service time", &load.service_us),
             ("End to end", &load.end_to_end_us),
             ("Send lag", &load.send_lag_us),
+            ("Of it, the generator's own", &load.generator_lag_us),
         ]
+        .into_iter()
+        .chain(unanswered.into_iter().filter(|(_, of)| of.count > 0))
         .map(|(name, of)| {
             let mut cells: Vec<Cell> = vec![name.into(), count(of.count).into()];
             cells.push(or_dash(of.min, micros).into());
@@ -190,10 +197,16 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
             "Latency", "Measured", "Min", "p50", "p90", "p95", "p99", "p99.9", "Max",
         ];
         table(markup, "Latency over all phases", &columns, 1, rows);
-        let hint = "Send lag is how late the generator itself was: it bounds what the other figures can be trusted for. \
+        let hint = "Send lag is how late requests left. What is not the generator's own in it is the wait for a free user or \
+                    a connection: the service's doing, and part of the response time. \
                     ~ marks a percentile with fewer than 10 measurements above it: another run may well give another \
                     figure. – means: not measured.";
         markup.leaf("p", &[("class", &"hint")], hint);
+        if load.refused_us.count + load.silent_us.count > 0 {
+            let hint = "Only definite answers have a response time. Requests without one are kept apart, and in the \
+                        checks on percentiles each counts as slower than any bound.";
+            markup.leaf("p", &[("class", &"hint")], hint);
+        }
     });
 }
 

@@ -40,7 +40,9 @@ pub(crate) fn failed() -> Report {
             sent,
             completed: sent,
             failed: 0,
+            recorded_per_second: Some(rate),
             send_lag_us: Percentiles::of(&lag),
+            generator_lag_us: Percentiles::of(&lag),
             response_us: Percentiles::of(&response),
             service_us: Percentiles::of(&service),
             end_to_end_us: Percentiles::of(&end_to_end),
@@ -126,8 +128,11 @@ pub(crate) fn failed() -> Report {
             rate_per_second: 675.0,
             planned_rate_per_second: 675.0,
             send_lag_us: Percentiles::of(&lag),
+            generator_lag_us: Percentiles::of(&lag),
             response_us: Percentiles::of(&response),
             service_us: Percentiles::of(&service),
+            refused_us: Percentiles::default(),
+            silent_us: Percentiles::default(),
             end_to_end_us: Percentiles::of(&end_to_end),
         },
         phases: vec![
@@ -322,7 +327,7 @@ pub(crate) fn discarded() -> Report {
     report.verdict = Verdict::Discarded;
     report.why = vec![
         "1,200 arrivals were never sent.".to_owned(),
-        "The generator was late or saturated, so nothing may be concluded.".to_owned(),
+        "That is not the service's doing, so nothing may be concluded.".to_owned(),
     ];
     report.load.sent -= unsent;
     report.load.unsent = unsent;

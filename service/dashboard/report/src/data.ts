@@ -30,7 +30,7 @@ export interface Phase {
 
 export interface Happening {
   at: number;
-  kind: 'scale' | 'fault' | 'note';
+  kind: 'scale' | 'fault' | 'stop' | 'note';
   text: string;
 }
 

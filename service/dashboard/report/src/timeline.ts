@@ -247,7 +247,7 @@ function drawFaults(chart: uPlot, data: Data, named: boolean): void {
   ctx.lineWidth = 1.5 * ratio;
   ctx.setLineDash([4 * ratio, 3 * ratio]);
   data.events
-    .filter((event) => event.kind === 'fault')
+    .filter((event) => event.kind === 'fault' || event.kind === 'stop')
     .forEach((event, index) => {
       const x = chart.valToPos(event.at, 'x', true);
       if (x < left || x > left + width) return;
@@ -263,7 +263,7 @@ function drawFaults(chart: uPlot, data: Data, named: boolean): void {
       ctx.fillStyle = colour('card');
       ctx.font = FONT.replace('12px', `700 ${11 * ratio}px`);
       ctx.textAlign = 'center';
-      ctx.fillText(String(index + 1), x, top - 4 * ratio);
+      ctx.fillText(event.kind === 'stop' ? '■' : String(index + 1), x, top - 4 * ratio);
     });
   ctx.restore();
 }

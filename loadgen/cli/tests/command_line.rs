@@ -1,0 +1,467 @@
+//! The binary itself, as a shell or a CI calls it: what it refuses, what it says, and the code it ends with. Most runs go to a stub and
+//! judge the clients' half only, so that they take a moment.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use observe::stub::{Delays, Stub};
+use record::result::run::{Report, Verdict};
+
+const SCENARIO: &str = r#"
+name = "short"
+description = "A hundred loans in a second"
+send_lag_max = "1h"
+
+[[phase]]
+name = "all"
+duration = "1s"
+rate = 100
+
+[[check]]
+metric = "error_ratio"
+equals = 0
+"#;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        place.scenario(SCENARIO);
+        place
+    }
+
+    fn scenario(&self, text: &str) {
+        fs::write(self.0.path().join("short.toml"), text).expect("it is written");
+    }
+
+    fn loadgen(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn said(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        said(&self.loadgen(arguments).output().expect("it runs"))
+    }
+
+    fn report(&self) -> Report {
+        let path = self.0.path().join("reports/latest/report.json");
+        let text = fs::read_to_string(path).expect("a report");
+        serde_json::from_str(&text).expect("the report's form")
+    }
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn to_stub<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["run", "short.toml", "--target", url, "--no-stores"];
+    arguments.extend(more);
+    arguments
+}
+
+fn stub(delays: Delays) -> Stub {
+    Stub::start(delays, None).expect("a free port")
+}
+
+#[test]
+fn a_number_out_of_its_bounds_is_refused_in_one_line() {
+    let place = Place::new();
+    for (arguments, part) in [
+        (&["--start", "nan"][..], "--start must be 10 to 100,000"),
+        (&["--start", "0"], "--start must be 10 to 100,000"),
+        (&["--start", "inf"], "--start must be"),
+        (&["--rate-max", "nan"], "--rate-max must be 10 to 100,000"),
+        (&["--precision", "0"], "--precision must be 0.5 to 50"),
+        (&["--hold", "0"], "--hold must be 1 to 3,600 seconds"),
+        (&["--confirmations", "0"], "--confirmations must be 1 to 20"),
+        (&["--start", "500", "--rate-max", "100"], "above --rate-max"),
+    ] {
+        let mut all = vec!["capacity", "short.toml"];
+        all.extend(arguments);
+        let (code, _, error) = place.said(&all);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for arguments in [
+        &["gate", "--base", "HEAD", "--blocks", "1"][..],
+        &["chaos", "--seeds", "0"],
+        &["run", "short.toml", "--duration", "20000h"],
+        &["run", "short.toml", "--duration", "0s"],
+        &["run", "short.toml", "--duration", "nan"],
+        &["run", "nowhere.toml"],
+        &["send", "short.toml", "ftp://somewhere"],
+        &[
+            "run",
+            "short.toml",
+            "--target",
+            "https://somewhere",
+            "--redis",
+            "redis://x",
+            "--mongodb",
+            "mongodb://x",
+        ],
+    ] {
+        let (code, _, error) = place.said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    }
+    // Nothing was begun.
+    assert!(!place.0.path().join("reports").exists());
+}
+
+#[test]
+fn a_flag_without_effect_is_refused() {
+    let place = Place::new();
+    for flags in [
+        &["--run-id", "a"][..],
+        &["--start-at", "2030-01-01T00:00:00Z"],
+        &["--redis", "redis://127.0.0.1:1/"],
+        &["--mongodb-database", "other"],
+        &["--no-stores"],
+        &[
+            "--target",
+            "http://127.0.0.1:1",
+            "--no-stores",
+            "--keep-stack",
+        ],
+        &[
+            "--target",
+            "http://127.0.0.1:1",
+            "--no-stores",
+            "--redis",
+            "redis://127.0.0.1:1/",
+        ],
+    ] {
+        let mut arguments = vec!["run", "short.toml"];
+        arguments.extend(flags);
+        let (code, _, error) = place.said(&arguments);
+        assert_eq!(code, Some(2), "{flags:?}: {error}");
+    }
+}
+
+#[test]
+fn the_services_own_settings_in_the_environment_name_no_target() {
+    let place = Place::new();
+    // With a file that is not there, a private run says so; it used to ask for --target first.
+    let output = place
+        .loadgen(&["run", "nowhere.toml"])
+        .env("SLUICE_REDIS_URL", "redis://127.0.0.1:1/")
+        .env("SLUICE_MONGODB_URI", "mongodb://127.0.0.1:1/")
+        .env("SLUICE_MONGODB_DATABASE", "other")
+        .output()
+        .expect("it runs");
+    let (code, _, error) = said(&output);
+    assert_eq!(code, Some(2));
+    assert!(
+        error.contains("cannot read the scenario nowhere.toml"),
+        "{error}"
+    );
+    let (code, _, error) = place.said(&["run", "short.toml", "--target", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        error.contains("SLUICE_REDIS_URL") && error.contains("--no-stores"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_to_send_to_is_no_success() {
+    let place = Place::new();
+    let (code, _, error) = place.said(&["send", "short.toml", "http://127.0.0.1:9"]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("100 times connect"), "{error}");
+    // One line for all of them.
+    assert!(error.lines().count() <= 3, "{error}");
+    let (code, screen, error) = place.said(&to_stub("http://127.0.0.1:9", &["--quiet"]));
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        screen.contains("100 of 100 arrivals have no definite answer"),
+        "{screen}"
+    );
+    assert!(error.lines().count() <= 1, "{error}");
+}
+
+#[test]
+fn the_clients_half_passes_and_says_what_was_not_judged() {
+    let place = Place::new();
+    place.scenario(&format!(
+        "{SCENARIO}\n[[check]]\nmetric = \"lost\"\nequals = 0\n[[check]]\nmetric = \"end_to_end_ms.p99\"\nmax = 5\n"
+    ));
+    let stub = stub(Delays::None);
+    let samples = place.0.path().join("samples.ndjson");
+    let path = samples.display().to_string();
+    let (code, screen, error) = place.said(&to_stub(&stub.url(), &["--samples", &path]));
+    assert_eq!(code, Some(0), "{screen}{error}");
+    assert!(
+        error.contains("not judged without the stores: lost, end_to_end_ms.p99"),
+        "{error}"
+    );
+    assert!(screen.contains("The one check held"), "{screen}");
+    assert!(screen.contains("Not judged"), "{screen}");
+    let report = place.report();
+    assert_eq!(report.verdict, Verdict::Pass);
+    assert_eq!(report.provenance.target, stub.url());
+    assert!(report.repeat.contains("--no-stores"), "{}", report.repeat);
+    let lines = fs::read_to_string(samples).expect("the samples");
+    assert_eq!(lines.lines().count(), 100);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_passed_by() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let mut command = place.loadgen(&to_stub(&stub.url(), &["--quiet"]));
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    let (code, screen, _) = said(&command.output().expect("it runs"));
+    assert_eq!(code, Some(0), "{screen}");
+    assert_eq!(stub.requests(), 100);
+}
+
+#[test]
+fn a_service_that_refuses_for_half_of_the_run_fails_it() {
+    let place = Place::new();
+    place.scenario(&format!(
+        "{SCENARIO}\n[[check]]\nmetric = \"response_ms.p99\"\nmax = 60000\n"
+    ));
+    let stub = stub(Delays::Refuse { from: 25, to: 75 });
+    let (code, screen, _) = place.said(&to_stub(&stub.url(), &["--json", "--quiet"]));
+    assert_eq!(code, Some(1), "{screen}");
+    let report: Report = serde_json::from_str(&screen).expect("the report, and nothing else");
+    assert_eq!((report.load.completed, report.load.failed), (50, 50));
+    // Only what was answered has a response time; what was not is slower than any bound.
+    assert_eq!(
+        (report.load.response_us.count, report.load.refused_us.count),
+        (50, 50)
+    );
+    let p99 = report
+        .checks
+        .iter()
+        .find(|check| check.name == "response_ms.p99");
+    assert!(p99.is_some_and(|check| !check.pass && check.observed.contains("50 without one")));
+}
+
+#[test]
+fn an_output_that_nobody_reads_changes_nothing() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let full = fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let status = place
+        .loadgen(&to_stub(&stub.url(), &[]))
+        .stdout(full.try_clone().expect("a copy"))
+        .stderr(full)
+        .status()
+        .expect("it runs");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(place.report().verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_cannot_be_written_is_a_warning_after_the_verdict() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    fs::create_dir_all(place.0.path().join("reports/latest/inside")).expect("a folder");
+    let (code, screen, error) = place.said(&to_stub(&stub.url(), &["--quiet"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(screen.contains("PASS"), "{screen}");
+    assert!(
+        error.contains("warning: cannot write reports/latest"),
+        "{error}"
+    );
+    // The list and the report are there all the same.
+    assert!(place.0.path().join("reports/index.html").is_file());
+    let (_, path) = screen.trim().rsplit_once("report: ").expect("the path");
+    assert!(place.0.path().join(path).is_file(), "{path}");
+}
+
+#[test]
+fn a_limit_of_file_sizes_leaves_the_verdict_and_no_half_file() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let program = env!("CARGO_BIN_EXE_loadgen");
+    let line = format!(
+        "ulimit -f 8; exec {program} {}",
+        to_stub(&stub.url(), &["--quiet"]).join(" ")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(place.0.path())
+        .output()
+        .expect("it runs");
+    let (code, screen, error) = said(&output);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(screen.contains("PASS"), "{screen}");
+    assert!(error.contains("report.html"), "{error}");
+    let runs = fs::read_dir(place.0.path().join("reports/runs")).expect("the runs");
+    for run in runs {
+        for file in fs::read_dir(run.expect("a run").path()).expect("its files") {
+            let path = file.expect("a file").path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            assert!(
+                !["report.html", "report.json.part", "report.html.part"].contains(&name.as_str()),
+                "{name}"
+            );
+            if name == "report.json" {
+                let text = fs::read_to_string(&path).expect("a text");
+                serde_json::from_str::<Report>(&text).expect("a whole report");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_ends_with_a_report_and_its_own_code() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        place.scenario(&SCENARIO.replace("1s", "1h"));
+        let stub = stub(Delays::None);
+        let mut child = place
+            .loadgen(&to_stub(&stub.url(), &["--quiet"]))
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("it runs");
+        while stub.requests() < 50 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill(Pid::from_raw(child.id() as i32), signal).expect("it is there");
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(4), "{signal}");
+        let report = place.report();
+        assert_eq!(report.verdict, Verdict::Aborted);
+        // Drawn and summed as far as it came.
+        let reached = report.reached_seconds.expect("it was cut short");
+        assert!(report.phases[0].end_seconds <= reached + 1e-6, "{reached}");
+        assert!(
+            report.load.rate_per_second > 20.0,
+            "{}",
+            report.load.rate_per_second
+        );
+        assert!(report.load.planned_rate_per_second < 150.0);
+        assert!(
+            report
+                .time_series
+                .iter()
+                .map(|point| point.planned)
+                .sum::<u64>()
+                < 3_600
+        );
+        assert!(!place.0.path().join("reports/latest/running.json").exists());
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_is_in_the_list() {
+    let place = Place::new();
+    place.scenario(&SCENARIO.replace("1s", "1h"));
+    let stub = stub(Delays::None);
+    let mut child = place
+        .loadgen(&to_stub(&stub.url(), &["--quiet"]))
+        .spawn()
+        .expect("it runs");
+    while stub.requests() < 10 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    place.scenario(SCENARIO);
+    place.said(&to_stub(&stub.url(), &["--quiet"]));
+    let list = fs::read_to_string(place.0.path().join("reports/index.html")).expect("the list");
+    assert!(list.contains("was killed before its end"), "{list}");
+}
+
+#[test]
+fn a_secret_of_the_user_is_not_printed() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let url = stub.url().replace("http://", "http://user:hunter2@");
+    let output = place
+        .loadgen(&to_stub(&url, &[]))
+        .env("SLUICE_ADMIN_TOKEN", "a-secret-token")
+        .output()
+        .expect("it runs");
+    let (_, screen, error) = said(&output);
+    for secret in ["a-secret-token", "hunter2"] {
+        assert!(
+            !screen.contains(secret) && !error.contains(secret),
+            "{screen}{error}"
+        );
+        let report = fs::read_to_string(place.0.path().join("reports/latest/report.json"));
+        assert!(!report.unwrap_or_default().contains(secret));
+    }
+}
+
+#[test]
+fn check_says_what_would_be_sent() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let place = Place::new();
+    let path = root.join("scenarios/mixed.toml").display().to_string();
+    let (code, screen, _) = place.said(&["check", &path]);
+    assert_eq!(code, Some(0));
+    for part in [
+        "warm-up",
+        "constant 300/s, Poisson",
+        "duplicate",
+        "422, the first one stays",
+        "response_ms.p99, phase mixed: at most 20 ms",
+    ] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
+}
+
+#[test]
+fn every_command_says_its_exit_codes_and_has_a_page() {
+    let place = Place::new();
+    let (_, help, _) = place.said(&["help"]);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in &commands {
+        let (code, text, _) = place.said(&[command, "--help"]);
+        assert_eq!(code, Some(0));
+        assert!(text.contains("Exit code: 0"), "{command}: {text}");
+    }
+    let (code, _, error) = place.said(&["man", "pages"]);
+    assert_eq!(code, Some(0), "{error}");
+    for command in commands {
+        let page = place.0.path().join(format!("pages/loadgen-{command}.1"));
+        let text = fs::read_to_string(&page).expect("a page");
+        assert!(text.contains("Exit code: 0"), "{command}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text, _) = place.said(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        assert!(text.contains("gate-power"), "{shell}");
+    }
+}
