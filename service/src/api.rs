@@ -7,7 +7,7 @@ use bson::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::record::{FailureDocument, LoanDocument};
+use crate::record::{DiscardDocument, FailureDocument, LoanDocument};
 use crate::snapshot::{Percentiles, RunMarkerKind};
 use crate::tokens::TokenRole;
 
@@ -85,6 +85,8 @@ pub enum LoanStatus {
     Failed,
     /// Accepted, and recorded in MongoDB.
     Recorded,
+    /// Failed, and finished by an operator.
+    Discarded,
 }
 
 /// One loan: where it is, how it came there, and what became of it.
@@ -106,6 +108,9 @@ pub struct LoanView {
     /// What the loan became, once it is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<LoanResult>,
+    /// Who finished it by hand, when and why, once it is discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Discarded>,
     /// The content of a failed loan as it was sent, for an administrator alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -136,6 +141,21 @@ pub enum StepKind {
     Processed,
     /// MongoDB confirmed it.
     Recorded,
+    /// An operator finished it.
+    Discarded,
+}
+
+/// How a failed loan was finished by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Discarded {
+    /// The name that goes with the operator's token.
+    pub by: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One failed attempt of a loan.
@@ -159,6 +179,286 @@ pub struct FailedAttempt {
     /// When a worker decided it.
     #[schema(format = DateTime)]
     pub failed_at: String,
+    /// Whether it waits: for a retry, a correction or a discard.
+    #[serde(default)]
+    pub is_waiting: bool,
+    /// How it was finished by hand, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Discarded>,
+}
+
+/// Which failed attempts: those that everything here holds for. Empty: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailureFilter {
+    /// The loan's id begins so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$")]
+    pub loan_id: Option<String>,
+    /// The applicant's address begins so; upper and lower case are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub applicant: Option<String>,
+    /// The category. One that nobody knows finds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z_]{1,64}$")]
+    pub error_type: Option<String>,
+    /// A fault is in this field, such as `applicant.email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub field: Option<String>,
+    /// A fault's rule begins so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub rule: Option<String>,
+    /// Failed at this instant or later: RFC 3339, or milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    pub from: Option<String>,
+    /// Failed before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    pub to: Option<String>,
+    /// Only what waits: for a retry, a correction or a discard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<bool>,
+}
+
+/// How many failures a filter finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureCount {
+    /// Failed attempts.
+    pub attempts: u64,
+    /// Different loans.
+    pub loans: u64,
+    /// Loans that a retry or a discard acts on.
+    pub waiting: u64,
+    /// Otherwise counting took too long, and there are at least so many.
+    pub is_exact: bool,
+}
+
+/// What is done with many failed loans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskKind {
+    /// Queue them again.
+    Retry,
+    /// Finish them.
+    Discard,
+}
+
+/// How far work on many loans is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskPhase {
+    /// An instance does it, or takes it up soon.
+    Running,
+    /// It ends after the step that it is in.
+    Stopping,
+    /// Somebody has stopped it. What was done stays done.
+    Stopped,
+    /// It has come to its end.
+    Done,
+    /// It cannot be done: `fault` says why.
+    Failed,
+}
+
+/// Work on many failed loans.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// Names it.
+    pub task_id: String,
+    /// What is done.
+    pub kind: TaskKind,
+    /// How far it is.
+    pub phase: TaskPhase,
+    /// On which failures, if not on loans by their ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FailureFilter>,
+    /// How many loans were named by their ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<u64>,
+    /// Why, as the operator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The name that goes with the operator's token.
+    pub by: String,
+    /// When it was asked for.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub ended_at: Option<String>,
+    /// Loans that the operator confirmed.
+    pub expected: u64,
+    /// Loans that it was done with.
+    pub done: u64,
+    /// Loans that waited no longer, or were taken by somebody else.
+    pub skipped: u64,
+    /// Loans that are left.
+    pub remaining: u64,
+    /// Why it does not go on now, or has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// The work of the last day, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskList {
+    /// At most 50.
+    pub tasks: Vec<Task>,
+}
+
+/// Asks for work on many failed loans: those that a filter finds, or those of these ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskRequest {
+    /// What is to be done.
+    pub kind: TaskKind,
+    /// On which failures. `{}`: all that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FailureFilter>,
+    /// On these loans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 1000)]
+    pub loan_ids: Option<Vec<String>>,
+    /// Why; needed for a discard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 500)]
+    pub reason: Option<String>,
+    /// How many loans the operator was shown and has confirmed.
+    #[serde(default)]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub expected: u64,
+}
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ExportOf {
+    /// Failed attempts.
+    Errors,
+    /// Accepted loans.
+    Loans,
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ExportFormat {
+    /// For spreadsheets: commas between, and no cell that a spreadsheet takes for a formula.
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+/// Asks for a link to a download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportRequest {
+    /// What.
+    pub of: ExportOf,
+    /// In which form.
+    pub format: ExportFormat,
+    /// Which; of loans only `from` and `to` may be given, for when they were decided.
+    #[serde(default)]
+    pub filter: FailureFilter,
+}
+
+/// A link that is good for one download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportTicket {
+    /// Where it is, without a token.
+    pub href: String,
+    /// When it ends.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
+/// The instances that are alive, and the partitions of the queue, as of the last second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceList {
+    /// By their ids.
+    pub instances: Vec<InstanceView>,
+    /// By their numbers.
+    pub partitions: Vec<PartitionView>,
+}
+
+/// One instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceView {
+    /// Its id.
+    pub instance: String,
+    /// What it does.
+    pub roles: Vec<String>,
+    /// Its version.
+    pub version: String,
+    /// Commit that it was built from, or `unknown`.
+    pub git_commit: String,
+    /// Where it runs.
+    pub host: String,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// When it was heard of last.
+    #[schema(format = DateTime)]
+    pub seen_at: String,
+    /// Workers that it runs.
+    pub workers: u64,
+    /// The most workers that it may run.
+    pub workers_max: u64,
+    /// Loans that its workers hold.
+    pub claimed: u64,
+    /// Open HTTP connections.
+    pub connections: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// What its workers do, at most 64 of them.
+    pub doing: Vec<WorkerView>,
+}
+
+/// What a worker does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerView {
+    /// Its number in its instance, 1 first.
+    pub worker: u64,
+    /// `waiting` or `processing`.
+    pub state: String,
+    /// Loans that it holds.
+    pub loans: u64,
+    /// For how long it has done so.
+    pub for_ms: u64,
+    /// Of which partition they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u64>,
+}
+
+/// One partition of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionView {
+    /// Its number, 0 first.
+    pub partition: u64,
+    /// Loans that wait for a worker.
+    pub queue_depth: u64,
+    /// Loans that a worker holds.
+    pub in_flight: u64,
+    /// Age of the oldest loan that no worker has decided.
+    pub oldest_waiting_ms: u64,
+    /// Failed loans that wait for an operator.
+    pub failed_waiting: u64,
+    /// Results that MongoDB has not confirmed.
+    pub unrecorded: u64,
+    /// Whether Redis answers for it.
+    pub redis_up: bool,
 }
 
 /// One broken rule.
@@ -469,6 +769,18 @@ impl From<FailureDocument> for FailedAttempt {
             applicant_email: document.applicant_email,
             received_at: rfc3339(document.received_at),
             failed_at: rfc3339(document.failed_at),
+            is_waiting: document.waiting,
+            discarded: document.discarded.map(Discarded::from),
+        }
+    }
+}
+
+impl From<DiscardDocument> for Discarded {
+    fn from(document: DiscardDocument) -> Self {
+        Self {
+            by: document.by,
+            at: rfc3339(document.at),
+            reason: document.reason,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
 use crate::queue::tls::TlsFiles;
+use crate::store::retention::Retention;
 use crate::tokens::TokenRole;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -91,6 +93,14 @@ pub struct Config {
     /// Database in MongoDB
     #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice")]
     pub mongodb_database: String,
+    /// How long accepted loans are kept after they were decided, such as 365d; for ever unless set. A loan that is removed
+    /// is not known any more: its id may be used again
+    #[arg(long, env = "SLUICE_LOANS_KEPT")]
+    pub loans_kept: Option<Span>,
+    /// How long failures are kept after they were retried or discarded; for ever unless set. What waits for an operator is
+    /// never removed
+    #[arg(long, env = "SLUICE_FAILURES_KEPT")]
+    pub failures_kept: Option<Span>,
     /// What this process does
     #[arg(
         long,
@@ -199,6 +209,13 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = TokenRole::Viewer)]
         role: TokenRole,
     },
+    /// Remove the personal data of one applicant from the records, the failures and Redis. Ids and counts stay; failed loans
+    /// that wait are discarded
+    Forget {
+        /// The applicant's e-mail address; upper and lower case are the same
+        #[arg(long)]
+        applicant: String,
+    },
 }
 
 /// What a process does.
@@ -301,6 +318,9 @@ impl fmt::Display for Listen {
 
 /// The longest that anything may be set to take.
 const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest and the longest that records may be kept, if not for ever: a hundred years.
+const KEPT: RangeInclusive<Duration> =
+    Duration::from_secs(60 * 60)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);
 /// The shortest that a time-out may be.
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// Characters that MongoDB allows in no name of a database.
@@ -319,6 +339,14 @@ impl Config {
     /// Whether this process has a role.
     pub fn has(&self, role: Role) -> bool {
         self.role.contains(&role)
+    }
+
+    /// How long records are kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            loans: self.loans_kept.map(|span| span.0),
+            failures: self.failures_kept.map(|span| span.0),
+        }
     }
 
     /// The files for TLS to Redis.
@@ -427,6 +455,16 @@ impl Config {
             "--keep-alive",
             "must be 1s to 1h",
         );
+        for (span, flag) in [
+            (self.loans_kept, "--loans-kept"),
+            (self.failures_kept, "--failures-kept"),
+        ] {
+            require(
+                span.is_none_or(|span| KEPT.contains(&span.0)),
+                flag,
+                "must be 1h to 100 years (36600d)",
+            );
+        }
         require(
             self.scale_cool_down.0 <= SPAN_MAX,
             "--scale-cool-down",

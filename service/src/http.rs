@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 
 use crate::activity::Activity;
@@ -26,6 +26,7 @@ use crate::monitor::{HISTORY_MAX, Monitor};
 use crate::queue::Queue;
 use crate::shutdown::stopped;
 use crate::store::Store;
+use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::tokens::TokenRole;
 
@@ -38,6 +39,7 @@ mod connections;
 mod control;
 mod errors;
 mod explain;
+mod exports;
 mod exposition;
 pub(crate) mod feed;
 mod loans;
@@ -52,13 +54,14 @@ mod request_id;
 mod response;
 mod socket;
 mod stream;
+mod tasks;
 
 use access::{Access, Caller, Needs};
 use clients::{Clients, Guest};
 pub(crate) use connections::Connections;
 use connections::{Close, HeldSlot, Patient};
 use explain::Explain;
-use feed::Feed;
+use feed::{Days, Feed};
 use names::Names;
 use parts::{Parts, Unsent};
 use peer::{Ends, Proxies};
@@ -81,6 +84,9 @@ pub(crate) struct Front {
     pub(crate) tls: Option<Tls>,
     pub(crate) access: Access,
     pub(crate) activity: Activity,
+    pub(crate) tasks: Tasks,
+    /// Room for exports.
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) feed: Feed,
     pub(crate) clients: Arc<Clients>,
     pub(crate) unsent: Arc<Unsent>,
@@ -256,12 +262,21 @@ enum Target {
     Retry,
     Loan(String),
     Errors,
+    ErrorCount,
+    ErrorExport,
+    LoanExport,
+    Tasks,
+    Task(String),
+    StopTask(String),
+    Exports,
+    Export(String),
     Session,
     Control,
     Pause,
     Resume,
     Runs,
     Activity,
+    Instances,
     Metrics,
     History,
     Exposition,
@@ -269,6 +284,15 @@ enum Target {
     Health,
     Ready,
     OpenApi,
+}
+
+/// One segment of a path: a slash that is escaped stays a part of it.
+fn segment(text: &str) -> Option<String> {
+    if text.contains('/') {
+        return None;
+    }
+    let text = percent_encoding::percent_decode_str(text);
+    Some(text.decode_utf8_lossy().into_owned())
 }
 
 impl Target {
@@ -279,12 +303,18 @@ impl Target {
             "/api/loans/request" if !is_read => Self::Request,
             "/api/loans/retry" if !is_read => Self::Retry,
             "/api/errors" => Self::Errors,
+            "/api/errors/count" => Self::ErrorCount,
+            "/api/tasks" => Self::Tasks,
+            "/api/exports" => Self::Exports,
+            "/api/exports/errors" => Self::ErrorExport,
+            "/api/exports/loans" => Self::LoanExport,
             "/api/session" => Self::Session,
             "/api/control" => Self::Control,
             "/api/control/pause" => Self::Pause,
             "/api/control/resume" => Self::Resume,
             "/api/runs" => Self::Runs,
             "/api/activity" => Self::Activity,
+            "/api/instances" => Self::Instances,
             "/api/metrics" => Self::Metrics,
             "/api/history" => Self::History,
             "/metrics" => Self::Exposition,
@@ -293,13 +323,16 @@ impl Target {
             "/readyz" => Self::Ready,
             "/openapi.json" => Self::OpenApi,
             _ => {
-                // One segment: a slash that is escaped stays a part of it.
-                let segment = path.strip_prefix("/api/loans/")?;
-                if segment.contains('/') {
-                    return None;
+                if let Some(rest) = path.strip_prefix("/api/tasks/") {
+                    return match rest.strip_suffix("/stop") {
+                        Some(id) => segment(id).map(Self::StopTask),
+                        None => segment(rest).map(Self::Task),
+                    };
                 }
-                let id = percent_encoding::percent_decode_str(segment);
-                Self::Loan(id.decode_utf8_lossy().into_owned())
+                if let Some(ticket) = path.strip_prefix("/api/downloads/") {
+                    return segment(ticket).map(Self::Export);
+                }
+                Self::Loan(segment(path.strip_prefix("/api/loans/")?)?)
             }
         })
     }
@@ -312,12 +345,21 @@ impl Target {
             Self::Loan(_) => "/api/loans/{loanId}",
             Self::Retry => "/api/loans/retry",
             Self::Errors => "/api/errors",
+            Self::ErrorCount => "/api/errors/count",
+            Self::Tasks => "/api/tasks",
+            Self::Task(_) => "/api/tasks/{taskId}",
+            Self::StopTask(_) => "/api/tasks/{taskId}/stop",
+            Self::Exports => "/api/exports",
+            Self::ErrorExport => "/api/exports/errors",
+            Self::LoanExport => "/api/exports/loans",
+            Self::Export(_) => "/api/downloads/{ticket}",
             Self::Session => "/api/session",
             Self::Control => "/api/control",
             Self::Pause => "/api/control/pause",
             Self::Resume => "/api/control/resume",
             Self::Runs => "/api/runs",
             Self::Activity => "/api/activity",
+            Self::Instances => "/api/instances",
             Self::Metrics => "/api/metrics",
             Self::History => "/api/history",
             Self::Exposition => "/metrics",
@@ -331,26 +373,44 @@ impl Target {
     /// The methods, as the header `Allow` lists them.
     fn allowed(&self) -> &'static str {
         match self {
-            Self::Request => "GET, HEAD, POST, OPTIONS",
+            Self::Request | Self::Tasks => "GET, HEAD, POST, OPTIONS",
             Self::Retry => "GET, HEAD, PATCH, OPTIONS",
-            Self::Pause | Self::Resume | Self::Runs => "POST, OPTIONS",
-            Self::WebSocket => "GET, OPTIONS",
+            Self::Pause | Self::Resume | Self::Runs | Self::StopTask(_) | Self::Exports => {
+                "POST, OPTIONS"
+            }
+            // Without a body they would be made for nothing.
+            Self::WebSocket | Self::ErrorExport | Self::LoanExport | Self::Export(_) => {
+                "GET, OPTIONS"
+            }
             _ => "GET, HEAD, OPTIONS",
         }
     }
 
     /// What it asks of its caller.
-    fn needs(&self) -> Needs {
+    fn needs(&self, method: &Method) -> Needs {
         match self {
-            Self::Request | Self::Health | Self::Ready | Self::OpenApi => Needs::Nothing,
-            Self::Session => Needs::Role(TokenRole::Viewer),
-            Self::Retry | Self::Pause | Self::Resume | Self::Runs => {
-                Needs::Role(TokenRole::Operator)
+            // Its path is its permission.
+            Self::Request | Self::Health | Self::Ready | Self::OpenApi | Self::Export(_) => {
+                Needs::Nothing
             }
+            Self::Session => Needs::Role(TokenRole::Viewer),
+            Self::Tasks if *method != Method::POST => Needs::ToRead,
+            Self::Retry
+            | Self::Pause
+            | Self::Resume
+            | Self::Runs
+            | Self::Tasks
+            | Self::StopTask(_)
+            | Self::Exports
+            | Self::ErrorExport
+            | Self::LoanExport => Needs::Role(TokenRole::Operator),
             Self::Loan(_)
             | Self::Errors
+            | Self::ErrorCount
+            | Self::Task(_)
             | Self::Control
             | Self::Activity
+            | Self::Instances
             | Self::Metrics
             | Self::History
             | Self::Exposition
@@ -401,13 +461,18 @@ async fn direct(
     if method == Method::OPTIONS {
         return response::options(target.allowed());
     }
-    let needs = target.needs();
-    let reply = if needs == Needs::Nothing {
+    let needs = target.needs(&method);
+    let request_id = || request_id.to_str().unwrap_or_default().to_owned();
+    let client = |request: &Request<Incoming>| front.proxies.client(ends.peer, request.headers());
+    let reply = if let Target::Export(ticket) = &target {
+        let client = client(&request).to_string();
+        Box::pin(exports::download(front, ticket, client, request_id())).await
+    } else if needs == Needs::Nothing {
         answer(front, &target, request).await
     } else {
-        let request_id = request_id.to_str().unwrap_or_default().to_owned();
+        let request_id = request_id();
         let span = tracing::info_span!("request", id = request_id);
-        let client = front.proxies.client(ends.peer, request.headers());
+        let client = client(&request);
         Box::pin(answer_to_caller(
             front, &target, request, needs, client, request_id,
         ))
@@ -495,17 +560,30 @@ async fn answer_to_caller(
     let reply = match target {
         Target::Loan(loan_id) => loans::find(front, loan_id, &caller).await,
         Target::Retry => control::retry_loans(front, request, &caller).await,
-        Target::Errors => errors::list(front, request, caller.sees_personal()).await,
+        Target::Errors => errors::list(front, request.uri().query(), caller.sees_personal()).await,
+        Target::ErrorCount => {
+            errors::count(front, request.uri().query(), caller.sees_personal()).await
+        }
+        Target::Tasks if *request.method() == Method::POST => {
+            tasks::begin(front, request, &caller).await
+        }
+        Target::Tasks => tasks::list(front, &caller).await,
+        Target::Task(id) => tasks::show(front, id, &caller).await,
+        Target::StopTask(id) => tasks::stop(front, id, &caller).await,
+        Target::Exports => exports::ticket(front, request, &caller).await,
+        Target::ErrorExport => exports::errors(front, request.uri().query(), &caller),
+        Target::LoanExport => exports::loans(front, request.uri().query(), &caller),
         Target::Session => Ok(response::json(&session(&caller))),
         Target::Control => control::show(front).await,
         Target::Pause => control::set(front, true, &caller).await,
         Target::Resume => control::set(front, false, &caller).await,
         Target::Runs => control::mark_run(front, request).await,
+        Target::Instances => Ok(response::json(&*front.monitor.instances())),
         Target::Activity => activity::list(front, request.uri().query()).await,
         Target::Metrics => Ok(response::json_bytes(
             front.feed.snapshot(caller.sees_personal()),
         )),
-        Target::History => history(front, request.uri().query()),
+        Target::History => history(front, request.uri().query()).await,
         Target::Exposition => Ok(response::text(
             exposition::CONTENT_TYPE,
             exposition::text(
@@ -516,7 +594,7 @@ async fn answer_to_caller(
             ),
         )),
         Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
-        Target::Request | Target::Health | Target::Ready | Target::OpenApi => {
+        Target::Request | Target::Health | Target::Ready | Target::OpenApi | Target::Export(_) => {
             answer(front, target, request).await
         }
     };
@@ -536,17 +614,29 @@ fn session(caller: &Caller) -> Session {
     }
 }
 
-/// `GET /api/history?minutes=`: 1 to 30, all by default.
-fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
+/// `GET /api/history?minutes=`: 1 to 30, all by default; or a day or seven.
+async fn history(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
     let longest = HISTORY_MAX.as_secs() / 60;
+    let days = [Days::One, Days::Seven];
     let minutes = Query::parse(query, &["minutes"])?.get("minutes", |text| {
         text.parse::<u64>()
             .ok()
-            .filter(|minutes| (1..=longest).contains(minutes))
-            .ok_or("must be 1 to 30")
+            .filter(|minutes| {
+                (1..=longest).contains(minutes)
+                    || days.iter().any(|days| days.minutes() == *minutes)
+            })
+            .ok_or("must be 1 to 30, 1440 or 10080")
     })?;
-    let reach = Duration::from_secs(minutes.unwrap_or(longest) * 60);
-    Ok(response::json_parts(front.feed.history(reach)))
+    let minutes = minutes.unwrap_or(longest);
+    let parts = match days.into_iter().find(|days| days.minutes() == minutes) {
+        Some(days) => front
+            .feed
+            .days(days, &front.store)
+            .await
+            .map_err(control::unavailable)?,
+        None => front.feed.history(Duration::from_secs(minutes * 60)),
+    };
+    Ok(response::json_parts(parts))
 }
 
 /// A file of the dashboard, where this process has that role and the path names one.

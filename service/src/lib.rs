@@ -23,8 +23,11 @@ pub mod admit;
 mod aside;
 mod currency;
 pub mod decided;
+mod discard;
 pub mod enrich;
+pub mod filter;
 mod filter_rebuild;
+pub mod forget;
 mod http;
 pub mod parse;
 pub mod queue;
@@ -33,11 +36,15 @@ mod recorder;
 pub mod retry;
 mod rounds;
 pub mod store;
+mod tasks;
 pub mod validate;
 pub mod worker;
 
 pub mod api;
 mod events;
+mod export;
+pub mod history;
+mod instances;
 pub mod metrics;
 pub mod monitor;
 pub use ::snapshot;
@@ -69,6 +76,7 @@ use queue::Queue;
 use queue::bundle::Instance;
 use recorder::Recorder;
 use store::Store;
+use store::retention::Retention;
 use tls::Tls;
 use tokens::Tokens;
 use worker::pool::Pool;
@@ -170,13 +178,7 @@ pub async fn run(
         address: config.listen.to_string(),
         source,
     })?;
-    let (url, tls_files) = (&config.redis_url, config.redis_tls());
-    let queue = if config.redis_cluster {
-        Queue::in_cluster(url, config.partitions, &tls_files)
-    } else {
-        Queue::with_tls(url, config.partitions, &tls_files)
-    };
-    let queue = queue
+    let queue = queue_of(config)
         .map_err(|source| StartError::Address {
             flag: match source {
                 error::ServiceError::RedisTls(_) => {
@@ -231,6 +233,7 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
         instance,
         roles: config.role.clone(),
+        host: start::place(address),
         workers_max: if config.has(Role::Worker) {
             config.workers_max
         } else {
@@ -293,7 +296,23 @@ pub async fn run(
     let activity = activity::Activity::start(store.database());
     let feed = http::feed::Feed::start(&monitor, &metrics);
     let snapshots = monitor.follow();
+    task::spawn("history", history::keep(monitor.clone(), store.clone()));
+    if config.has(Role::Persister) {
+        task::spawn("retention", keep_records(store.clone(), config.retention()));
+    }
     let health = health::Health::follow(monitor.follow());
+    let tasks = tasks::Tasks::start(
+        &tasks::Works {
+            queue: queue.clone(),
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            monitor: monitor.clone(),
+            activity: activity.clone(),
+            backlog_max: config.backlog_max / u64::from(config.partitions),
+            instance: name.clone(),
+        },
+        &stop,
+    );
     let front = Arc::new(Front {
         door,
         queue: queue.clone(),
@@ -304,6 +323,8 @@ pub async fn run(
         health,
         tls,
         access: http::access::Access::new(admin_token, tokens),
+        tasks,
+        exports: Arc::new(tokio::sync::Semaphore::new(limits::EXPORTS_MAX)),
         activity: activity.clone(),
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
@@ -356,6 +377,28 @@ pub async fn run(
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     Ok(())
+}
+
+/// The queue that the settings name. Nothing is connected yet.
+pub(crate) fn queue_of(config: &Config) -> Result<Queue, error::ServiceError> {
+    let (url, tls_files) = (&config.redis_url, config.redis_tls());
+    if config.redis_cluster {
+        Queue::in_cluster(url, config.partitions, &tls_files)
+    } else {
+        Queue::with_tls(url, config.partitions, &tls_files)
+    }
+}
+
+/// Has MongoDB keep records for as long as is set, once it is there.
+async fn keep_records(store: Store, retention: Retention) {
+    let mut backoff = backoff::Backoff::default();
+    let mut is_told = false;
+    while let Err(error) = store.set_retention(retention).await {
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::warn!(%error, "how long records are kept is not set in MongoDB yet");
+        }
+        backoff.wait().await;
+    }
 }
 
 /// Says at the end of a drain what is left, and that it is safe.

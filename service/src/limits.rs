@@ -94,6 +94,12 @@ pub const DELIVERIES_TRUSTED: u8 = 3;
 pub const WEB_SOCKET_CLIENTS_MAX: usize = 256;
 /// Failed loans that one step of a retry queues again: Redis serves others between two steps.
 pub const RETRY_STEP_LEN_MAX: usize = 100;
+/// While so many loans wait for a worker, work on many failed loans queues no more of them.
+pub const RETRY_AHEAD_MAX: u64 = 2_000;
+/// Exports at once of one instance.
+pub const EXPORTS_MAX: usize = 8;
+/// Parts of an export that wait for its client.
+pub const EXPORT_PARTS_MAX: usize = 2;
 /// Failed loans that one call of a retry queues again, unless it says fewer.
 pub const RETRY_LEN_MAX: u64 = 10_000;
 /// A retry waits this long for a failure that MongoDB does not hold yet.

@@ -38,8 +38,10 @@ fn main() -> ExitCode {
     if config.probe {
         return probe(&config);
     }
-    if let Some(Command::Token { name, role }) = &config.command {
-        return make_token(name, *role);
+    match &config.command {
+        Some(Command::Token { name, role }) => return make_token(name, *role),
+        Some(Command::Forget { applicant }) => return forget(&config, applicant),
+        None => {}
     }
     // Before the log is: it must not guess what it is to tell.
     if let Err(faults) = config.check() {
@@ -88,6 +90,37 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     service::run(config, listener, stopping).await?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// Forgets an applicant, and says what was done.
+fn forget(config: &Config, applicant: &str) -> ExitCode {
+    if let Err(faults) = config.check() {
+        return refuse(&faults);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(service::forget::forget(config, applicant)) {
+        Ok(done) => {
+            let (on_their_way, aside) = done.left;
+            let told = print(&format!(
+                "forgotten: data removed from {} loans and {} failures; {} failed loans that waited are discarded",
+                done.records.loans, done.records.failures, done.discarded
+            ));
+            if on_their_way + aside == 0 {
+                return told;
+            }
+            say(format!(
+                "service: Redis still holds the address, in {on_their_way} bundles on their way and {aside} set aside: run it again when they are recorded, and remove what stands aside by hand"
+            ));
+            ExitCode::FAILURE
+        }
+        Err(error) => refuse(&error.to_string()),
+    }
 }
 
 fn make_token(name: &str, role: TokenRole) -> ExitCode {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::sync::{broadcast, mpsc};
@@ -153,6 +153,8 @@ pub struct Metrics {
     rejected: Mutex<BTreeMap<&'static str, u64>>,
     /// Workers that run.
     pub workers: AtomicU64,
+    /// What each of them does, by its number.
+    work: Mutex<BTreeMap<u64, Work>>,
     /// Open HTTP connections.
     pub connections: AtomicU64,
     /// WebSocket clients.
@@ -188,6 +190,7 @@ impl Default for Metrics {
             received: AtomicU64::default(),
             rejected: Mutex::default(),
             workers: AtomicU64::default(),
+            work: Mutex::default(),
             connections: AtomicU64::default(),
             web_socket_clients: AtomicU64::default(),
             admit: Latency::default(),
@@ -313,6 +316,53 @@ impl Metrics {
     pub fn hold(gauge: &AtomicU64) -> Held<'_> {
         gauge.fetch_add(1, Ordering::Relaxed);
         Held(gauge)
+    }
+}
+
+/// What a worker does, since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Loans that it holds, and of which partition; `None` while it waits.
+    pub loans: Option<(u64, usize)>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// A worker that runs; dropped when it ends.
+#[derive(Debug)]
+pub struct Running<'a> {
+    metrics: &'a Metrics,
+    worker: u64,
+}
+
+impl Metrics {
+    /// A worker begins.
+    pub fn begin_worker(&self, worker: u64) -> Running<'_> {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        self.note_work(worker, None);
+        Running {
+            metrics: self,
+            worker,
+        }
+    }
+
+    /// A worker holds so many loans of a partition; `None`: it waits.
+    pub fn note_work(&self, worker: u64, loans: Option<(u64, usize)>) {
+        let since = Instant::now();
+        lock(&self.work).insert(worker, Work { loans, since });
+    }
+
+    /// What each worker here does, by its number.
+    pub fn work(&self) -> Vec<(u64, Work)> {
+        let work = lock(&self.work);
+        work.iter().map(|(worker, work)| (*worker, *work)).collect()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.metrics.workers.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.metrics.work).remove(&self.worker);
     }
 }
 

@@ -10,9 +10,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::api::{InstanceList, PartitionView, WorkerView};
 use crate::clock::now_ms;
 use crate::config::Role;
 use crate::error::ServiceError;
+use crate::instances::{self, Facts};
 use crate::limits::INSTANCE_KEPT;
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
@@ -55,6 +57,7 @@ const EVENTS_LEN_MAX: usize = 2 * POINTS_LEN_MAX;
 #[derive(Clone, Debug)]
 pub struct Monitor {
     latest: watch::Receiver<Arc<Snapshot>>,
+    instances: watch::Receiver<Arc<InstanceList>>,
     past: Arc<Mutex<Past>>,
 }
 
@@ -90,6 +93,7 @@ impl Past {
         let points = self.points.partition_point(|point| point.at_ms < from_ms);
         let events = self.events.partition_point(|event| event.at_ms < from_ms);
         History {
+            step_seconds: 1,
             points: self.points.range(points..).cloned().collect(),
             events: self.events.range(events..).cloned().collect(),
         }
@@ -104,6 +108,8 @@ pub(crate) struct Watched {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) instance: Instance,
     pub(crate) roles: Vec<Role>,
+    /// Where this instance runs.
+    pub(crate) host: String,
     pub(crate) workers_max: u64,
 }
 
@@ -111,18 +117,29 @@ impl Monitor {
     /// Starts watching, until `Monitor` and all its clones are gone.
     pub(crate) fn start(watched: Watched) -> Self {
         let (sender, latest) = watch::channel(Arc::new(Snapshot::default()));
+        let (teller, instances) = watch::channel(Arc::default());
         let past = Arc::new(Mutex::new(Past::default()));
         task::spawn(
             "events",
             keep_events(Arc::clone(&watched.metrics), Arc::clone(&past)),
         );
-        task::spawn("monitor", watch(watched, sender, Arc::clone(&past)));
-        Self { latest, past }
+        let tell = Tell { sender, teller };
+        task::spawn("monitor", watch(watched, tell, Arc::clone(&past)));
+        Self {
+            latest,
+            instances,
+            past,
+        }
     }
 
     /// The latest snapshot.
     pub fn latest(&self) -> Arc<Snapshot> {
         Arc::clone(&self.latest.borrow())
+    }
+
+    /// The instances that are alive and the partitions, as of the last second.
+    pub fn instances(&self) -> Arc<InstanceList> {
+        Arc::clone(&self.instances.borrow())
     }
 
     /// Follows the snapshots: always the newest, never a backlog.
@@ -232,14 +249,14 @@ impl Looker {
     /// Says that this instance is alive, and reads what changes slowly.
     async fn look_closely(&self, partition: &mut Partition, seen: &mut Seen) {
         let me = &self.me;
-        let workers = self.metrics.workers.load(Ordering::Relaxed);
-        let beat = partition.beat(
-            me.instance,
-            workers,
-            me.workers_max,
-            &me.facts,
-            INSTANCE_KEPT,
-        );
+        let metrics = &self.metrics;
+        let workers = metrics.workers.load(Ordering::Relaxed);
+        let mut facts = me.facts.with(doing(metrics));
+        facts.up_ms = me.started.elapsed().as_millis() as u64;
+        facts.connections = metrics.connections.load(Ordering::Relaxed);
+        facts.rss_bytes = process_state().rss_bytes;
+        let facts = facts.text();
+        let beat = partition.beat(me.instance, workers, me.workers_max, &facts, INSTANCE_KEPT);
         match beat.await {
             Ok(alive) => {
                 seen.alive = alive;
@@ -293,16 +310,25 @@ impl Looker {
 struct Me {
     instance: Instance,
     workers_max: u64,
-    facts: String,
+    started: Instant,
+    facts: Facts,
 }
 
-async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc<Mutex<Past>>) {
+/// Whom the monitor tells.
+struct Tell {
+    sender: watch::Sender<Arc<Snapshot>>,
+    teller: watch::Sender<Arc<InstanceList>>,
+}
+
+async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
+    let Tell { sender, teller } = tell;
     let Watched {
         queue,
         store,
         metrics,
         instance,
         roles,
+        host,
         workers_max,
     } = watched;
     let started = Instant::now();
@@ -310,7 +336,15 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
     let me = Arc::new(Me {
         instance,
         workers_max,
-        facts: facts(&roles),
+        started,
+        facts: Facts {
+            instance: instance.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: crate::GIT_COMMIT.to_owned(),
+            roles: roles.iter().map(|role| role.name().to_owned()).collect(),
+            host,
+            ..Facts::default()
+        },
     });
     let mut rounds = Rounds::start(&queue, || Looker {
         me: Arc::clone(&me),
@@ -393,6 +427,14 @@ async fn watch(watched: Watched, sender: watch::Sender<Arc<Snapshot>>, past: Arc
         };
         if is_slow {
             lock(&past).add_point(point(&snapshot));
+            teller.send_replace(Arc::new(InstanceList {
+                instances: instances::list(alive, now_ms()),
+                partitions: partitions
+                    .iter()
+                    .enumerate()
+                    .map(|(number, seen)| partition_view(number, seen))
+                    .collect(),
+            }));
         }
         sender.send_replace(Arc::new(snapshot));
     }
@@ -432,10 +474,35 @@ fn catch_up_on_pause(queue: &Queue, partitions: &[Arc<Seen>]) {
     }
 }
 
-/// What an instance tells the others of itself.
-fn facts(roles: &[Role]) -> String {
-    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-    serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "roles": roles }).to_string()
+/// What the workers of this instance do.
+fn doing(metrics: &Metrics) -> Vec<WorkerView> {
+    let work = metrics.work().into_iter().map(|(worker, work)| {
+        let state = if work.loans.is_some() {
+            "processing"
+        } else {
+            "waiting"
+        };
+        WorkerView {
+            worker,
+            state: state.to_owned(),
+            loans: work.loans.map_or(0, |(loans, _)| loans),
+            for_ms: work.since.elapsed().as_millis() as u64,
+            partition: work.loans.map(|(_, partition)| partition as u64),
+        }
+    });
+    work.collect()
+}
+
+fn partition_view(number: usize, seen: &Seen) -> PartitionView {
+    PartitionView {
+        partition: number as u64,
+        queue_depth: seen.state.queued,
+        in_flight: seen.state.claimed,
+        oldest_waiting_ms: seen.slow.oldest_waiting_ms,
+        failed_waiting: seen.state.failed_waiting,
+        unrecorded: seen.state.decided,
+        redis_up: seen.trouble().is_none(),
+    }
 }
 
 /// The applicants with the most failures, most first.
@@ -491,6 +558,7 @@ fn counters(state: &QueueState, metrics: &Metrics) -> Counters {
         failed,
         failed_by_applicant: Vec::new(),
         retried: sum("retried"),
+        discarded: sum("discarded"),
         recorded_loans: sum("recorded_loans"),
         recorded_failures: sum("recorded_failures"),
         redelivered: sum("redelivered"),
@@ -618,7 +686,8 @@ mod tests {
         let told = past.since(2_000);
         assert_eq!(told.points, [point(2_000), point(3_000)]);
         assert_eq!(told.events, [scale(2_000), scale(3_000)]);
-        assert_eq!(past.since(3_001), History::default());
+        let nothing = past.since(3_001);
+        assert!(nothing.points.is_empty() && nothing.events.is_empty());
     }
 
     #[test]
@@ -633,6 +702,6 @@ mod tests {
                 applicant: None,
             },
         ));
-        assert_eq!(past.since(0), History::default());
+        assert_eq!(past.since(0).events, []);
     }
 }

@@ -75,8 +75,19 @@ pub struct FailureDocument {
     pub queued_at: Option<DateTime>,
     pub claimed_at: Option<DateTime>,
     pub failed_at: DateTime,
-    pub body: Option<String>,
     pub batch: Option<ObjectId>,
+    #[serde(default)]
+    pub waiting: bool,
+    pub discarded: Option<DiscardDocument>,
+}
+
+/// How a failed loan was finished by hand, in a document of `failures`.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct DiscardDocument {
+    pub by: String,
+    pub at: DateTime,
+    pub reason: String,
 }
 
 /// An attempt's way, up to its result.
@@ -176,7 +187,9 @@ pub fn failed(
             record.text(c"body", body);
         }
         // What MongoDB holds with other content will not pass a second time either.
-        if failure.category != Category::Conflict {
+        if failure.category == Category::Conflict {
+            record.instant(ENDED_AT, journey.processed_at);
+        } else {
             record.boolean(WAITING, true);
         }
     });
@@ -198,6 +211,9 @@ impl Journey<'_> {
 
 /// The field of a failed attempt that waits: for a retry, a correction or a discard.
 pub const WAITING: &CStr = c"waiting";
+
+/// The field of a failed attempt that waits no longer: since when. From then on the time counts that it is kept.
+pub const ENDED_AT: &CStr = c"endedAt";
 
 /// The field that tells with which batch a record was written. It stands right behind `_id`, so that it is found without
 /// reading the record.

@@ -20,7 +20,7 @@ use crate::queue::results::Decision;
 use crate::queue::state::Whereabouts;
 use crate::queue::{Partition, Queue};
 use crate::store::Store;
-use crate::store::failures::{WaitingFailure, Which};
+use crate::store::failures::{Bodies, Place, WaitingFailure, Which};
 
 /// Which failed loans.
 #[derive(Clone, Debug)]
@@ -51,10 +51,13 @@ type Correction<'a> = (&'a Fingerprint, &'a Bytes);
 
 /// What one step has done.
 #[derive(Clone, Copy, Debug, Default)]
-struct Step {
-    requeued: u64,
-    skipped: u64,
-    is_full: bool,
+pub(crate) struct Step {
+    /// Loans that are queued again.
+    pub(crate) requeued: u64,
+    /// Loans that are not, and need not be tried again.
+    pub(crate) skipped: u64,
+    /// Whether there was no room for more.
+    pub(crate) is_full: bool,
 }
 
 impl Retry<'_> {
@@ -84,21 +87,23 @@ impl Retry<'_> {
             remaining: self.store.count_waiting(&which).await?,
             ..Retried::default()
         };
-        let mut after: Option<(DateTime, String)> = None;
+        let mut after: Option<Place> = None;
         loop {
             let room = len_max.saturating_sub(sum.requeued);
             if room == 0 {
                 return Ok(sum);
             }
             let len = RETRY_STEP_LEN_MAX.min(room as usize);
-            let place = after.as_ref().map(|(at, id)| (*at, &**id));
-            let failures = self.store.waiting(&which, place, len).await?;
+            let failures = self
+                .store
+                .waiting(&which, after.as_ref(), len, Bodies::Read)
+                .await?;
             let Some(last) = failures.last() else {
                 // What another retry took meanwhile does not remain.
                 sum.remaining = 0;
                 return Ok(sum);
             };
-            after = Some((last.failed_at, last.id.clone()));
+            after = Some(last.place());
             let step = self.step(failures, None).await?;
             sum.requeued += step.requeued;
             sum.skipped += step.skipped;
@@ -126,10 +131,10 @@ impl Retry<'_> {
                 return Ok(sum);
             }
             let (ids, later) = rest.split_at(RETRY_STEP_LEN_MAX.min(rest.len()).min(room as usize));
-            self.until_recorded(ids).await?;
+            until_recorded(self.queue, ids).await?;
             let failures = self
                 .store
-                .waiting(&Which::Loans(ids), None, ids.len())
+                .waiting(&Which::Loans(ids), None, ids.len(), Bodies::Read)
                 .await?;
             let step = self.step(failures, correction).await?;
             sum.requeued += step.requeued;
@@ -143,27 +148,8 @@ impl Retry<'_> {
         Ok(sum)
     }
 
-    /// A failure is told as it is decided, and MongoDB knows it a moment later: waits for those of these loans, not long.
-    async fn until_recorded(&self, loan_ids: &[LoanId]) -> Result<(), ServiceError> {
-        let until = Instant::now() + RETRY_WAIT_MAX;
-        for loan_id in loan_ids {
-            let mut partition = self.queue.reader(self.queue.partition_of(loan_id));
-            while let Whereabouts::Decided {
-                decision: Decision::Failed(_),
-                ..
-            } = partition.find(loan_id).await?
-            {
-                if Instant::now() >= until {
-                    return Err(ServiceError::MongoTimeout(RETRY_WAIT_MAX));
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        Ok(())
-    }
-
     /// Queues these failures' loans again, as their next attempts.
-    async fn step(
+    pub(crate) async fn step(
         &self,
         failures: Vec<WaitingFailure>,
         correction: Option<Correction<'_>>,
@@ -202,6 +188,8 @@ impl Retry<'_> {
         }
         // First each loan's marker; who holds none any more, because another took the id up, is asked about again.
         let mut known = vec![Known::NotRecorded; open.len()];
+        // Those for whom there is no room: their markers go, or they would keep the next try away.
+        let mut full: Vec<LoanId> = Vec::new();
         for _ in 0..5 {
             if open.is_empty() {
                 break;
@@ -226,7 +214,10 @@ impl Retry<'_> {
                         again.push((failure, arrival));
                         known.push(Known::LookedUp(look_up));
                     }
-                    Admission::Full | Admission::Paused => sum.is_full = true,
+                    Admission::Full | Admission::Paused => {
+                        sum.is_full = true;
+                        full.push(arrival.loan_id);
+                    }
                     Admission::Busy => sum.skipped += 1,
                     // It is in the queue already.
                     _ => {
@@ -257,6 +248,10 @@ impl Retry<'_> {
                 partition.answered(0, &over).await?;
             }
         }
+        if !full.is_empty() {
+            let full: Vec<_> = full.iter().collect();
+            partition.answered(0, &full).await?;
+        }
         sum.skipped += open.len() as u64;
         let gone: Vec<_> = gone.iter().map(String::as_str).collect();
         if let Err(error) = self.store.no_longer_waiting(&gone).await {
@@ -264,6 +259,28 @@ impl Retry<'_> {
         }
         Ok(sum)
     }
+}
+
+/// A failure is told as it is decided, and MongoDB knows it a moment later: waits for those of these loans, not long.
+///
+/// # Errors
+/// Redis out of reach or silent, or MongoDB does not take them.
+pub(crate) async fn until_recorded(queue: &Queue, loan_ids: &[LoanId]) -> Result<(), ServiceError> {
+    let until = Instant::now() + RETRY_WAIT_MAX;
+    for loan_id in loan_ids {
+        let mut partition = queue.reader(queue.partition_of(loan_id));
+        while let Whereabouts::Decided {
+            decision: Decision::Failed(_),
+            ..
+        } = partition.find(loan_id).await?
+        {
+            if Instant::now() >= until {
+                return Err(ServiceError::MongoTimeout(RETRY_WAIT_MAX));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
 }
 
 /// The next attempt of a failed loan; `None` if MongoDB does not hold its body.

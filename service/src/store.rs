@@ -20,9 +20,15 @@ use crate::limits::{RECORD_COMMAND_LEN_MAX, RECORD_TIMEOUT};
 
 pub mod about;
 mod command;
+pub mod discards;
+pub mod exports;
 pub mod failures;
+pub mod forgetting;
+pub mod history;
 pub mod reading;
+pub mod retention;
 mod sharding;
+pub mod tasks;
 
 use command::Refused;
 
@@ -39,6 +45,9 @@ pub struct Store {
     failures: Collection<RawDocumentBuf>,
     batches: Collection<Document>,
     queue: Collection<Document>,
+    tasks: Collection<tasks::TaskDocument>,
+    tickets: Collection<exports::TicketDocument>,
+    history: Collection<Document>,
     timeout: Duration,
 }
 
@@ -100,6 +109,9 @@ impl Store {
             failures: database.collection("failures"),
             batches: database.collection("record_batches"),
             queue: database.collection("queue"),
+            tasks: database.collection("tasks"),
+            tickets: database.collection("export_tickets"),
+            history: database.collection("history"),
             timeout: RECORD_TIMEOUT,
             database,
         })
@@ -126,11 +138,26 @@ impl Store {
         let waiting = IndexOptions::builder()
             .partial_filter_expression(doc! { "waiting": true })
             .build();
+        let any_case = IndexOptions::builder()
+            .collation(failures::any_case())
+            .build();
+        let discarded = IndexOptions::builder()
+            .partial_filter_expression(doc! { "discarded.task": { "$exists": true } })
+            .build();
         self.failures
             .create_indexes([
-                index(reading::newest_first()),
-                index(reading::by_loan()),
-                index(reading::by_category()),
+                index(failures::newest_first()),
+                index(failures::by_loan()),
+                index(failures::by_category()),
+                index(failures::by_field()),
+                IndexModel::builder()
+                    .keys(failures::by_applicant())
+                    .options(any_case)
+                    .build(),
+                IndexModel::builder()
+                    .keys(discards::by_step())
+                    .options(discarded)
+                    .build(),
                 IndexModel::builder()
                     .keys(failures::oldest_waiting_first())
                     .options(waiting)

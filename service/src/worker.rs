@@ -36,6 +36,8 @@ use isolation::Isolation;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) holder: Holder,
+    /// Its number in this instance, 1 first.
+    pub(crate) number: u64,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) depths: Arc<Depths>,
     pub(crate) metrics: Arc<Metrics>,
@@ -51,7 +53,7 @@ impl Worker {
     /// Works until `stop` turns true; what it has claimed by then is decided first.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let metrics = Arc::clone(&self.metrics);
-        let _held = Metrics::hold(&metrics.workers);
+        let _running = metrics.begin_worker(self.number);
         let mut backoff = Backoff::default();
         let mut partitions = std::mem::take(&mut self.partitions);
         while !*stop.borrow() {
@@ -134,8 +136,11 @@ impl Worker {
             let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
             loans += len;
             let wants_more = len >= CLAIM_LEN_MAX && !*stop.borrow();
+            let held = (len as u64, partition.number());
+            self.metrics.note_work(self.number, Some(held));
             claimed = self.finish(partition, claimed, wants_more).await?;
         }
+        self.metrics.note_work(self.number, None);
         Ok(loans)
     }
 

@@ -322,14 +322,20 @@ async fn it_works_behind_nginx() {
 
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     let message = format!(
-        "GET /api/session HTTP/1.1\r\nHost: loans.example\r\nConnection: close\r\nAuthorization: {bearer}\r\nX-Forwarded-For: 203.0.113.1\r\nForwarded: for=203.0.113.2\r\n\r\n"
+        "POST /api/control/pause HTTP/1.1\r\nHost: loans.example\r\nConnection: close\r\nContent-Length: 0\r\nAuthorization: {bearer}\r\nX-Forwarded-For: 203.0.113.1\r\nForwarded: for=203.0.113.2\r\n\r\n"
     );
     let client = stream(documented).await;
     let peer: IpAddr = client.local_addr().unwrap().ip();
     assert_eq!(ask(client, &message).await, 200);
-    wait_until("the call is logged", async || {
-        stack.service.log().contains(&format!("client={peer}"))
-    })
+    let told = format!("address={peer}");
+    wait_until(
+        "the change is logged with the client's address",
+        async || {
+            let log = stack.service.log().replace('"', "");
+            log.lines()
+                .any(|line| line.contains("an operator's change") && line.contains(&told))
+        },
+    )
     .await;
     // Without the proxy the same words count for nothing.
     assert_eq!(ask(stream(service).await, &message).await, 200);

@@ -143,6 +143,33 @@ async fn an_outage_is_told_in_few_lines() {
     assert_eq!(log.matches("Redis does not answer").count(), 1, "{log}");
 }
 
+/// As above, for a minute at about 500 requests a second. Long, so run by hand:
+/// `cargo test -p service --test logs -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "takes more than a minute"]
+async fn a_minute_without_redis_is_few_lines() {
+    let mut stack = start_with(service_options(Vec::new())).await;
+    let load = Load::start(&[stack.service.address()], 12);
+    load.goes_on(500).await;
+    let before = stack.service.log().lines().count();
+    let refused = async || {
+        support::metrics(stack.service.address())
+            .await
+            .counters
+            .received
+    };
+    let received = refused().await;
+    stack.redis.kill();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let received = refused().await - received;
+    stack.redis.restart().await.unwrap();
+    load.goes_on(500).await;
+    load.finish().await;
+    let lines = stack.service.log().lines().count() - before;
+    println!("{received} requests in a minute without Redis, {lines} lines in the log");
+    assert!(lines < 100, "{lines} lines: {}", stack.service.log());
+}
+
 /// While MongoDB is away an instance that takes loans is ready, and says what is amiss; one that only records is not.
 #[tokio::test]
 async fn readiness_is_by_role() {

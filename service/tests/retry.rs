@@ -13,7 +13,7 @@ use service::loan::Category;
 use service::queue::Queue;
 use service::queue::bundle::{Instance, QueuedLoan};
 use service::store::Store;
-use service::store::failures::Which;
+use service::store::failures::{Bodies, Which};
 use support::{
     admin, assert_problem, body, documents, drained, held_ids, key, lengths, loan, loan_id, post,
     quick, redis, redis_counters, service_options, start, start_with, wait_until,
@@ -413,20 +413,20 @@ async fn a_retry_does_not_run_after_its_own_loans() {
     let categories = [Category::OutOfRange];
     let which = Which::Of(&categories, bson::DateTime::now());
     assert_eq!(store.count_waiting(&which).await.unwrap(), 3);
-    let mut after: Option<(bson::DateTime, String)> = None;
+    let mut after = None;
     let mut taken = BTreeSet::new();
     for round in 0..3 {
-        let place = after.as_ref().map(|(at, id)| (*at, &**id));
-        let step = store.waiting(&which, place, 1).await.unwrap();
+        let step = store.waiting(&which, after.as_ref(), 1, Bodies::Read);
+        let step = step.await.unwrap();
         let asked = json!({ "loanIds": [step[0].loan_id] });
         assert_eq!(office.retry(asked).await, retried(1, 0, 0));
         failures(&office.stack, 3 + 1 + round).await;
         taken.insert(step[0].loan_id.clone());
-        after = Some((step[0].failed_at, step[0].id.clone()));
+        after = Some(step[0].place());
     }
     assert_eq!(taken.len(), 3);
-    let place = after.as_ref().map(|(at, id)| (*at, &**id));
-    assert_eq!(store.waiting(&which, place, 1).await.unwrap().len(), 0);
+    let step = store.waiting(&which, after.as_ref(), 1, Bodies::Left);
+    assert_eq!(step.await.unwrap().len(), 0);
     assert_eq!(store.count_waiting(&which).await.unwrap(), 0);
     let now = Which::Of(&categories, bson::DateTime::now());
     assert_eq!(store.count_waiting(&now).await.unwrap(), 3);

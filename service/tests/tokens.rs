@@ -85,7 +85,7 @@ async fn tokens_have_names_and_roles() {
     assert_eq!(session(&grace).await, expected);
     let pause = "/api/control/pause";
     let refused = call(address, Some(&ada), "POST", pause).await;
-    assert_problem(&refused, 403, "forbidden");
+    assert_problem(&refused, 403, "role_forbids");
     assert!(refused.body.contains("operator"), "{refused:?}");
     let refused = call(address, Some("token-of-nobody"), "GET", "/api/errors").await;
     assert_problem(&refused, 403, "forbidden");

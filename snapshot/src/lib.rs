@@ -63,6 +63,9 @@ pub struct Counters {
     pub failed_by_applicant: Vec<ApplicantCount>,
     /// Failed loans that were queued again.
     pub retried: u64,
+    /// Failed loans that operators have finished.
+    #[serde(default)]
+    pub discarded: u64,
     /// Accepted loans that MongoDB has confirmed.
     pub recorded_loans: u64,
     /// Failures that MongoDB has confirmed.
@@ -101,7 +104,7 @@ pub struct Gauges {
     pub in_flight: u64,
     /// Results that MongoDB has not confirmed yet.
     pub unrecorded: u64,
-    /// Failed loans kept for a retry.
+    /// Failed loans that wait: for a retry, a correction or a discard.
     pub failed_waiting: u64,
     /// Age of the oldest loan that no worker has decided, in milliseconds; 0 if there is none.
     pub oldest_waiting_ms: u64,
@@ -295,7 +298,11 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
-    /// A point a second.
+    /// Seconds between two points.
+    #[serde(default)]
+    pub step_seconds: u64,
+    /// The points. Beyond half an hour each stands for a stretch: its sums are those of its end, its gauges the mean, its
+    /// latencies the highest.
     pub points: Vec<Point>,
     /// What happened meanwhile, but for failures: those are in `/api/errors`.
     pub events: Vec<Event>,
@@ -342,13 +349,34 @@ pub enum EventKind {
         applicant: Option<String>,
     },
     /// Ingestion was paused, for every instance.
-    Pause,
+    Pause {
+        /// Who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// Ingestion was resumed, for every instance.
-    Resume,
+    Resume {
+        /// Who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// Failed loans were queued again.
     Retry {
         /// How many.
         requeued: u64,
+        /// Who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// Failed loans were finished by hand.
+    Discard {
+        /// How many.
+        discarded: u64,
+        /// Who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Why.
+        reason: String,
     },
     /// Redis does not know admissions any more that it had confirmed: it went back in time.
     RolledBack {

@@ -87,15 +87,42 @@ pub async fn raw(address: SocketAddr, message: &[u8]) -> io::Result<Answer> {
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n")?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let body = &answer[end + 4..];
     let mut words = head.split(' ');
     words.next()?.starts_with("HTTP/1.").then_some(())?;
-    Some(Answer {
+    let mut answer = Answer {
         status: words.next()?.parse().ok()?,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    })
+        head,
+        body: String::new(),
+    };
+    let is_chunked = answer
+        .header("transfer-encoding")
+        .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    let body = if is_chunked {
+        joined(body)?
+    } else {
+        body.to_vec()
+    };
+    answer.body = String::from_utf8_lossy(&body).into_owned();
+    Some(answer)
+}
+
+/// The chunks of a body, up to the last. `None` if that did not come.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = chunks.windows(2).position(|two| two == b"\r\n")?;
+        let len = std::str::from_utf8(&chunks[..line]).ok()?;
+        let len = usize::from_str_radix(len, 16).ok()?;
+        if len == 0 {
+            return Some(body);
+        }
+        let chunk = chunks.get(line + 2..)?;
+        body.extend_from_slice(chunk.get(..len)?);
+        chunks = chunk.get(len + 2..)?;
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +136,9 @@ mod tests {
         assert_eq!(answer.status, 503);
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.body, "later");
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nb\r\ndefghijklmn\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked).unwrap().body, "abcdefghijklmn");
+        assert_eq!(parse(&chunked[..chunked.len() - 9]), None, "cut off");
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"+PONG\r\n\r\n"), None);
     }

@@ -31,12 +31,15 @@ pub struct Findings<'a> {
     attempts_more: BTreeSet<(u32, i64)>,
     /// How a record differs.
     differences: BTreeMap<u32, String>,
+    /// The attempt with which an operator has finished a loan: of the few that somebody has finished.
+    discards: BTreeMap<u32, i64>,
     /// Records of loans that this run never sent.
     foreign: u64,
     foreign_examples: Vec<AuditExample>,
     categories: BTreeMap<String, u64>,
     loans: u64,
     failures: u64,
+    discarded: u64,
 }
 
 impl<'a> Findings<'a> {
@@ -49,11 +52,13 @@ impl<'a> Findings<'a> {
             attempts: vec![0; arrivals as usize],
             attempts_more: BTreeSet::new(),
             differences: BTreeMap::new(),
+            discards: BTreeMap::new(),
             foreign: 0,
             foreign_examples: Vec::new(),
             categories: BTreeMap::new(),
             loans: 0,
             failures: 0,
+            discarded: 0,
         }
     }
 
@@ -95,6 +100,7 @@ impl<'a> Findings<'a> {
     /// Takes a record of `failures`. Returns the arrival that it records, if this run sent it.
     pub fn failure(&mut self, record: &StoredFailure) -> Option<u32> {
         self.failures += 1;
+        self.discarded += u64::from(record.discarded);
         let error_type = record.error_type.as_str();
         *self.categories.entry(error_type.to_owned()).or_default() += 1;
         let arrival = self.arrival_of("failures", &record.id)?;
@@ -120,6 +126,10 @@ impl<'a> Findings<'a> {
         found.doubled |= doubled;
         found.wrong_fault |= wrong.is_some();
         self.found[owner as usize] = Packed::of(found);
+        if record.discarded {
+            let last = self.discards.entry(owner).or_default();
+            *last = record.attempt.max(*last);
+        }
         if let Some(wrong) = wrong {
             self.explain(owner, wrong);
         }
@@ -137,9 +147,15 @@ impl<'a> Findings<'a> {
 
     /// What was found of one loan.
     pub fn of(&self, number: u32) -> Found {
-        self.found
+        let mut found = self
+            .found
             .get(number as usize)
-            .map_or_else(Found::default, |packed| packed.unpack())
+            .map_or_else(Found::default, |packed| packed.unpack());
+        if let Some(&finished) = self.discards.get(&number) {
+            let is_later = |attempt: &i64| *attempt > finished;
+            found.went_on = found.loans > 0 || self.attempts_of(number).iter().any(is_later);
+        }
+        found
     }
 
     /// The attempts of one loan that have a record, in order.
@@ -495,6 +511,15 @@ pub fn counter_rows(
         |counters| counters.recorded_failures,
         findings.failures,
     ));
+    let discarded = exact(
+        "discarded",
+        |counters| counters.discarded,
+        findings.discarded,
+    );
+    // No scenario discards; who does so by hand meanwhile sees that it is counted.
+    if findings.discarded > 0 || discarded.live.is_some_and(|live| live > 0) {
+        rows.push(discarded);
+    }
     debug_assert!(audit.complete, "rows of an audit that ran to its end");
     rows
 }

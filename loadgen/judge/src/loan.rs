@@ -59,6 +59,8 @@ pub struct Found {
     pub wrong_fault: bool,
     /// Still in Redis.
     pub stuck: bool,
+    /// It went on after an operator had finished it.
+    pub went_on: bool,
 }
 
 /// What is stored of one loan, in one byte: of more than three records in `loans` three are kept, of more than one in `failures`
@@ -100,6 +102,8 @@ impl Packed {
             },
             wrong_fault: (self.0 >> 6) & 1 == 1,
             stuck: self.0 >> 7 == 1,
+            // `Findings` knows it of the few that somebody has finished.
+            went_on: false,
         }
     }
 }
@@ -175,7 +179,7 @@ pub const fn classify(
         lost: matches!(standing, Standing::Acknowledged) && !refusable && !stored && !found.stuck,
         duplicated: found.doubled || found.loans > 1,
         unexpected,
-        mismatched: wrong_answer || (wrong_record && !unexpected),
+        mismatched: wrong_answer || found.went_on || (wrong_record && !unexpected),
         stuck: found.stuck,
     }
 }
@@ -197,6 +201,7 @@ mod tests {
             content: Content::Changed,
             wrong_fault: true,
             stuck: true,
+            went_on: false,
         };
         let kept = Packed::of(found).unpack();
         assert_eq!((kept.loans, kept.failures), (3, 1));

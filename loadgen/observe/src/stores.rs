@@ -295,6 +295,7 @@ impl Stores {
                     "replayed" => &mut counters.replayed,
                     "accepted" => &mut counters.accepted,
                     "retried" => &mut counters.retried,
+                    "discarded" => &mut counters.discarded,
                     "recorded_loans" => &mut counters.recorded_loans,
                     "recorded_failures" => &mut counters.recorded_failures,
                     "redelivered" => &mut counters.redelivered,
@@ -621,6 +622,7 @@ fn failure(document: &Document, confirmed_us: Option<i64>) -> StoredFailure {
                 field: text(fault, "field"),
             })
             .collect(),
+        discarded: document.contains_key("discarded"),
     }
 }
 

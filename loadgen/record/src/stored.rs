@@ -56,6 +56,8 @@ pub struct StoredFailure {
     pub error_type: String,
     /// What is wrong with the loan.
     pub faults: Vec<StoredFault>,
+    /// Whether an operator has finished the loan with this attempt.
+    pub discarded: bool,
 }
 
 /// One fault of a failure.

@@ -2,12 +2,12 @@
 
 use bson::oid::ObjectId;
 
-use super::errors::{INSTANT_MS_MAX, plain_number};
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
 use crate::activity::{Entry, Place};
 use crate::api::{ActivityEntry, ActivityPage, rfc3339};
+use crate::filter::{INSTANT_MS_MAX, plain_number};
 use crate::limits::ERRORS_PAGE_LEN_MAX;
 
 /// Changes on a page unless the client says how many.

@@ -1,7 +1,5 @@
 //! What an administrator does: session, pause and resume, retry, load runs' markers.
 
-use std::collections::BTreeSet;
-
 use hyper::Request;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -9,13 +7,12 @@ use serde_json::value::RawValue;
 
 use super::access::Caller;
 use super::response::{self, Problem};
+use super::tasks::checked_ids;
 use super::{Front, Reply, body};
 use crate::activity::Entry;
 use crate::api::{Control, ErrorType, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
-use crate::limits::{
-    ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_IDS_MAX, RETRY_LEN_MAX,
-};
+use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_LEN_MAX};
 use crate::loan::{Category, LoanId};
 use crate::parse;
 use crate::retry::{Retry, Selection};
@@ -35,10 +32,11 @@ pub(super) async fn set(front: &Front, is_paused: bool, caller: &Caller) -> Resu
         .await
         .map_err(unavailable)?;
     if has_changed {
+        let by = Some(caller.name().to_owned());
         front.metrics.tell(if is_paused {
-            EventKind::Pause
+            EventKind::Pause { by }
         } else {
-            EventKind::Resume
+            EventKind::Resume { by }
         });
     }
     let action = if is_paused { "pause" } else { "resume" };
@@ -53,7 +51,7 @@ pub(super) async fn set(front: &Front, is_paused: bool, caller: &Caller) -> Resu
 }
 
 /// Notes a change in the record of activity.
-fn note(front: &Front, caller: &Caller, action: &str, effect: String) {
+pub(super) fn note(front: &Front, caller: &Caller, action: &str, effect: String) {
     front.activity.note(Entry {
         id: bson::oid::ObjectId::new(),
         at: bson::DateTime::now(),
@@ -124,6 +122,7 @@ pub(super) async fn retry_loans(
     if retried.requeued > 0 {
         front.metrics.tell(EventKind::Retry {
             requeued: retried.requeued,
+            by: Some(caller.name().to_owned()),
         });
     }
     Ok(response::json(&retried))
@@ -142,17 +141,9 @@ fn select(asked: &RetryBody<'_>, body_max: usize) -> Result<Selection, Problem> 
     if asked.error_type.is_some() {
         return Err(invalid("give `errorType` or `loanIds`, not both"));
     }
-    if names.is_empty() || names.len() > RETRY_IDS_MAX {
-        return Err(invalid(format!(
-            "`loanIds` must name 1 to {RETRY_IDS_MAX} loans"
-        )));
-    }
-    let loan_ids = names
-        .iter()
-        .map(|name| LoanId::new(name))
-        .collect::<Option<BTreeSet<_>>>()
-        .ok_or_else(|| invalid("`loanIds` holds what no loan can be called"))?;
-    let mut loan_ids: Vec<_> = loan_ids.into_iter().collect();
+    let loan_ids = checked_ids(names)?;
+    let loan_ids = loan_ids.iter().filter_map(|id| LoanId::new(id));
+    let mut loan_ids: Vec<_> = loan_ids.collect();
     let Some(correction) = asked.correction else {
         return Ok(Selection::Ids(loan_ids));
     };
@@ -205,11 +196,11 @@ pub(super) async fn mark_run(front: &Front, request: Request<Incoming>) -> Resul
     Ok(response::accepted())
 }
 
-fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
 }
 
-fn invalid(detail: impl Into<String>) -> Problem {
+pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::InvalidBody(detail.into())
 }
 

@@ -1,53 +1,49 @@
 //! `GET /api/errors`: the failed attempts, newest first, page by page.
 
-use hyper::Request;
-use hyper::body::Incoming;
-
 use super::personal::mask_attempt;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
-use crate::api::{ErrorPage, FailedAttempt};
+use crate::api::{ErrorPage, FailedAttempt, FailureFilter};
+use crate::filter::{Filter, INSTANT_MS_MAX, plain_number};
 use crate::limits::ERRORS_PAGE_LEN_MAX;
-use crate::loan::{Category, LoanId};
-use crate::store::reading::{ErrorFilter, Place};
+use crate::loan::LoanId;
+use crate::store::failures::Place;
 
-/// The parameters.
-pub(super) const PARAMETERS: &[&str] = &["loanId", "errorType", "from", "to", "limit", "cursor"];
+/// The parameters of a filter.
+pub(super) const FILTER: [&str; 8] = [
+    "loanId",
+    "applicant",
+    "errorType",
+    "field",
+    "rule",
+    "from",
+    "to",
+    "waiting",
+];
 /// Failures on a page unless the client says how many.
 pub(super) const PAGE_LEN: u32 = 50;
-/// The last millisecond of the year 9999.
-pub(super) const INSTANT_MS_MAX: i64 = 253_402_300_799_999;
 
 pub(super) async fn list(
     front: &Front,
-    request: Request<Incoming>,
+    query: Option<&str>,
     sees_personal: bool,
 ) -> Result<Reply, Problem> {
-    let query = Query::parse(request.uri().query(), PARAMETERS)?;
-    let filter = ErrorFilter {
-        loan_id: query.get("loanId", |text| {
-            LoanId::new(text).ok_or("1 to 64 characters of A-Z a-z 0-9 . _ : -")
-        })?,
-        category: query.get("errorType", |text| {
-            Category::of(text)
-                .ok_or("missing_field, wrong_type, out_of_range, invalid_format, poison, conflict, refused or unreadable")
-        })?,
-        from: query.get("from", instant)?,
-        to: query.get("to", instant)?,
-        before: query.get("cursor", |text| {
-            from_cursor(text).ok_or("a `nextCursor` of an earlier answer")
-        })?,
-    };
+    let query = Query::parse(query, &[&FILTER[..], &["limit", "cursor"]].concat())?;
+    let filter = filter(&query)?;
+    let before = query.get("cursor", |text| {
+        from_cursor(text).ok_or("a `nextCursor` of an earlier answer")
+    })?;
     let limit = query.get("limit", |text| {
         let limit = plain_number(text).and_then(|number| u32::try_from(number).ok());
         let limit = limit.filter(|limit| (1..=ERRORS_PAGE_LEN_MAX).contains(limit));
         limit.ok_or("a whole number from 1 to 200")
     })?;
     let limit = limit.unwrap_or(PAGE_LEN);
+    may_look_for(&filter, sees_personal)?;
     let mut found = front
         .store
-        .errors(&filter, limit + 1)
+        .errors(&filter, before.as_ref(), limit + 1)
         .await
         .map_err(|error| {
             tracing::warn!(%error, "the error log cannot be read");
@@ -71,21 +67,52 @@ pub(super) async fn list(
     }))
 }
 
-/// RFC 3339, or milliseconds since the Unix epoch.
-fn instant(text: &str) -> Result<bson::DateTime, &'static str> {
-    let rule = "RFC 3339, such as 2026-01-31T12:00:00Z, or milliseconds since 1970";
-    if let Some(at_ms) = plain_number(text) {
-        return (at_ms <= INSTANT_MS_MAX)
-            .then(|| bson::DateTime::from_millis(at_ms))
-            .ok_or(rule);
-    }
-    bson::DateTime::parse_rfc3339_str(text).map_err(|_| rule)
+/// `GET /api/errors/count`: how many a filter finds.
+pub(super) async fn count(
+    front: &Front,
+    query: Option<&str>,
+    sees_personal: bool,
+) -> Result<Reply, Problem> {
+    let filter = filter(&Query::parse(query, &FILTER)?)?;
+    may_look_for(&filter, sees_personal)?;
+    let count = front.store.count_errors(&filter).await.map_err(|error| {
+        tracing::warn!(%error, "failures cannot be counted");
+        Problem::StoreUnavailable
+    })?;
+    Ok(response::json(&count))
 }
 
-/// A number of digits alone: no sign, no space.
-pub(super) fn plain_number(text: &str) -> Option<i64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| text.parse().ok()).flatten()
+/// Whoever may not see an address may not find out one by trying either.
+fn may_look_for(filter: &Filter, sees_personal: bool) -> Result<(), Problem> {
+    if filter.applicant.is_some() && !sees_personal {
+        return Err(Problem::Unauthorized);
+    }
+    Ok(())
+}
+
+/// The filter that a query names, as it was sent.
+pub(super) fn asked(query: &Query<'_>) -> Result<FailureFilter, Problem> {
+    let text = |name| query.get(name, |text| Ok(text.to_owned()));
+    Ok(FailureFilter {
+        loan_id: text("loanId")?,
+        applicant: text("applicant")?,
+        error_type: text("errorType")?,
+        field: text("field")?,
+        rule: text("rule")?,
+        from: text("from")?,
+        to: text("to")?,
+        waiting: query.get("waiting", |text| {
+            text.parse().map_err(|_| "`true` or `false`")
+        })?,
+    })
+}
+
+/// The filter that a query names.
+pub(super) fn filter(query: &Query<'_>) -> Result<Filter, Problem> {
+    Filter::of(&asked(query)?).map_err(|wrong| Problem::InvalidParameter {
+        name: wrong.name.to_owned(),
+        detail: wrong.rule.to_owned(),
+    })
 }
 
 /// A place in the log, in characters that an address may hold: milliseconds, attempt, loan.
@@ -122,29 +149,6 @@ mod tests {
             "", "1", "1~1", "1~1~", "x~1~A", "1~x~A", "1~1~A~B", "-1~1~A", "+1~1~A",
         ] {
             assert_eq!(from_cursor(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn instants_are_read_strictly() {
-        let at = bson::DateTime::from_millis(1_700_000_000_000);
-        for good in [
-            "1700000000000",
-            "2023-11-14T22:13:20Z",
-            "2023-11-14T23:13:20+01:00",
-        ] {
-            assert_eq!(instant(good), Ok(at), "{good}");
-        }
-        for wrong in [
-            "",
-            "-1",
-            "1.5",
-            "99999999999999999999",
-            "253402300800000",
-            "yesterday",
-            "2023-11-14",
-        ] {
-            assert!(instant(wrong).is_err(), "{wrong}");
         }
     }
 }

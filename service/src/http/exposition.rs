@@ -90,6 +90,11 @@ impl Figures {
                 counters.retried,
             ),
             (
+                "loans_discarded",
+                "Failed loans that operators have finished",
+                counters.discarded,
+            ),
+            (
                 "loans_recorded",
                 "Accepted loans that MongoDB has confirmed",
                 counters.recorded_loans,

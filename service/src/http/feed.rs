@@ -2,7 +2,7 @@
 //!
 //! Each message exists in two forms, for those who may see personal data and for the others.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +16,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::parts::Parts;
 use super::personal::{mask_event, mask_snapshot};
 use crate::clock::now_ms;
+use crate::error::ServiceError;
+use crate::history::{MINUTE_MS, thinned};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
-use crate::snapshot::{Event, EventKind, Message, Snapshot};
+use crate::snapshot::{Event, EventKind, History, Message, Snapshot};
+use crate::store::Store;
 use crate::task;
 
 /// Failures told in one tick; in a flood the rest is found in `/api/errors`.
@@ -27,6 +30,8 @@ const FAILURES_TOLD_MAX: usize = 100;
 const BATCHES_KEPT: usize = 256;
 /// How long a serialised history is good: it gains a point a second.
 const HISTORY_GOOD: Duration = Duration::from_secs(1);
+/// How long a history of days is good.
+const DAYS_GOOD: Duration = Duration::from_secs(10);
 /// What stands before and after a snapshot in its message.
 const SNAPSHOT_MESSAGE: (&str, &str) = (r#"{"type":"snapshot","snapshot":"#, "}");
 
@@ -58,6 +63,32 @@ pub(crate) struct Feed {
     snapshots: watch::Receiver<Option<Both>>,
     events: broadcast::Sender<Batch>,
     history: Mutex<Option<Arc<Past>>>,
+    days: tokio::sync::Mutex<HashMap<Days, (Instant, Bytes)>>,
+}
+
+/// A history of days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Days {
+    One,
+    Seven,
+}
+
+impl Days {
+    /// How many minutes it reaches back.
+    pub(super) fn minutes(self) -> u64 {
+        match self {
+            Self::One => 24 * 60,
+            Self::Seven => 7 * 24 * 60,
+        }
+    }
+
+    /// Seconds between two points.
+    fn step_seconds(self) -> u64 {
+        match self {
+            Self::One => 60,
+            Self::Seven => 10 * 60,
+        }
+    }
 }
 
 impl Feed {
@@ -74,7 +105,32 @@ impl Feed {
             snapshots,
             events,
             history: Mutex::default(),
+            days: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The history of days, from MongoDB, as the body of an answer; asked for once for all clients.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub(super) async fn days(&self, days: Days, store: &Store) -> Result<Parts, ServiceError> {
+        let mut kept = self.days.lock().await;
+        let text = match kept.get(&days) {
+            Some((made_at, text)) if made_at.elapsed() < DAYS_GOOD => text.clone(),
+            _ => {
+                let from_ms = now_ms().saturating_sub(days.minutes() * MINUTE_MS);
+                let history = store.minutes(from_ms).await?;
+                let text: Bytes = json(&History {
+                    step_seconds: days.step_seconds(),
+                    points: thinned(&history.points, days.step_seconds() * 1000),
+                    events: history.events,
+                })
+                .into();
+                kept.insert(days, (Instant::now(), text.clone()));
+                text
+            }
+        };
+        Ok(Parts::shared([text].into()))
     }
 
     /// Follows the messages of snapshots: always the newest.
@@ -104,7 +160,7 @@ impl Feed {
         let past = self.past();
         let from_ms = now_ms().saturating_sub(reach.as_millis() as u64);
         Parts::shared(VecDeque::from([
-            Bytes::from_static(br#"{"points":["#),
+            Bytes::from_static(br#"{"stepSeconds":1,"points":["#),
             past.points.since(from_ms),
             Bytes::from_static(br#"],"events":["#),
             past.events.since(from_ms),

@@ -83,6 +83,7 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
         steps: Vec::new(),
         attempts: Vec::new(),
         result: None,
+        discarded: None,
         body: None,
     };
     let whereabouts = partition.find(loan_id).await?;
@@ -118,8 +119,7 @@ async fn view(front: &Front, loan_id: &LoanId) -> Result<Option<LoanView>, Servi
                 }
             }
             (None, Some(latest)) => {
-                view.status = LoanStatus::Failed;
-                view.body.clone_from(&latest.body);
+                view.body = front.store.body_of(&latest.id).await?;
                 view.fail(front, latest).await?;
             }
             (None, None) => return Ok(None),
@@ -146,6 +146,8 @@ fn set_aside(loan_id: &LoanId, reason: String, since_ms: u64) -> FailedAttempt {
         applicant_email: None,
         received_at: at.clone(),
         failed_at: at,
+        is_waiting: false,
+        discarded: None,
     }
 }
 
@@ -175,7 +177,9 @@ impl LoanView {
         self.result = Some(document.into());
     }
 
+    /// A loan whose last attempt has failed, and that somebody may have finished by hand.
     async fn fail(&mut self, front: &Front, latest: &FailureDocument) -> Result<(), ServiceError> {
+        self.status = LoanStatus::Failed;
         self.way(
             latest.received_at,
             latest.queued_at,
@@ -184,6 +188,11 @@ impl LoanView {
         );
         if let Some(batch) = latest.batch {
             self.confirm(front.store.confirmed_at(batch).await?);
+        }
+        if let Some(discarded) = latest.discarded.clone() {
+            self.status = LoanStatus::Discarded;
+            self.step(StepKind::Discarded, rfc3339(discarded.at));
+            self.discarded = Some(discarded.into());
         }
         Ok(())
     }
@@ -230,6 +239,8 @@ impl LoanView {
                     applicant_email: failure.applicant_email,
                     received_at: rfc3339_ms(loan.received_us / 1000),
                     failed_at: rfc3339_ms(processed_ms),
+                    is_waiting: true,
+                    discarded: None,
                 });
             }
         }

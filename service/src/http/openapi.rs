@@ -39,6 +39,8 @@ pub(super) struct Route {
 enum Content {
     Json(Named),
     Other(&'static str),
+    /// A file in one of the forms of an export.
+    Export,
     None,
 }
 
@@ -82,21 +84,11 @@ fn loan_id_in_path() -> Vec<Parameter> {
 
 fn history_parameters() -> Vec<Parameter> {
     let longest = crate::monitor::HISTORY_MAX.as_secs() / 60;
-    vec![
-        ParameterBuilder::new()
-            .name("minutes")
-            .parameter_in(ParameterIn::Query)
-            .required(Required::False)
-            .description(Some("How far back."))
-            .schema(Some(
-                ObjectBuilder::new()
-                    .schema_type(Type::Integer)
-                    .minimum(Some(1))
-                    .maximum(Some(longest))
-                    .default(Some(longest.into())),
-            ))
-            .build(),
-    ]
+    let minutes = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .enum_values(Some((1..=longest).chain([24 * 60, 7 * 24 * 60])))
+        .default(Some(longest.into()));
+    vec![in_query("minutes", "How far back.", minutes)]
 }
 
 fn activity_parameters() -> Vec<Parameter> {
@@ -123,56 +115,119 @@ fn activity_parameters() -> Vec<Parameter> {
     ]
 }
 
-fn errors_parameters() -> Vec<Parameter> {
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let parameter = |name: &str, description: &str, schema: RefOr<Schema>| {
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn instant() -> ObjectBuilder {
+    text()
+        .pattern(Some(
+            "^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}.*)$",
+        ))
+        .examples(["2026-01-31T12:00:00Z"])
+}
+
+fn in_query(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+fn in_path(name: &str, description: &str, pattern: &str) -> Vec<Parameter> {
+    vec![
         ParameterBuilder::new()
             .name(name)
-            .parameter_in(ParameterIn::Query)
-            .required(Required::False)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
             .description(Some(description))
-            .schema(Some(schema))
-            .build()
-    };
-    let instant = || {
-        text()
-            .pattern(Some(
-                "^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}.*)$",
-            ))
-            .examples(["2026-01-31T12:00:00Z"])
-            .into()
-    };
+            .schema(Some(text().pattern(Some(pattern))))
+            .build(),
+    ]
+}
+
+fn filter_parameters() -> Vec<Parameter> {
+    let words = || text().min_length(Some(1)).max_length(Some(256));
+    vec![
+        in_query(
+            "loanId",
+            "The loan's id begins so.",
+            text().pattern(Some("^[A-Za-z0-9._:-]{1,64}$")),
+        ),
+        in_query(
+            "applicant",
+            "The applicant's address begins so; upper and lower case are the same. Needs a token.",
+            words(),
+        ),
+        in_query(
+            "errorType",
+            "Of this category. One that nobody knows finds nothing.",
+            text().pattern(Some("^[a-z_]{1,64}$")),
+        ),
+        in_query("field", "A fault is in this field.", words()),
+        in_query("rule", "A fault's rule begins so.", words()),
+        in_query(
+            "from",
+            "Failed at this instant or later: RFC 3339, or milliseconds since 1970.",
+            instant(),
+        ),
+        in_query("to", "Failed before this instant.", instant()),
+        in_query(
+            "waiting",
+            "`true`: only what waits for a retry, a correction or a discard.",
+            ObjectBuilder::new().schema_type(Type::Boolean),
+        ),
+    ]
+}
+
+fn errors_parameters() -> Vec<Parameter> {
     let limit = ObjectBuilder::new()
         .schema_type(Type::Integer)
         .minimum(Some(1))
         .maximum(Some(crate::limits::ERRORS_PAGE_LEN_MAX))
         .default(Some(super::errors::PAGE_LEN.into()));
+    let cursor = text().pattern(Some("^[0-9]{1,13}~[0-9]{1,9}~[A-Za-z0-9._:-]{1,64}$"));
+    let mut parameters = filter_parameters();
+    parameters.extend([
+        in_query("limit", "How many on a page.", limit),
+        in_query("cursor", "The `nextCursor` of the page before.", cursor),
+    ]);
+    parameters
+}
+
+fn format_parameter() -> Parameter {
+    in_query(
+        "format",
+        "`csv` or `ndjson`.",
+        text()
+            .enum_values(Some(["csv", "ndjson"]))
+            .default(Some("csv".into())),
+    )
+}
+
+fn error_export_parameters() -> Vec<Parameter> {
+    let mut parameters = filter_parameters();
+    parameters.push(format_parameter());
+    parameters
+}
+
+fn loan_export_parameters() -> Vec<Parameter> {
     vec![
-        parameter(
-            "loanId",
-            "Of this loan.",
-            text().pattern(Some("^[A-Za-z0-9._:-]{1,64}$")).into(),
-        ),
-        parameter(
-            "errorType",
-            "Of this category.",
-            Ref::from_schema_name("ErrorType").into(),
-        ),
-        parameter(
-            "from",
-            "Failed at this instant or later: RFC 3339, or milliseconds since 1970.",
-            instant(),
-        ),
-        parameter("to", "Failed before this instant.", instant()),
-        parameter("limit", "How many on a page.", limit.into()),
-        parameter(
-            "cursor",
-            "The `nextCursor` of the page before.",
-            text()
-                .pattern(Some("^[0-9]{1,13}~[0-9]{1,9}~[A-Za-z0-9._:-]{1,64}$"))
-                .into(),
-        ),
+        format_parameter(),
+        in_query("from", "Decided at this instant or later.", instant()),
+        in_query("to", "Decided before this instant.", instant()),
     ]
+}
+
+fn task_in_path() -> Vec<Parameter> {
+    in_path("taskId", "The task's id.", "^[0-9a-f]{32}$")
+}
+
+fn ticket_in_path() -> Vec<Parameter> {
+    in_path("ticket", "The ticket.", "^[A-Za-z0-9_-]{22}$")
 }
 
 /// `GET` of a path that names a call: the loan whose id is that name.
@@ -278,6 +333,120 @@ fn routes() -> Vec<Route> {
             problems: &["invalid_parameter", "store_unavailable"],
         },
         Route {
+            path: "/api/errors/count",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "How many failures a filter finds",
+            description: "What a retry or a discard would act on is `waiting`. Counting is given up after 2 seconds: then `isExact` is false, and there are at least so many.",
+            parameters: filter_parameters,
+            body: None,
+            success: (200, "How many.", json!(api::FailureCount)),
+            problems: &["invalid_parameter", "store_unavailable"],
+        },
+        Route {
+            path: "/api/tasks",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "Work on many failed loans",
+            description: "That of the last day, newest first.",
+            parameters: none,
+            body: None,
+            success: (200, "At most 50.", json!(api::TaskList)),
+            problems: &["store_unavailable"],
+        },
+        Route {
+            path: "/api/tasks",
+            method: HttpMethod::Post,
+            is_admin: true,
+            summary: "Retry or discard many failed loans",
+            description: "Those that a filter finds and that had failed when it began, or those of some ids. It is done in bounded steps, one task of each kind at a time; an instance                           that ends leaves it to another. A discarded loan stays in the record, with who, when and why; its id stays taken.",
+            parameters: none,
+            body: Some(Named(named::<api::TaskRequest>)),
+            success: (202, "It is taken up.", json!(api::Task)),
+            problems: &[
+                "invalid_body",
+                "truncated_body",
+                "request_timeout",
+                "body_too_large",
+                "unsupported_media_type",
+                "task_running",
+                "store_unavailable",
+            ],
+        },
+        Route {
+            path: "/api/tasks/{taskId}",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "How far a task is",
+            description: "`done`, `skipped` and `remaining` are the whole.",
+            parameters: task_in_path,
+            body: None,
+            success: (200, "The task.", json!(api::Task)),
+            problems: &["not_found", "store_unavailable"],
+        },
+        Route {
+            path: "/api/tasks/{taskId}/stop",
+            method: HttpMethod::Post,
+            is_admin: true,
+            summary: "Stop a task",
+            description: "It ends after the step that it is in. What is done stays done.",
+            parameters: task_in_path,
+            body: None,
+            success: (200, "The task.", json!(api::Task)),
+            problems: &["not_found", "task_over", "store_unavailable"],
+        },
+        Route {
+            path: "/api/exports",
+            method: HttpMethod::Post,
+            is_admin: true,
+            summary: "A link for one download",
+            description: "Good for one download within a minute, without a token: so that a browser can save what is long.",
+            parameters: none,
+            body: Some(Named(named::<api::ExportRequest>)),
+            success: (201, "The link.", json!(api::ExportTicket)),
+            problems: &[
+                "invalid_body",
+                "truncated_body",
+                "request_timeout",
+                "body_too_large",
+                "unsupported_media_type",
+                "store_unavailable",
+            ],
+        },
+        Route {
+            path: "/api/downloads/{ticket}",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "Download",
+            description: "Once. The file is made while it is sent; closing the connection ends it.",
+            parameters: ticket_in_path,
+            body: None,
+            success: (200, "The file.", Content::Export),
+            problems: &["export_expired", "too_many_exports", "store_unavailable"],
+        },
+        Route {
+            path: "/api/exports/errors",
+            method: HttpMethod::Get,
+            is_admin: true,
+            summary: "Failed attempts, as a file",
+            description: "Newest first. CSV for spreadsheets: no cell begins as a formula does; what would is preceded by an apostrophe. NDJSON is what `/api/errors` shows, an object a line.",
+            parameters: error_export_parameters,
+            body: None,
+            success: (200, "The file.", Content::Export),
+            problems: &["invalid_parameter", "too_many_exports"],
+        },
+        Route {
+            path: "/api/exports/loans",
+            method: HttpMethod::Get,
+            is_admin: true,
+            summary: "Accepted loans, as a file",
+            description: "In no order. In CSV money is in the currency's unit and rates are in percent.",
+            parameters: loan_export_parameters,
+            body: None,
+            success: (200, "The file.", Content::Export),
+            problems: &["invalid_parameter", "too_many_exports"],
+        },
+        Route {
             path: "/api/session",
             method: HttpMethod::Get,
             is_admin: true,
@@ -350,6 +519,17 @@ fn routes() -> Vec<Route> {
             problems: &["invalid_parameter", "store_unavailable"],
         },
         Route {
+            path: "/api/instances",
+            method: HttpMethod::Get,
+            is_admin: false,
+            summary: "Instances, workers and partitions",
+            description: "As of the last second.",
+            parameters: none,
+            body: None,
+            success: (200, "Those that are alive.", json!(api::InstanceList)),
+            problems: &[],
+        },
+        Route {
             path: "/api/metrics",
             method: HttpMethod::Get,
             is_admin: false,
@@ -364,12 +544,12 @@ fn routes() -> Vec<Route> {
             path: "/api/history",
             method: HttpMethod::Get,
             is_admin: false,
-            summary: "The last half hour",
-            description: "A point a second, and what happened meanwhile. The latencies are of this instance.",
+            summary: "The last half hour, day or week",
+            description: "A point a second, and what happened meanwhile; of a day a point a minute, of a week one in ten, from MongoDB. The latencies of the last half hour are of this instance, those of days the highest of any.",
             parameters: history_parameters,
             body: None,
             success: (200, "The past, oldest first.", json!(History)),
-            problems: &["invalid_parameter"],
+            problems: &["invalid_parameter", "store_unavailable"],
         },
         Route {
             path: "/metrics",
@@ -494,8 +674,15 @@ fn components() -> utoipa::openapi::Components {
     add::<api::Queued>(&mut schemas);
     add::<api::LoanView>(&mut schemas);
     add::<api::ErrorPage>(&mut schemas);
+    add::<api::FailureCount>(&mut schemas);
+    add::<api::TaskRequest>(&mut schemas);
+    add::<api::Task>(&mut schemas);
+    add::<api::TaskList>(&mut schemas);
+    add::<api::ExportRequest>(&mut schemas);
+    add::<api::ExportTicket>(&mut schemas);
     add::<api::Session>(&mut schemas);
     add::<api::ActivityPage>(&mut schemas);
+    add::<api::InstanceList>(&mut schemas);
     add::<api::Control>(&mut schemas);
     add::<api::RetryRequest>(&mut schemas);
     add::<api::Retried>(&mut schemas);
@@ -532,6 +719,11 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         Content::Json(named) => success = success.content(JSON, reference(&(named.0)())),
         Content::Other(kind) => {
             success = success.content(*kind, ContentBuilder::new().build());
+        }
+        Content::Export => {
+            for kind in ["text/csv", "application/x-ndjson"] {
+                success = success.content(kind, ContentBuilder::new().build());
+            }
         }
         Content::None => {}
     }
@@ -578,7 +770,13 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
 }
 
 /// What asks for no token at all.
-const OPEN: [&str; 4] = ["/api/loans/request", "/healthz", "/readyz", "/openapi.json"];
+const OPEN: [&str; 5] = [
+    "/api/loans/request",
+    "/api/downloads/{ticket}",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+];
 
 /// What is refused before a route is known: it can befall every call.
 const BEFORE_ROUTES: [&str; 4] = [
@@ -597,6 +795,7 @@ fn own_problems(route: &Route) -> impl Iterator<Item = &'static str> {
         &[
             "unauthorized",
             "forbidden",
+            "role_forbids",
             "too_many_attempts",
             "too_many_slow_readers",
         ]

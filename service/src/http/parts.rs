@@ -1,4 +1,4 @@
-//! The body of an answer, handed to hyper in small parts.
+//! The body of an answer, handed to hyper in small parts: of memory, or as they are made.
 //!
 //! hyper copies what it is given into the buffer of the connection, and a client that reads slowly keeps it there. So it
 //! is given a little at a time; the rest is shared by all who are sent the same, and what is one client's own counts
@@ -9,15 +9,16 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::limits::{ANSWER_TIMEOUT, PART_LEN_MAX, UNSENT_LEN_MAX};
 
-/// A body in memory.
+/// A body.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     rest: VecDeque<Bytes>,
@@ -27,6 +28,8 @@ pub(super) struct Parts {
     /// For a body of more than one part.
     deadline: Option<Instant>,
     held: Option<Share>,
+    /// For a body that is made while it is sent: what comes next.
+    coming: Option<mpsc::Receiver<io::Result<Bytes>>>,
 }
 
 impl Parts {
@@ -40,6 +43,14 @@ impl Parts {
         Self::of(parts, true)
     }
 
+    /// A body that is made while it is sent. Its sender learns that nobody takes it any more by the channel's end.
+    pub(super) fn stream(coming: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self {
+            coming: Some(coming),
+            ..Self::default()
+        }
+    }
+
     fn of(mut rest: VecDeque<Bytes>, is_shared: bool) -> Self {
         rest.retain(|part| !part.is_empty());
         let len = rest.iter().map(Bytes::len).sum();
@@ -49,6 +60,7 @@ impl Parts {
             len,
             is_shared,
             held: None,
+            coming: None,
         }
     }
 
@@ -73,8 +85,23 @@ impl Body for Parts {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.rest.is_empty()
+            && let Some(coming) = &mut self.coming
+        {
+            match ready!(coming.poll_recv(cx)) {
+                Some(Ok(part)) => {
+                    self.len += part.len();
+                    self.rest.push_back(part);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.coming = None;
+                    return Poll::Ready(None);
+                }
+            }
+        }
         let Some(first) = self.rest.front_mut() else {
             return Poll::Ready(None);
         };
@@ -93,10 +120,13 @@ impl Body for Parts {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && self.coming.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.coming.is_some() {
+            return SizeHint::default();
+        }
         SizeHint::with_exact(self.len as u64)
     }
 }

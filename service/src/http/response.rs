@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue, REFERRER_POLICY,
-    RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -52,6 +52,10 @@ pub(crate) enum Problem {
     TooManySlowReaders,
     TooManyAttempts,
     RoleTooLow(TokenRole),
+    TaskRunning,
+    TaskOver,
+    ExportExpired,
+    TooManyExports,
 }
 
 /// A kind of problem, as `/openapi.json` documents it.
@@ -89,11 +93,8 @@ pub(super) const KINDS: &[Kind] = &[
         "a parameter of the query is unknown or breaks its rule; `parameter` names it",
     ),
     kind("unauthorized", 401, "there is no bearer token"),
-    kind(
-        "forbidden",
-        403,
-        "the token is not known, or its role is too low",
-    ),
+    kind("forbidden", 403, "the token is not known"),
+    kind("role_forbids", 403, "the token's role is too low"),
     kind(
         "too_many_attempts",
         429,
@@ -107,6 +108,17 @@ pub(super) const KINDS: &[Kind] = &[
     kind("not_found", 404, "there is nothing of this name"),
     kind("method_not_allowed", 405, "the path has other methods"),
     kind("request_timeout", 408, "the body did not come in time"),
+    kind(
+        "task_running",
+        409,
+        "another task of this kind is not over yet",
+    ),
+    kind("task_over", 409, "the task has ended"),
+    kind(
+        "export_expired",
+        410,
+        "there is no such ticket, or it was used, or its time is over",
+    ),
     kind("body_too_large", 413, "the body is too large"),
     kind(
         "unsupported_media_type",
@@ -145,6 +157,7 @@ pub(super) const KINDS: &[Kind] = &[
         503,
         "this client has too many connections",
     ),
+    kind("too_many_exports", 503, "too many exports are under way"),
     kind(
         "too_many_slow_readers",
         503,
@@ -185,7 +198,12 @@ impl Problem {
             Self::QueueUnavailable | Self::NotQueued => "queue_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::Unauthorized => "unauthorized",
-            Self::Forbidden | Self::RoleTooLow(_) => "forbidden",
+            Self::Forbidden => "forbidden",
+            Self::RoleTooLow(_) => "role_forbids",
+            Self::TaskRunning => "task_running",
+            Self::TaskOver => "task_over",
+            Self::ExportExpired => "export_expired",
+            Self::TooManyExports => "too_many_exports",
             Self::TooManyAttempts => "too_many_attempts",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManySlowReaders => "too_many_slow_readers",
@@ -248,6 +266,16 @@ impl Problem {
             }
             Self::Forbidden => "this token is not known here".to_owned(),
             Self::RoleTooLow(role) => format!("this needs a token with the role {}", role.name()),
+            Self::TaskRunning => {
+                "another task of this kind is under way; wait for its end, or stop it".to_owned()
+            }
+            Self::TaskOver => "the task has ended already".to_owned(),
+            Self::ExportExpired => {
+                "this link was good for one download within a minute; ask for another".to_owned()
+            }
+            Self::TooManyExports => {
+                "too many exports are under way here; try again later".to_owned()
+            }
             Self::TooManyAttempts => {
                 "too many wrong tokens; try again later, with the right one".to_owned()
             }
@@ -274,7 +302,7 @@ impl Problem {
     /// Seconds after which a repetition makes sense.
     fn retry_after(&self) -> Option<&'static str> {
         match self {
-            Self::Paused | Self::TooManyAttempts => Some("5"),
+            Self::Paused | Self::TooManyAttempts | Self::TooManyExports => Some("5"),
             Self::Overloaded | Self::TooManyWebSockets | Self::TooManySlowReaders => Some("2"),
             Self::QueueUnavailable
             | Self::NotQueued
@@ -299,6 +327,40 @@ pub(super) fn queued(loan_id: &LoanId, is_replayed: bool) -> Reply {
     ]
     .concat();
     reply(StatusCode::ACCEPTED, "application/json", body.into())
+}
+
+/// 202 with what was begun.
+pub(super) fn accepted_with(value: &impl Serialize) -> Reply {
+    with_status(StatusCode::ACCEPTED, value)
+}
+
+/// 201 with what was made.
+pub(super) fn created(value: &impl Serialize) -> Reply {
+    with_status(StatusCode::CREATED, value)
+}
+
+fn with_status(status: StatusCode, value: &impl Serialize) -> Reply {
+    let mut reply = json(value);
+    *reply.status_mut() = status;
+    reply
+}
+
+/// 200 with a file that is made while it is sent, to be saved and not shown.
+pub(super) fn download(
+    content_type: &'static str,
+    disposition: &'static str,
+    body: Parts,
+) -> Reply {
+    let mut reply = reply(StatusCode::OK, content_type, Bytes::new()).map(|_| body);
+    let headers = reply.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_DISPOSITION, disposition),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
 }
 
 /// 202 for what is done once and for all.

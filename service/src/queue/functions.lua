@@ -41,6 +41,7 @@ local APPLICANTS_KEPT = 10000    -- with the most failures; the others are forgo
 local LOOK_UP_KEPT_MS = 60000    -- a look-up that takes longer is made anew
 local REBUILD_SILENT_MS = 5000   -- a rebuilding of the filter that says nothing this long is given up
 local ASIDE_MAX = 1000           -- bundles that nobody can read; more stay claimed
+local DISCARD_STEP_MAX = 1000000 -- more than the loans of one step of a task that discards, however often it is done again
 local PLACE_LEN = 22             -- bytes of a place
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'  -- since when, and holder
 local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker is shorter
@@ -326,6 +327,36 @@ local function found(keys, args)
   call_with_all('ZREM', keys[LOOK_UPS], gone, #gone)
   if args[1] ~= '0' then redis.call('HINCRBY', keys[COUNTERS], 'replayed', args[1]) end
   return #gone
+end
+
+-- An operator has finished failed loans, and MongoDB has noted it. ARGV the task, its step, how many loans this step has
+-- finished here so far, then the ids that have a look-up's marker: it goes. Counted once, however often a step is told.
+local function discarded(keys, args)
+  local field, step, done = 'discarding:' .. args[1], tonumber(args[2]), tonumber(args[3])
+  local told = tonumber(redis.call('HGET', keys[COUNTERS], field) or -1)
+  local more = 0
+  if step > math.floor(told / DISCARD_STEP_MAX) then
+    more = done
+  elseif step == math.floor(told / DISCARD_STEP_MAX) then
+    more = math.max(0, done - told % DISCARD_STEP_MAX)
+  end
+  if more > 0 then
+    redis.call('HSET', keys[COUNTERS], field, string.format('%d', step * DISCARD_STEP_MAX + done))
+    redis.call('HINCRBY', keys[COUNTERS], 'discarded', more)
+    redis.call('HINCRBY', keys[COUNTERS], 'failed_waiting', -more)
+  end
+  local gone = {}
+  for n, held in ipairs(values_of(keys[IDS], args, 4, #args)) do
+    if held and #held < HELD_LEN then gone[#gone + 1] = args[n + 3] end
+  end
+  call_with_all('HDEL', keys[IDS], gone, #gone)
+  call_with_all('ZREM', keys[LOOK_UPS], gone, #gone)
+  return more
+end
+
+-- A task that discards is over: what was noted of its steps goes. ARGV the task.
+local function discard_over(keys, args)
+  return redis.call('HDEL', keys[COUNTERS], 'discarding:' .. args[1])
 end
 
 -- Gives up to `loans_max` loans to `holder` for `lease_ms`: first those whose holder let its lease run out.
@@ -634,6 +665,8 @@ redis.register_function{function_name = 'sluice_HASH_admit', callback = admit}
 -- ... and all that drains goes on, on a new connection too.
 redis.register_function{function_name = 'sluice_HASH_prepare', callback = prepare, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_found', callback = found, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_discarded', callback = discarded, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_discard_over', callback = discard_over, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_claim', callback = claim, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_decide', callback = decide, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_take', callback = take, flags = {'allow-oom'}}

@@ -2,15 +2,28 @@
 //! the only place that knows what a person sent.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use bson::{DateTime, Document, doc};
+use bson::{Bson, DateTime, Document, Regex, doc};
 use futures_util::TryStreamExt;
-use mongodb::options::ReadConcern;
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{Collation, CollationStrength, Hint, ReadConcern};
 use serde::Deserialize;
 
+use super::forgetting::failures_of;
 use super::{READ_TIMEOUT, Store, text, within};
+use crate::api::FailureCount;
 use crate::error::ServiceError;
+use crate::filter::Filter;
 use crate::loan::{Category, LoanId};
+use crate::record::FailureDocument;
+
+/// Counting may take this long; then a lower bound is told.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A step of work on many loans may look this long for the next ones.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+/// MongoDB's code for a query that ran out of its time.
+const MAX_TIME_EXPIRED: i32 = 50;
 
 /// A failed attempt that waits.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +46,25 @@ pub struct WaitingFailure {
     pub body: Option<String>,
 }
 
+impl WaitingFailure {
+    /// Where it stands in the log.
+    pub fn place(&self) -> Place {
+        Place {
+            failed_at: self.failed_at,
+            id: self.id.clone(),
+        }
+    }
+}
+
+/// Whether the bodies of failures are read with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// They are.
+    Read,
+    /// They are long, and not needed.
+    Left,
+}
+
 /// Which waiting failures.
 #[derive(Clone, Debug)]
 pub enum Which<'a> {
@@ -40,6 +72,10 @@ pub enum Which<'a> {
     Of(&'a [Category], DateTime),
     /// Those of these loans.
     Loans(&'a [LoanId]),
+    /// Those that a filter finds and that had failed at this instant.
+    Found(&'a Filter, DateTime),
+    /// Those of the applicant with this address.
+    OfApplicant(&'a str),
 }
 
 impl Which<'_> {
@@ -53,7 +89,155 @@ impl Which<'_> {
                 let ids: Vec<_> = loan_ids.iter().map(LoanId::as_str).collect();
                 doc! { "waiting": true, "loanId": { "$in": ids } }
             }
+            Self::Found(filter, upto) => {
+                let mut all = vec![doc! { "failedAt": { "$lte": upto } }];
+                all.extend(conditions(filter));
+                doc! { "waiting": true, "$and": all }
+            }
+            Self::OfApplicant(address) => {
+                doc! { "waiting": true, "$and": [failures_of(address)] }
+            }
         }
+    }
+}
+
+/// A place in the log of failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// When the attempt failed.
+    pub failed_at: DateTime,
+    /// The document's `_id`, which orders attempts of the same instant.
+    pub id: String,
+}
+
+/// What a filter asks of a document, each part for itself; none for a filter that is empty.
+pub(super) fn conditions(filter: &Filter) -> Vec<Document> {
+    let mut all = Vec::new();
+    if let Some(start) = &filter.loan_id {
+        all.push(doc! { "loanId": starts_with(start, "") });
+    }
+    if let Some(start) = &filter.applicant {
+        all.push(doc! { "applicantEmail": starts_with(start, "i") });
+    }
+    if let Some(name) = &filter.error_type {
+        all.push(doc! { "errorType": name });
+    }
+    let mut fault = Document::new();
+    if let Some(field) = &filter.field {
+        fault.insert("field", field);
+    }
+    if let Some(start) = &filter.rule {
+        fault.insert("rule", starts_with(start, ""));
+    }
+    if !fault.is_empty() {
+        // Of one fault, where both are asked for.
+        all.push(doc! { "faults": { "$elemMatch": fault } });
+    }
+    if let Some(from) = filter.from {
+        all.push(doc! { "failedAt": { "$gte": from } });
+    }
+    if let Some(to) = filter.to {
+        all.push(doc! { "failedAt": { "$lt": to } });
+    }
+    if filter.is_waiting {
+        all.push(doc! { "waiting": true });
+    }
+    all
+}
+
+/// A text that begins so.
+fn starts_with(start: &str, options: &str) -> Bson {
+    let pattern = format!("^{}", escaped(start));
+    let pattern = pattern.try_into().expect("a filter holds no NUL");
+    let options = options.try_into().expect("options hold no NUL");
+    Bson::RegularExpression(Regex { pattern, options })
+}
+
+/// A text as a pattern that means it alone.
+pub(super) fn escaped(text: &str) -> String {
+    let mut pattern = String::new();
+    for c in text.chars() {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// All conditions in one, with those of a place in the log: older than that.
+pub(super) fn matching(mut all: Vec<Document>, before: Option<&Place>) -> Document {
+    if let Some(before) = before {
+        // The bound leads into the index; the rest orders what failed in the same millisecond.
+        all.push(doc! { "failedAt": { "$lte": before.failed_at } });
+        all.push(doc! { "$or": [
+            { "failedAt": { "$lt": before.failed_at } },
+            { "failedAt": before.failed_at, "_id": { "$lt": &before.id } },
+        ] });
+    }
+    if all.is_empty() {
+        return Document::new();
+    }
+    doc! { "$and": all }
+}
+
+/// The index that holds the answer in order, where it is clear which; elsewhere MongoDB tries those that there are.
+fn index(filter: &Filter) -> Option<Document> {
+    let has_text = filter.loan_id.is_some() || filter.applicant.is_some() || filter.rule.is_some();
+    match (&filter.error_type, &filter.field) {
+        _ if has_text || filter.is_waiting => None,
+        (None, None) => Some(newest_first()),
+        (Some(_), None) => Some(by_category()),
+        (None, Some(_)) => Some(by_field()),
+        _ => None,
+    }
+}
+
+/// Upper and lower case are one.
+pub(super) fn any_case() -> Collation {
+    Collation::builder()
+        .locale("en")
+        .strength(CollationStrength::Secondary)
+        .build()
+}
+
+pub(super) fn newest_first() -> Document {
+    doc! { "failedAt": -1, "_id": -1 }
+}
+
+pub(super) fn by_loan() -> Document {
+    doc! { "loanId": 1, "failedAt": -1, "_id": -1 }
+}
+
+pub(super) fn by_category() -> Document {
+    doc! { "errorType": 1, "failedAt": -1, "_id": -1 }
+}
+
+pub(super) fn by_field() -> Document {
+    doc! { "faults.field": 1, "failedAt": -1, "_id": -1 }
+}
+
+pub(super) fn by_applicant() -> Document {
+    doc! { "applicantEmail": 1, "failedAt": -1, "_id": -1 }
+}
+
+/// What a page or an export shows: bodies are long, and nobody reads them there.
+pub(super) fn without_body() -> Document {
+    doc! { "body": 0 }
+}
+
+/// Whether MongoDB refused a query because the index that it names is not there.
+fn is_bad_hint(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == 2 && error.message.contains("hint"))
+}
+
+fn is_out_of_time(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::MongoTimeout(_) => true,
+        ServiceError::Mongo(error) => {
+            matches!(&*error.kind, ErrorKind::Command(error) if error.code == MAX_TIME_EXPIRED)
+        }
+        _ => false,
     }
 }
 
@@ -62,6 +246,109 @@ pub(super) fn oldest_waiting_first() -> Document {
 }
 
 impl Store {
+    /// The failed attempts that pass a filter, newest first, behind the place `before`, at most `len_max`.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn errors(
+        &self,
+        filter: &Filter,
+        before: Option<&Place>,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        match self.errors_once(filter, before, len_max).await {
+            // The index is not there yet: nobody has recorded anything.
+            Err(ServiceError::Mongo(error)) if is_bad_hint(&error) => {
+                self.prepare().await?;
+                self.errors_once(filter, before, len_max).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn errors_once(
+        &self,
+        filter: &Filter,
+        before: Option<&Place>,
+        len_max: u32,
+    ) -> Result<Vec<FailureDocument>, ServiceError> {
+        let mut all = conditions(filter);
+        if let Some(start) = &filter.applicant {
+            // Leads into the index, which knows no case; the pattern decides.
+            all.push(
+                doc! { "applicantEmail": { "$gte": start, "$lt": format!("{start}\u{ffff}") } },
+            );
+        }
+        let find = async {
+            let failures = self.failures.clone_with_type::<FailureDocument>();
+            let mut find = failures
+                .find(matching(all, before))
+                .projection(without_body())
+                .sort(newest_first())
+                .limit(i64::from(len_max))
+                .max_time(READ_TIMEOUT);
+            if filter.applicant.is_some() {
+                find = find.collation(any_case());
+            } else if let Some(index) = index(filter) {
+                find = find.hint(Hint::Keys(index));
+            }
+            find.await?.try_collect().await
+        };
+        within(READ_TIMEOUT, find).await
+    }
+
+    /// How many a filter finds; a lower bound where counting takes long.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn count_errors(&self, filter: &Filter) -> Result<FailureCount, ServiceError> {
+        let (all, waiting, loans) = tokio::join!(
+            self.count(matching(conditions(filter), None)),
+            async {
+                let mut waiting = conditions(filter);
+                waiting.push(doc! { "waiting": true });
+                self.count(matching(waiting, None)).await
+            },
+            self.count_loans(filter),
+        );
+        let (all, waiting, loans) = (all?, waiting?, loans?);
+        Ok(FailureCount {
+            is_exact: all.is_some() && waiting.is_some() && loans.is_some(),
+            // Each that waits is of another loan.
+            attempts: all.or(loans).or(waiting).unwrap_or_default(),
+            loans: loans.or(waiting).unwrap_or_default(),
+            waiting: waiting.unwrap_or_default(),
+        })
+    }
+
+    /// `None` if that takes too long.
+    async fn count(&self, conditions: Document) -> Result<Option<u64>, ServiceError> {
+        let count = self
+            .failures
+            .count_documents(conditions)
+            .max_time(COUNT_TIMEOUT);
+        in_time(within(COUNT_TIMEOUT * 2, count.into_future()).await)
+    }
+
+    async fn count_loans(&self, filter: &Filter) -> Result<Option<u64>, ServiceError> {
+        let stages = [
+            doc! { "$match": matching(conditions(filter), None) },
+            doc! { "$group": { "_id": "$loanId" } },
+            doc! { "$count": "loans" },
+        ];
+        let count = async {
+            let mut found = self
+                .failures
+                .aggregate(stages)
+                .max_time(COUNT_TIMEOUT)
+                .allow_disk_use(true)
+                .await?;
+            let count = found.try_next().await?;
+            Ok(count.map_or(0, |count| number(&count, "loans")))
+        };
+        in_time(within(COUNT_TIMEOUT * 2, count).await)
+    }
+
     /// How many wait.
     ///
     /// # Errors
@@ -78,34 +365,41 @@ impl Store {
     pub async fn waiting(
         &self,
         which: &Which<'_>,
-        after: Option<(DateTime, &str)>,
+        after: Option<&Place>,
         len_max: usize,
+        bodies: Bodies,
     ) -> Result<Vec<WaitingFailure>, ServiceError> {
         let mut conditions = which.conditions();
-        if let Some((failed_at, id)) = after {
-            conditions.insert(
-                "$or",
-                bson::bson!([
-                    { "failedAt": { "$gt": failed_at } },
-                    { "failedAt": failed_at, "_id": { "$gt": id } },
-                ]),
-            );
+        if let Some(Place { failed_at, id }) = after {
+            // The bound leads into the index; the rest orders what failed in the same millisecond.
+            let mut all = vec![doc! { "failedAt": { "$gte": failed_at } }];
+            all.push(doc! { "$or": [
+                { "failedAt": { "$gt": failed_at } },
+                { "failedAt": failed_at, "_id": { "$gt": id } },
+            ] });
+            conditions = doc! { "$and": [conditions, { "$and": all }] };
         }
+        let fields = match bodies {
+            Bodies::Read => Document::new(),
+            Bodies::Left => without_body(),
+        };
         let find = async {
             self.failures
                 .clone_with_type::<WaitingFailure>()
                 .find(conditions)
+                .projection(fields)
                 .sort(doc! { "failedAt": 1, "_id": 1 })
                 .limit(len_max as i64)
+                .batch_size(len_max as u32)
                 .read_concern(ReadConcern::majority())
                 .await?
                 .try_collect()
                 .await
         };
-        within(READ_TIMEOUT, find).await
+        within(STEP_TIMEOUT, find).await
     }
 
-    /// Those of these failures that are still their loan's last word: not accepted, and no later attempt failed.
+    /// Those of these failures that are still their loan's last word: not accepted, not discarded, and no later attempt failed.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
@@ -116,11 +410,14 @@ impl Store {
             let mut cursor = self
                 .failures
                 .find(doc! { "loanId": { "$in": &ids } })
-                .projection(doc! { "loanId": 1, "attempt": 1 })
+                .projection(doc! { "loanId": 1, "attempt": 1, "discarded.at": 1 })
                 .read_concern(ReadConcern::majority())
                 .await?;
             while let Some(document) = cursor.try_next().await? {
-                let attempt = document.get_i64("attempt").unwrap_or_default() as u32;
+                let attempt = match document.get("discarded") {
+                    Ok(Some(_)) => u32::MAX,
+                    _ => document.get_i64("attempt").unwrap_or_default() as u32,
+                };
                 let last = latest
                     .entry(text(&document, "loanId").to_owned())
                     .or_default();
@@ -155,7 +452,7 @@ impl Store {
         }
         let update = self.failures.update_many(
             doc! { "_id": { "$in": ids } },
-            doc! { "$unset": { "waiting": "" } },
+            doc! { "$unset": { "waiting": "" }, "$set": { "endedAt": DateTime::now() } },
         );
         within(READ_TIMEOUT, update.into_future()).await.map(drop)
     }
@@ -187,4 +484,21 @@ impl Store {
             .upsert(true);
         within(READ_TIMEOUT, update.into_future()).await.map(drop)
     }
+}
+
+/// What was asked, unless it took too long.
+fn in_time<T>(answer: Result<T, ServiceError>) -> Result<Option<T>, ServiceError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_out_of_time(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A number, however MongoDB has written it.
+fn number(document: &Document, key: &str) -> u64 {
+    let number = document.get_i32(key).map(i64::from);
+    number
+        .or_else(|_| document.get_i64(key))
+        .unwrap_or_default() as u64
 }

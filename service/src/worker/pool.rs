@@ -123,6 +123,7 @@ impl Pool {
         let (stop, stopping) = watch::channel(false);
         let worker = Worker {
             holder: self.instance.holder(number as u8),
+            number: number as u64 + 1,
             partitions: (0..self.queue.partitions())
                 .map(|number| self.queue.partition(number))
                 .collect(),

@@ -33,6 +33,7 @@ const fn found(loans: u8, failures: u8) -> Found {
         content: Content::Original,
         wrong_fault: false,
         stuck: false,
+        went_on: false,
     }
 }
 
@@ -248,6 +249,36 @@ fn every_fault_among_good_loans_is_found_and_told() {
     assert!(rows.iter().all(|row| !row.agree));
 }
 
+/// A loan that an operator has finished is at its end: another attempt of it is a fault, and each discard is counted.
+#[test]
+fn a_discarded_loan_does_not_go_on() {
+    let went_on = |went_on| Found {
+        went_on,
+        ..found(0, 2)
+    };
+    let heard = [QUEUED];
+    let none: [&str; 0] = [];
+    assert_eq!(faults_of(FAILED, &heard, &[], went_on(false)), none);
+    assert_eq!(
+        faults_of(FAILED, &heard, &[], went_on(true)),
+        ["mismatched"]
+    );
+
+    let payloads = Payloads::new(1, "t", &Mix::default());
+    let failed = |attempt, discarded| StoredFailure {
+        id: "t-00000000#1".to_owned(),
+        attempt,
+        discarded,
+        ..StoredFailure::default()
+    };
+    let mut findings = Findings::new(&payloads, 1);
+    findings.failure(&failed(1, false));
+    findings.failure(&failed(2, true));
+    assert!(!findings.of(0).went_on);
+    findings.failure(&failed(3, false));
+    assert!(findings.of(0).went_on);
+}
+
 #[test]
 fn one_attempt_in_both_collections_is_doubled() {
     let payloads = Payloads::new(1, "t", &Mix::default());
@@ -300,6 +331,9 @@ fn live_counters_agree_within_what_is_unknown() {
     after.replayed = 3;
     assert!(!agree(&after));
     after.replayed = 0;
+    after.discarded = 1;
+    assert!(!agree(&after), "nothing stored is discarded");
+    after.discarded = 0;
     after.admitted = 12;
     assert!(!agree(&after));
 }

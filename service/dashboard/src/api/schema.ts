@@ -81,6 +81,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/downloads/{ticket}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download
+         * @description Once. The file is made while it is sent; closing the connection ends it.
+         */
+        get: operations["getApiDownloadsTicket"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/errors": {
         parameters: {
             query?: never;
@@ -101,6 +121,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/errors/count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many failures a filter finds
+         * @description What a retry or a discard would act on is `waiting`. Counting is given up after 2 seconds: then `isExact` is false, and there are at least so many.
+         */
+        get: operations["getApiErrorsCount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A link for one download
+         * @description Good for one download within a minute, without a token: so that a browser can save what is long.
+         */
+        post: operations["postApiExports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/exports/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Failed attempts, as a file
+         * @description Newest first. CSV for spreadsheets: no cell begins as a formula does; what would is preceded by an apostrophe. NDJSON is what `/api/errors` shows, an object a line.
+         */
+        get: operations["getApiExportsErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/exports/loans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Accepted loans, as a file
+         * @description In no order. In CSV money is in the currency's unit and rates are in percent.
+         */
+        get: operations["getApiExportsLoans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/history": {
         parameters: {
             query?: never;
@@ -109,10 +209,30 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The last half hour
-         * @description A point a second, and what happened meanwhile. The latencies are of this instance.
+         * The last half hour, day or week
+         * @description A point a second, and what happened meanwhile; of a day a point a minute, of a week one in ten, from MongoDB. The latencies of the last half hour are of this instance, those of days the highest of any.
          */
         get: operations["getApiHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/instances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Instances, workers and partitions
+         * @description As of the last second.
+         */
+        get: operations["getApiInstances"];
         put?: never;
         post?: never;
         delete?: never;
@@ -243,6 +363,70 @@ export interface paths {
         get: operations["getApiSession"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Work on many failed loans
+         * @description That of the last day, newest first.
+         */
+        get: operations["getApiTasks"];
+        put?: never;
+        /**
+         * Retry or discard many failed loans
+         * @description Those that a filter finds and that had failed when it began, or those of some ids. It is done in bounded steps, one task of each kind at a time; an instance                           that ends leaves it to another. A discarded loan stays in the record, with who, when and why; its id stays taken.
+         */
+        post: operations["postApiTasks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{taskId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far a task is
+         * @description `done`, `skipped` and `remaining` are the whole.
+         */
+        get: operations["getApiTasksTaskId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{taskId}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a task
+         * @description It ends after the step that it is in. What is done stays done.
+         */
+        post: operations["postApiTasksTaskIdStop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -461,6 +645,11 @@ export interface components {
             admitted: number;
             /**
              * Format: int64
+             * @description Failed loans that operators have finished.
+             */
+            discarded?: number;
+            /**
+             * Format: int64
              * @description Records that MongoDB already held.
              */
             duplicateKeys: number;
@@ -540,6 +729,18 @@ export interface components {
             /** @description `redis`, `shard`, `durability` or `mongodb`. */
             what: string;
         };
+        /** @description How a failed loan was finished by hand. */
+        Discarded: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description The name that goes with the operator's token. */
+            by: string;
+            /** @description Why. */
+            reason: string;
+        };
         /** @description Failed attempts, newest first. */
         ErrorPage: {
             /** @description The failed attempts. */
@@ -593,12 +794,18 @@ export interface components {
             /** @description Its id. */
             loanId: string;
         } | {
+            /** @description Who did it. */
+            by?: string | null;
             /** @enum {string} */
             kind: "pause";
         } | {
+            /** @description Who did it. */
+            by?: string | null;
             /** @enum {string} */
             kind: "resume";
         } | {
+            /** @description Who did it. */
+            by?: string | null;
             /** @enum {string} */
             kind: "retry";
             /**
@@ -606,6 +813,18 @@ export interface components {
              * @description How many.
              */
             requeued: number;
+        } | {
+            /** @description Who did it. */
+            by?: string | null;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            discarded: number;
+            /** @enum {string} */
+            kind: "discard";
+            /** @description Why. */
+            reason: string;
         } | {
             /**
              * Format: int64
@@ -634,6 +853,35 @@ export interface components {
             /** @description The verdict, at the end. */
             verdict?: string | null;
         };
+        /**
+         * @description The form of an export.
+         * @enum {string}
+         */
+        ExportFormat: "csv" | "ndjson";
+        /**
+         * @description What can be exported.
+         * @enum {string}
+         */
+        ExportOf: "errors" | "loans";
+        /** @description Asks for a link to a download. */
+        ExportRequest: {
+            /** @description Which; of loans only `from` and `to` may be given, for when they were decided. */
+            filter?: components["schemas"]["FailureFilter"];
+            /** @description In which form. */
+            format: components["schemas"]["ExportFormat"];
+            /** @description What. */
+            of: components["schemas"]["ExportOf"];
+        };
+        /** @description A link that is good for one download. */
+        ExportTicket: {
+            /**
+             * Format: date-time
+             * @description When it ends.
+             */
+            expiresAt: string;
+            /** @description Where it is, without a token. */
+            href: string;
+        };
         /** @description One failed attempt of a loan. */
         FailedAttempt: {
             /** @description The applicant's address, as far as it could be read. */
@@ -643,6 +891,7 @@ export interface components {
              * @description Which attempt, 1 first.
              */
             attempt: number;
+            discarded?: null | components["schemas"]["Discarded"];
             /** @description The first by rank of the faults' categories. */
             errorType: components["schemas"]["ErrorType"];
             /**
@@ -652,6 +901,8 @@ export interface components {
             failedAt: string;
             /** @description Every fault. */
             faults: components["schemas"]["FaultView"][];
+            /** @description Whether it waits: for a retry, a correction or a discard. */
+            isWaiting?: boolean;
             /** @description The loan's id. */
             loanId: string;
             /**
@@ -659,6 +910,51 @@ export interface components {
              * @description When the loan's body had come in whole.
              */
             receivedAt: string;
+        };
+        /** @description How many failures a filter finds. */
+        FailureCount: {
+            /**
+             * Format: int64
+             * @description Failed attempts.
+             */
+            attempts: number;
+            /** @description Otherwise counting took too long, and there are at least so many. */
+            isExact: boolean;
+            /**
+             * Format: int64
+             * @description Different loans.
+             */
+            loans: number;
+            /**
+             * Format: int64
+             * @description Loans that a retry or a discard acts on.
+             */
+            waiting: number;
+        };
+        /** @description Which failed attempts: those that everything here holds for. Empty: all. */
+        FailureFilter: {
+            /** @description The applicant's address begins so; upper and lower case are the same. */
+            applicant?: string | null;
+            /** @description The category. One that nobody knows finds nothing. */
+            errorType?: string | null;
+            /** @description A fault is in this field, such as `applicant.email`. */
+            field?: string | null;
+            /**
+             * @description Failed at this instant or later: RFC 3339, or milliseconds since 1970.
+             * @example 2026-01-31T12:00:00Z
+             */
+            from?: string | null;
+            /** @description The loan's id begins so. */
+            loanId?: string | null;
+            /** @description A fault's rule begins so. */
+            rule?: string | null;
+            /**
+             * @description Failed before this instant.
+             * @example 2026-01-31T12:00:00Z
+             */
+            to?: string | null;
+            /** @description Only what waits: for a retry, a correction or a discard. */
+            waiting?: boolean | null;
         };
         /** @description One broken rule. */
         FaultView: {
@@ -680,7 +976,7 @@ export interface components {
             connections: number;
             /**
              * Format: int64
-             * @description Failed loans kept for a retry.
+             * @description Failed loans that wait: for a retry, a correction or a discard.
              */
             failedWaiting: number;
             /**
@@ -742,8 +1038,73 @@ export interface components {
         History: {
             /** @description What happened meanwhile, but for failures: those are in `/api/errors`. */
             events: components["schemas"]["Event"][];
-            /** @description A point a second. */
+            /**
+             * @description The points. Beyond half an hour each stands for a stretch: its sums are those of its end, its gauges the mean, its
+             *     latencies the highest.
+             */
             points: components["schemas"]["Point"][];
+            /**
+             * Format: int64
+             * @description Seconds between two points.
+             */
+            stepSeconds?: number;
+        };
+        /** @description The instances that are alive, and the partitions of the queue, as of the last second. */
+        InstanceList: {
+            /** @description By their ids. */
+            instances: components["schemas"]["InstanceView"][];
+            /** @description By their numbers. */
+            partitions: components["schemas"]["PartitionView"][];
+        };
+        /** @description One instance. */
+        InstanceView: {
+            /**
+             * Format: int64
+             * @description Loans that its workers hold.
+             */
+            claimed: number;
+            /**
+             * Format: int64
+             * @description Open HTTP connections.
+             */
+            connections: number;
+            /** @description What its workers do, at most 64 of them. */
+            doing: components["schemas"]["WorkerView"][];
+            /** @description Commit that it was built from, or `unknown`. */
+            gitCommit: string;
+            /** @description Where it runs. */
+            host: string;
+            /** @description Its id. */
+            instance: string;
+            /** @description What it does. */
+            roles: string[];
+            /**
+             * Format: int64
+             * @description Resident memory.
+             */
+            rssBytes: number;
+            /**
+             * Format: date-time
+             * @description When it was heard of last.
+             */
+            seenAt: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            startedAt: string;
+            /** @description Its version. */
+            version: string;
+            /**
+             * Format: int64
+             * @description Workers that it runs.
+             */
+            workers: number;
+            /**
+             * Format: int64
+             * @description The most workers that it may run.
+             */
+            workersMax: number;
         };
         /** @description The latency of each step, in microseconds. */
         Latencies: {
@@ -865,13 +1226,14 @@ export interface components {
          * @description Where a loan is.
          * @enum {string}
          */
-        LoanStatus: "queued" | "processing" | "accepted" | "failed" | "recorded";
+        LoanStatus: "queued" | "processing" | "accepted" | "failed" | "recorded" | "discarded";
         /** @description One loan: where it is, how it came there, and what became of it. */
         LoanView: {
             /** @description The attempts that failed, newest first. */
             attempts: components["schemas"]["FailedAttempt"][];
             /** @description The content of a failed loan as it was sent, for an administrator alone. */
             body?: string | null;
+            discarded?: null | components["schemas"]["Discarded"];
             /** @description The loan's id. */
             loanId: string;
             /**
@@ -908,6 +1270,41 @@ export interface components {
             up: boolean;
             /** @description Its version. */
             version: string;
+        };
+        /** @description One partition of the queue. */
+        PartitionView: {
+            /**
+             * Format: int64
+             * @description Failed loans that wait for an operator.
+             */
+            failedWaiting: number;
+            /**
+             * Format: int64
+             * @description Loans that a worker holds.
+             */
+            inFlight: number;
+            /**
+             * Format: int64
+             * @description Age of the oldest loan that no worker has decided.
+             */
+            oldestWaitingMs: number;
+            /**
+             * Format: int64
+             * @description Its number, 0 first.
+             */
+            partition: number;
+            /**
+             * Format: int64
+             * @description Loans that wait for a worker.
+             */
+            queueDepth: number;
+            /** @description Whether Redis answers for it. */
+            redisUp: boolean;
+            /**
+             * Format: int64
+             * @description Results that MongoDB has not confirmed.
+             */
+            unrecorded: number;
         };
         /** @description Percentiles of one latency, in microseconds. All zero while `count` is zero. */
         Percentiles: {
@@ -1221,12 +1618,118 @@ export interface components {
          * @description The steps of a loan, in their order.
          * @enum {string}
          */
-        StepKind: "received" | "queued" | "claimed" | "processed" | "recorded";
+        StepKind: "received" | "queued" | "claimed" | "processed" | "recorded" | "discarded";
+        /** @description Work on many failed loans. */
+        Task: {
+            /** @description The name that goes with the operator's token. */
+            by: string;
+            /**
+             * Format: int64
+             * @description Loans that it was done with.
+             */
+            done: number;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            endedAt?: string | null;
+            /**
+             * Format: int64
+             * @description Loans that the operator confirmed.
+             */
+            expected: number;
+            /** @description Why it does not go on now, or has failed. */
+            fault?: string | null;
+            filter?: null | components["schemas"]["FailureFilter"];
+            /** @description What is done. */
+            kind: components["schemas"]["TaskKind"];
+            /**
+             * Format: int64
+             * @description How many loans were named by their ids.
+             */
+            named?: number | null;
+            /** @description How far it is. */
+            phase: components["schemas"]["TaskPhase"];
+            /** @description Why, as the operator said. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Loans that are left.
+             */
+            remaining: number;
+            /**
+             * Format: int64
+             * @description Loans that waited no longer, or were taken by somebody else.
+             */
+            skipped: number;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            startedAt: string;
+            /** @description Names it. */
+            taskId: string;
+        };
+        /**
+         * @description What is done with many failed loans.
+         * @enum {string}
+         */
+        TaskKind: "retry" | "discard";
+        /** @description The work of the last day, newest first. */
+        TaskList: {
+            /** @description At most 50. */
+            tasks: components["schemas"]["Task"][];
+        };
+        /**
+         * @description How far work on many loans is.
+         * @enum {string}
+         */
+        TaskPhase: "running" | "stopping" | "stopped" | "done" | "failed";
+        /** @description Asks for work on many failed loans: those that a filter finds, or those of these ids. */
+        TaskRequest: {
+            /**
+             * Format: int64
+             * @description How many loans the operator was shown and has confirmed.
+             */
+            expected?: number;
+            filter?: null | components["schemas"]["FailureFilter"];
+            /** @description What is to be done. */
+            kind: components["schemas"]["TaskKind"];
+            /** @description On these loans. */
+            loanIds?: string[] | null;
+            /** @description Why; needed for a discard. */
+            reason?: string | null;
+        };
         /**
          * @description What the holder of a token may do.
          * @enum {string}
          */
         TokenRole: "viewer" | "operator";
+        /** @description What a worker does. */
+        WorkerView: {
+            /**
+             * Format: int64
+             * @description For how long it has done so.
+             */
+            forMs: number;
+            /**
+             * Format: int64
+             * @description Loans that it holds.
+             */
+            loans: number;
+            /**
+             * Format: int64
+             * @description Of which partition they are.
+             */
+            partition?: number | null;
+            /** @description `waiting` or `processing`. */
+            state: string;
+            /**
+             * Format: int64
+             * @description Its number in its instance, 1 first.
+             */
+            worker: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1277,7 +1780,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1371,7 +1874,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1465,7 +1968,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1559,7 +2062,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1617,21 +2120,109 @@ export interface operations {
             };
         };
     };
+    getApiDownloadsTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The ticket. */
+                ticket: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `export_expired`: there is no such ticket, or it was used, or its time is over */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_exports`: too many exports are under way; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     getApiErrors: {
         parameters: {
             query?: {
+                /** @description The applicant's address begins so; upper and lower case are the same. Needs a token. */
+                applicant?: string;
                 /** @description The `nextCursor` of the page before. */
                 cursor?: string;
-                /** @description Of this category. */
-                errorType?: components["schemas"]["ErrorType"];
+                /** @description Of this category. One that nobody knows finds nothing. */
+                errorType?: string;
+                /** @description A fault is in this field. */
+                field?: string;
                 /** @description Failed at this instant or later: RFC 3339, or milliseconds since 1970. */
                 from?: string;
                 /** @description How many on a page. */
                 limit?: number;
-                /** @description Of this loan. */
+                /** @description The loan's id begins so. */
                 loanId?: string;
+                /** @description A fault's rule begins so. */
+                rule?: string;
                 /** @description Failed before this instant. */
                 to?: string;
+                /** @description `true`: only what waits for a retry, a correction or a discard. */
+                waiting?: boolean;
             };
             header?: never;
             path?: never;
@@ -1666,7 +2257,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1724,11 +2315,463 @@ export interface operations {
             };
         };
     };
+    getApiErrorsCount: {
+        parameters: {
+            query?: {
+                /** @description The applicant's address begins so; upper and lower case are the same. Needs a token. */
+                applicant?: string;
+                /** @description Of this category. One that nobody knows finds nothing. */
+                errorType?: string;
+                /** @description A fault is in this field. */
+                field?: string;
+                /** @description Failed at this instant or later: RFC 3339, or milliseconds since 1970. */
+                from?: string;
+                /** @description The loan's id begins so. */
+                loanId?: string;
+                /** @description A fault's rule begins so. */
+                rule?: string;
+                /** @description Failed before this instant. */
+                to?: string;
+                /** @description `true`: only what waits for a retry, a correction or a discard. */
+                waiting?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureCount"];
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiExports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportRequest"];
+            };
+        };
+        responses: {
+            /** @description The link. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportTicket"];
+                };
+            };
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `request_timeout`: the body did not come in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not JSON by its type, or not in UTF-8, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiExportsErrors: {
+        parameters: {
+            query?: {
+                /** @description The applicant's address begins so; upper and lower case are the same. Needs a token. */
+                applicant?: string;
+                /** @description Of this category. One that nobody knows finds nothing. */
+                errorType?: string;
+                /** @description A fault is in this field. */
+                field?: string;
+                /** @description `csv` or `ndjson`. */
+                format?: "csv" | "ndjson";
+                /** @description Failed at this instant or later: RFC 3339, or milliseconds since 1970. */
+                from?: string;
+                /** @description The loan's id begins so. */
+                loanId?: string;
+                /** @description A fault's rule begins so. */
+                rule?: string;
+                /** @description Failed before this instant. */
+                to?: string;
+                /** @description `true`: only what waits for a retry, a correction or a discard. */
+                waiting?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_exports`: too many exports are under way; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiExportsLoans: {
+        parameters: {
+            query?: {
+                /** @description `csv` or `ndjson`. */
+                format?: "csv" | "ndjson";
+                /** @description Decided at this instant or later. */
+                from?: string;
+                /** @description Decided before this instant. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_exports`: too many exports are under way; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     getApiHistory: {
         parameters: {
             query?: {
                 /** @description How far back. */
-                minutes?: number;
+                minutes?: 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13 | 14 | 15 | 16 | 17 | 18 | 19 | 20 | 21 | 22 | 23 | 24 | 25 | 26 | 27 | 28 | 29 | 30 | 1440 | 10080;
             };
             header?: never;
             path?: never;
@@ -1763,7 +2806,101 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiInstances: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Those that are alive. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstanceList"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1860,7 +2997,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1963,7 +3100,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2191,7 +3328,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2298,7 +3435,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2419,7 +3556,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2515,7 +3652,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2636,7 +3773,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2682,6 +3819,455 @@ export interface operations {
                 };
             };
             /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiTasks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description At most 50. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskList"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiTasks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskRequest"];
+            };
+        };
+        responses: {
+            /** @description It is taken up. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `request_timeout`: the body did not come in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `task_running`: another task of this kind is not over yet */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not JSON by its type, or not in UTF-8, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getApiTasksTaskId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The task's id. */
+                taskId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    postApiTasksTaskIdStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The task's id. */
+                taskId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unauthorized`: there is no bearer token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_found`: there is nothing of this name */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `method_not_allowed`: the path has other methods */
+            405: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `task_over`: the task has ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unknown_host`: the service does not answer to the name that the request gives */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_attempts`: too many wrong tokens of this client wait for their answer */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `head_too_large`: the head of the request is too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2797,7 +4383,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3023,7 +4609,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `forbidden`: the token is not known, or its role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
+            /** @description `forbidden`: the token is not known; `role_forbids`: the token's role is too low; `foreign_origin`: a page of another origin may neither change something nor follow */
             403: {
                 headers: {
                     [name: string]: unknown;

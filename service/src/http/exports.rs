@@ -1,0 +1,276 @@
+//! Exports: the rows that a filter finds, streamed, and tickets by which a page downloads without a token in the address.
+
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use hyper::Request;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::access::Caller;
+use super::control::{from_json, invalid, unavailable};
+use super::parts::Parts;
+use super::query::Query;
+use super::response::{self, Problem};
+use super::{Front, Reply, body, errors};
+use crate::activity::Entry;
+use crate::api::{ExportFormat, ExportOf, ExportRequest, ExportTicket, FailureFilter, rfc3339};
+use crate::error::ServiceError;
+use crate::export::Rows;
+use crate::filter::{Filter, instant};
+use crate::limits::{ADMIN_BODY_LEN_MAX, EXPORT_PARTS_MAX, PART_LEN_MAX};
+use crate::store::exports::{TICKET_KEPT, TicketDocument};
+use crate::tasks::describe_filter;
+use crate::tokens;
+
+/// An export that is allowed and checked.
+struct Export {
+    of: ExportOf,
+    format: ExportFormat,
+    filter: Filter,
+    /// Which, in words without personal data.
+    words: String,
+}
+
+/// On whose behalf.
+struct Who {
+    name: String,
+    address: String,
+    request_id: String,
+}
+
+impl Who {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            name: caller.name().to_owned(),
+            address: caller.client.to_string(),
+            request_id: caller.request_id.clone(),
+        }
+    }
+}
+
+/// `GET /api/exports/errors`.
+pub(super) fn errors(
+    front: &Arc<Front>,
+    query: Option<&str>,
+    caller: &Caller,
+) -> Result<Reply, Problem> {
+    let query = Query::parse(query, &[&errors::FILTER[..], &["format"]].concat())?;
+    let filter = errors::asked(&query)?;
+    let export = Export {
+        of: ExportOf::Errors,
+        format: format(&query)?,
+        filter: errors::filter(&query)?,
+        words: describe_filter(&filter),
+    };
+    stream(front, export, Who::of(caller))
+}
+
+/// `GET /api/exports/loans`.
+pub(super) fn loans(
+    front: &Arc<Front>,
+    query: Option<&str>,
+    caller: &Caller,
+) -> Result<Reply, Problem> {
+    let query = Query::parse(query, &["format", "from", "to"])?;
+    let export = Export {
+        of: ExportOf::Loans,
+        format: format(&query)?,
+        filter: Filter {
+            from: query.get("from", instant)?,
+            to: query.get("to", instant)?,
+            ..Filter::default()
+        },
+        words: "loans".to_owned(),
+    };
+    stream(front, export, Who::of(caller))
+}
+
+fn format(query: &Query<'_>) -> Result<ExportFormat, Problem> {
+    let format = query.get("format", |text| match text {
+        "csv" => Ok(ExportFormat::Csv),
+        "ndjson" => Ok(ExportFormat::Ndjson),
+        _ => Err("`csv` or `ndjson`"),
+    })?;
+    Ok(format.unwrap_or(ExportFormat::Csv))
+}
+
+/// `POST /api/exports`: a ticket.
+pub(super) async fn ticket(
+    front: &Front,
+    request: Request<Incoming>,
+    caller: &Caller,
+) -> Result<Reply, Problem> {
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let asked: ExportRequest = from_json(&body)?;
+    check(asked.of, &asked.filter)?;
+    let ticket = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+    let now_ms = bson::DateTime::now().timestamp_millis();
+    let expires_at = bson::DateTime::from_millis(now_ms + TICKET_KEPT.as_millis() as i64);
+    let document = TicketDocument {
+        hash: tokens::hash(ticket.as_bytes()),
+        of: asked.of,
+        format: asked.format,
+        filter: asked.filter,
+        by: caller.name().to_owned(),
+        expires_at,
+    };
+    let kept = front.store.keep_ticket(&document).await;
+    kept.map_err(unavailable)?;
+    Ok(response::created(&ExportTicket {
+        href: format!("/api/downloads/{ticket}"),
+        expires_at: rfc3339(expires_at),
+    }))
+}
+
+/// `GET /api/downloads/{ticket}`: the download, once.
+pub(super) async fn download(
+    front: &Arc<Front>,
+    ticket: &str,
+    client: String,
+    request_id: String,
+) -> Result<Reply, Problem> {
+    let hash = tokens::hash(ticket.as_bytes());
+    let taken = front.store.take_ticket(&hash).await;
+    let ticket = taken.map_err(unavailable)?;
+    let ticket = ticket.ok_or(Problem::ExportExpired)?;
+    let export = Export {
+        of: ticket.of,
+        format: ticket.format,
+        filter: check(ticket.of, &ticket.filter)?,
+        words: match ticket.of {
+            ExportOf::Errors => describe_filter(&ticket.filter),
+            ExportOf::Loans => "loans".to_owned(),
+        },
+    };
+    let who = Who {
+        name: ticket.by,
+        address: client,
+        request_id,
+    };
+    stream(front, export, who)
+}
+
+fn check(of: ExportOf, asked: &FailureFilter) -> Result<Filter, Problem> {
+    let filter = Filter::of(asked)
+        .map_err(|wrong| invalid(format!("`filter.{}`: {}", wrong.name, wrong.rule)))?;
+    let of_time = Filter {
+        from: filter.from,
+        to: filter.to,
+        ..Filter::default()
+    };
+    if of == ExportOf::Loans && filter != of_time {
+        return Err(invalid("an export of loans takes `from` and `to` alone"));
+    }
+    Ok(filter)
+}
+
+/// Begins to answer; the rest comes as fast as it is taken.
+fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem> {
+    let permit = Arc::clone(&front.exports).try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::TooManyExports)?;
+    let (sender, parts) = mpsc::channel(EXPORT_PARTS_MAX);
+    let reply = response::download(
+        match export.format {
+            ExportFormat::Csv => "text/csv; charset=utf-8",
+            ExportFormat::Ndjson => "application/x-ndjson",
+        },
+        match (export.of, export.format) {
+            (ExportOf::Errors, ExportFormat::Csv) => "attachment; filename=\"errors.csv\"",
+            (ExportOf::Errors, ExportFormat::Ndjson) => "attachment; filename=\"errors.ndjson\"",
+            (ExportOf::Loans, ExportFormat::Csv) => "attachment; filename=\"loans.csv\"",
+            (ExportOf::Loans, ExportFormat::Ndjson) => "attachment; filename=\"loans.ndjson\"",
+        },
+        Parts::stream(parts),
+    );
+    let front = Arc::clone(front);
+    tokio::spawn(async move {
+        let mut sent = Sent {
+            sender,
+            rows: 0,
+            _permit: permit,
+        };
+        let written = write(&front, &export, &mut sent).await;
+        let how = match &written {
+            Ok(true) => "",
+            Ok(false) => "; broken off by the client",
+            Err(error) => {
+                tracing::warn!(%error, "an export was broken off");
+                "; broken off"
+            }
+        };
+        if written.is_err() {
+            // The client must not take what came for all.
+            let _ = sent
+                .sender
+                .send(Err(io::ErrorKind::BrokenPipe.into()))
+                .await;
+        }
+        let format = match export.format {
+            ExportFormat::Csv => "CSV",
+            ExportFormat::Ndjson => "NDJSON",
+        };
+        front.activity.note(Entry {
+            id: bson::oid::ObjectId::new(),
+            at: bson::DateTime::now(),
+            name: who.name,
+            address: who.address,
+            action: "export".to_owned(),
+            effect: format!("{} as {format}: {} rows{how}", export.words, sent.rows),
+            request_id: who.request_id,
+        });
+    });
+    Ok(reply)
+}
+
+/// What was handed on of an export, one of few at once.
+struct Sent {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    rows: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sent {
+    /// Hands on what is written, if it is enough. Answers whether anybody takes it.
+    async fn hand_on(&mut self, rows: &mut Rows, len_min: usize) -> bool {
+        if rows.len() < len_min.max(1) {
+            return !self.sender.is_closed();
+        }
+        self.sender.send(Ok(rows.take().into())).await.is_ok()
+    }
+}
+
+/// Writes all rows. Answers whether the client took them.
+async fn write(front: &Front, export: &Export, sent: &mut Sent) -> Result<bool, ServiceError> {
+    let mut rows;
+    match export.of {
+        ExportOf::Errors => {
+            rows = Rows::of_failures(export.format);
+            let mut found = front.store.all_errors(&export.filter).await?;
+            while let Some(document) = found.try_next().await? {
+                rows.failure(document);
+                sent.rows += 1;
+                if !sent.hand_on(&mut rows, PART_LEN_MAX).await {
+                    return Ok(false);
+                }
+            }
+        }
+        ExportOf::Loans => {
+            rows = Rows::of_loans(export.format);
+            let Filter { from, to, .. } = export.filter;
+            let mut found = front.store.all_loans(from, to).await?;
+            while let Some(document) = found.try_next().await? {
+                rows.loan(document);
+                sent.rows += 1;
+                if !sent.hand_on(&mut rows, PART_LEN_MAX).await {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(sent.hand_on(&mut rows, 0).await)
+}

@@ -1,0 +1,168 @@
+//! Work on many failed loans: asked for, followed, stopped.
+
+use std::collections::BTreeSet;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use super::access::Caller;
+use super::control::{from_json, invalid, note, unavailable};
+use super::personal::masked_email;
+use super::response::{self, Problem};
+use super::{Front, Reply, body};
+use crate::api::{Task, TaskKind, TaskList, TaskPhase, TaskRequest};
+use crate::filter::Filter;
+use crate::limits::{ADMIN_BODY_LEN_MAX, RETRY_IDS_MAX};
+use crate::loan::LoanId;
+use crate::store::tasks::{Begun, TaskDocument};
+use crate::tasks::{describe, reason};
+
+/// Characters of a reason.
+const REASON_LEN_MAX: usize = 500;
+/// The most that can be confirmed.
+const EXPECTED_MAX: u64 = 1_000_000_000_000;
+
+/// `POST /api/tasks`.
+pub(super) async fn begin(
+    front: &Front,
+    request: Request<Incoming>,
+    caller: &Caller,
+) -> Result<Reply, Problem> {
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let task = task(from_json(&body)?, caller)?;
+    match front.store.begin_task(&task).await.map_err(unavailable)? {
+        Begun::Yes => {}
+        Begun::AnotherRuns => return Err(Problem::TaskRunning),
+    }
+    let action = match task.kind {
+        TaskKind::Retry => "retry",
+        TaskKind::Discard => "discard",
+    };
+    let effect = format!(
+        "{}: begun, {} expected{}",
+        describe(&task),
+        task.expected,
+        reason(&task)
+    );
+    note(front, caller, action, effect);
+    front.tasks.wake();
+    Ok(response::accepted_with(&Task::from(task)))
+}
+
+/// The task that is asked for.
+fn task(asked: TaskRequest, caller: &Caller) -> Result<TaskDocument, Problem> {
+    let loan_ids = match (&asked.filter, asked.loan_ids) {
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(invalid(
+                "give `filter` or `loanIds`; `\"filter\": {}` means all",
+            ));
+        }
+        (Some(filter), None) => {
+            Filter::of(filter)
+                .map_err(|wrong| invalid(format!("`filter.{}`: {}", wrong.name, wrong.rule)))?;
+            None
+        }
+        (None, Some(names)) => Some(checked_ids(&names)?),
+    };
+    let reason = asked.reason.map(|reason| reason.trim().to_owned());
+    let is_good = |reason: &String| {
+        (1..=REASON_LEN_MAX).contains(&reason.chars().count())
+            && !reason.chars().any(|c| c.is_control() && c != '\n')
+    };
+    match (&reason, asked.kind) {
+        (None, TaskKind::Discard) => return Err(invalid("a discard needs a `reason`")),
+        (Some(reason), _) if !is_good(reason) => {
+            return Err(invalid(format!(
+                "`reason` must have 1 to {REASON_LEN_MAX} characters, none of them a control character"
+            )));
+        }
+        _ => {}
+    }
+    if asked.expected > EXPECTED_MAX {
+        return Err(invalid(format!(
+            "`expected` must not exceed {EXPECTED_MAX}"
+        )));
+    }
+    Ok(TaskDocument {
+        id: uuid::Uuid::new_v4().simple().to_string(),
+        kind: asked.kind,
+        phase: TaskPhase::Running,
+        is_active: true,
+        filter: asked.filter,
+        expected: match &loan_ids {
+            Some(ids) => ids.len() as i64,
+            None => asked.expected as i64,
+        },
+        loan_ids,
+        reason,
+        by: caller.name().to_owned(),
+        address: caller.client.to_string(),
+        request_id: caller.request_id.clone(),
+        started_at: bson::DateTime::now(),
+        ended_at: None,
+        done: 0,
+        skipped: 0,
+        step: 0,
+        after: None,
+        holder: None,
+        beat: 0,
+        fault: None,
+    })
+}
+
+/// The ids, each once.
+pub(super) fn checked_ids(names: &[String]) -> Result<Vec<String>, Problem> {
+    if names.is_empty() || names.len() > RETRY_IDS_MAX {
+        return Err(invalid(format!(
+            "`loanIds` must name 1 to {RETRY_IDS_MAX} loans"
+        )));
+    }
+    let ids = names.iter().map(|name| LoanId::new(name));
+    let ids = ids.collect::<Option<BTreeSet<_>>>();
+    let ids = ids.ok_or_else(|| invalid("`loanIds` holds what no loan can be called"))?;
+    Ok(ids.iter().map(|id| id.as_str().to_owned()).collect())
+}
+
+/// `GET /api/tasks`.
+pub(super) async fn list(front: &Front, caller: &Caller) -> Result<Reply, Problem> {
+    let tasks = front.store.tasks().await.map_err(unavailable)?;
+    let tasks = tasks.into_iter().map(|task| shown(task, caller)).collect();
+    Ok(response::json(&TaskList { tasks }))
+}
+
+/// `GET /api/tasks/{taskId}`.
+pub(super) async fn show(front: &Front, id: &str, caller: &Caller) -> Result<Reply, Problem> {
+    let task = front.store.task(id).await.map_err(unavailable)?;
+    let task = task.ok_or(Problem::NotFound("no task has this id"))?;
+    Ok(response::json(&shown(task, caller)))
+}
+
+/// `POST /api/tasks/{taskId}/stop`.
+pub(super) async fn stop(front: &Front, id: &str, caller: &Caller) -> Result<Reply, Problem> {
+    let Some(task) = front.store.stop_task(id).await.map_err(unavailable)? else {
+        let task = front.store.task(id).await.map_err(unavailable)?;
+        return Err(match task {
+            Some(_) => Problem::TaskOver,
+            None => Problem::NotFound("no task has this id"),
+        });
+    };
+    note(
+        front,
+        caller,
+        "stop",
+        format!("{}: asked to stop", describe(&task)),
+    );
+    front.tasks.wake();
+    Ok(response::json(&Task::from(task)))
+}
+
+fn shown(task: TaskDocument, caller: &Caller) -> Task {
+    let mut task = Task::from(task);
+    if let Some(filter) = &mut task.filter
+        && !caller.sees_personal()
+        && let Some(applicant) = &mut filter.applicant
+    {
+        *applicant = masked_email(applicant);
+    }
+    task
+}
