@@ -262,11 +262,11 @@ describe('the controls', () => {
     expect(await page.getByRole('dialog').count()).toBe(0);
 
     await page.getByRole('button', { name: 'Log in', exact: true }).click();
-    await page.getByLabel('Admin token').fill('wrong');
+    await page.getByLabel('Token', { exact: true }).fill('wrong');
     await page.keyboard.press('Enter');
     await page.getByRole('alert').filter({ hasText: 'does not accept this token' }).waitFor();
     expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain('wrong');
-    await page.getByLabel('Admin token').fill(TOKEN);
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN);
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: 'Log out' }).waitFor();
     expect(await pauseButton.getAttribute('aria-disabled')).toBeNull();
@@ -352,6 +352,74 @@ describe('one loan', () => {
     await dialog.waitFor({ state: 'detached' });
     await page.goto(`${stack.url}/?loan=NOBODY`);
     await page.getByText('There is no loan NOBODY.').waitFor();
+  });
+});
+
+describe("an operator's work", () => {
+  test('one failed loan is discarded with a reason, and stays in the record', async () => {
+    const bad = loan('bad score', 'DISCARD');
+    await stack.postAll([bad]);
+    await stack.drained();
+    const page = await open({ isAdmin: true, path: `/?loanId=${bad.loanId}` });
+    await rowOf(page, bad.loanId).getByRole('button').click();
+    await page.getByTestId('loan').getByRole('button', { name: 'Discard …' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByTestId('affected').getByText(bad.loanId).waitFor();
+    expect(await dialog.getByRole('button', { name: /^Discard/ }).getAttribute('aria-disabled')).toBe('true');
+    await dialog.getByLabel('Reason').fill('Sent by mistake');
+    await dialog.getByRole('button', { name: /^Discard/ }).click();
+    await page.getByRole('list', { name: 'Tasks' }).getByText('1 of 1 discarded').waitFor();
+    await page.getByTestId('discarded').filter({ hasText: 'Discarded by administrator: Sent by mistake' }).waitFor();
+    await page.getByTestId('loan-status').filter({ hasText: 'Discarded' }).waitFor();
+    await page.getByRole('button', { name: 'By operators …' }).click();
+    await page.getByTestId('changes').getByText(`loan ${bad.loanId}: 1 discarded, 0 skipped: Sent by mistake`).waitFor();
+  });
+
+  test('all that a filter finds are retried, and exported', async () => {
+    const bads = Array.from({ length: 7 }, () => loan('bad score', 'BATCH'));
+    await stack.postAll(bads);
+    await stack.drained();
+    const page = await open({ isAdmin: true, path: '/?loanId=BATCH' });
+    await until('only those are shown', async () => (await idsOf(page)).length === 7);
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'CSV' }).click();
+    const stream = await (await download).createReadStream();
+    let text = '';
+    for await (const part of stream) text += String(part);
+    expect(text.split('\r\n').filter((line) => line.startsWith('BATCH-'))).toHaveLength(7);
+    await page.getByRole('group', { name: 'Act on failed loans' }).getByRole('button', { name: 'Retry …' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByTestId('affected').getByText('7 failed loans').waitFor();
+    await dialog.getByRole('button', { name: 'Retry 7' }).click();
+    await page.getByRole('list', { name: 'Tasks' }).getByText('7 of 7 queued again').waitFor();
+    await stack.drained();
+  });
+
+  test('instances and partitions are listed', async () => {
+    const page = await open();
+    await page.getByRole('button', { name: 'Instances' }).click();
+    await page.getByTestId('instances').getByText('version').waitFor();
+    await page.getByTestId('partitions').getByText('Partition 0').waitFor();
+  });
+
+  test('a day and a week are charted', async () => {
+    await stack.postAll(loans(50));
+    await stack.drained();
+    // The service notes the minute that it is every ten seconds.
+    await until('the day has a point', async () => {
+      const history = (await (await fetch(`${stack.url}/api/history?minutes=1440`)).json()) as { points: unknown[] };
+      return history.points.length > 0;
+    });
+    const page = await open();
+    const before = await picture(page, 'rates');
+    await page.getByText('24 h').click();
+    await page.getByRole('heading', { name: 'Last 24 hours' }).waitFor();
+    expect(new URL(page.url()).searchParams.get('minutes')).toBe('1440');
+    await until('another picture is drawn', async () => (await picture(page, 'rates')) !== before);
+    await page.getByText('7 d').click();
+    await page.getByRole('heading', { name: 'Last 7 days' }).waitFor();
+    await page.getByText('5 min').click();
+    await page.getByRole('heading', { name: 'Last 5 minutes' }).waitFor();
   });
 });
 

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { Task } from '../src/api/operator';
 import type { ErrorType, Failure, LiveEvent, LoanState, Point, Snapshot } from '../src/api/types';
 
 /** What the fake takes for an administrator's token. */
@@ -94,7 +95,11 @@ export class Fake {
     this.fromMs = Date.now() - pastSeconds * 1000;
     this.atMs = this.fromMs;
     for (let second = 0; second < pastSeconds; second += 1) this.advance(1_000, true);
-    this.server = createServer((request, response) => this.answer(request.url ?? '/', request.method ?? 'GET', request.headers.authorization, response));
+    this.server = createServer((request, response) => {
+      let body = '';
+      request.on('data', (text: Buffer) => (body += text.toString()));
+      request.on('end', () => this.answer(request.url ?? '/', request.method ?? 'GET', request.headers.authorization, body, response));
+    });
     this.server.on('upgrade', (request, socket: Duplex) => {
       if (this.story.refusesPages) {
         socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
@@ -300,7 +305,7 @@ export class Fake {
     for (const socket of to === undefined ? this.sockets : [to]) socket.write(frame);
   }
 
-  private answer(url: string, method: string, authorization: string | undefined, response: ServerResponse): ServerResponse {
+  private answer(url: string, method: string, authorization: string | undefined, body: string, response: ServerResponse): ServerResponse {
     const { pathname, searchParams } = new URL(url, 'http://fake');
     const json = (value: unknown, status = 200) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     const isAdmin = authorization === `Bearer ${TOKEN}`;
@@ -323,9 +328,11 @@ export class Fake {
       return json({ paused: this.paused });
     }
     if (pathname === '/api/loans/retry') return json({ requeued: 12, skipped: 0, remaining: 3 });
+    const operator = this.operate(pathname, method, searchParams, body, isAdmin);
+    if (operator !== null) return json(operator, pathname === '/api/tasks' && method === 'POST' ? 202 : 200);
     if (pathname === '/api/errors') {
       const [loanId, errorType, limit, cursor] = ['loanId', 'errorType', 'limit', 'cursor'].map((name) => searchParams.get(name));
-      const all = this.failures.filter((failure) => (loanId == null || failure.loanId === loanId) && (errorType == null || failure.errorType === errorType));
+      const all = this.failures.filter((failure) => failure.loanId.startsWith(loanId ?? '') && (errorType == null || failure.errorType === errorType));
       const end = cursor == null ? all.length : Number(cursor);
       const start = Math.max(0, end - Number(limit ?? 50));
       return json({ errors: all.slice(start, end).reverse(), nextCursor: start > 0 ? String(start) : null });
@@ -339,6 +346,51 @@ export class Fake {
     if (!file.startsWith(DIST) || !existsSync(file)) return json({ status: 404, title: 'Not Found' }, 404);
     return response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
   }
+  /** What operators have asked for, newest first. */
+  readonly tasks: Task[] = [];
+  /** Filters that were exported. */
+  readonly exported: unknown[] = [];
+
+  private operate(pathname: string, method: string, query: URLSearchParams, body: string, isAdmin: boolean): unknown {
+    const found = () => this.failures.filter(({ loanId, errorType }) => loanId.startsWith(query.get('loanId') ?? '') && errorType === (query.get('errorType') ?? errorType)).length;
+    const waiting = query.size === 0 ? this.totals.failed : found();
+    if (pathname === '/api/errors/count') return { attempts: waiting, loans: waiting, waiting, isExact: true };
+    if (pathname === '/api/instances') {
+      const at = new Date(this.atMs).toISOString();
+      const instances = Array.from({ length: 3 }, (_, index) => ({ instance: `${index}-9f8e7d6c5b4a`, roles: ['api', 'worker', 'persister', 'dashboard'], version: '0.1.0', gitCommit: 'unknown', host: `worker-${index}.loans.example.org`, startedAt: at, seenAt: at, workers: 5, workersMax: 5, doing: [{ worker: 1, state: 'processing', loans: 50, forMs: 12 }] }));
+      const partitions = Array.from({ length: 4 }, (_, partition) => ({ partition, queueDepth: 1_234_567, inFlight: 50, oldestWaitingMs: 61_000, failedWaiting: 3, unrecorded: 12, redisUp: partition !== 2 }));
+      return { instances, partitions };
+    }
+    if (pathname === '/api/tasks' && method === 'GET') return { tasks: this.tasks };
+    if (!isAdmin) return null;
+    if (pathname === '/api/tasks') {
+      const asked = JSON.parse(body) as { kind: Task['kind']; expected: number };
+      const task: Task = { ...asked, taskId: `t${this.tasks.length}`, phase: 'running', by: 'ada', startedAt: new Date(this.atMs).toISOString(), done: 0, skipped: 0, remaining: asked.expected };
+      this.tasks.unshift(task);
+      return task;
+    }
+    if (pathname.endsWith('/stop')) {
+      const task = this.tasks[0];
+      if (task !== undefined) task.phase = 'stopped';
+      return task;
+    }
+    if (pathname === '/api/exports') {
+      this.exported.push(JSON.parse(body));
+      return { href: '/licences.txt' };
+    }
+    return null;
+  }
+
+  /** Lets the newest task come so far. */
+  work(loans: number): void {
+    const task = this.tasks[0];
+    if (task === undefined) return;
+    const step = Math.min(loans, task.remaining);
+    task.done += step;
+    task.remaining -= step;
+    if (task.remaining === 0) task.phase = 'done';
+  }
+
   /** The id of the one loan that was accepted. */
   get recordedId(): string {
     return this.story.loanId(9_999_999);

@@ -115,7 +115,7 @@ const STATES: readonly State[] = [
     story: longest,
     arrange: async (page) => {
       await page.getByRole('button', { name: 'Log in', exact: true }).click();
-      await page.getByLabel('Admin token').fill('wrong');
+      await page.getByLabel('Token', { exact: true }).fill('wrong');
       await page.keyboard.press('Enter');
       await page.getByRole('alert').waitFor();
     },

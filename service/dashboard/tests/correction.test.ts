@@ -25,7 +25,7 @@ test('a retry says its result', () => {
 
 test('a login link', () => {
   expect([tokenOfHash('#token=s3cret'), tokenOfHash('#token=a%2Bb'), tokenOfHash('#token='), tokenOfHash('#main'), tokenOfHash('')]).toEqual(['s3cret', 'a+b', null, null, null]);
-  expect(refusal({ phase: 'admin', token: 'x' })).toBeNull();
+  expect(refusal({ phase: 'admin', token: 'x', name: 'ada' })).toBeNull();
   expect(refusal({ phase: 'anonymous', message: null })).toBe('Log in first');
 });
 

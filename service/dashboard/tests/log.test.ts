@@ -59,7 +59,7 @@ describe('the log', () => {
 
 describe('the filters', () => {
   test('stand in the address and come back from it, beside what else stands there', () => {
-    const filters = { loanId: 'GC-1', errorType: 'poison', from: '2026-03-03T12:00', to: '' };
+    const filters = { ...noFilters, loanId: 'GC-1', errorType: 'poison', from: '2026-03-03T12:00', to: '' };
     const search = searchWith('?minutes=30&to=2026-01-01T00:00', filters);
     expect(filtersOf(search)).toEqual(filters);
     expect(new URLSearchParams(search).get('minutes')).toBe('30');
@@ -71,13 +71,13 @@ describe('the filters', () => {
 
   test('become the query', () => {
     const from = new Date(2026, 2, 3, 12, 0).getTime();
-    const query = queryOf({ loanId: 'A', errorType: '', from: '2026-03-03T12:00', to: '' }, 50, 'c');
+    const query = queryOf({ ...noFilters, loanId: 'A', errorType: '', from: '2026-03-03T12:00', to: '' }, 50, 'c');
     expect(Object.fromEntries(query)).toEqual({ loanId: 'A', from: String(from), limit: '50', cursor: 'c' });
   });
 
   test('apply to live failures, together', () => {
     const at = new Date(2026, 2, 3, 12, 30).getTime();
-    const filters = { loanId: '', errorType: 'out_of_range', from: '2026-03-03T12:00', to: '2026-03-03T13:00' };
+    const filters = { ...noFilters, errorType: 'out_of_range', from: '2026-03-03T12:00', to: '2026-03-03T13:00' };
     expect(matches(filters, failure('A'), at)).toBe(true);
     expect(matches(filters, failure('A'), at + 3_600_000)).toBe(false);
     expect(matches(filters, failure('A'), at - 3_600_000)).toBe(false);

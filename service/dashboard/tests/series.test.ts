@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Point, Snapshot } from '../src/api/types';
-import { gaps, GAP_SECONDS, LiveTail, lowerBound, ROWS_MAX, Series, sum } from '../src/live/series';
+import { gaps, GAP_STEPS, LiveTail, lowerBound, ROWS_MAX, Series, sum } from '../src/live/series';
 
 function point(second: number, admitted: number, more: Partial<Point> = {}): Point {
   return {
@@ -140,7 +140,7 @@ describe('LiveTail', () => {
 });
 
 describe('gaps', () => {
-  const times = Float64Array.from([1, 2, 3, 3 + GAP_SECONDS + 1, 8]);
+  const times = Float64Array.from([1, 2, 3, 3 + GAP_STEPS + 1, 8]);
 
   test('where no row was for too long', () => {
     expect(gaps(times, null, 0, 4)).toEqual([[2, 3]]);

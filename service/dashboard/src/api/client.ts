@@ -1,6 +1,6 @@
 // The calls that the page makes. Every fault becomes an `ApiError` with a sentence for a person.
 
-import type { Control, Degraded, FailurePage, History, LoanState, ProblemBody, RetryResult } from './types';
+import type { ActivityPage, Control, Degraded, FailurePage, History, LoanState, ProblemBody, RetryResult, Session } from './types';
 
 const TIMEOUT_MS = 15_000;
 
@@ -38,7 +38,7 @@ interface Call {
   signal?: AbortSignal | undefined;
 }
 
-async function call<T>(path: string, { method = 'GET', token, body, signal }: Call = {}): Promise<T> {
+export async function call<T>(path: string, { method = 'GET', token, body, signal }: Call = {}): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
   const sent = token ?? currentToken;
   if (sent !== null) headers.authorization = `Bearer ${sent}`;
@@ -84,6 +84,12 @@ export function fetchFailures(query: URLSearchParams, signal?: AbortSignal): Pro
   return call(`/api/errors?${query.toString()}`, { signal });
 }
 
+/** What operators have changed, newest first; `cursor` leads to what is older. */
+export function fetchChanges(cursor: string | null, signal: AbortSignal): Promise<ActivityPage> {
+  const query = new URLSearchParams({ limit: '50', ...(cursor === null ? {} : { cursor }) });
+  return call(`/api/activity?${query.toString()}`, { signal });
+}
+
 export function fetchLoan(loanId: string, token: string | null, signal?: AbortSignal): Promise<LoanState> {
   return call(`/api/loans/${encodeURIComponent(loanId)}`, { token, signal });
 }
@@ -91,10 +97,20 @@ export function fetchLoan(loanId: string, token: string | null, signal?: AbortSi
 /** Why the service refuses this page, if it does: it does not know the page's address as its own. */
 export async function fetchRefusal(signal: AbortSignal): Promise<string | null> {
   const response = await fetch('/ws', { method: 'POST', signal });
-  if (response.ok) return null;
-  const problem = await problemOf(response);
-  return ['foreign_origin', 'unknown_host'].includes(problem.errorType) ? problem.message : null;
+  if (!response.ok) {
+    const problem = await problemOf(response);
+    if (['foreign_origin', 'unknown_host'].includes(problem.errorType)) return problem.message;
+  }
+  try {
+    await call('/api/control', { signal });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return NEEDS_TOKEN;
+  }
+  return null;
 }
+
+/** Reading asks for a token where the service has a file of them. */
+export const NEEDS_TOKEN = 'It shows its figures to whoever has a token: log in.';
 
 /** What is amiss, also where the instance is not ready because of it. */
 export async function fetchDegraded(signal: AbortSignal): Promise<readonly Degraded[]> {
@@ -103,7 +119,7 @@ export async function fetchDegraded(signal: AbortSignal): Promise<readonly Degra
   return degraded ?? [];
 }
 
-export function checkSession(token: string): Promise<{ admin: boolean }> {
+export function checkSession(token: string): Promise<Session> {
   return call('/api/session', { token });
 }
 

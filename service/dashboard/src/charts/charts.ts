@@ -1,13 +1,16 @@
 // The three charts: one time axis, one cursor, one loop that draws them when there is something new to see.
 
 import uPlot from 'uplot';
-import { clock, count, latency, rate } from '../format';
+import { clock, count, day, latency, rate } from '../format';
+import type { LiveEvent } from '../api/types';
+import { Days } from '../live/days';
+import type { Run } from '../live/runs';
 import type { Live } from '../live/store';
-import { gaps, lowerBound, ROWS_MAX, type Column } from '../live/series';
+import { gaps, lowerBound, ROWS_MAX, type Column, type Series } from '../live/series';
 import { drawLane, drawLines, drawScaling, drawUnknown, LANE_HEIGHT, marksNear, marksOf, type Canvas, type Mark } from './marks';
 import { readPalette, type Palette } from './palette';
 import { calmTop, decades, decadeTicks, linearTicks, timeStep } from './scale';
-import { rangeAt, zoomBy, zoomTo, type Span, type View } from './window';
+import { isOfDays, rangeAt, zoomBy, zoomTo, type Span, type View } from './window';
 
 export type ChartName = 'rates' | 'queue' | 'latency';
 
@@ -56,6 +59,14 @@ export const LEGEND: Record<ChartName, readonly Line[]> = {
 
 export const CHART_NAMES: readonly ChartName[] = ['rates', 'queue', 'latency'];
 
+/** Rows, and what happened meanwhile. */
+interface Source {
+  series: Series;
+  revision: number;
+  events: readonly LiveEvent[];
+  runs: readonly Run[];
+}
+
 interface Mounted {
   name: ChartName;
   chart: uPlot;
@@ -91,11 +102,14 @@ export class Charts {
   private range: [number, number] = [0, 1];
   private readonly listeners = new Set<() => void>();
 
+  private readonly days = new Days();
+
   constructor(
     private readonly live: Live,
     span: Span,
   ) {
     this.view = { mode: 'live', span };
+    this.days.show(isOfDays(span) ? span / 60 : 0);
     live.onClockSet((setByMs) => this.shift(setByMs / 1_000));
   }
 
@@ -106,6 +120,13 @@ export class Charts {
     if (this.hoverAt !== null) this.hoverAt += seconds;
   }
 
+  /** What is drawn: the last half hour, or days. */
+  private get source(): Source {
+    if (isOfDays(this.view.span)) return this.days;
+    const { series, revision, state } = this.live;
+    return { series, revision, events: state.events, runs: state.runs };
+  }
+
   subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -113,6 +134,7 @@ export class Charts {
 
   setView(view: View): void {
     this.view = view;
+    this.days.show(isOfDays(view.span) ? view.span / 60 : 0);
     this.isForced = true;
     for (const chart of this.mounted) chart.top = 0;
     for (const listener of this.listeners) listener();
@@ -163,7 +185,7 @@ export class Charts {
 
   /** Moves the cursor by rows, for the keyboard; answers when that row is of, in seconds, and what stands there, in words. */
   step(name: ChartName, rows: number): { at: number; text: string } {
-    const { series } = this.live;
+    const { series } = this.source;
     if (series.length === 0) return { at: 0, text: 'No data yet.' };
     const [from, to] = this.range;
     const start = series.nearest(this.hoverAt ?? to);
@@ -185,39 +207,46 @@ export class Charts {
 
   /** A chart's newest values in words, for those who cannot see it. */
   summary(name: ChartName): string {
-    const { series } = this.live;
+    const { series } = this.source;
     return series.length === 0 ? 'no data yet' : this.describe(name, series.length - 1);
   }
 
   private describe(name: ChartName, index: number): string {
-    const { series } = this.live;
+    const { series } = this.source;
     const at = series.times[index] ?? 0;
     const values = LINES[name]
       .map((line) => ({ line, value: series.column(line.column)[index] ?? Number.NaN }))
       .filter(({ value }) => !Number.isNaN(value))
       .map(({ line, value }) => `${line.label} ${line.format(value)}`);
     const marks = marksNear(this.marks, at, 1).map((mark) => mark.label);
-    return [clock(at * 1000), ...values, ...marks].join(', ');
+    return [this.when(at), ...values, ...marks].join(', ');
+  }
+
+  /** An instant in words; of days with its date. */
+  private when(at: number): string {
+    return isOfDays(this.view.span) ? `${day(at * 1000)} ${clock(at * 1000).slice(0, 5)}` : clock(at * 1000);
   }
 
   private readonly tick = (): void => {
     this.frame = requestAnimationFrame(this.tick);
     const { live } = this;
+    const source = this.source;
     const first = this.mounted[0];
+    // Days begin empty, and say so by what is hatched.
     if (first === undefined || live.series.length === 0) return;
     const now = live.nowMs() / 1000;
     const [from, to] = rangeAt(this.view, now);
     const pixels = first.chart.bbox.width;
     const hasMoved = Math.abs(to - this.drawnTo) * pixels >= 0.5 * (to - from) && this.view.mode === 'live';
-    const hasChanged = live.revision !== this.drawnRevision || live.state.events !== this.markedEvents;
+    const hasChanged = source.revision !== this.drawnRevision || source.events !== this.markedEvents;
     if (!this.isForced && !hasMoved && !hasChanged) return;
     this.isForced = false;
-    this.drawnRevision = live.revision;
+    this.drawnRevision = source.revision;
     this.drawnTo = to;
     this.range = [from, to];
-    if (this.markedEvents !== live.state.events) {
-      this.markedEvents = live.state.events;
-      this.marks = marksOf(live.state.events);
+    if (this.markedEvents !== source.events) {
+      this.markedEvents = source.events;
+      this.marks = marksOf(source.events);
     }
     for (const mounted of this.mounted) this.draw(mounted, from, to);
     this.showReadouts();
@@ -235,7 +264,7 @@ export class Charts {
   }
 
   private data(name: ChartName, mounted: Mounted | null): uPlot.AlignedData {
-    const { series } = this.live;
+    const { series } = this.source;
     const columns = LINES[name].map((line) => {
       const values = series.column(line.column);
       return name === 'latency' && mounted !== null ? held(values, mounted.scratch, line.column) : values;
@@ -245,7 +274,7 @@ export class Charts {
 
   /** Shows the values under the cursor, or the newest. */
   private showReadouts(): void {
-    const { series } = this.live;
+    const { series } = this.source;
     const index = this.hoverAt === null ? series.length - 1 : series.nearest(this.hoverAt);
     const at = series.times[index] ?? 0;
     const [from, to] = this.range;
@@ -264,7 +293,7 @@ export class Charts {
       const pixels = chart.bbox.width / uPlot.pxRatio;
       const near = marksNear(this.marks, at, Math.max(0.6, (5 * (to - from)) / Math.max(1, pixels)));
       const shown = near.filter((mark) => name !== 'latency' || mark.kind !== 'scale').slice(-4);
-      const text = [clock(at * 1000), ...shown.map((mark) => mark.label)].join('\n');
+      const text = [this.when(at), ...shown.map((mark) => mark.label)].join('\n');
       if (tip.textContent !== text) tip.textContent = text;
       const left = chart.valToPos(at, 'x') + chart.bbox.left / uPlot.pxRatio;
       const isRight = left > chart.width * 0.6;
@@ -314,7 +343,7 @@ export class Charts {
             for (let at = Math.ceil((min - offset) / step) * step + offset; at <= max; at += step) ticks.push(at);
             return ticks;
           },
-          values: (_chart, splits) => (isLast ? splits.map((at) => (((splits[1] ?? 0) - (splits[0] ?? 0)) % 60 === 0 && splits.length > 1 ? clock(at * 1000).slice(0, 5) : clock(at * 1000))) : splits.map(() => '')),
+          values: (_chart, splits) => (isLast ? splits.map((at) => tickLabel(at, (splits[1] ?? 0) - (splits[0] ?? 0), splits.length > 1)) : splits.map(() => '')),
         },
         {
           ...axis,
@@ -359,13 +388,13 @@ export class Charts {
         }),
       ],
       hooks: {
-        drawAxes: [(chart) => drawUnknown(this.canvas(chart), ...this.range)],
+        drawAxes: [(chart) => drawUnknown(this.canvas(chart), this.source.series.stepSeconds, ...this.range)],
         draw: [
           (chart) => {
             const canvas = this.canvas(chart);
             drawLines(canvas, this.marks, ...this.range);
-            if (name === 'rates') drawLane(canvas, this.live.state.runs, ...this.range);
-            if (name === 'queue') drawScaling(canvas, this.live.state.events, ...this.range);
+            if (name === 'rates') drawLane(canvas, this.source.runs, ...this.range);
+            if (name === 'queue') drawScaling(canvas, this.source.events, ...this.range);
           },
         ],
         setCursor: [
@@ -400,9 +429,9 @@ export class Charts {
   }
 
   private gapPixels(chart: uPlot, column: Column, name: ChartName, i0: number, i1: number): [number, number][] {
-    const { series } = this.live;
+    const { series } = this.source;
     const raw = name === 'latency' ? series.column(column) : null;
-    return gaps(series.times, raw, i0, i1).map(([a, b]) => {
+    return gaps(series.times, raw, i0, i1, series.stepSeconds).map(([a, b]) => {
       const x = (index: number) => chart.valToPos(series.times[index] ?? 0, 'x', true);
       // From the first row on, a hole reaches to the edge: half of a line's width is left of its row.
       return [a === i0 ? x(a) - 4 : x(a), x(b)];
@@ -432,7 +461,7 @@ export class Charts {
 
   /** The lowest and highest value in sight. */
   private extent(column: Column): [number, number] {
-    const { series } = this.live;
+    const { series } = this.source;
     const [from, to] = this.range;
     const values = series.column(column);
     const end = Math.min(values.length, lowerBound(series.times, to) + 1);
@@ -461,6 +490,13 @@ function held(values: Float64Array, scratch: Map<Column, Float64Array>, column: 
     buffer[index] = last;
   }
   return buffer.subarray(0, values.length);
+}
+
+/** An instant on the time axis; of days also the day, where the step is long or a day begins. */
+function tickLabel(at: number, step: number, hasStep: boolean): string {
+  const isMidnight = clock(at * 1000).startsWith('00:00:00');
+  if (hasStep && (step >= 86_400 || (step >= 3_600 && isMidnight))) return day(at * 1000);
+  return hasStep && step % 60 === 0 ? clock(at * 1000).slice(0, 5) : clock(at * 1000);
 }
 
 /** A decade: `100 µs`, `1 ms`, `10 s`. */

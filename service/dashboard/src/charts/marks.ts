@@ -45,11 +45,14 @@ export interface Canvas {
 }
 
 /** Hatches the stretches that nothing is known of, up to the right edge. */
-export function drawUnknown({ chart, ratio, palette }: Canvas, from: number, to: number): void {
+export function drawUnknown({ chart, ratio, palette }: Canvas, stepSeconds: number, from: number, to: number): void {
   const times = chart.data[0] as Float64Array;
-  const stretches: [number, number][] = gaps(times, null, 0, times.length - 1).map(([a, b]) => [times[a] ?? 0, times[b] ?? 0]);
+  const stretches: [number, number][] = gaps(times, null, 0, times.length - 1, stepSeconds).map(([a, b]) => [times[a] ?? 0, times[b] ?? 0]);
   const last = times[times.length - 1];
-  if (last !== undefined && to - last > 3) stretches.push([last, to]);
+  if (last !== undefined && to - last > 3 * stepSeconds) stretches.push([last, to]);
+  const first = times[0];
+  // Of days nothing is known before the service was there; of minutes that is what the page has not heard.
+  if (stepSeconds > 1) stretches.push([from, first ?? to]);
   const { ctx } = chart;
   const { top, height, left, width } = chart.bbox;
   for (const [begin, end] of stretches) {

@@ -1,12 +1,12 @@
 import { useEffect, useId, useRef, useState, useSyncExternalStore, type KeyboardEvent } from 'react';
-import { clock } from '../format';
+import { clock, instant } from '../format';
 import { runningAt } from '../live/runs';
 import { Button } from '../ui/button';
 import { Icon } from '../ui/icons';
 import { live, useLive } from '../ui/store';
 import { charts } from './shared';
 import { CHART_NAMES, LEGEND, type ChartName } from './charts';
-import { SPANS } from './window';
+import { isOfDays, SPANS, spanLabel, spanTitle, type Span } from './window';
 
 const TITLES: Record<ChartName, { title: string; unit: string; height: string; grow: string }> = {
   rates: { title: 'Throughput', unit: 'loans per second', height: 'h-56 sm:h-64 3xl:h-auto 3xl:min-h-0 3xl:flex-1', grow: '3xl:flex-[4]' },
@@ -45,6 +45,11 @@ export function ChartPanel() {
   );
 }
 
+/** An instant of a stretch that was zoomed into; of days with its date. */
+function when(at: number, { span }: { span: Span }): string {
+  return isOfDays(span) ? instant(at * 1000, live.nowMs()) : clock(at * 1000);
+}
+
 function Toolbar() {
   const view = useSyncExternalStore(charts.subscribe, () => charts.view);
   const group = useId();
@@ -52,7 +57,7 @@ function Toolbar() {
   const run = runningAt(runs, live.nowMs());
   return (
     <div className="flex flex-wrap items-center gap-x-4 gap-y-2 px-4 pt-3 pb-1">
-      <h2 className="text-base font-semibold">{view.mode === 'live' ? `Last ${view.span === 60 ? 'minute' : `${view.span / 60} minutes`}` : 'Zoomed'}</h2>
+      <h2 className="text-base font-semibold">{view.mode === 'live' ? spanTitle(view.span) : 'Zoomed'}</h2>
       {run !== null && (
         <span className="flex items-center gap-1.5 rounded-full bg-accent-soft px-2.5 py-0.5 text-[0.8125rem] font-medium text-accent" data-testid="run">
           <Icon name="flag" className="size-3.5!" />
@@ -62,7 +67,7 @@ function Toolbar() {
       {view.mode === 'fixed' && (
         <div className="flex items-center gap-2 text-[0.8125rem]">
           <span className="numeric rounded-md bg-accent-soft px-2 py-1 font-medium text-accent" data-testid="zoomed">
-            {clock(view.from * 1000)} – {clock(view.to * 1000)}
+            {when(view.from, view)} – {when(view.to, view)}
           </span>
           <Button small icon="play" onClick={() => charts.setSpan(view.span)}>
             Back to live
@@ -95,7 +100,7 @@ function Toolbar() {
                   history.replaceState(history.state, '', `?${query.toString()}`);
                 }}
               />
-              {span / 60} min
+              {spanLabel(span)}
             </label>
           ))}
         </fieldset>

@@ -40,10 +40,10 @@ export function linearTicks(top: number, most: number, whole: boolean): number[]
   return ticks;
 }
 
-const TIME_STEPS_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800];
+const TIME_STEPS_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3_600, 7_200, 10_800, 21_600, 43_200];
 
 /** Seconds between two ticks of the time axis, so that they stand at least `apart` of `width` pixels apart. */
 export function timeStep(seconds: number, width: number, apart: number): number {
   const least = (seconds * apart) / Math.max(1, width);
-  return TIME_STEPS_SECONDS.find((step) => step >= least) ?? 3_600;
+  return TIME_STEPS_SECONDS.find((step) => step >= least) ?? 86_400;
 }

@@ -1,9 +1,28 @@
-// Which stretch of time the charts show: the last minutes, or a stretch that was zoomed into. Pure.
+// Which stretch of time the charts show: the last minutes or days, or a stretch that was zoomed into. Pure.
 
-export const SPANS = [60, 300, 1_800] as const;
+const DAY = 24 * 3_600;
+export const SPANS = [60, 300, 1_800, DAY, 7 * DAY] as const;
 export type Span = (typeof SPANS)[number];
 
 export type View = { mode: 'live'; span: Span } | { mode: 'fixed'; span: Span; from: number; to: number };
+
+/** Whether a span is told by minutes, not by seconds. */
+export function isOfDays(span: Span): boolean {
+  return span >= DAY;
+}
+
+/** A span on its button: `5 min`, `24 h`, `7 d`. */
+export function spanLabel(span: Span): string {
+  if (span < DAY) return `${span / 60} min`;
+  return span === DAY ? '24 h' : `${span / DAY} d`;
+}
+
+/** A span above the charts. */
+export function spanTitle(span: Span): string {
+  if (span === 60) return 'Last minute';
+  if (span < DAY) return `Last ${span / 60} minutes`;
+  return span === DAY ? 'Last 24 hours' : `Last ${span / DAY} days`;
+}
 
 /** The shortest stretch that can be zoomed into, in seconds. */
 const SHORTEST = 5;

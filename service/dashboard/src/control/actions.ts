@@ -7,7 +7,7 @@ import { say } from '../ui/toasts';
 import { retryText } from './text';
 
 /** Runs an admin call; answers `null` when it failed, and says why. */
-async function asAdmin<T>(call: (token: string) => Promise<T>): Promise<T | null> {
+export async function asAdmin<T>(call: (token: string) => Promise<T>): Promise<T | null> {
   const { state } = session;
   if (state.phase !== 'admin') return null;
   try {

@@ -2,13 +2,20 @@ import { useState } from 'react';
 import { Button } from '../ui/button';
 import { Dialog } from '../ui/dialog';
 import { session, useSession } from '../ui/store';
+import { whoIs } from './session';
 
 export function LoginButton() {
   const state = useSession();
   const [isOpen, setOpen] = useState(false);
-  if (state.phase === 'admin') {
+  const who = whoIs(state);
+  if (who !== null) {
+    const role = state.phase === 'admin' ? 'operator' : 'viewer';
     return (
-      <Button kind="ghost" icon="key" title="Logged in as admin, in this tab" onClick={() => session.logout()}>
+      <Button kind="ghost" icon="key" title={`Logged in as ${who.name}, ${role}, in this tab`} onClick={() => session.logout()}>
+        <span className="max-w-40 truncate text-muted max-lg:sr-only" data-testid="who">
+          {who.name}
+          {role === 'viewer' ? ', viewer' : ''}
+        </span>
         <span className="max-md:sr-only">Log out</span>
       </Button>
     );
@@ -40,7 +47,7 @@ function LoginDialog({ onClose }: { onClose: () => void }) {
         }}
       >
         <label className="block font-medium" htmlFor="token">
-          Admin token
+          Token
         </label>
         <input
           id="token"
@@ -59,8 +66,8 @@ function LoginDialog({ onClose }: { onClose: () => void }) {
           </p>
         )}
         <p id="token-help" className="mt-3 text-muted">
-          It is the service’s <code className="font-mono text-[0.9em]">SLUICE_ADMIN_TOKEN</code>. Without one, the service makes a token at its
-          start and prints a login link. It is kept for this tab alone.
+          It is yours of the service’s file of tokens, or its <code className="font-mono text-[0.9em]">SLUICE_ADMIN_TOKEN</code>. Without either, the
+          service makes a token at its start and prints a login link. It is kept for this tab alone.
         </p>
         <div className="mt-5 flex justify-end gap-2">
           <Button onClick={onClose}>Cancel</Button>

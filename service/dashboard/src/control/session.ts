@@ -1,4 +1,4 @@
-// Who is logged in: an admin token, kept for this tab alone.
+// Who is logged in: a token with a name and a role, kept for this tab alone.
 
 import { ApiError, checkSession, rememberToken } from '../api/client';
 
@@ -7,12 +7,20 @@ const KEY = 'sluice-token';
 export type SessionState =
   | { phase: 'anonymous'; message: string | null }
   | { phase: 'checking'; token: string }
-  | { phase: 'admin'; token: string };
+  /** May look, and change nothing. */
+  | { phase: 'viewer'; token: string; name: string }
+  | { phase: 'admin'; token: string; name: string };
 
 /** Why controls do not work, or `null` when they do. */
 export function refusal(state: SessionState): string | null {
   if (state.phase === 'admin') return null;
+  if (state.phase === 'viewer') return 'Your role sees everything and changes nothing';
   return state.phase === 'checking' ? 'Logging in …' : 'Log in first';
+}
+
+/** Whose token it is; `null` for nobody's. */
+export function whoIs(state: SessionState): { token: string; name: string } | null {
+  return state.phase === 'admin' || state.phase === 'viewer' ? state : null;
 }
 
 /** The token in a login link, `#token=…`. */
@@ -25,7 +33,7 @@ export class Session {
   state: SessionState = { phase: 'anonymous', message: null };
   private readonly listeners = new Set<() => void>();
   /** Called when another token counts, or none. */
-  onToken: () => void = () => {};
+  onToken: () => void = () => undefined;
   private again: ReturnType<typeof setTimeout> | undefined;
 
   /** Takes the token out of the address, so that neither a copied address nor the history holds it. */
@@ -52,9 +60,9 @@ export class Session {
     clearTimeout(this.again);
     this.set({ phase: 'checking', token });
     try {
-      await checkSession(token);
+      const { admin, name } = await checkSession(token);
       sessionStorage.setItem(KEY, token);
-      this.set({ phase: 'admin', token });
+      this.set({ phase: admin ? 'admin' : 'viewer', token, name });
       return true;
     } catch (error) {
       const isRefused = error instanceof ApiError && (error.status === 401 || error.status === 403);
@@ -79,14 +87,18 @@ export class Session {
 
   /** After an admin call was refused: the token is not good any more. */
   refused(error: unknown): void {
-    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
+    const isRefused = error instanceof ApiError && (error.status === 401 || error.status === 403);
+    if (isRefused && error.errorType === 'role_forbids' && this.state.phase === 'admin') {
+      // The file of tokens says so since a moment ago.
+      this.set({ ...this.state, phase: 'viewer' });
+    } else if (isRefused) {
       this.logout('The service no longer accepts this token: it was started with another one.');
     }
   }
 
   private set(state: SessionState): void {
     this.state = state;
-    if (rememberToken(state.phase === 'admin' ? state.token : null)) this.onToken();
+    if (rememberToken(whoIs(state)?.token ?? null)) this.onToken();
     for (const listener of this.listeners) listener();
   }
 }

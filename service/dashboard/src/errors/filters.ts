@@ -1,15 +1,23 @@
 // The error log's filters and their form in the page's address.
 
 export interface Filters {
+  /** The beginning of the loan's id. */
   loanId: string;
+  /** The beginning of the applicant's address. */
+  applicant: string;
+  /** A field with a fault. */
+  field: string;
+  /** The beginning of a rule that was broken. */
+  rule: string;
   errorType: string;
   /** Local date and time as `<input type="datetime-local">` gives it, or empty. */
   from: string;
   to: string;
 }
 
-export const noFilters: Filters = { loanId: '', errorType: '', from: '', to: '' };
-const NAMES = ['loanId', 'errorType', 'from', 'to'] as const;
+export const noFilters: Filters = { loanId: '', applicant: '', field: '', rule: '', errorType: '', from: '', to: '' };
+const NAMES = ['loanId', 'applicant', 'field', 'rule', 'errorType', 'from', 'to'] as const;
+const TEXTS = ['loanId', 'applicant', 'field', 'rule', 'errorType'] as const;
 
 export function filtersOf(search: string): Filters {
   const query = new URLSearchParams(search);
@@ -34,8 +42,7 @@ export function searchWith(search: string, filters: Filters): string {
 /** The query of `/api/errors`. */
 export function queryOf(filters: Filters, limit: number, cursor: string | null): URLSearchParams {
   const query = new URLSearchParams();
-  if (filters.loanId !== '') query.set('loanId', filters.loanId);
-  if (filters.errorType !== '') query.set('errorType', filters.errorType);
+  for (const name of TEXTS) if (filters[name] !== '') query.set(name, filters[name]);
   if (filters.from !== '') query.set('from', String(instantMs(filters.from)));
   if (filters.to !== '') query.set('to', String(instantMs(filters.to)));
   query.set('limit', String(limit));
@@ -49,9 +56,12 @@ export function instantMs(text: string): number {
 }
 
 /** Whether a live failure belongs into the filtered log. */
-export function matches(filters: Filters, failure: { loanId: string; errorType: string }, atMs: number): boolean {
+export function matches(filters: Filters, failure: { loanId: string; errorType: string; applicant?: string | null }, atMs: number): boolean {
   return (
-    (filters.loanId === '' || failure.loanId === filters.loanId) &&
+    failure.loanId.startsWith(filters.loanId) &&
+    (failure.applicant ?? '').toLowerCase().startsWith(filters.applicant.toLowerCase()) &&
+    // What is told of a failure names no fields: it may match.
+
     (filters.errorType === '' || failure.errorType === filters.errorType) &&
     (filters.from === '' || atMs >= instantMs(filters.from)) &&
     (filters.to === '' || atMs <= instantMs(filters.to))

@@ -5,10 +5,12 @@ import { fetchFailures } from '../api/client';
 import { count, plural } from '../format';
 import { Button } from '../ui/button';
 import { live } from '../ui/store';
+import { Actions } from './act';
 import { Breakdown } from './breakdown';
 import { FilterBar } from './filter-bar';
 import { filtersOf, isFiltered, matches, queryOf, searchWith, type Filters } from './filters';
 import { initialLog, mayFollow, PAGE_LEN, reduceLog } from './log';
+import { pageToggled, toggled } from './selection';
 import { LogTable } from './table';
 
 /** A failure is told before it is recorded: the log is read again a little later. */
@@ -20,6 +22,7 @@ export function ErrorsPanel() {
   const [filters, setFilters] = useState<Filters>(() => filtersOf(location.search));
   const [log, dispatch] = useReducer(reduceLog, initialLog);
   const [isRead, setRead] = useState(false);
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const query = useRef<AbortController | null>(null);
 
   const load = useCallback(async (wanted: Filters, trail: readonly string[]) => {
@@ -47,7 +50,9 @@ export function ErrorsPanel() {
   const change = (wanted: Filters) => {
     history.pushState(null, '', location.pathname + searchWith(location.search, wanted));
     setFilters(wanted);
+    setSelected(new Set());
   };
+  const select = useCallback((loanId: string) => setSelected((before) => toggled(before, loanId)), []);
 
   const follows = mayFollow(log, isRead);
   const latest = useRef({ filters, follows });
@@ -116,6 +121,7 @@ export function ErrorsPanel() {
         <Breakdown errorType={filters.errorType} onErrorType={(errorType) => change({ ...filters, errorType })} />
         <div className="flex min-h-0 min-w-0 flex-col">
           <FilterBar filters={filters} onChange={change} />
+          <Actions filters={filters} selected={selected} onClear={() => setSelected(new Set())} />
           <div
             aria-busy={log.phase === 'loading'}
             className="relative mt-3 min-h-0 min-w-0 3xl:flex-1 3xl:overflow-y-auto"
@@ -139,7 +145,7 @@ export function ErrorsPanel() {
                 </button>
               </div>
             )}
-            <LogTable log={log} onToggle={(key) => dispatch({ type: 'toggle', key })} onChanged={() => void load(filters, log.trail)} isFiltered={isFiltered(filters)} />
+            <LogTable log={log} selected={selected} onSelect={select} onSelectPage={() => setSelected(pageToggled(selected, log.rows.map(({ loanId }) => loanId)))} onToggle={(key) => dispatch({ type: 'toggle', key })} onChanged={() => void load(filters, log.trail)} isFiltered={isFiltered(filters)} />
             {log.phase === 'failed' && (
               <div className="flex items-center justify-between gap-3 rounded-lg bg-bad-soft px-3 py-2 text-bad" role="alert">
                 {log.message}

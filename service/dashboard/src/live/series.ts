@@ -5,10 +5,10 @@ import type { Point, Snapshot } from '../api/types';
 
 /** Thirty minutes, a row a second, and some room for seconds that come early. */
 export const ROWS_MAX = 1_860;
-/** A longer time between two rows is a gap: nothing is known of it. */
-export const GAP_SECONDS = 3;
-/** A measure without a value is drawn on for this long, so that a lone value is visible. */
-const HOLD_SECONDS = 3;
+/** Steps that are missing between two rows make a gap: nothing is known of it. */
+export const GAP_STEPS = 3;
+/** A measure without a value is drawn on for so many steps, so that a lone value is visible. */
+const HOLD_STEPS = 3;
 
 export const COLUMNS = [
   // Counters, as the service tells them.
@@ -67,7 +67,10 @@ export class Series {
   private end = 0;
   private clientLatency: ClientLatency | null = null;
 
-  constructor() {
+  constructor(
+    /** Seconds between two rows. */
+    public stepSeconds = 1,
+  ) {
     this.columns = Object.fromEntries(COLUMNS.map((name) => [name, new Float64Array(2 * ROWS_MAX)])) as Record<
       Column,
       Float64Array
@@ -151,6 +154,14 @@ export class Series {
       if (Math.abs((this.time[index] ?? 0) - row.at) < 0.6) this.setClient(index, { at: row.at, p50, p99 });
     }
     this.clientLatency = latency;
+  }
+
+  /** Has these rows, with so many seconds between two, and no others. */
+  replace(points: readonly Point[], stepSeconds: number): void {
+    this.stepSeconds = stepSeconds;
+    this.start = 0;
+    this.end = 0;
+    for (const point of points) this.push(rowOfPoint(point));
   }
 
   /** Moves all rows in time: the clock that they were read from was set. */
@@ -288,21 +299,21 @@ export class LiveTail {
 }
 
 /** Where a column has nothing to draw, as pairs of indices: the line breaks between the two. */
-export function gaps(times: Float64Array, values: Float64Array | null, from: number, to: number): [number, number][] {
+export function gaps(times: Float64Array, values: Float64Array | null, from: number, to: number, stepSeconds = 1): [number, number][] {
   const found: [number, number][] = [];
   let lastKnown = -1;
   for (let index = from; index <= to; index += 1) {
     if (values !== null && Number.isNaN(values[index])) continue;
     if (lastKnown >= 0) {
       const seconds = (times[index] ?? 0) - (times[lastKnown] ?? 0);
-      if (seconds > GAP_SECONDS) found.push([lastKnown, index]);
+      if (seconds > GAP_STEPS * stepSeconds) found.push([lastKnown, index]);
     } else if (index > from && values !== null) {
       found.push([from, index]);
     }
     lastKnown = index;
   }
   if (lastKnown < 0) return values === null ? [] : [[from, to]];
-  if (values !== null && lastKnown < to && (times[to] ?? 0) - (times[lastKnown] ?? 0) > HOLD_SECONDS) {
+  if (values !== null && lastKnown < to && (times[to] ?? 0) - (times[lastKnown] ?? 0) > HOLD_STEPS * stepSeconds) {
     found.push([lastKnown, to]);
   }
   return found;

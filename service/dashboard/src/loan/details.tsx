@@ -4,10 +4,12 @@ import { useCallback, useEffect, useState, type ReactNode } from 'react';
 import { ApiError, fetchLoan } from '../api/client';
 import type { Failure, LoanState } from '../api/types';
 import { retryLoans } from '../control/actions';
-import { refusal } from '../control/session';
+import { refusal, whoIs } from '../control/session';
+import { lookForTasks } from '../control/tasks';
+import { Ask } from '../errors/act';
 import { clockWithMs, day, duration, instant, isSameDay, words } from '../format';
 import { Button } from '../ui/button';
-import { live, session, useSession } from '../ui/store';
+import { live, session, useLive, useSession } from '../ui/store';
 import { Correct } from './correct';
 import { factsOf } from './facts';
 
@@ -26,7 +28,8 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
   const [loan, setLoan] = useState<LoanState | null>(null);
   const [fault, setFault] = useState<ApiError | null>(null);
   const [isCorrecting, setCorrecting] = useState(false);
-  const token = login.phase === 'admin' ? login.token : null;
+  const [isDiscarding, setDiscarding] = useState(false);
+  const token = whoIs(login)?.token ?? null;
 
   const look = useCallback(
     async (signal?: AbortSignal) => {
@@ -46,6 +49,11 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
     return () => abort.abort();
   }, [look]);
 
+  const discarded = useLive(({ snapshot }) => (loan?.status === 'failed' ? (snapshot?.counters.discarded ?? 0) : 0));
+  useEffect(() => {
+    // Loans were discarded: this may be one of them.
+    if (discarded > 0) void look();
+  }, [discarded, look]);
   const isOnItsWay = loan !== null && ['queued', 'processing', 'accepted'].includes(loan.status);
   useEffect(() => {
     if (!isOnItsWay) return;
@@ -73,7 +81,7 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
     <div className="flex flex-col gap-5" data-testid="loan">
       <div className="flex flex-wrap items-center gap-2">
         {loan === null ? <span className="text-muted">{fault === null ? 'Reading the loan …' : fault.message}</span> : <StatusChip status={loan.status} />}
-        <div className="ml-auto flex gap-2">
+        <div className="ml-auto flex flex-wrap gap-2">
           {(canRetry || failure !== null) && (
             <>
               <Button
@@ -87,10 +95,30 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
               <Button small reason={reason} aria-expanded={isCorrecting} onClick={() => setCorrecting(!isCorrecting)}>
                 Correct and retry
               </Button>
+              <Button small icon="close" reason={reason} onClick={() => setDiscarding(true)}>
+                Discard …
+              </Button>
             </>
           )}
         </div>
       </div>
+      {isDiscarding && (
+        <Ask
+          kind="discard"
+          target={{ loanIds: [loanId] }}
+          onDone={() => {
+            setDiscarding(false);
+            lookForTasks();
+            void changed();
+          }}
+          onClose={() => setDiscarding(false)}
+        />
+      )}
+      {loan?.discarded != null && (
+        <p className="wrap-anywhere" data-testid="discarded">
+          Discarded by <span className="font-medium">{loan.discarded.by}</span>: {loan.discarded.reason}
+        </p>
+      )}
       {isCorrecting && loan !== null && (
         <Correct
           loan={loan}

@@ -4,6 +4,7 @@ import type { LiveEvent } from '../api/types';
 import { count, instant, plural, words } from '../format';
 import { Icon, type IconName } from '../ui/icons';
 import { live, useLive } from '../ui/store';
+import { Changes } from './changes';
 
 const SHOWN_MAX = 60;
 
@@ -12,9 +13,12 @@ export function Activity() {
   const shown = events.slice(-SHOWN_MAX).reverse();
   return (
     <section aria-labelledby="activity" className="card flex h-60 min-h-0 min-w-0 flex-col 3xl:h-auto 3xl:flex-1">
-      <h2 id="activity" className="px-4 pt-3 pb-2 text-base font-semibold">
-        Activity
-      </h2>
+      <div className="flex items-baseline justify-between gap-3 px-4 pt-3 pb-2">
+        <h2 id="activity" className="text-base font-semibold">
+          Activity
+        </h2>
+        <Changes />
+      </div>
       {shown.length === 0 ? (
         <p className="px-4 pb-4 text-muted">Nothing yet. Scaling steps, pauses, retries and load runs appear here.</p>
       ) : (
@@ -53,6 +57,8 @@ function lookOf(event: LiveEvent): { icon: IconName; tone: string } {
       return { icon: 'retry', tone: 'text-accent' };
     case 'rolledBack':
       return { icon: 'bad', tone: 'text-bad' };
+    case 'discard':
+      return { icon: 'close', tone: 'text-warn' };
     case 'run':
       if (event.marker === 'end') return event.verdict === 'pass' ? { icon: 'good', tone: 'text-good' } : { icon: 'bad', tone: 'text-bad' };
       return { icon: 'flag', tone: event.marker === 'fault' ? 'text-bad' : 'text-accent' };
@@ -61,18 +67,24 @@ function lookOf(event: LiveEvent): { icon: IconName; tone: string } {
   }
 }
 
+function by(name: string | null | undefined): string {
+  return name == null || name === '' ? '' : ` by ${name}`;
+}
+
 function textOf(event: LiveEvent): string {
   switch (event.kind) {
     case 'scale':
       return `Workers ${count(event.from)} → ${count(event.to)}: ${event.reason}`;
     case 'pause':
-      return 'Ingestion paused';
+      return `Ingestion paused${by(event.by)}`;
     case 'resume':
-      return 'Ingestion resumed';
+      return `Ingestion resumed${by(event.by)}`;
     case 'rolledBack':
       return `Redis has lost ${plural(event.admissions, 'confirmed admission')} of partition ${count(event.partition)}`;
     case 'retry':
-      return `${plural(event.requeued, 'failed loan')} queued again`;
+      return `${plural(event.requeued, 'failed loan')} queued again${by(event.by)}`;
+    case 'discard':
+      return `${plural(event.discarded, 'failed loan')} discarded${by(event.by)}: ${event.reason}`;
     case 'run':
       if (event.marker === 'start') return `Load run of ${event.scenario} begins`;
       if (event.marker === 'phase') return `Phase ${event.name ?? ''}`;

@@ -1,4 +1,5 @@
 import { ChartPanel } from '../charts/panel';
+import { Tasks } from '../control/tasks';
 import { ErrorsPanel } from '../errors/panel';
 import { useLive } from '../ui/store';
 import { Toasts } from '../ui/toasts';
@@ -6,6 +7,7 @@ import { Activity } from './activity';
 import { AllFigures } from './all-figures';
 import { Banners } from './banners';
 import { Header } from './header';
+import { Instances } from './instances';
 import { Shards } from './shards';
 import { Totals } from './totals';
 
@@ -22,6 +24,7 @@ export function App() {
         <h1 className="sr-only">Sluice, live</h1>
         <div className="min-w-0 3xl:col-span-2">
           <Totals />
+          <Tasks />
         </div>
         <div className="flex min-w-0 flex-col gap-3 sm:gap-4 3xl:min-h-0">
           <ChartPanel />
@@ -49,6 +52,7 @@ function Footer() {
         Metrics
       </a>
       <AllFigures className={link} />
+      <Instances className={link} />
       <a className={link} href="/licences.txt">
         Licences
       </a>
