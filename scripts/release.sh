@@ -33,16 +33,14 @@ for path in "$project" "$crates" "$HOME/"; do
     fi
 done
 
-# Pages of the manual and completions, by those programs that can print them.
-for program in service loadgen; do
-    if "$folder/bin/$program" man --help >/dev/null 2>&1; then
-        mkdir -p "$folder/share/man/man1" "$folder/share/completions"
-        "$folder/bin/$program" man "$folder/share/man/man1"
-        for shell in bash zsh fish; do
-            "$folder/bin/$program" completions "$shell" >"$folder/share/completions/$program.$shell"
-        done
-    fi
+# The manual's pages and the completions of the load generator.
+mkdir -p target/dist/man target/dist/completions
+rm -f target/dist/man/* target/dist/completions/*
+target/dist/loadgen man target/dist/man >/dev/null
+for shell in bash zsh fish; do
+    target/dist/loadgen completions "$shell" >"target/dist/completions/loadgen.$shell"
 done
+cp -r target/dist/man target/dist/completions "$folder/share/"
 
 tar --create --directory "$files" --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --no-name --best >"$files/$name.tar.gz"
 rm -rf "$folder"
