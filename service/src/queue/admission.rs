@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 use redis::{Cmd, Value};
 
-use super::bundle::{Bundle, IdHash, Name, VERSION, put_loan};
+use super::bundle::{Bundle, HELD_LEN, IdHash, Name, VERSION, put_loan};
 use super::{Partition, Queue, value};
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
@@ -125,10 +125,10 @@ impl Partition {
         })
     }
 
-    /// What [`Partition::admit`] would answer, and nothing is admitted: for a Redis that is full.
+    /// What [`Partition::admit`] would answer, and nothing is admitted: for a Redis that is full. Replays are counted.
     ///
     /// # Errors
-    /// As for `admit`; nothing is written.
+    /// As for `admit`; nothing is queued.
     pub async fn recognise(
         &mut self,
         arrivals: &[(Arrival, Known)],
@@ -143,7 +143,16 @@ impl Partition {
             0,
         );
         let answer = self.call_within(limit, &call).await?;
-        Ok(Reply::read(answer, arrivals.len())?.outcomes)
+        let outcomes = Reply::read(answer, arrivals.len())?.outcomes;
+        let is_replay = |outcome: &&Admission| **outcome == Admission::Replayed;
+        let replayed = outcomes.iter().filter(is_replay).count();
+        if replayed > 0 {
+            // Whoever is told that it is a replay finds it counted.
+            let mut count = self.function("found");
+            count.arg(replayed);
+            self.call_within(limit, &count).await?;
+        }
+        Ok(outcomes)
     }
 
     /// Says that MongoDB has answered for loans: `replayed` of them were replays, and those of `marked` had been given a
@@ -184,12 +193,9 @@ impl Partition {
         content: &[u8],
         backlog_max: u64,
     ) -> Cmd {
-        let mut heads = Vec::with_capacity(24 * arrivals.len());
-        let mut attempts = Vec::with_capacity(arrivals.len());
+        let mut heads = Vec::with_capacity(8 * arrivals.len());
         for (arrival, _) in arrivals {
-            heads.put_slice(arrival.fingerprint.as_bytes());
             arrival.hash.put(&mut heads);
-            attempts.put_u8(u8::try_from(arrival.attempt).unwrap_or(u8::MAX));
         }
         let has_tokens = arrivals.iter().any(|(_, known)| *known != Known::Nothing);
         let mut call = self.function(function);
@@ -200,11 +206,24 @@ impl Partition {
                 Entry::Retry => "retry",
             })
             .arg(&content[HEAD_LEN..])
-            .arg(heads)
-            .arg(attempts)
-            .arg(if has_tokens { "1" } else { "" });
+            .arg(&heads)
+            .arg(arrivals.len())
+            .arg(if has_tokens {
+                "tokens"
+            } else if may_have_twins(&heads) {
+                "twins"
+            } else {
+                ""
+            });
         for (arrival, _) in arrivals {
             call.arg(arrival.loan_id.as_str());
+        }
+        for (arrival, _) in arrivals {
+            let mut value = [0; HELD_LEN];
+            value[..16].copy_from_slice(arrival.fingerprint.as_bytes());
+            value[16] = u8::try_from(arrival.attempt).unwrap_or(u8::MAX);
+            value[17..].copy_from_slice(name.as_bytes());
+            call.arg(&value[..]);
         }
         if has_tokens {
             for (_, known) in arrivals {
@@ -263,6 +282,13 @@ impl Partition {
             count => value::count(&count),
         }
     }
+}
+
+/// Whether an id may stand twice among those with these heads: equal ids have equal heads.
+fn may_have_twins(heads: &[u8]) -> bool {
+    let mut all: Vec<&[u8]> = heads.chunks_exact(8).collect();
+    all.sort_unstable();
+    all.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 impl Queue {

@@ -19,6 +19,8 @@ const LOAN_HEAD_LEN: usize = 1 + 16 + 8 + 4;
 const NAME_LEN: usize = 12;
 const PLACE_LEN: usize = NAME_LEN + 2 + 8;
 const HOLDER_LEN: usize = 12;
+/// An id's value: fingerprint, attempt, name of its bundle. A look-up's marker is shorter.
+pub(super) const HELD_LEN: usize = 16 + 1 + NAME_LEN;
 const TICKET_LEN: usize = PLACE_LEN + 1 + 8 + HOLDER_LEN;
 
 /// A bundle's name: random, so that it stands for this content and no other, whatever Redis has gone through.

@@ -49,14 +49,16 @@ local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker i
 -- Lua's stack holds no more than 8,000 arguments, so long lists go to Redis in steps.
 local STEP = 2000
 
--- Calls Redis with `word`, `key` and list[1] to list[count]; answers the sum of what it answers.
-local function call_with_all(word, key, list, count)
-  local sum = 0
-  for from = 1, count, STEP do
-    local answer = redis.call(word, key, unpack(list, from, math.min(from + STEP - 1, count)))
-    if type(answer) == 'number' then sum = sum + answer end
+-- Calls Redis with `word`, `key` and list[first] to list[last].
+local function call_with_some(word, key, list, first, last)
+  for from = first, last, STEP do
+    redis.call(word, key, unpack(list, from, math.min(from + STEP - 1, last)))
   end
-  return sum
+end
+
+-- The same with list[1] to list[count].
+local function call_with_all(word, key, list, count)
+  call_with_some(word, key, list, 1, count)
 end
 
 -- The values of list[from] to list[to] in a hash, in order.
@@ -107,28 +109,36 @@ local function prepare(keys, args)
   return redis.status_reply('OK')
 end
 
--- Where an id stands in a generation of the filter: the word's place, as BITFIELD wants it. `heads` holds for each id
--- the word (4 bytes, of which a generation uses as many bits as it has words for) and the bits in it (4 bytes).
-local function word_of(hash, generation)
-  return '#' .. hash % (WORDS * 2 ^ math.min(generation, DOUBLINGS))
+-- Words of a generation of the filter.
+local function words_in(generation)
+  return WORDS * 2 ^ math.min(generation, DOUBLINGS)
 end
 
--- For each of `count` ids, whether the filter knows it. `heads` has fixed steps of `width` bytes, the hash at `at`.
-local function may_be_recorded(keys, first, last, heads, width, at, count)
+-- Where an id's word lies among `words`, as BITFIELD wants it. A number that is left to Redis to write out is written as a
+-- fraction, which takes four times as long.
+local function place_of(hash, words)
+  return string.format('#%d', hash % words)
+end
+
+-- For each of `count` ids, whether the filter knows it. `heads` has 8 bytes for each: the word (4 bytes, of which a
+-- generation uses as many bits as it has words for) and the bits in it (4 bytes).
+local function may_be_recorded(keys, first, last, heads, count)
   local known = {}
   for generation = first, last do
-    local key = keys[FILTERS + generation % FILTERS_LEN]
+    local key, words_here = keys[FILTERS + generation % FILTERS_LEN], words_in(generation)
     for from = 1, count, STEP do
       local reads, masks, len = {}, {}, 0
       for n = from, math.min(from + STEP - 1, count) do
-        local hash, mask = struct.unpack('>I4I4', heads, (n - 1) * width + at)
+        local hash, mask = struct.unpack('>I4I4', heads, n * 8 - 7)
         masks[n] = mask
-        reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', word_of(hash, generation)
+        reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', place_of(hash, words_here)
         len = len + 3
       end
       for n, word in ipairs(redis.call('BITFIELD_RO', key, unpack(reads, 1, len))) do
-        local mask = masks[from + n - 1]
-        if word ~= 0 and bit.band(word, mask) == bit.tobit(mask) then known[from + n - 1] = true end
+        if word ~= 0 then
+          local mask = masks[from + n - 1]
+          if bit.band(word, mask) == bit.tobit(mask) then known[from + n - 1] = true end
+        end
       end
     end
   end
@@ -138,14 +148,15 @@ end
 -- Puts `count` ids into the filter's newest generation, and begins another when it is full.
 local function remember(keys, heads, count)
   local first, last, held = counts(keys, 'filter_first', 'filter_last', 'filter_loans')
-  local key = keys[FILTERS + last % FILTERS_LEN]
+  local key, words_here = keys[FILTERS + last % FILTERS_LEN], words_in(last)
   for from = 1, count, STEP do
-    local to, places, masks, reads, len = math.min(from + STEP - 1, count), {}, {}, {}, 0
-    for n = from, to do
-      local hash, mask = struct.unpack('>I4I4', heads, (n - 1) * 8 + 1)
-      local place = word_of(hash, last)
-      if masks[place] then
-        masks[place] = bit.bor(masks[place], mask)
+    local places, masks, reads, len = {}, {}, {}, 0
+    for n = from, math.min(from + STEP - 1, count) do
+      local hash, mask = struct.unpack('>I4I4', heads, n * 8 - 7)
+      local place = place_of(hash, words_here)
+      local others = masks[place]
+      if others then
+        masks[place] = bit.bor(others, mask)
       else
         places[#places + 1], masks[place] = place, mask
         reads[len + 1], reads[len + 2], reads[len + 3] = 'GET', 'u32', place
@@ -155,10 +166,11 @@ local function remember(keys, heads, count)
     local words, writes = redis.call('BITFIELD', key, unpack(reads, 1, len)), {}
     len = 0
     for n, word in ipairs(words) do
-      local all = bit.bor(word, masks[places[n]]) % 4294967296
+      local place = places[n]
+      local all = bit.bor(word, masks[place]) % 4294967296
       if all ~= word then
-        writes[len + 1], writes[len + 2], writes[len + 3] = 'SET', 'u32', places[n]
-        writes[len + 4] = all
+        writes[len + 1], writes[len + 2], writes[len + 3] = 'SET', 'u32', place
+        writes[len + 4] = string.format('%d', all)
         len = len + 4
       end
     end
@@ -168,13 +180,13 @@ local function remember(keys, heads, count)
   end
   held = held + count
   -- A word for each id: a full generation takes 1 in 600 unknown ids for known ones.
-  if held >= WORDS * 2 ^ math.min(last, DOUBLINGS) then
+  if held >= words_in(last) then
     last, held = last + 1, 0
     if last - first >= FILTERS_LEN then
       redis.call('UNLINK', keys[FILTERS + first % FILTERS_LEN])
       first = first + 1
     end
-    redis.call('SETRANGE', keys[FILTERS + last % FILTERS_LEN], WORDS * 2 ^ math.min(last, DOUBLINGS) * 4 - 1, '\0')
+    redis.call('SETRANGE', keys[FILTERS + last % FILTERS_LEN], words_in(last) * 4 - 1, '\0')
     redis.call('HSET', keys[COUNTERS], 'filter_first', first, 'filter_last', last)
   end
   redis.call('HSET', keys[COUNTERS], 'filter_loans', held)
@@ -193,10 +205,10 @@ end
 -- Takes in a bundle. ARGV
 --   1 most loans that Redis may hold unrecorded   2 name of the bundle   3 'new', or 'retry' for failed loans
 --   4 the loans, packed: for each its length (4), then id, fingerprint, ... (see bundle.rs)
---   5 for each loan: fingerprint (16), filter's word (4) and bits (4)
---   6 for each loan its attempt (1 byte, 255 for more)
---   7 tokens: '' if there are none, else '1', and after the ids for each loan its token, '?' to ask for one, or ''
---   then the ids.
+--   5 for each loan: the filter's word (4) and bits (4)
+--   6 number of loans
+--   7 '' if nothing is known of them and no id stands twice, 'twins' if one may, 'tokens' if tokens follow
+--   then the ids, for each its value in IDS, and for each its token, '?' to ask for one, or ''.
 -- Answers {now in ms, admissions so far, token, outcomes}; the outcomes are a letter for each loan:
 --   a admitted   r the same loan again   c the same id with other content   e the same, but an earlier attempt may have
 --   had this content: ask MongoDB   s may be recorded: ask MongoDB, then call again with '?' if it was not
@@ -207,58 +219,72 @@ local function admit(keys, args)
     'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided'))
   if not last then return unprepared() end
   admissions, queued = tonumber(admissions or 0), tonumber(queued or 0)
-  local name, is_retry, loans, heads, attempts = args[2], args[3] == 'retry', args[4], args[5], args[6]
-  local count = #attempts
+  local name, is_retry, loans = args[2], args[3] == 'retry', args[4]
+  local count, has_tokens = tonumber(args[6]), args[7] == 'tokens'
   local now = now_ms()
   local paused = not is_retry and redis.call('HEXISTS', keys[CONTROL], 'paused') == 1
   local room = tonumber(args[1]) - queued - (claimed or 0) - (decided or 0)
   local held = values_of(keys[IDS], args, 8, 7 + count)
-  local known = is_retry and {} or may_be_recorded(keys, tonumber(first), tonumber(last), heads, 24, 17, count)
+  local known = is_retry and {} or may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
+  -- Nearly every batch is of new loans that all find room.
+  local is_plain = args[7] == '' and is_complete and not is_retry and not paused and count <= room and next(known) == nil
+  for n = 1, is_plain and count or 0 do
+    if held[n] then
+      is_plain = false
+      break
+    end
+  end
   local here, outcomes, writes, marks, token = {}, {}, {}, {}, ''
   local admitted, replayed, len = 0, 0, 0
-  for n = 1, count do
-    local id = args[7 + n]
-    local fingerprint = string.sub(heads, n * 24 - 23, n * 24 - 8)
-    local now_held = here[id] or held[n]
-    local mine = args[7] == '' and '' or args[7 + count + n]
-    local outcome
-    if now_held and #now_held == HELD_LEN then
-      if string.sub(now_held, 1, 16) == fingerprint then
-        outcome = 'r'
-        replayed = replayed + 1
-      else
-        outcome = string.byte(now_held, 17) > 1 and 'e' or 'c'
-      end
-    else
-      local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
-      local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
-      if is_retry and now_held and mine == '?' and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
-        -- Another is at it: of two retries at once one takes the loan.
-        outcome = 'b'
-      elseif not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
-        outcome = 's'
-      elseif paused then
-        outcome = 'p'
-      elseif room <= 0 then
-        outcome = 'f'
-      elseif is_certain or is_new then
-        outcome = 'a'
-        admitted, room = admitted + 1, room - 1
-        local value = fingerprint .. string.sub(attempts, n, n) .. name
-        here[id] = value
-        writes[len + 1], writes[len + 2] = id, value
-        len = len + 2
-        if is_certain then redis.call('ZREM', keys[LOOK_UPS], id) end
-      else
-        -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the id up, admitted
-        -- it and recorded it in between.
-        outcome = 'l'
-        if token == '' then token = tostring(redis.call('HINCRBY', keys[COUNTERS], 'looked_up', 1)) end
-        here[id] = '?' .. token
-        marks[#marks + 1] = id
-      end
+  if is_plain then
+    for n = 1, count do
+      writes[len + 1], writes[len + 2] = args[7 + n], args[7 + count + n]
+      len = len + 2
     end
-    outcomes[n] = outcome
+    admitted, outcomes = count, {string.rep('a', count)}
+  else
+    for n = 1, count do
+      local id, value = args[7 + n], args[7 + count + n]
+      local now_held = here[id] or held[n]
+      local mine = has_tokens and args[7 + 2 * count + n] or ''
+      local outcome
+      if now_held and #now_held == HELD_LEN then
+        if string.sub(now_held, 1, 16) == string.sub(value, 1, 16) then
+          outcome = 'r'
+          replayed = replayed + 1
+        else
+          outcome = string.byte(now_held, 17) > 1 and 'e' or 'c'
+        end
+      else
+        local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
+        local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
+        if is_retry and now_held and mine == '?' and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
+          -- Another is at it: of two retries at once one takes the loan.
+          outcome = 'b'
+        elseif not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
+          outcome = 's'
+        elseif paused then
+          outcome = 'p'
+        elseif room <= 0 then
+          outcome = 'f'
+        elseif is_certain or is_new then
+          outcome = 'a'
+          admitted, room = admitted + 1, room - 1
+          here[id] = value
+          writes[len + 1], writes[len + 2] = id, value
+          len = len + 2
+          if is_certain then redis.call('ZREM', keys[LOOK_UPS], id) end
+        else
+          -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the id up, admitted
+          -- it and recorded it in between.
+          outcome = 'l'
+          if token == '' then token = tostring(redis.call('HINCRBY', keys[COUNTERS], 'looked_up', 1)) end
+          here[id] = '?' .. token
+          marks[#marks + 1] = id
+        end
+      end
+      outcomes[n] = outcome
+    end
   end
   if #marks > 0 then
     sweep_look_ups(keys, now)
@@ -298,17 +324,17 @@ end
 local function recognise(keys, args)
   local first, last, is_complete = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_first', 'filter_last', 'filter_complete'))
   if not last then return unprepared() end
-  local heads, count, outcomes = args[5], #args[6], {}
+  local count, has_tokens, outcomes = tonumber(args[6]), args[7] == 'tokens', {}
   local held = values_of(keys[IDS], args, 8, 7 + count)
-  local known = may_be_recorded(keys, tonumber(first), tonumber(last), heads, 24, 17, count)
+  local known = may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
   for n = 1, count do
     if held[n] and #held[n] == HELD_LEN then
-      if string.sub(held[n], 1, 16) == string.sub(heads, n * 24 - 23, n * 24 - 8) then
+      if string.sub(held[n], 1, 16) == string.sub(args[7 + count + n], 1, 16) then
         outcomes[n] = 'r'
       else
         outcomes[n] = string.byte(held[n], 17) > 1 and 'e' or 'c'
       end
-    elseif (known[n] or not is_complete) and (args[7] == '' or args[7 + count + n] == '') then
+    elseif (known[n] or not is_complete) and (not has_tokens or args[7 + 2 * count + n] == '') then
       outcomes[n] = 's'
     else
       outcomes[n] = 'f'
@@ -514,25 +540,37 @@ end
 local function recorded(keys, args)
   local bundles, pairs_len, heads = tonumber(args[1]), tonumber(args[3]), args[4]
   local still = values_of(keys[RESULTS], args, 5, 4 + bundles)
-  local names, ids, kept, at = {}, {}, {}, 4 + 3 * bundles + 2 * pairs_len
+  local names, at = {}, 4 + 3 * bundles + 2 * pairs_len
   local loans, failures, id = 0, 0, 0
+  -- Which of the ids leave: nearly always all of them.
+  local ids, first, last, kept = args, at + 1, #args, heads
+  for n = 1, bundles do
+    if not still[n] then
+      ids, first, last, kept = {}, 1, 0, {}
+      break
+    end
+  end
   for n = 1, bundles do
     local accepted, failed = tonumber(args[4 + bundles + 2 * n - 1]), tonumber(args[4 + bundles + 2 * n])
     local len = accepted + failed
     if still[n] then
       names[#names + 1] = args[4 + n]
-      for m = 1, len do ids[#ids + 1] = args[at + id + m] end
-      kept[#kept + 1] = string.sub(heads, id * 8 + 1, (id + len) * 8)
       loans, failures = loans + accepted, failures + failed
+      if ids ~= args then
+        for m = 1, len do ids[last + m] = args[at + id + m] end
+        last = last + len
+        kept[#kept + 1] = string.sub(heads, id * 8 + 1, (id + len) * 8)
+      end
     end
     id = id + len
   end
   local decided, loans_sum, failures_sum = counts(keys, 'decided', 'recorded_loans', 'recorded_failures')
   if #names == 0 then return {0, 0, loans_sum + failures_sum} end
+  if ids ~= args then kept = table.concat(kept) end
   -- The filter before the ids: there is no instant at which neither knows a loan.
-  if #ids > 0 then
-    remember(keys, table.concat(kept), #ids)
-    call_with_all('HDEL', keys[IDS], ids, #ids)
+  if last >= first then
+    remember(keys, kept, last - first + 1)
+    call_with_some('HDEL', keys[IDS], ids, first, last)
   end
   call_with_all('HDEL', keys[BUNDLES], names, #names)
   call_with_all('HDEL', keys[RESULTS], names, #names)

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
-use super::bundle::{Bundle, Name, QueuedLoan, Ticket, Unreadable};
+use super::bundle::{Bundle, HELD_LEN, Name, QueuedLoan, Ticket, Unreadable};
 use super::results::{Decision, Results};
 use super::{Partition, value};
 use crate::clock::now_ms;
 use crate::error::ServiceError;
 use crate::loan::LoanId;
-
-/// An id's value: fingerprint, attempt, name of its bundle. A look-up's marker is shorter.
-const HELD_LEN: usize = 16 + 1 + 12;
 
 /// One partition's state at one instant. Loans are counted, not bundles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
