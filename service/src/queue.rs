@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ mod directory;
 mod discarding;
 pub mod filter;
 mod forgetting;
+mod former;
 pub mod keys;
 mod library;
 pub mod nodes;
@@ -239,6 +241,11 @@ impl Partition {
 
     /// Makes what the functions rely on.
     async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), ServiceError> {
+        let mut is_set_up = redis::cmd("HEXISTS");
+        is_set_up.arg(self.keys().about()).arg("version");
+        if run(connection, &is_set_up).await.map_err(told)? == Value::Int(0) {
+            self.may_be_set_up(connection).await?;
+        }
         let mut prepare = self.function("prepare");
         prepare.arg(self.queue.keys.len());
         prepare.arg(uuid::Uuid::new_v4().simple().to_string());
@@ -251,6 +258,24 @@ impl Partition {
             }
             answer => answer.map_err(told).map(drop),
         }
+    }
+
+    /// A partition that is not there may be made, unless Redis holds a queue of another shape: the first partition tells,
+    /// whose keys have the same names in every queue.
+    fn may_be_set_up<'a>(
+        &'a self,
+        connection: &'a mut MultiplexedConnection,
+    ) -> BoxFuture<'a, Result<(), ServiceError>> {
+        // Setting up one partition may ask another to be set up: a future that holds itself has to be boxed.
+        Box::pin(async move {
+            if self.number > 0 {
+                return self.queue.partition(0).ready().await.map(drop);
+            }
+            match former::loans(connection).await? {
+                0 => Ok(()),
+                loans => Err(ServiceError::RedisRefused(Refusal::FormerQueue { loans })),
+            }
+        })
     }
 
     /// Runs one command, within the time that Redis has.

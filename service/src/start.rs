@@ -56,15 +56,18 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
         )));
     }
     let mut first = queue.partition(0);
-    if let Some(Err(ServiceError::RedisRefused(refusal @ Refusal::OtherQueue { .. }))) =
-        within_patience(first.probe(STORES_AWAITED)).await
-    {
-        return Err(StartError::OtherQueue(format!(
-            "--partitions is {}, and Redis says: {refusal}",
-            config.partitions
-        )));
+    match within_patience(first.probe(STORES_AWAITED)).await {
+        Some(Err(ServiceError::RedisRefused(refusal @ Refusal::OtherQueue { .. }))) => {
+            Err(StartError::OtherQueue(format!(
+                "--partitions is {}, and Redis says: {refusal}",
+                config.partitions
+            )))
+        }
+        Some(Err(ServiceError::RedisRefused(refusal @ Refusal::FormerQueue { .. }))) => {
+            Err(StartError::OtherQueue(format!("Redis says: {refusal}")))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What a store answers, if it answers soon.

@@ -26,6 +26,11 @@ pub enum Refusal {
         /// Its number of partitions.
         partitions: String,
     },
+    /// It holds loans of a former version of the service.
+    FormerQueue {
+        /// How many.
+        loans: u64,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -34,6 +39,10 @@ impl fmt::Display for Refusal {
             Self::Full => f.write_str("Redis is full (maxmemory)"),
             Self::Unreachable(why) => write!(f, "no connection: {why}"),
             Self::Elsewhere(why) | Self::NotNow(why) | Self::NotPermitted(why) => f.write_str(why),
+            Self::FormerQueue { loans } => write!(
+                f,
+                "it holds {loans} loans of a former version of the service, which this one cannot read: start that one, let it drain, and retry or correct its failed loans first"
+            ),
             Self::OtherQueue {
                 version,
                 partitions,

@@ -1,0 +1,512 @@
+//! Redis is not the one that it was: emptied, of yesterday, of another shape, a replica, unwilling, careless with what it
+//! confirms. No loan that was answered 202 is lost without a word, and none is answered wrongly.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use support::{
+    assert_problem, audit, body, documents, drained, loan, metrics, post, quick, redis,
+    redis_counters, service_options, start, start_with, wait_until,
+};
+use testbed::{
+    MongoOptions, MongoServer, RedisOptions, RedisServer, Servers, ServiceOptions, ServiceProcess,
+    Signal, Stack, StackOptions, http,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The loan of a number, with other content.
+fn other(number: u64) -> serde_json::Value {
+    let mut loan = loan(number);
+    loan["amount"] = json!(99_999.0);
+    loan
+}
+
+/// Records the loans `numbers`, each sent until it is taken.
+async fn record(stack: &Stack, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        wait_until("it is taken", async || {
+            post(stack.service.address(), &loan(number)).await.status == 202
+        })
+        .await;
+    }
+    drained(&stack.redis).await;
+}
+
+/// Each of `numbers` is known: the same content is a replay, other content a conflict.
+async fn knows(address: SocketAddr, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let refused = answered(address, &other(number)).await;
+        assert_problem(&refused, 422, "loan_id_conflict");
+        let answer = answered(address, &loan(number)).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(body(&answer)["replayed"], true, "{number}: {answer:?}");
+    }
+}
+
+/// The first definite answer: right after a restart of Redis there may be none for a moment.
+async fn answered(address: SocketAddr, loan: &serde_json::Value) -> http::Answer {
+    let mut answer = post(address, loan).await;
+    wait_until("there is a definite answer", async || {
+        if answer.status == 503 {
+            answer = post(address, loan).await;
+        }
+        answer.status != 503
+    })
+    .await;
+    answer
+}
+
+/// Failures too: what failed and was recorded is as well known as what was accepted.
+#[tokio::test]
+async fn an_emptied_redis_knows_what_mongodb_holds() {
+    let stack = start().await;
+    record(&stack, 0..20).await;
+    let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
+    knows(stack.service.address(), 0..20).await;
+    assert_eq!(documents(&stack.mongodb, "loans").await.len(), 18);
+    assert_eq!(documents(&stack.mongodb, "failures").await.len(), 2);
+    // New loans are taken as ever.
+    record(&stack, 20..40).await;
+    assert_eq!(documents(&stack.mongodb, "loans").await.len(), 36);
+}
+
+/// The same while the service stands still: it finds an empty Redis at its start.
+#[tokio::test]
+async fn an_empty_redis_at_the_start_knows_what_mongodb_holds() {
+    let mut stack = start().await;
+    record(&stack, 0..20).await;
+    stack.service.terminate().await.unwrap();
+    let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
+    stack.service.restart().await.unwrap();
+    knows(stack.service.address(), 0..20).await;
+    // Once the filter is rebuilt from MongoDB, it is believed again.
+    wait_until("the filter is complete", async || {
+        redis_counters(&stack.redis)
+            .await
+            .contains_key("filter_complete")
+    })
+    .await;
+    knows(stack.service.address(), 0..20).await;
+    assert_eq!(documents(&stack.mongodb, "loans").await.len(), 18);
+}
+
+/// 1. Record loans; keep Redis's files; record more.
+/// 2. Put the kept files back, beside the full MongoDB.
+/// 3. What was recorded since is known all the same, and the step back is told.
+#[tokio::test]
+async fn a_redis_of_yesterday_is_noticed() {
+    let mut stack = start().await;
+    record(&stack, 0..20).await;
+    stack.redis.kill();
+    let folder = stack.redis.folder().to_owned();
+    let kept = tempfile::tempdir().unwrap();
+    copy(&folder, kept.path());
+    stack.redis.restart().await.unwrap();
+    record(&stack, 20..40).await;
+
+    stack.redis.kill();
+    std::fs::remove_dir_all(folder.join("appendonlydir")).unwrap();
+    copy(kept.path(), &folder);
+    stack.redis.restart().await.unwrap();
+    let address = stack.service.address();
+    wait_until("the step back is told", async || {
+        metrics(address).await.counters.rolled_back > 0
+    })
+    .await;
+    knows(address, 0..40).await;
+    assert_eq!(documents(&stack.mongodb, "loans").await.len(), 36);
+    assert_eq!(documents(&stack.mongodb, "failures").await.len(), 4);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let source = from.join("appendonlydir");
+    let target = to.join("appendonlydir");
+    std::fs::create_dir_all(&target).unwrap();
+    for file in std::fs::read_dir(source).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
+    }
+}
+
+/// Starts the service, which is to end by itself.
+fn run(redis: &str, mongodb: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLUICE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["--listen", "127.0.0.1:0", "--redis-url", redis])
+        .args(["--mongodb-uri", mongodb])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn refuses(output: &Output, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    for word in words {
+        assert!(last.contains(word), "{word} is not in {last}");
+    }
+}
+
+/// 1. Loans wait in a queue of one partition, and failed ones for a retry.
+/// 2. Another number is refused: by what MongoDB knows, by what Redis knows, and by both. It says what to do.
+/// 3. With the right number all go their way.
+/// 4. Drained, the number can be changed, and what was recorded and what failed is still known.
+#[tokio::test]
+async fn another_number_of_partitions_is_refused() {
+    let mut stack = start().await;
+    record(&stack, 0..20).await;
+    stack.service.terminate().await.unwrap();
+    let mut api = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(vec!["--role".into(), "api".into()])
+    })
+    .await
+    .unwrap();
+    for number in 20..30 {
+        assert_eq!(post(api.address(), &loan(number)).await.status, 202);
+    }
+    api.terminate().await.unwrap();
+
+    let servers = Servers::discover().unwrap();
+    let other_redis = RedisServer::start(&servers, RedisOptions::default())
+        .await
+        .unwrap();
+    let other_mongodb = MongoServer::start(&servers, MongoOptions::default())
+        .await
+        .unwrap();
+    let four = ["--partitions", "4"];
+    let words = ["--partitions 1", "--repartition"];
+    refuses(
+        &run(&stack.redis.url(), &stack.mongodb.uri(), &four),
+        &words,
+    );
+    refuses(
+        &run(&stack.redis.url(), &other_mongodb.uri(), &four),
+        &words,
+    );
+    refuses(
+        &run(&other_redis.url(), &stack.mongodb.uri(), &four),
+        &words,
+    );
+    let change = ["--partitions", "4", "--repartition"];
+    refuses(
+        &run(&stack.redis.url(), &stack.mongodb.uri(), &change),
+        &["10 loans are not recorded"],
+    );
+
+    stack.service.restart().await.unwrap();
+    audit(&stack, 30).await;
+    stack.service.terminate().await.unwrap();
+    let mut arguments = quick();
+    arguments.extend(change.map(str::to_owned));
+    let four = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(arguments)
+    })
+    .await
+    .unwrap();
+    knows(four.address(), 0..30).await;
+    let answer = support::admin(
+        four.address(),
+        "PATCH",
+        "/api/loans/retry",
+        &json!({ "loanIds": ["GC-000009"] }),
+    )
+    .await;
+    assert_eq!(body(&answer)["requeued"], 1, "{answer:?}");
+    drop(four);
+    refuses(
+        &run(&stack.redis.url(), &stack.mongodb.uri(), &[]),
+        &["--partitions 4"],
+    );
+}
+
+/// The keys of the first form of the queue, with loans in them that nobody would ever see again.
+#[tokio::test]
+async fn a_queue_of_the_first_form_is_refused() {
+    let servers = Servers::discover().unwrap();
+    let server = RedisServer::start(&servers, RedisOptions::default())
+        .await
+        .unwrap();
+    let mongodb = MongoServer::start(&servers, MongoOptions::default())
+        .await
+        .unwrap();
+    let _: String = redis(&server, &["XADD", "{l:0}:q", "*", "i", "GC-1", "l", "{}"]).await;
+    refuses(
+        &run(&server.url(), &mongodb.uri(), &[]),
+        &["former version", "drain"],
+    );
+}
+
+/// An address that may come to stand for another server, as one with a failover behind it does. Connections that are open
+/// stay.
+struct MovingAddress {
+    address: SocketAddr,
+    target: Arc<Mutex<u16>>,
+}
+
+impl MovingAddress {
+    async fn of(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(port));
+        let now = Arc::clone(&target);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let port = *now.lock().unwrap();
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await {
+                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Self { address, target }
+    }
+
+    fn move_to(&self, port: u16) {
+        *self.target.lock().unwrap() = port;
+    }
+}
+
+/// 1. The master behind the address becomes a replica of another server, and the address stands for that one.
+/// 2. The service finds it, without a restart, and goes on; each loan is recorded once.
+#[tokio::test]
+async fn the_master_behind_the_address_is_found() {
+    let servers = Servers::discover().unwrap();
+    let start = || RedisServer::start(&servers, RedisOptions::default());
+    let (first, second) = (start().await.unwrap(), start().await.unwrap());
+    let mongodb = MongoServer::start(&servers, MongoOptions::default())
+        .await
+        .unwrap();
+    let address = MovingAddress::of(first.port()).await;
+    let service = ServiceProcess::start(ServiceOptions {
+        redis_url: format!("redis://{}/", address.address),
+        mongodb_uri: mongodb.uri(),
+        ..service_options(quick())
+    })
+    .await
+    .unwrap();
+    for number in 0..10 {
+        assert_eq!(post(service.address(), &loan(number)).await.status, 202);
+    }
+    drained(&first).await;
+    // The second has all that the first has, and then they change places.
+    let port = first.port().to_string();
+    let _: String = redis(&second, &["REPLICAOF", "127.0.0.1", &port]).await;
+    wait_until("the replica has everything", async || {
+        let role: redis::Value = redis(&second, &["ROLE"]).await;
+        format!("{role:?}").contains("connected")
+            && redis_counters(&second).await == redis_counters(&first).await
+    })
+    .await;
+    let _: String = redis(&second, &["REPLICAOF", "NO", "ONE"]).await;
+    let port = second.port().to_string();
+    let _: String = redis(&first, &["REPLICAOF", "127.0.0.1", &port]).await;
+    let refused = post(service.address(), &loan(10)).await;
+    assert_problem(&refused, 503, "queue_unavailable");
+    assert!(refused.body.contains("not queued"), "{refused:?}");
+    wait_until("it is not ready", async || {
+        http::get(service.address(), "/readyz")
+            .await
+            .unwrap()
+            .status
+            == 503
+    })
+    .await;
+    address.move_to(second.port());
+    wait_until("loans are taken again", async || {
+        post(service.address(), &loan(10)).await.status == 202
+    })
+    .await;
+    wait_until("it is ready", async || {
+        http::get(service.address(), "/readyz")
+            .await
+            .unwrap()
+            .status
+            == 200
+    })
+    .await;
+    audit(
+        &Stack {
+            service,
+            mongodb,
+            redis: second,
+        },
+        11,
+    )
+    .await;
+}
+
+/// 1. Redis lacks replicas and therefore takes no write. The service says why, and that it is not ready for loans.
+/// 2. The setting is taken back: all goes on.
+#[tokio::test]
+async fn a_redis_that_lacks_replicas_is_told() {
+    let stack = start().await;
+    let address = stack.service.address();
+    record(&stack, 0..5).await;
+    let set = async |value: &str| {
+        let _: String = redis(
+            &stack.redis,
+            &["CONFIG", "SET", "min-replicas-to-write", value],
+        )
+        .await;
+    };
+    set("1").await;
+    let refused = post(address, &loan(5)).await;
+    assert_problem(&refused, 503, "queue_unavailable");
+    assert!(refused.body.contains("not queued"), "{refused:?}");
+    assert!(refused.header("retry-after").is_some());
+    wait_until("it is not ready, and says why", async || {
+        let answer = http::get(address, "/readyz").await.unwrap();
+        answer.status == 503
+            && metrics(address)
+                .await
+                .redis
+                .trouble
+                .is_some_and(|trouble| trouble.contains("NOREPLICAS"))
+    })
+    .await;
+    set("0").await;
+    wait_until("loans are taken again", async || {
+        post(address, &loan(5)).await.status == 202
+    })
+    .await;
+    wait_until("it is ready", async || {
+        http::get(address, "/readyz").await.unwrap().status == 200
+    })
+    .await;
+    assert_eq!(metrics(address).await.redis.trouble, None);
+    audit(&stack, 6).await;
+}
+
+/// 1. Redis stands still. Whoever posts is answered while it does; after the first failure nobody waits, and the answer
+///    is definite.
+/// 2. Redis goes on, and so does the service.
+#[tokio::test]
+async fn nobody_waits_for_a_redis_that_stands_still() {
+    let stack = start().await;
+    let address = stack.service.address();
+    record(&stack, 0..5).await;
+    stack.redis.signal(Signal::SIGSTOP).unwrap();
+    let answers: Vec<_> = (5..55)
+        .map(|number| tokio::spawn(async move { post(address, &loan(number)).await }))
+        .collect();
+    for answer in answers {
+        assert_problem(&answer.await.unwrap(), 503, "queue_unavailable");
+    }
+    let refused = post(address, &loan(55)).await;
+    assert_problem(&refused, 503, "queue_unavailable");
+    assert!(refused.body.contains("not queued"), "{refused:?}");
+    stack.redis.signal(Signal::SIGCONT).unwrap();
+    for number in 5..56 {
+        wait_until("loans are taken again", async || {
+            post(address, &loan(number)).await.status == 202
+        })
+        .await;
+    }
+    audit(&stack, 56).await;
+}
+
+/// Settings under which Redis may lose what it has confirmed. Each is named.
+const CARELESS: [(&str, &str, &str); 3] = [
+    ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ("no-appendfsync-on-rewrite", "yes", "no"),
+    ("appendfsync", "everysec", "always"),
+];
+
+/// 1. `--require-durable` refuses a Redis that evicts or does not flush, and names each setting.
+/// 2. Without it the service runs, says so at once, and says it as soon as a setting changes, either way.
+#[tokio::test]
+async fn a_careless_redis_is_refused_or_told() {
+    let stack = Stack::start(StackOptions {
+        redis: RedisOptions {
+            arguments: CARELESS
+                .iter()
+                .flat_map(|(name, value, _)| [format!("--{name}"), (*value).to_owned()])
+                .collect(),
+            append_fsync: "everysec".to_owned(),
+            ..RedisOptions::default()
+        },
+        service: service_options(quick()),
+        ..StackOptions::default()
+    })
+    .await
+    .unwrap();
+    let output = run(
+        &stack.redis.url(),
+        &stack.mongodb.uri(),
+        &["--require-durable"],
+    );
+    refuses(&output, &CARELESS.map(|(name, ..)| name));
+    let address = stack.service.address();
+    for (name, careless, careful) in CARELESS {
+        wait_until("the weakness is told", async || {
+            let state = metrics(address).await.redis;
+            !state.durable
+                && state
+                    .weaknesses
+                    .iter()
+                    .any(|weakness| weakness.contains(name))
+        })
+        .await;
+        let _: String = redis(&stack.redis, &["CONFIG", "SET", name, careful]).await;
+        wait_until("it is gone", async || {
+            let state = metrics(address).await.redis;
+            !state
+                .weaknesses
+                .iter()
+                .any(|weakness| weakness.contains(name))
+        })
+        .await;
+        assert_ne!(careless, careful);
+    }
+    wait_until("Redis is durable", async || {
+        metrics(address).await.redis.durable
+    })
+    .await;
+    let (name, careless, _) = CARELESS[0];
+    let _: String = redis(&stack.redis, &["CONFIG", "SET", name, careless]).await;
+    wait_until("it is watched as long as it runs", async || {
+        !metrics(address).await.redis.durable
+    })
+    .await;
+}
+
+/// A form of Redis's protocol that the service does not speak is refused by name.
+#[test]
+fn another_protocol_is_refused() {
+    let output = run(
+        "redis://127.0.0.1:1/?protocol=resp3",
+        "mongodb://127.0.0.1:1/",
+        &[],
+    );
+    refuses(&output, &["--redis-url", "resp3"]);
+}
+
+/// Functions of another text under names of their own do not get in the way, nor does what a hand has loaded.
+#[tokio::test]
+async fn its_own_functions_run() {
+    let stack = start_with(service_options(quick())).await;
+    let planted = "#!lua name=sluice\nredis.register_function('sluice_admit', function() return redis.error_reply('planted') end)";
+    let _: String = redis(&stack.redis, &["FUNCTION", "LOAD", planted]).await;
+    let _: String = redis(&stack.redis, &["FUNCTION", "FLUSH"]).await;
+    let _: String = redis(&stack.redis, &["FUNCTION", "LOAD", planted]).await;
+    record(&stack, 0..20).await;
+    audit(&stack, 20).await;
+}

@@ -1,0 +1,164 @@
+//! The line goes on: what nobody can read leaves it alone, and no valid loan fails by what happens around it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use support::{
+    audit, body, documents, drained, key, loan, loan_id, metrics, post, quick, redis,
+    redis_counters, service_options, start, start_with, wait_until,
+};
+use testbed::{Proxy, ServiceOptions, ServiceProcess, TestbedError, http};
+
+/// 1. Entries of unknown form stand in front of the line: in the list of bundles that wait, among the decided ones, and as
+///    content and results of bundles.
+/// 2. Loans that come behind them are recorded. What cannot be read is set aside, counted and told.
+#[tokio::test]
+async fn what_nobody_can_read_leaves_the_line() {
+    let stack = start_with(service_options(vec!["--role".into(), "api".into()])).await;
+    let api = stack.service.address();
+    // A good loan whose content a hand has spoilt, before any worker is there.
+    assert_eq!(post(api, &loan(1_000)).await.status, 202);
+    let bundles = key(&stack.redis, "bundles").await;
+    let names: Vec<Vec<u8>> = redis(&stack.redis, &["HKEYS", &bundles]).await;
+    let client = redis::Client::open(stack.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = redis::cmd("HSET");
+    set.arg(&bundles).arg(&names[0][..]).arg("junk");
+    let _: i64 = set.query_async(&mut connection).await.unwrap();
+    // Places that no bundle has.
+    let waiting = key(&stack.redis, "waiting").await;
+    for junk in ["junk", "0123456789012345678901", ""] {
+        let _: i64 = redis(&stack.redis, &["LPUSH", &waiting, junk]).await;
+    }
+    // Decided ones that nobody decided.
+    let decided = key(&stack.redis, "decided").await;
+    for junk in ["junk", "012345678901"] {
+        let _: i64 = redis(&stack.redis, &["ZADD", &decided, "0", junk]).await;
+    }
+    let results = key(&stack.redis, "results").await;
+    let _: i64 = redis(&stack.redis, &["HSET", &results, "012345678901", "junk"]).await;
+
+    let worker = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(quick())
+    })
+    .await
+    .unwrap();
+    for number in 0..10 {
+        assert_eq!(post(worker.address(), &loan(number)).await.status, 202);
+    }
+    wait_until("those behind are recorded", async || {
+        documents(&stack.mongodb, "loans").await.len() == 9
+    })
+    .await;
+    wait_until("the spoilt one is set aside and counted", async || {
+        metrics(worker.address()).await.counters.set_aside >= 1
+    })
+    .await;
+    wait_until("the log of errors tells it", async || {
+        let answer = http::get(worker.address(), "/api/errors?limit=100")
+            .await
+            .unwrap();
+        body(&answer)["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|error| error["errorType"] == "unreadable")
+    })
+    .await;
+    let found = http::get(worker.address(), &format!("/api/loans/{}", loan_id(1_000)))
+        .await
+        .unwrap();
+    assert_eq!(body(&found)["status"], "failed", "{found:?}");
+    assert!(worker.log().contains("set aside"), "{}", worker.log());
+}
+
+/// 1. A worker dies between claim and decision, five times in a row, with the same loans in its hands.
+/// 2. The sixth finishes them: no loan did anything wrong, and none fails.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn dying_workers_make_no_loan_poison() {
+    let dying = || vec![("FAILPOINTS".to_owned(), "claim-after=return".to_owned())];
+    let mut stack = start_with(ServiceOptions {
+        environment: [
+            dying(),
+            vec![("SLUICE_ADMIN_TOKEN".into(), support::ADMIN_TOKEN.into())],
+        ]
+        .concat(),
+        ..service_options(vec!["--role".into(), "api".into()])
+    })
+    .await;
+    for number in 0..9 {
+        assert_eq!(
+            post(stack.service.address(), &loan(number)).await.status,
+            202
+        );
+    }
+    for _ in 0..5 {
+        let started = ServiceProcess::start(ServiceOptions {
+            redis_url: stack.redis.url(),
+            mongodb_uri: stack.mongodb.uri(),
+            environment: dying(),
+            ..service_options(quick())
+        })
+        .await;
+        // It may die before it has said that it listens.
+        match started {
+            Ok(mut worker) => drop(worker.wait(support::PATIENCE).await.unwrap()),
+            Err(error) => assert!(matches!(error, TestbedError::EarlyExit { .. }), "{error}"),
+        }
+    }
+    stack.service.restart_with(Vec::new()).await.unwrap();
+    let _worker = support::second_instance(&stack).await;
+    let snapshot = audit(&stack, 9).await;
+    assert!(
+        snapshot.counters.redelivered >= 9,
+        "{:?}",
+        snapshot.counters
+    );
+    assert!(
+        snapshot.counters.failed.is_empty(),
+        "{:?}",
+        snapshot.counters
+    );
+}
+
+/// The way to Redis swallows answers again and again while a worker commits, and then the worker is killed.
+#[tokio::test]
+async fn swallowed_answers_make_no_loan_poison() {
+    let mut stack = start().await;
+    stack.service.terminate().await.unwrap();
+    let proxy = Proxy::start(([127, 0, 0, 1], stack.redis.port()).into())
+        .await
+        .unwrap();
+    let mut arguments = quick();
+    arguments.extend(["--redis-timeout".to_owned(), "200ms".to_owned()]);
+    let mut options = service_options(arguments);
+    options.redis_url = format!("redis://{}/", proxy.address());
+    options.mongodb_uri = stack.mongodb.uri();
+    stack.service = ServiceProcess::start(options).await.unwrap();
+    let address = stack.service.address();
+    let load = support::Load::start(&[address], 4);
+    for _ in 0..8 {
+        load.goes_on(10).await;
+        let swallowed = proxy.counts().swallowed_bytes;
+        proxy.half_open();
+        wait_until("bytes are swallowed", async || {
+            proxy.counts().swallowed_bytes > swallowed
+        })
+        .await;
+    }
+    stack.service.kill();
+    stack.service.restart().await.unwrap();
+    load.goes_on(10).await;
+    let count = load.finish().await;
+    let snapshot = audit(&stack, count).await;
+    assert!(
+        !snapshot.counters.failed.contains_key("poison"),
+        "{:?}",
+        snapshot.counters
+    );
+    drained(&stack.redis).await;
+    assert_eq!(redis_counters(&stack.redis).await.get("set_aside"), None);
+}
