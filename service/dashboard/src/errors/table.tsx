@@ -1,6 +1,6 @@
 import { memo, useId, type CSSProperties } from 'react';
 import type { Failure } from '../api/types';
-import { instant, isSameDay, shortInstant, words } from '../format';
+import { instant, shortInstant, words } from '../format';
 import { LoanDetails } from '../loan/details';
 import { Icon } from '../ui/icons';
 import { Middle } from '../ui/middle';
@@ -30,8 +30,8 @@ export function LogTable({ log, isFiltered, selected, onSelect, onSelectPage, on
       </div>
     );
   }
-  const isOfToday = rows.every((failure) => isSameDay(Date.parse(failure.failedAt), live.nowMs()));
-  const columns = { '--time': isOfToday ? '4.5rem' : '6.5rem' } as CSSProperties;
+  // Wide enough for a date: a row keeps the form that its time had when it was drawn.
+  const columns = { '--time': '6.5rem' } as CSSProperties;
   return (
     <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`} style={columns}>
       <div className="flex items-center gap-2">
