@@ -29,7 +29,7 @@ SOAK ?=
 FUZZ_SECONDS ?= 600
 
 # make ends with 2 whatever a command ended with. What it was stands in reports/exit-code: 0 pass, 1 fail, 2 it could not run,
-# 3 discarded, 4 aborted, 5 void or inconclusive.
+# 3 discarded, 4 aborted, 5 void, 6 inconclusive.
 define judged
 @mkdir -p reports && rm -f reports/exit-code
 $(1); code=$$?; echo $$code > reports/exit-code; exit $$code
