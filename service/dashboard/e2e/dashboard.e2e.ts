@@ -371,6 +371,8 @@ describe("an operator's work", () => {
     await dialog.getByLabel('Reason').fill('Sent by mistake');
     await dialog.getByRole('button', { name: /^Discard/ }).click();
     await page.getByRole('list', { name: 'Tasks' }).getByText('1 of 1 discarded').waitFor();
+    await page.getByTestId('discarded').filter({ hasText: 'Discarded by administrator: Sent by mistake' }).waitFor();
+    await page.getByTestId('loan-status').filter({ hasText: 'Discarded' }).waitFor();
     await page.goto(`${stack.url}/?loan=${bad.loanId}`);
     const record = page.getByRole('dialog', { name: `Loan ${bad.loanId}` });
     await record.getByTestId('discarded').filter({ hasText: 'Discarded by administrator: Sent by mistake' }).waitFor();

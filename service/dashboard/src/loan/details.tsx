@@ -108,8 +108,8 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
           target={{ loanIds: [loanId] }}
           onDone={() => {
             setDiscarding(false);
+            // The failure stays in the log, so the row stays open and tells when it is done.
             lookForTasks();
-            void changed();
           }}
           onClose={() => setDiscarding(false)}
         />
