@@ -154,7 +154,7 @@ fuzz: ## the parser against serde_json, and the HTTP front, 10 minutes each (FUZ
 	scripts/fuzz.sh front $(FUZZ_SECONDS)
 
 micro: ## the micro-benchmarks
-	cargo bench --locked -p benches
+	cargo bench --locked --workspace --bench parse --bench process
 
 clean: ## build output, fetched servers and kept data; reports stay
 	rm -rf target .sluice

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -17,8 +15,8 @@ use crate::clock::now_us;
 use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{
-    ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_BATCHES_IN_FLIGHT,
-    ADMISSION_CALL_TIME_MIN, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
+    ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_CALL_TIME_MIN,
+    ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
 };
 use crate::metrics::Metrics;
 use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
@@ -105,11 +103,9 @@ impl Door {
                     "look-ups",
                     look_up_all(Arc::downgrade(&batcher), to_look_up, partition),
                 );
-                let partitions = (0..ADMISSION_BATCHES_IN_FLIGHT)
-                    .map(|_| queue.partition(number))
-                    .collect();
+                let partition = queue.partition(number);
                 task::spawn("admission", async move {
-                    batcher.run(waiting, partitions).await;
+                    batcher.run(waiting, partition).await;
                 });
                 Entrance {
                     waiting: sender,
@@ -155,33 +151,26 @@ struct Batcher {
 }
 
 impl Batcher {
-    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut idle: Vec<Partition>) {
-        let mut busy: FuturesUnordered<_> = FuturesUnordered::new();
-        let mut is_open = true;
+    /// Sends one batch after the other. A second batch under way would only make both smaller: Redis flushes for each.
+    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut partition: Partition) {
         let mut probe = interval(ADMISSION_PROBE_INTERVAL);
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while is_open || !busy.is_empty() {
+        loop {
             let is_shut = self.is_shut.load(Ordering::Relaxed);
             tokio::select! {
                 biased;
-                Some((partition, has_answered)) = busy.next(), if !busy.is_empty() => {
-                    idle.push(partition);
-                    let has_answered: bool = has_answered;
-                    self.shut(!has_answered);
-                }
-                first = waiting.recv(), if is_open && (is_shut || !idle.is_empty()) => match first {
-                    None => is_open = false,
+                first = waiting.recv() => match first {
+                    None => return,
                     Some(first) if is_shut => drop(first.answer.send(Answer::NotQueued)),
                     Some(first) => {
                         let batch = self.gather(first, &mut waiting);
                         if !batch.is_empty() {
-                            let partition = idle.pop().expect("the guard has seen one");
-                            busy.push(self.flush(partition, batch));
+                            let has_answered = self.flush(&mut partition, batch).await;
+                            self.shut(!has_answered);
                         }
                     }
                 },
-                _ = probe.tick(), if is_shut && !idle.is_empty() => {
-                    let partition = idle.last_mut().expect("the guard has seen one");
+                _ = probe.tick(), if is_shut => {
                     if let Ok(()) = partition.probe(self.deadline).await {
                         self.shut(false);
                     }
@@ -241,32 +230,53 @@ impl Batcher {
         batch
     }
 
-    /// Admits a batch and answers its clients; gives the partition back, and whether Redis is there.
-    async fn flush(&self, mut partition: Partition, batch: Vec<Waiting>) -> (Partition, bool) {
-        let since = batch.first().map_or_else(Instant::now, |first| first.since);
-        let mut arrivals = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        for Waiting {
-            arrival,
-            answer,
-            since,
-        } in batch
-        {
-            arrivals.push((arrival, Known::Nothing));
-            answers.push((answer, since));
-        }
+    /// Admits a batch and answers its clients, or hands them on to be looked up. Answers whether Redis is there.
+    async fn flush(&self, partition: &mut Partition, batch: Vec<Waiting>) -> bool {
         failpoint!("admit-before");
+        let batch = batch
+            .into_iter()
+            .map(|waiting| (waiting, Known::Nothing))
+            .collect();
+        let Some(look_ups) = self.admit(partition, batch).await else {
+            return false;
+        };
+        for look_up in look_ups {
+            // A look-up waits for MongoDB; the next batch of new loans must not wait with it.
+            if let Err(
+                mpsc::error::TrySendError::Full(look_up)
+                | mpsc::error::TrySendError::Closed(look_up),
+            ) = self.look_ups.try_send(look_up)
+            {
+                let _ = look_up.waiting.answer.send(Answer::Full);
+            }
+        }
+        true
+    }
+
+    /// Admits a batch and answers its clients, but for those that MongoDB has to be asked about: these it gives back.
+    /// `None` when Redis gave no answer; then all were told.
+    async fn admit(
+        &self,
+        partition: &mut Partition,
+        batch: Vec<(Waiting, Known)>,
+    ) -> Option<Vec<LookedUp>> {
+        let since = batch
+            .iter()
+            .map(|(waiting, _)| waiting.since)
+            .min()
+            .unwrap_or_else(Instant::now);
+        let (arrivals, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|(waiting, known)| ((waiting.arrival, known), (waiting.answer, waiting.since)))
+            .unzip();
         if Guard::AdmitConfirmed.is_off() {
             for (answer, _) in answers {
                 let _ = answer.send(Answer::Admitted);
             }
-            let limit = self.time_left(since);
-            let _ = partition
-                .admit(Entry::New, &arrivals, self.room(partition.number()), limit)
-                .await;
-            return (partition, true);
+            let _ = self.outcomes(partition, &arrivals, since).await;
+            return Some(Vec::new());
         }
-        let outcomes = match self.outcomes(&mut partition, &arrivals, since).await {
+        let outcomes = match self.outcomes(partition, &arrivals, since).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 tracing::debug!(%error, loans = arrivals.len(), "admission failed");
@@ -278,35 +288,29 @@ impl Batcher {
                 for (answer, _) in answers {
                     let _ = answer.send(told);
                 }
-                return (partition, false);
+                return None;
             }
         };
         failpoint!("admit-after");
         let now = now_us();
+        // Once for each: who was looked up meanwhile has been counted before.
         self.metrics.admit.add_all(
             arrivals
                 .iter()
+                .filter(|(_, known)| matches!(known, Known::Nothing))
                 .map(|(arrival, _)| now.saturating_sub(arrival.received_us)),
         );
-        for (((arrival, _), outcome), (answer, since)) in
-            arrivals.into_iter().zip(outcomes).zip(answers)
-        {
-            let waiting = Waiting {
-                arrival,
-                answer,
-                since,
-            };
-            if let Some(look_up) = answer_or_look_up(outcome, waiting)
-                // A look-up waits for MongoDB; the next batch of new loans must not wait with it.
-                && let Err(
-                    mpsc::error::TrySendError::Full(look_up)
-                    | mpsc::error::TrySendError::Closed(look_up),
-                ) = self.look_ups.try_send(look_up)
-            {
-                let _ = look_up.waiting.answer.send(Answer::Full);
-            }
-        }
-        (partition, true)
+        let look_ups = arrivals.into_iter().zip(outcomes).zip(answers).filter_map(
+            |(((arrival, _), outcome), (answer, since))| {
+                let waiting = Waiting {
+                    arrival,
+                    answer,
+                    since,
+                };
+                answer_or_look_up(outcome, waiting)
+            },
+        );
+        Some(look_ups.collect())
     }
 
     /// Admits arrivals. Where Redis is full, those that it knows are still told apart.
@@ -427,49 +431,17 @@ impl Batcher {
         if unknown.is_empty() {
             return Vec::new();
         }
-        let (arrivals, answers): (Vec<_>, Vec<_>) = unknown
+        let unknown = unknown
             .into_iter()
             .map(|look_up| {
                 let known = match look_up.known {
                     Known::Nothing => Known::NotRecorded,
                     known => known,
                 };
-                let Waiting {
-                    arrival,
-                    answer,
-                    since,
-                } = look_up.waiting;
-                ((arrival, known), (answer, since))
+                (look_up.waiting, known)
             })
-            .unzip();
-        let outcomes = match self.outcomes(partition, &arrivals, since).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                tracing::debug!(%error, "admission after a look-up failed");
-                let told = if error.has_not_run() {
-                    Answer::NotQueued
-                } else {
-                    Answer::Unknown
-                };
-                for (answer, _) in answers {
-                    let _ = answer.send(told);
-                }
-                return Vec::new();
-            }
-        };
-        arrivals
-            .into_iter()
-            .zip(outcomes)
-            .zip(answers)
-            .filter_map(|(((arrival, _), outcome), (answer, since))| {
-                let waiting = Waiting {
-                    arrival,
-                    answer,
-                    since,
-                };
-                answer_or_look_up(outcome, waiting)
-            })
-            .collect()
+            .collect();
+        self.admit(partition, unknown).await.unwrap_or_default()
     }
 }
 

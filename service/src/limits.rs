@@ -37,7 +37,7 @@ const FILES_RESERVED: usize = 256;
 /// Open files beside the clients' connections. Each further partition has links of its own: for admission, look-ups,
 /// recorders, the filter, and each worker.
 pub const fn files_reserved(partitions: u32, workers_max: u64) -> usize {
-    let links = ADMISSION_BATCHES_IN_FLIGHT + RECORDERS as usize + 2 + workers_max as usize;
+    let links = RECORDERS as usize + 3 + workers_max as usize;
     FILES_RESERVED + (partitions as usize - 1) * links
 }
 
@@ -49,9 +49,6 @@ pub const ADMISSION_WAITING_MAX: usize = 16 * 1024;
 pub const ADMISSION_BATCH_LEN_MAX: usize = 512;
 /// Most body bytes in one call of the admission function.
 pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// Admission calls under way at once on one connection: while Redis flushes one batch to disk, the
-/// next is already on its way.
-pub const ADMISSION_BATCHES_IN_FLIGHT: usize = 2;
 /// Whoever is not admitted by then gets a 503, unless set.
 pub const ADMISSION_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A call of admission is given at least this long, however long its loans have waited.
