@@ -41,7 +41,6 @@ pub struct Question<'a> {
 /// # Errors
 /// When Redis or MongoDB does not answer.
 pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
-    let confirmations = question.stores.confirmations().await?;
     let mut end_to_end = vec![empty(); question.schedule.phases().len()];
     let mut undisturbed = end_to_end.clone();
     let mut findings = Findings::new(question.payloads, question.ledger.heard.len() as u32);
@@ -49,8 +48,8 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
     let prefix = (!question.private).then_some(prefix.as_str());
     for collection in [LOANS, FAILURES] {
         let mut dues = Dues::new(question.schedule);
-        let stored = question.stores.records(collection, prefix, &confirmations);
-        let mut records = stored.await?;
+        let stored = question.stores.records(collection, prefix).await?;
+        let mut records = stored.with_confirmations(question.stores);
         while let Some(record) = records.next().await? {
             if let Some(owner) = findings.take(&record)
                 && question.clocks_agree

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr as _;
 use std::sync::OnceLock;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -20,13 +21,14 @@ use observe::provenance;
 use observe::stack::Target;
 use plan::faults::Plan;
 use plan::kind::Kind;
-use plan::parse_duration;
 use plan::payload::Payloads;
 use plan::phase::RATE_PER_SECOND_MAX;
 use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, Shard};
+use plan::{parse_duration, read_text};
+use record::folder::Unwritable;
 use record::kept;
 use record::number;
 use record::result::run::{Report, Verdict};
@@ -34,8 +36,11 @@ use record::result::self_test::FILE;
 use record::result::{chaos_schema, run_schema};
 use record::rounds;
 use record::sample::Answer;
+use report::ReportError;
+use testbed::{MongoLayout, RedisLayout};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use url::Url;
 
 /// Exit code of a run that could not be made.
 const COULD_NOT_RUN: u8 = 2;
@@ -83,7 +88,7 @@ enum Command {
     #[command(after_help = GATE_CODES)]
     Gate(Gate),
     /// Record rounds of one build, plain and slowed by a known time, for `gate-power`
-    #[command(after_help = QUIET_CODES)]
+    #[command(after_help = ROUNDS_CODES, allow_negative_numbers = true)]
     GateRounds {
         /// The commit that is built, with the test-only feature that slows it
         #[arg(long, default_value = "HEAD")]
@@ -174,10 +179,13 @@ const CAPACITY_CODES: &str = "Exit code: 0 an answer, 1 no rate met the objectiv
 const GATE_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 6 inconclusive (the machine was too unsteady to tell)";
 /// The exit codes of the fault run.
 const CHAOS_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 5 void (faults without effect, or a machine that stood still)";
+/// The exit codes of a command that records rounds.
+const ROUNDS_CODES: &str = "Exit code: 0 done, 2 it could not be done, 4 aborted";
 /// The exit codes of a command that only tells.
 const QUIET_CODES: &str = "Exit code: 0 done, 2 it could not be done";
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 #[expect(
     clippy::struct_field_names,
     reason = "each field is named after its flag"
@@ -197,10 +205,10 @@ struct Run {
     #[arg(long, value_enum)]
     allow: Vec<Allowed>,
     /// Length of the longest phase, such as 2m, instead of the scenario's
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     duration: Option<String>,
     /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines
-    #[arg(long, requires_all = ["target", "run_id", "start_at"], conflicts_with_all = ["keep_stack", "no_stores"])]
+    #[arg(long, requires_all = ["run_id", "start_at"], conflicts_with_all = ["keep_stack", "no_stores", "json"], allow_hyphen_values = true)]
     shard: Option<Shard>,
     /// The name that all shards of one run share, 1 to 32 of a-z, 0-9
     #[arg(long, requires = "shard")]
@@ -209,7 +217,7 @@ struct Run {
     #[arg(long, requires = "shard")]
     start_at: Option<String>,
     /// Leave the private stack running until Ctrl-C, to look at it
-    #[arg(long, conflicts_with = "target")]
+    #[arg(long)]
     keep_stack: bool,
     /// Print report.json instead of the last screen
     #[arg(long)]
@@ -226,6 +234,7 @@ struct Run {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 struct Merge {
     /// The scenario file of the shards
     scenario: PathBuf,
@@ -238,7 +247,7 @@ struct Merge {
     #[arg(long)]
     seed: Option<u64>,
     /// The duration that the shards were sent with, if one was given
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     duration: Option<String>,
     /// The folders of all shards
     #[arg(long, required = true, num_args = 1..)]
@@ -251,31 +260,50 @@ struct Merge {
     quiet: bool,
 }
 
-/// A service that runs already, and its stores.
+/// A service that runs already, and its stores. The environment is looked at by hand: an empty variable names nothing.
 #[derive(Args)]
 struct Place {
-    /// A service that runs already, http://host:port, several with commas between; without it a private stack is started
-    #[arg(long, visible_alias = "url", env = "SLUICE_TARGET")]
+    /// A service that runs already, http://host:port, several with commas between, or SLUICE_TARGET; without it a private stack is started
+    #[arg(long, visible_alias = "url")]
     target: Option<String>,
     /// Redis of that service, or SLUICE_REDIS_URL
-    #[arg(long, requires = "target")]
+    #[arg(long)]
     redis: Option<String>,
     /// MongoDB of that service, or SLUICE_MONGODB_URI
-    #[arg(long, requires = "target")]
+    #[arg(long)]
     mongodb: Option<String>,
     /// The database of that service, or SLUICE_MONGODB_DATABASE; sluice if none is named
-    #[arg(long, requires = "target")]
+    #[arg(long)]
     mongodb_database: Option<String>,
     /// Judge the clients' half only, of a service whose stores are out of reach; https too
-    #[arg(long, requires = "target", conflicts_with_all = ["redis", "mongodb", "mongodb_database"])]
+    #[arg(long, conflicts_with_all = ["redis", "mongodb", "mongodb_database"])]
     no_stores: bool,
+}
+
+/// What the environment says, if it says anything.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.trim().is_empty())
 }
 
 impl Place {
     /// The service that is named, if one is. The service's own settings in the environment count only beside it.
     fn target(self) -> Result<Option<Target>, Failure> {
-        let Some(url) = self.target else {
-            return Ok(None);
+        let Some(url) = self.target.or_else(|| variable("SLUICE_TARGET")) else {
+            let beside = [
+                ("--redis", self.redis.is_some()),
+                ("--mongodb", self.mongodb.is_some()),
+                ("--mongodb-database", self.mongodb_database.is_some()),
+                ("--no-stores", self.no_stores),
+            ];
+            return match beside.into_iter().find(|(_, is_given)| *is_given) {
+                None => Ok(None),
+                Some((flag, _)) => Err(format!(
+                    "{flag} has no effect on a private stack: name the service with --target, or leave {flag} out"
+                )
+                .into()),
+            };
         };
         let mut urls = url
             .split(',')
@@ -294,52 +322,122 @@ impl Place {
                 private: false,
             }));
         }
-        let or_variable = |flag: Option<String>, name: &str| {
-            flag.or_else(|| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        };
-        let wanted = |flag: &str, name: &str| {
-            format!(
-                "--target needs the service's stores: give {flag} or set {name}, or --no-stores to judge the clients' half only"
-            )
-        };
+        let redis = store(
+            "--redis",
+            self.redis,
+            "SLUICE_REDIS_URL",
+            &["redis", "rediss"],
+        )?;
+        let mongodb = store(
+            "--mongodb",
+            self.mongodb,
+            "SLUICE_MONGODB_URI",
+            &["mongodb", "mongodb+srv"],
+        )?;
         Ok(Some(Target {
             url,
             other_urls,
-            redis_url: or_variable(self.redis, "SLUICE_REDIS_URL")
-                .ok_or_else(|| wanted("--redis", "SLUICE_REDIS_URL"))?,
-            mongodb_uri: or_variable(self.mongodb, "SLUICE_MONGODB_URI")
-                .ok_or_else(|| wanted("--mongodb", "SLUICE_MONGODB_URI"))?,
-            mongodb_database: or_variable(self.mongodb_database, "SLUICE_MONGODB_DATABASE")
+            redis_url: redis,
+            mongodb_uri: mongodb,
+            mongodb_database: self
+                .mongodb_database
+                .or_else(|| variable("SLUICE_MONGODB_DATABASE"))
                 .unwrap_or_else(|| "sluice".to_owned()),
             private: false,
         }))
     }
 }
 
-/// The address without a slash at its end, if it is one of HTTP.
-fn checked_url(url: &str, may_be_https: bool) -> Result<String, Failure> {
-    let url = url.trim_end_matches('/');
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://").filter(|_| may_be_https));
-    let url_shown = if url.contains('@') {
+/// The address of a store, from its flag or its variable. It is not told: it may hold a password.
+fn store(
+    flag: &str,
+    given: Option<String>,
+    name: &str,
+    schemes: &[&str],
+) -> Result<String, Failure> {
+    let (address, from) = match (given, variable(name)) {
+        (Some(address), _) => (address, flag),
+        (None, Some(address)) => (address, name),
+        (None, None) => {
+            return Err(format!(
+                "--target needs the service's stores: give {flag} or set {name}, or --no-stores to judge the clients' half only"
+            )
+            .into());
+        }
+    };
+    let begins = |part: &str| {
+        schemes.iter().any(|scheme| {
+            part.trim()
+                .strip_prefix(scheme)
+                .and_then(|rest| rest.strip_prefix("://"))
+                .is_some_and(|rest| !rest.is_empty())
+        })
+    };
+    // Several nodes of a cluster have commas between them; of MongoDB only the first begins so.
+    let is_good = if schemes.contains(&"redis") {
+        address.split(',').all(begins)
+    } else {
+        begins(&address)
+    };
+    if is_good {
+        return Ok(address);
+    }
+    let wanted: Vec<String> = schemes
+        .iter()
+        .map(|scheme| format!("{scheme}://host"))
+        .collect();
+    Err(format!("{from} must be {}", wanted.join(" or ")).into())
+}
+
+/// The address without a slash at its end, if it is one of HTTP and of nothing below it.
+fn checked_url(text: &str, may_be_https: bool) -> Result<String, Failure> {
+    let url_shown = if text.contains('@') {
         "one with a user name"
     } else {
-        url
+        text
     };
-    match rest {
-        Some(rest) if rest.contains('@') && !may_be_https => Err(
-            "the service's address must not hold a user name: its stores are asked past it".into(),
-        ),
-        Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(url.to_owned()),
-        _ if url.starts_with("https://") => Err(
-            "over https only the clients' half can be judged: add --no-stores, or name the service's own http address".into(),
-        ),
-        _ => Err(format!("the target must be http://host:port, not {url_shown:?}").into()),
+    let wrong = |what: &str| -> Failure {
+        let why = if what.is_empty() {
+            String::new()
+        } else {
+            format!(": {what}")
+        };
+        format!("the target must be http://host:port, not {url_shown:?}{why}").into()
+    };
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        // What it says of one without a scheme says less than the form.
+        Err(url::ParseError::RelativeUrlWithoutBase) => return Err(wrong("")),
+        Err(error) => return Err(wrong(&error.to_string())),
+    };
+    let is_whole =
+        matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    match url.scheme() {
+        "http" => {}
+        "https" if may_be_https => {}
+        "https" => {
+            return Err(
+                "over https only the clients' half can be judged: add --no-stores, or name the service's own http address".into(),
+            );
+        }
+        _ => return Err(wrong("")),
     }
+    if !is_whole {
+        return Err(wrong("leave out what follows the port"));
+    }
+    if url.port() == Some(0) {
+        return Err(wrong("port 0 is none"));
+    }
+    if !url.username().is_empty() && !may_be_https {
+        return Err(
+            "the service's address must not hold a user name: its stores are asked past it".into(),
+        );
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 struct Chaos {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios/chaos")]
@@ -353,8 +451,8 @@ struct Chaos {
     /// Only the short scenarios, and no more than this many seeds
     #[arg(long)]
     short: bool,
-    /// The service's binary, built with its crash points; the one beside this one without it
-    #[arg(long, env = "SLUICE_SERVICE")]
+    /// The service's binary, built with its crash points, or SLUICE_SERVICE; the one beside this one without it
+    #[arg(long)]
     service: Option<PathBuf>,
     /// Where reports go
     #[arg(long, default_value = "reports")]
@@ -362,6 +460,7 @@ struct Chaos {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 struct Capacity {
     /// The scenario: its mix, settings and objectives are kept, its phases are replaced
     scenario: PathBuf,
@@ -389,6 +488,7 @@ struct Capacity {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 struct Gate {
     /// The commit, branch or tag to compare with
     #[arg(long)]
@@ -460,7 +560,7 @@ fn main() -> ExitCode {
             let mut cause = error.source();
             while let Some(next) = cause {
                 // The message of some already ends with its cause.
-                if !line.ends_with(&next.to_string()) {
+                if !line.contains(&next.to_string()) {
                     let _ = write!(line, ": {next}");
                 }
                 cause = next.source();
@@ -482,14 +582,14 @@ static OUTPUT: OnceLock<(std::fs::File, bool)> = OnceLock::new();
 /// What must hold in the process of a command that sends: signals are ours, and nobody else prints.
 fn prepare(command: &Command) -> std::io::Result<()> {
     match command {
-        Command::Run(_) | Command::Merge(_) | Command::Capacity(_) | Command::Chaos(_) => {
-            stop::catch()?;
-        }
-        Command::Send { .. } => stop::catch()?,
-        // These have nothing to tell before their end.
-        Command::SelfTest { .. } | Command::Gate(_) | Command::GateRounds { .. } => {
-            stop::end_when_asked()?;
-        }
+        Command::Run(_)
+        | Command::Merge(_)
+        | Command::Capacity(_)
+        | Command::Chaos(_)
+        | Command::Send { .. }
+        | Command::SelfTest { .. }
+        | Command::Gate(_)
+        | Command::GateRounds { .. } => stop::catch()?,
         _ => return Ok(()),
     }
     // Only what goose drives prints by itself.
@@ -529,7 +629,7 @@ fn manual(folder: &Path) -> Result<u8, Failure> {
 
 fn check(path: &Path) -> Result<u8, Failure> {
     // A fault plan is a file of another sort.
-    if let Ok(text) = std::fs::read_to_string(path)
+    if let Ok(text) = read_text(path, 1 << 20)
         && text.lines().any(|line| line.trim() == "[load]")
     {
         for (_, plan) in Plan::load_all(&[path.to_path_buf()])? {
@@ -543,7 +643,7 @@ fn check(path: &Path) -> Result<u8, Failure> {
         }
         return Ok(0);
     }
-    let scenario = Scenario::load(path)?;
+    let scenario = scenario_of(path, None, None)?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, "check", &scenario.mix);
     let mut kinds = std::collections::BTreeMap::new();
@@ -620,7 +720,7 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
     within("--hold", arguments.hold as f64, 1.0, 3600.0, " seconds")?;
     let confirmations = f64::from(arguments.confirmations);
     within("--confirmations", confirmations, 1.0, 20.0, "")?;
-    let scenario = Scenario::load(&arguments.scenario)?;
+    let scenario = scenario_of(&arguments.scenario, None, None)?;
     let start = arguments
         .start
         .unwrap_or_else(|| scenario.rate_per_second_max().max(RATE_MIN));
@@ -650,20 +750,21 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
         "capacity: {}\n",
         report::capacity::answer(&result)
     ));
+    warn([
+        report::capacity::write(&result, &folder),
+        report::write_index(&options.reports),
+    ]);
     print(&format!(
         "report: {}\n",
         folder.join("capacity.html").display()
     ));
-    Ok(if stop::asked().is_some() {
-        Verdict::Aborted.exit_code()
-    } else {
-        match (result.rate_per_second, result.is_unsteady) {
-            (Some(_), _) => Verdict::Pass,
-            (None, true) => Verdict::Discarded,
-            (None, false) => Verdict::Fail,
-        }
-        .exit_code()
-    })
+    let verdict = match (result.rate_per_second, result.is_unsteady) {
+        _ if stop::asked().is_some() => Verdict::Aborted,
+        (Some(_), _) => Verdict::Pass,
+        (None, true) => Verdict::Discarded,
+        (None, false) => Verdict::Fail,
+    };
+    Ok(verdict.exit_code())
 }
 
 fn judge_change(arguments: Gate) -> Result<u8, Failure> {
@@ -686,6 +787,10 @@ fn judge_change(arguments: Gate) -> Result<u8, Failure> {
     let judged = gate::gate(&options, |line| print(&format!("{line}\n")));
     let (result, folder) = runtime()?.block_on(judged)?;
     print(&format!("\n{}", report::gate::markdown(&result)));
+    warn([
+        report::gate::write(&result, &folder),
+        report::write_index(&options.reports),
+    ]);
     print(&format!("report: {}\n", folder.join("gate.html").display()));
     Ok(result.answer.exit_code())
 }
@@ -701,8 +806,12 @@ fn record_rounds(
     let recorded = gate::record(reference, slowdown_ns, pairs, file, |line| {
         print(&format!("{line}\n"));
     });
-    runtime()?.block_on(recorded)?;
-    Ok(0)
+    if let Some(recorded) = runtime()?.block_on(stop::unless_asked(recorded)) {
+        recorded?;
+        return Ok(0);
+    }
+    tell("stopped; the rounds that were recorded are in the file");
+    Ok(Verdict::Aborted.exit_code())
 }
 
 fn gate_power(file: &Path, gates: u32, json: bool) -> Result<u8, Failure> {
@@ -826,23 +935,43 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
     Ok(verdict.exit_code())
 }
 
+/// What could not be written, after the answer that does not depend on it.
+fn warn<const COUNT: usize>(written: [Result<(), ReportError>; COUNT]) {
+    for error in written.into_iter().filter_map(Result::err) {
+        tell(&format!("warning: {error}"));
+    }
+}
+
 /// A line on standard error.
 fn tell(line: &str) {
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("loadgen: {line}\n"));
 }
 
 fn self_test(reports: &Path) -> Result<u8, Failure> {
-    let result = runtime()?.block_on(self_test::run(reports, |doing| {
+    // It takes minutes: what cannot be kept is told before.
+    std::fs::create_dir_all(reports).map_err(|error| Unwritable {
+        path: reports.to_path_buf(),
+        error,
+    })?;
+    let result = runtime()?.block_on(self_test::run(|doing| {
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{doing}\n"));
     }))?;
     print(&result.table());
     let missed = result.rows.iter().filter(|row| !row.pass).count();
     print(&format!(
-        "{} known truths, {missed} missed; kept in {}\n",
-        result.rows.len(),
-        reports.join(FILE).display()
+        "{}, {missed} missed\n",
+        number::counted(result.rows.len() as u64, "known truth")
     ));
-    Ok(u8::from(!result.pass()))
+    if let Some(reason) = &result.stopped {
+        print(&format!(
+            "stopped by {reason}: the rest was not looked at\n"
+        ));
+    }
+    match self_test::keep(&result, reports) {
+        Ok(()) => print(&format!("kept in {}\n", reports.join(FILE).display())),
+        Err(error) => tell(&format!("warning: {error}")),
+    }
+    Ok(result.exit_code())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -851,7 +980,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// The scenario of a file, with what the command line sets.
+/// The scenario of a file, with what the command line sets. The layout of its stack is one that can be started.
 fn scenario_of(
     path: &Path,
     seed: Option<u64>,
@@ -866,7 +995,15 @@ fn scenario_of(
         seed,
         duration: duration.transpose()?,
     };
-    Ok(Scenario::load_with(path, overrides)?)
+    let scenario = Scenario::load_with(path, overrides)?;
+    let layouts = [
+        RedisLayout::from_str(&scenario.stack.redis).err(),
+        MongoLayout::from_str(&scenario.stack.mongodb).err(),
+    ];
+    match layouts.into_iter().flatten().next() {
+        Some(what) => Err(format!("{}: {what}", path.display()).into()),
+        None => Ok(scenario),
+    }
 }
 
 fn run_scenario(arguments: Run) -> Result<u8, Failure> {
@@ -877,6 +1014,23 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     )?;
     let no_stores = arguments.place.no_stores;
     let target = arguments.place.target()?;
+    let without_effect = [
+        (
+            "--keep-stack has no effect beside --target: no private stack is started",
+            arguments.keep_stack && target.is_some(),
+        ),
+        (
+            "--shard needs --target: all shards send to one service that runs already",
+            arguments.shard.is_some() && target.is_none(),
+        ),
+        (
+            "--allow has no effect beside --no-stores: nothing is refused there",
+            no_stores && !arguments.allow.is_empty(),
+        ),
+    ];
+    if let Some((why, _)) = without_effect.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(why.into());
+    }
     let left_out = if no_stores {
         if scenario.crowd.is_some() {
             return Err(
@@ -893,7 +1047,8 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
             left_out.join(", ")
         ));
     }
-    let part = part(arguments.shard, arguments.run_id, arguments.start_at)?;
+    let now = OffsetDateTime::now_utc();
+    let part = part(arguments.shard, arguments.run_id, arguments.start_at, now)?;
     let options = Options {
         scenario,
         scenario_path: arguments.scenario,
@@ -909,7 +1064,10 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     };
     if let Some(part) = part {
         let shard = part.shard;
-        let folder = runtime()?.block_on(run::run_shard(options, part))?;
+        let (folder, warnings) = runtime()?.block_on(run::run_shard(options, part))?;
+        for warning in warnings {
+            tell(&format!("warning: {warning}"));
+        }
         print(&format!("shard {shard}: {}\n", folder.display()));
         return Ok(match stop::asked() {
             None => Verdict::Pass.exit_code(),
@@ -920,10 +1078,10 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
 }
 
 /// The address of a collector, if it is one of plain HTTP.
-fn checked_otlp(url: &str) -> Result<String, Failure> {
-    match url.strip_prefix("http://") {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(url.to_owned()),
-        _ => Err(format!("--otlp must be http://host:port/path, not {url:?}").into()),
+fn checked_otlp(text: &str) -> Result<String, Failure> {
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.port() != Some(0) => Ok(url.into()),
+        _ => Err(format!("--otlp must be http://host:port/path, not {text:?}").into()),
     }
 }
 
@@ -938,7 +1096,7 @@ fn merge_shards(arguments: Merge) -> Result<u8, Failure> {
     }
     let target = arguments.place.target()?;
     if target.is_none() {
-        return Err("merge needs --target, --redis and --mongodb of the run".into());
+        return Err("merge needs the --target of the run, and its --redis and --mongodb".into());
     }
     let options = Options {
         scenario,
@@ -1009,6 +1167,9 @@ fn make_run(options: Options, keep_stack: bool, json: bool) -> Result<u8, Failur
 fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
     let mut plans = Plan::load_all(&arguments.plans)?;
     plans.retain(|(_, plan)| !(arguments.short && plan.long));
+    if plans.is_empty() {
+        return Err("none of these plans is a short one: leave out --short".into());
+    }
     let seeds = arguments
         .seeds
         .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 });
@@ -1017,13 +1178,18 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
         plans,
         seeds,
         seed: arguments.seed,
-        service_binary: arguments.service,
+        service_binary: arguments
+            .service
+            .or_else(|| variable("SLUICE_SERVICE").map(PathBuf::from)),
         reports: arguments.reports,
         quiet: false,
     };
     runtime()?.block_on(async {
         let finished = chaos::run(&options).await?;
         print(&report::chaos::terminal(&finished.report));
+        for warning in &finished.warnings {
+            tell(&format!("warning: {warning}"));
+        }
         print(&format!(
             "report: {}\n",
             finished.folder.join("chaos.html").display()
@@ -1042,13 +1208,18 @@ fn within(flag: &str, value: f64, low: f64, high: f64, unit: &str) -> Result<(),
         return Ok(());
     }
     let bounds = format!("{} to {}", number::plain(low), number::plain(high));
-    Err(format!("{flag} must be {bounds}{unit}, not {value}").into())
+    // In its short form: 1e308 has 309 digits.
+    Err(format!("{flag} must be {bounds}{unit}, not {value:?}").into())
 }
+
+/// How far ahead the common start of the shards may lie.
+const START_WITHIN: time::Duration = time::Duration::hours(24);
 
 fn part(
     shard: Option<Shard>,
     run_id: Option<String>,
     start_at: Option<String>,
+    now: OffsetDateTime,
 ) -> Result<Option<Part>, Failure> {
     let (Some(shard), Some(run_id), Some(start_at)) = (shard, run_id, start_at) else {
         return Ok(None);
@@ -1057,8 +1228,16 @@ fn part(
     if !(1..=32).contains(&run_id.len()) || !run_id.bytes().all(plain) {
         return Err("--run-id must be 1 to 32 of a-z and 0-9".into());
     }
-    let start_at = OffsetDateTime::parse(&start_at, &Rfc3339)
-        .map_err(|error| format!("--start-at {start_at}: {error}"))?;
+    let given = start_at;
+    let start_at = OffsetDateTime::parse(&given, &Rfc3339)
+        .map_err(|_| format!("--start-at {given:?} is no instant: write 2030-01-01T00:00:00Z"))?;
+    let until = start_at - now;
+    if until.is_negative() || until > START_WITHIN {
+        return Err(format!(
+            "--start-at must lie within the next 24 hours, the same instant for all shards, and not be {given}"
+        )
+        .into());
+    }
     Ok(Some(Part {
         shard,
         run_id,
@@ -1087,13 +1266,17 @@ mod tests {
     fn a_shard_needs_its_run() {
         let run = ["loadgen", "run", "s.toml", "--shard", "1/2"];
         assert!(Cli::try_parse_from(run).is_err());
-        assert!(part(None, None, None).is_ok_and(|part| part.is_none()));
+        let now = time::macros::datetime!(2029-12-31 12:00 UTC);
+        assert!(part(None, None, None, now).is_ok_and(|part| part.is_none()));
         let shard = Some(Shard { index: 1, count: 2 });
         let of = |run_id: &str, start_at: &str| {
-            part(shard, Some(run_id.to_owned()), Some(start_at.to_owned()))
+            let (run_id, start_at) = (run_id.to_owned(), start_at.to_owned());
+            part(shard, Some(run_id), Some(start_at), now)
         };
         assert!(of("a1", "2030-01-01T00:00:00Z").is_ok_and(|part| part.is_some()));
         assert!(of("A 1", "2030-01-01T00:00:00Z").is_err());
         assert!(of("a1", "tomorrow").is_err());
+        assert!(of("a1", "2029-12-31T11:59:59Z").is_err());
+        assert!(of("a1", "2999-01-01T00:00:00Z").is_err());
     }
 }

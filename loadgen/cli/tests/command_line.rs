@@ -156,6 +156,241 @@ fn a_flag_without_effect_is_refused() {
 }
 
 #[test]
+fn what_is_no_scenario_is_told_in_one_line_whoever_reads_it() {
+    let place = Place::new();
+    let folder = place.0.path();
+    fs::create_dir(folder.join("folder")).expect("a folder");
+    fs::write(folder.join("binary.toml"), [0xff, 0xfe, 0x00, 0x01]).expect("it is written");
+    fs::write(folder.join("empty.toml"), "").expect("it is written");
+    fs::write(
+        folder.join("plan.toml"),
+        "name = \"x\"\n[load]\nrate = 100\n",
+    )
+    .expect("it is written");
+    for (file, part) in [
+        ("nowhere.toml", "there is no such file"),
+        ("folder", "folder"),
+        ("binary.toml", "it is not a text"),
+        ("empty.toml", "the key \"name\" is missing"),
+        ("plan.toml", "loadgen chaos takes it"),
+        ("/dev/zero", "it is longer than"),
+    ] {
+        for arguments in [
+            &["run", file][..],
+            &["capacity", file],
+            &["check", file],
+            &["send", file, "http://127.0.0.1:9"],
+            &["chaos", file],
+        ] {
+            if matches!((arguments[0], file), ("chaos" | "check", "plan.toml")) {
+                continue;
+            }
+            let (code, _, error) = place.said(arguments);
+            assert_eq!(code, Some(2), "{arguments:?}: {error}");
+            assert!(error.contains(part), "{arguments:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+        }
+    }
+    let (code, _, error) = place.said(&["chaos", "short.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("loadgen run takes it"), "{error}");
+    // Nothing was begun.
+    assert!(!folder.join("reports").exists());
+}
+
+#[test]
+fn an_address_that_leads_nowhere_is_refused_before_anything_is_sent() {
+    let place = Place::new();
+    for address in [
+        "",
+        "http://",
+        "http://:80",
+        "127.0.0.1:80",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:x",
+        "http://a b",
+        "http://[::1",
+        "http://127.0.0.1:80/path",
+        "http://127.0.0.1:80?query",
+        "http://127.0.0.1:80,",
+        "http://no-host-has-this-name.invalid:80",
+    ] {
+        let (code, _, error) = place.said(&to_stub(address, &["--quiet"]));
+        assert_eq!(code, Some(2), "{address}: {error}");
+        assert_eq!(error.lines().count(), 1, "{address}: {error}");
+        assert!(
+            error.contains("the target must be http://host:port")
+                || error.contains("leads nowhere"),
+            "{address}: {error}"
+        );
+    }
+    for (redis, mongodb, part) in [
+        ("nonsense", "mongodb://x", "--redis must be redis://host"),
+        ("redis://", "mongodb://x", "--redis must be redis://host"),
+        ("redis://x,y", "mongodb://x", "--redis must be redis://host"),
+        ("rediss://x", "http://x", "--mongodb must be mongodb://host"),
+    ] {
+        let target = "http://127.0.0.1:9";
+        let arguments = [
+            "run",
+            "short.toml",
+            "--target",
+            target,
+            "--redis",
+            redis,
+            "--mongodb",
+            mongodb,
+        ];
+        let (code, _, error) = place.said(&arguments);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(part), "{error}");
+    }
+    let runs = place.0.path().join("reports/runs");
+    assert_eq!(fs::read_dir(runs).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn an_empty_variable_names_nothing() {
+    let place = Place::new();
+    for arguments in [
+        &["run", "nowhere.toml"][..],
+        &["merge", "nowhere.toml", "--shards", "x"],
+        &["chaos", "nowhere.toml"],
+    ] {
+        let mut command = place.loadgen(arguments);
+        for name in [
+            "SLUICE_TARGET",
+            "SLUICE_SERVICE",
+            "SLUICE_REDIS_URL",
+            "SLUICE_MONGODB_URI",
+            "SLUICE_ADMIN_TOKEN",
+        ] {
+            command.env(name, "");
+        }
+        let (code, _, error) = said(&command.output().expect("it runs"));
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains("there is no such file"), "{error}");
+    }
+}
+
+#[test]
+fn a_number_below_zero_is_taken_for_a_number() {
+    let place = Place::new();
+    for arguments in [
+        &["run", "short.toml", "--seed", "-1"][..],
+        &["run", "short.toml", "--duration", "-5s"],
+        &["capacity", "short.toml", "--hold", "-1"],
+        &["capacity", "short.toml", "--start", "-1"],
+        &["gate", "--base", "HEAD", "--blocks", "-1"],
+        &["chaos", "--seeds", "-1"],
+    ] {
+        let (code, _, error) = place.said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(!error.contains("unexpected argument"), "{error}");
+        assert!(error.contains(arguments[arguments.len() - 2]), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_says_where_and_why_once() {
+    let place = Place::new();
+    fs::write(place.0.path().join("file"), "").expect("it is written");
+    let stub = stub(Delays::None);
+    for (arguments, part) in [
+        (
+            to_stub(&stub.url(), &["--samples", "none/x.csv"]),
+            "cannot write none/x.csv: its folder is not there; name another place",
+        ),
+        (
+            to_stub(&stub.url(), &["--reports", "file"]),
+            "cannot write file/runs: a file stands where its folder should be",
+        ),
+        (vec!["self-test", "--reports", "file"], "cannot write file"),
+        (
+            vec!["gate", "--base", "HEAD", "--reports", "file"],
+            "cannot write file/runs",
+        ),
+    ] {
+        let (code, _, error) = place.said(&arguments);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(part), "{error}");
+        assert!(!error.contains("os error"), "{error}");
+    }
+    assert_eq!(stub.requests(), 0);
+}
+
+#[test]
+fn a_gate_and_a_self_test_that_are_stopped_say_so_and_end_with_4() {
+    let place = Place::new();
+    let folder = place.0.path();
+    let git = |arguments: &[&str]| {
+        let status = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+            .args(arguments)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .status()
+            .expect("git");
+        assert!(status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "short.toml"]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    // A build that takes as long as nobody stops it.
+    fs::create_dir(folder.join("tools")).expect("a folder");
+    let cargo = folder.join("tools/cargo");
+    fs::write(&cargo, "#!/bin/sh\n: > \"$MARK\"\nsleep 3600\n").expect("it is written");
+    fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it may be run");
+    let mark = folder.join("building");
+    let path = format!(
+        "{}:{}",
+        folder.join("tools").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut child = place
+        .loadgen(&["gate", "--base", "HEAD"])
+        .env("PATH", path)
+        .env("MARK", &mark)
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("it runs");
+    while !mark.exists() && child.try_wait().is_ok_and(|end| end.is_none()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
+    let (code, screen, _) = said(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(4), "{screen}");
+    assert!(screen.contains("aborted"), "{screen}");
+    let (_, page) = screen.trim().rsplit_once("report: ").expect("the page");
+    let page = fs::read_to_string(folder.join(page)).expect("the page");
+    assert!(page.contains("stopped by SIGTERM"), "{page}");
+
+    let mut child = place
+        .loadgen(&["self-test"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("it runs");
+    let mut told = std::io::BufReader::new(child.stderr.take().expect("its output"));
+    let mut line = String::new();
+    while !line.contains("stall") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut told, &mut line).is_ok_and(|bytes| bytes > 0));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is there");
+    let (code, screen, _) = said(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(4), "{screen}");
+    assert!(screen.contains("1 known truth, 0 missed"), "{screen}");
+    assert!(screen.contains("stopped by Ctrl-C"), "{screen}");
+    let kept = fs::read_to_string(folder.join("reports/self-test.json")).expect("it is kept");
+    assert!(kept.contains("\"stopped\": \"Ctrl-C\""), "{kept}");
+}
+
+#[test]
 fn the_services_own_settings_in_the_environment_name_no_target() {
     let place = Place::new();
     // With a file that is not there, a private run says so; it used to ask for --target first.

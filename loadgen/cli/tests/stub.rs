@@ -303,15 +303,15 @@ async fn shards_are_joined_into_one_report() {
         merge: Vec::new(),
     };
     let start_at = time::OffsetDateTime::now_utc() + Duration::from_secs(3);
-    let shard = |index| {
-        run_shard(
-            options.clone(),
-            Part {
-                shard: Shard { index, count: 3 },
-                run_id: "joined".to_owned(),
-                start_at,
-            },
-        )
+    let shard = async |index| {
+        let part = Part {
+            shard: Shard { index, count: 3 },
+            run_id: "joined".to_owned(),
+            start_at,
+        };
+        run_shard(options.clone(), part)
+            .await
+            .map(|(folder, _)| folder)
     };
     let (first, second, third) =
         tokio::try_join!(shard(1), shard(2), shard(3)).expect("the shards are sent");

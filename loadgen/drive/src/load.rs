@@ -231,18 +231,18 @@ pub async fn drive(
         .map(|phase| phase.name.get_ref().as_str())
         .collect();
     if let Some(path) = raw {
-        let created = RawLog::create(path, &names).map_err(|source| Unwritable {
+        let created = RawLog::create(path, &names).map_err(|error| Unwritable {
             path: path.to_path_buf(),
-            source,
+            error,
         })?;
         recorder.raw = Some((created, payloads.clone()));
     }
     if let Some(path) = log {
         let started_us = clock.wall_us(Duration::ZERO);
         let created = IntervalLog::create(path, started_us, schedule.duration(), &names);
-        recorder.log = Some(created.map_err(|source| Unwritable {
+        recorder.log = Some(created.map_err(|error| Unwritable {
             path: path.to_path_buf(),
-            source,
+            error,
         })?);
     }
     shared

@@ -26,18 +26,6 @@ static HURRIED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// When the system does not allow it.
 pub fn catch() -> std::io::Result<()> {
-    watch_signals(false)
-}
-
-/// As [`catch`], of a command that has nothing to tell before its end: the first signal ends the process.
-///
-/// # Errors
-/// When the system does not allow it.
-pub fn end_when_asked() -> std::io::Result<()> {
-    watch_signals(true)
-}
-
-fn watch_signals(ends_at_once: bool) -> std::io::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
@@ -55,7 +43,7 @@ fn watch_signals(ends_at_once: bool) -> std::io::Result<()> {
                     _ => "SIGTERM",
                 };
                 let is_first = ASKED.set((name, Instant::now())).is_ok();
-                if ends_at_once || (!is_first && HURRIED.swap(true, Ordering::Relaxed)) {
+                if !is_first && HURRIED.swap(true, Ordering::Relaxed) {
                     process::exit(ABORTED);
                 }
                 if !is_first {
@@ -95,6 +83,15 @@ pub async fn hurried() {
 pub async fn wait() {
     while asked().is_none() {
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// What comes of a stage, or nothing as soon as a stop is asked for: the stage is dropped then, with whatever it started.
+pub async fn unless_asked<T>(stage: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = wait() => None,
+        done = stage => Some(done),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use plan::kind::{Kind, Outcome};
-use plan::payload::{Arrival, Loan, Payloads};
+use plan::payload::{Arrival, Loan, Payloads, REACH};
 use plan::schedule::{Schedule, Slot};
 use record::latencies::empty;
 use record::ledger::Ledger;
@@ -287,6 +287,47 @@ impl<'a> Dues<'a> {
     }
 }
 
+/// The arrivals that repeat others. Asked in order, it looks a bounded way ahead and keeps only that.
+struct Repeats<'a> {
+    payloads: &'a Payloads,
+    arrivals: u32,
+    /// The first arrival that was not looked at.
+    next: u32,
+    /// Owner, repeat and its kind.
+    ahead: BTreeSet<(u32, u32, Kind)>,
+}
+
+impl<'a> Repeats<'a> {
+    const fn of(payloads: &'a Payloads, arrivals: u32) -> Self {
+        Self {
+            payloads,
+            arrivals,
+            next: 0,
+            ahead: BTreeSet::new(),
+        }
+    }
+
+    /// Those that repeat arrival `owner`, in order. Owners are asked for from the first to the last.
+    fn of_owner(&mut self, owner: u32) -> Vec<(u32, Kind)> {
+        let until = owner.saturating_add(REACH + 1).min(self.arrivals);
+        while self.next < until {
+            let (kind, of) = self.payloads.kind_and_owner(self.next);
+            if of != self.next {
+                self.ahead.insert((of, self.next, kind));
+            }
+            self.next += 1;
+        }
+        let mut found = Vec::new();
+        while let Some(first) = self.ahead.first().copied().filter(|first| first.0 <= owner) {
+            self.ahead.pop_first();
+            if first.0 == owner {
+                found.push((first.1, first.2));
+            }
+        }
+        found
+    }
+}
+
 /// Judges every loan of the run. `counters` are the live counters before and after, `requests_unknown` the requests
 /// without a definite answer: each may have been counted by the service as a replay.
 pub fn judge(
@@ -297,16 +338,7 @@ pub fn judge(
     counters: Option<(&Counters, &Counters)>,
     requests_unknown: u64,
 ) -> (Audit, Vec<CounterRow>) {
-    // Owner and repeat, by owner: eight bytes for each repeat, and nothing for a loan that has none.
-    let mut repeats: Vec<(u32, u32)> = Vec::new();
-    for number in 0..ledger.heard.len() as u32 {
-        let (_, owner) = payloads.kind_and_owner(number);
-        if owner != number {
-            repeats.push((owner, number));
-        }
-    }
-    repeats.sort_unstable();
-    let mut repeats = repeats.into_iter().peekable();
+    let mut repeats = Repeats::of(payloads, ledger.heard.len() as u32);
     let mut audit = Audit {
         complete: true,
         unexpected: findings.foreign,
@@ -326,9 +358,7 @@ pub fn judge(
         let mut changed = Answers::default();
         original.add(*heard);
         let mut again: Vec<(u32, Kind)> = Vec::new();
-        while let Some((_, repeat)) = repeats.next_if(|(owner, _)| *owner <= number) {
-            again.push((repeat, payloads.kind_and_owner(repeat).0));
-        }
+        again.extend(repeats.of_owner(number));
         for (repeat, kind) in &again {
             let heard = ledger.heard[*repeat as usize];
             if *kind == Kind::Conflict {

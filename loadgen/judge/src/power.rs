@@ -97,7 +97,7 @@ fn count(answers: &mut Answers, mut draw: impl FnMut(usize) -> Vec<Round>) {
     match answer {
         Answer::Pass => answers.pass += 1,
         Answer::Fail => answers.fail += 1,
-        Answer::Inconclusive => answers.inconclusive += 1,
+        Answer::Inconclusive | Answer::Aborted => answers.inconclusive += 1,
     }
 }
 

@@ -232,7 +232,10 @@ pub fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>,
             .min_by(f64::total_cmp);
     }
     result.missed_at_per_second = search.failed().map(|(rate, _)| rate as f64);
-    result.is_unsteady = stopped.is_none() && unsteady.is_some();
+    // A rate that is met and missed by chance until the probes are used up is no answer either.
+    let is_open = result.rate_per_second.is_none() && search.best().is_some();
+    result.is_unsteady = stopped.is_none() && (unsteady.is_some() || is_open);
+    result.is_stopped = stopped.is_some();
     result.limit = match (stopped, unsteady, search.failed(), result.rate_per_second) {
         (Some(reason), ..) => format!("The search was stopped: {reason}"),
         (_, Some((met, missed)), ..) => format!(
@@ -241,8 +244,8 @@ pub fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>,
             count(met),
             count(missed)
         ),
-        (_, _, _, None) if search.best().is_some() => format!(
-            "No rate was confirmed within {PROBES_MAX} probes: the objectives are met and missed by chance."
+        (_, _, _, None) if is_open => format!(
+            "Too unsteady: no rate was confirmed within {PROBES_MAX} probes, the objectives are met and missed by chance."
         ),
         (_, _, _, None) => "No rate met the objectives.".to_owned(),
         (_, _, None, Some(_)) => format!(

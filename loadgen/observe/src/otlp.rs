@@ -87,9 +87,12 @@ impl Pusher {
         self.before = Some((total.response.clone(), total.sent, total.failed));
     }
 
-    /// Pushes the verdict, by its exit code, and waits a little until all is sent. Answers why nothing was taken, if it was not.
-    pub async fn end(self, exit_code: u8) -> Option<String> {
-        self.push(&[("sluice.load.verdict", "1", f64::from(exit_code))]);
+    /// Pushes the verdict, if there is one, by its exit code, and waits a little until all is sent. Answers why nothing was taken, if it
+    /// was not.
+    pub async fn end(self, exit_code: Option<u8>) -> Option<String> {
+        if let Some(exit_code) = exit_code {
+            self.push(&[("sluice.load.verdict", "1", f64::from(exit_code))]);
+        }
         drop(self.sender);
         match tokio::time::timeout(END_WITHIN, self.sending).await {
             Ok(Ok(failed)) => failed,

@@ -43,10 +43,12 @@ pub fn gather(stamp: &str) -> Provenance {
 }
 
 /// The last self-test in the folder `reports`, for the report of a run of the binary with the digest
-/// `loadgen_sha256`. `None` when there is none that can be read.
+/// `loadgen_sha256`. `None` when there is none that can be read and went to its end.
 pub fn self_test(reports: &Path, loadgen_sha256: &str) -> Option<SelfTestStamp> {
     let text = std::fs::read_to_string(reports.join(FILE)).ok()?;
-    let result: SelfTest = serde_json::from_str(&text).ok()?;
+    let result: SelfTest = serde_json::from_str(&text)
+        .ok()
+        .filter(|result: &SelfTest| result.stopped.is_none())?;
     let missed: Vec<String> = result
         .rows
         .iter()
@@ -169,5 +171,12 @@ mod tests {
                 .expect("a result")
                 .same_binary
         );
+        let stopped = SelfTest {
+            stopped: Some("Ctrl-C".to_owned()),
+            ..result
+        };
+        let text = serde_json::to_string(&stopped).expect("plain data");
+        std::fs::write(folder.path().join(FILE), text).expect("it is written");
+        assert_eq!(self_test(folder.path(), "ab"), None);
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! The one place that knows the keys of the queue and the documents of the records.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -470,30 +469,6 @@ impl Stores {
         })
     }
 
-    /// When MongoDB confirmed each batch.
-    ///
-    /// # Errors
-    /// When MongoDB does not answer.
-    pub async fn confirmations(&self) -> Result<Confirmations, StoreError> {
-        let batches = self
-            .database
-            .collection::<Document>(BATCHES)
-            .find(doc! {})
-            .projection(doc! { "confirmedAtUs": 1 })
-            .await?;
-        let by_batch = batches
-            .try_filter_map(|batch| {
-                let entry = batch
-                    .get_object_id("_id")
-                    .ok()
-                    .zip(batch.get_i64("confirmedAtUs").ok());
-                std::future::ready(Ok(entry))
-            })
-            .try_collect()
-            .await?;
-        Ok(Confirmations(Arc::new(by_batch)))
-    }
-
     /// The records of `collection` one by one in the order of their ids, with their ids starting with `prefix` when one
     /// is given.
     ///
@@ -503,7 +478,6 @@ impl Stores {
         &self,
         collection: &'static str,
         prefix: Option<&str>,
-        confirmations: &Confirmations,
     ) -> Result<Records, StoreError> {
         let filter = prefix.map_or_else(
             || doc! {},
@@ -516,10 +490,11 @@ impl Stores {
                 .collection::<Document>(collection)
                 .find(filter)
                 .sort(doc! { "_id": 1 })
-                .batch_size(2000)
+                .batch_size(RECORDS_AT_ONCE as u32)
                 .await?,
             are_loans: collection == LOANS,
-            confirmations: confirmations.clone(),
+            read: VecDeque::new(),
+            batches: None,
         })
     }
 }
@@ -547,42 +522,108 @@ async fn appendfsync(mut redis: ConnectionManager) -> Result<String, StoreError>
         .unwrap_or_else(|| "unknown".to_owned()))
 }
 
-/// When MongoDB confirmed each batch, microseconds since the Unix epoch.
-#[derive(Clone, Default)]
-pub struct Confirmations(Arc<HashMap<ObjectId, i64>>);
+/// Records that are read at once.
+const RECORDS_AT_ONCE: usize = 2_000;
+/// Batches whose confirmation is remembered while the records are read: those of neighbours in time.
+const BATCHES_MAX: usize = 50_000;
 
-impl Confirmations {
-    /// Of the batch that holds a record. Without its batch, a record's confirmation was not seen: the service ended in
-    /// between.
-    fn of(&self, document: &Document) -> Option<i64> {
-        self.0.get(&document.get_object_id("batch").ok()?).copied()
-    }
-}
-
-/// Records, one by one.
+/// Records, one by one. A bounded number of them is in memory.
 pub struct Records {
     cursor: mongodb::Cursor<Document>,
     are_loans: bool,
-    confirmations: Confirmations,
+    read: VecDeque<Document>,
+    batches: Option<Batches>,
+}
+
+/// When MongoDB confirmed batches, microseconds since the Unix epoch, as far as records ask for them.
+struct Batches {
+    collection: mongodb::Collection<Document>,
+    known: HashMap<ObjectId, i64>,
+}
+
+impl Batches {
+    /// Makes known what the records in `read` ask for.
+    async fn look_up(&mut self, read: &VecDeque<Document>) -> Result<(), StoreError> {
+        let wanted: BTreeSet<ObjectId> = read
+            .iter()
+            .filter_map(|record| record.get_object_id("batch").ok())
+            .filter(|batch| !self.known.contains_key(batch))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if self.known.len() > BATCHES_MAX {
+            self.known.clear();
+            // Those of this read that were known are forgotten with the others.
+            return Box::pin(self.look_up(read)).await;
+        }
+        let wanted: Vec<Bson> = wanted.into_iter().map(Bson::ObjectId).collect();
+        let mut found = self
+            .collection
+            .find(doc! { "_id": { "$in": wanted } })
+            .projection(doc! { "confirmedAtUs": 1 })
+            .await?;
+        while let Some(batch) = found.try_next().await? {
+            if let (Ok(id), Ok(confirmed_us)) =
+                (batch.get_object_id("_id"), batch.get_i64("confirmedAtUs"))
+            {
+                self.known.insert(id, confirmed_us);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the batch that holds a record. Without its batch, a record's confirmation was not seen: the service ended in
+    /// between.
+    fn of(&self, record: &Document) -> Option<i64> {
+        self.known
+            .get(&record.get_object_id("batch").ok()?)
+            .copied()
+    }
 }
 
 impl Records {
+    /// Says of each record when MongoDB confirmed it.
+    #[must_use]
+    pub fn with_confirmations(mut self, stores: &Stores) -> Self {
+        self.batches = Some(Batches {
+            collection: stores.database.collection(BATCHES),
+            known: HashMap::new(),
+        });
+        self
+    }
+
     /// The next one.
     ///
     /// # Errors
     /// When MongoDB does not answer.
     pub async fn next(&mut self) -> Result<Option<Record>, StoreError> {
-        let document = tokio::time::timeout(READ_TIMEOUT, self.cursor.try_next())
-            .await
-            .map_err(|_| StoreError::Silent(READ_TIMEOUT))??;
-        Ok(document.map(|document| {
-            let confirmed_us = self.confirmations.of(&document);
+        if self.read.is_empty() {
+            tokio::time::timeout(READ_TIMEOUT, self.read_on())
+                .await
+                .map_err(|_| StoreError::Silent(READ_TIMEOUT))??;
+        }
+        Ok(self.read.pop_front().map(|document| {
+            let batches = self.batches.as_ref();
+            let confirmed_us = batches.and_then(|batches| batches.of(&document));
             if self.are_loans {
                 Record::Loan(loan(&document, confirmed_us))
             } else {
                 Record::Failure(failure(&document, confirmed_us))
             }
         }))
+    }
+
+    async fn read_on(&mut self) -> Result<(), StoreError> {
+        while self.read.len() < RECORDS_AT_ONCE
+            && let Some(document) = self.cursor.try_next().await?
+        {
+            self.read.push_back(document);
+        }
+        match &mut self.batches {
+            Some(batches) => batches.look_up(&self.read).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::file::{ScenarioError, checked, duration, text_of};
+use crate::file::{ScenarioError, checked, duration, is_of_a_run, text_of, unreadable};
 use crate::mix::Mix;
 use crate::phase::Phase;
 use crate::random::mix64;
@@ -604,6 +604,12 @@ impl Plan {
     /// # Errors
     /// As [`Plan::load`], except that nothing is read.
     pub fn parse(source: &str, path: &Path) -> Result<Self, ScenarioError> {
+        if is_of_a_run(source) {
+            return Err(ScenarioError::Read {
+                path: path.to_path_buf(),
+                what: "it is the scenario of a run: loadgen run takes it".to_owned(),
+            });
+        }
         checked(source, path, Self::check)
     }
 
@@ -614,9 +620,9 @@ impl Plan {
     pub fn load_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Self)>, ScenarioError> {
         let mut plans = Vec::new();
         for path in paths {
-            let unreadable = |source| ScenarioError::Read {
+            let unreadable = |error: std::io::Error| ScenarioError::Read {
                 path: path.clone(),
-                source,
+                what: unreadable(&error),
             };
             let mut files = if path.is_dir() {
                 std::fs::read_dir(path)
@@ -630,6 +636,12 @@ impl Plan {
             files
                 .retain(|file| !path.is_dir() || file.extension().is_some_and(|end| end == "toml"));
             files.sort();
+            if files.is_empty() {
+                return Err(ScenarioError::Read {
+                    path: path.clone(),
+                    what: "the folder holds no plan of a fault run, *.toml".to_owned(),
+                });
+            }
             for file in files {
                 let plan = Self::load(&file)?;
                 plans.push((file, plan));

@@ -2,6 +2,8 @@
 //! right name, and durations.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,12 +16,12 @@ use toml::Spanned;
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("cannot read the scenario {}: {source}", path.display())]
+    #[error("cannot read the scenario {}: {what}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        what: String,
     },
     /// The file says something that cannot be done.
     #[error("{}:{line}:{column}: {what}", path.display())]
@@ -35,12 +37,62 @@ pub enum ScenarioError {
     },
 }
 
+/// The most bytes of a scenario file.
+const SCENARIO_BYTES_MAX: u64 = 1 << 20;
+
 /// The text of the file at `path`.
 pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
-    std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+    read_text(path, SCENARIO_BYTES_MAX).map_err(|what| ScenarioError::Read {
         path: path.to_path_buf(),
-        source,
+        what,
     })
+}
+
+/// The text of the file at `path`, a pipe included, which has at most `bytes_max`.
+///
+/// # Errors
+/// In words, why it cannot be read.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let told = |error: io::Error| unreadable(&error);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(told)?
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is longer than {} MiB", bytes_max >> 20));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not a text".to_owned())
+}
+
+/// Why a file cannot be read, in words.
+pub fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder; name a file in it".to_owned(),
+        io::ErrorKind::PermissionDenied => "its permissions forbid it".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether a line of the text opens this table or list of tables.
+fn opens(source: &str, table: &str) -> bool {
+    source.lines().any(|line| {
+        let line = line.trim().trim_start_matches('[');
+        line.strip_prefix(table)
+            .is_some_and(|rest| rest.trim_start().starts_with(']'))
+    })
+}
+
+/// Whether the text is rather the plan of a fault run than a scenario.
+pub(crate) fn is_of_faults(source: &str) -> bool {
+    opens(source, "load") && !opens(source, "phase")
+}
+
+/// Whether the text is rather a scenario than the plan of a fault run.
+pub(crate) fn is_of_a_run(source: &str) -> bool {
+    opens(source, "phase") && !opens(source, "load")
 }
 
 /// What the text `source` of the file at `path` says, when it is written well and `check` finds nothing: a fault is the
@@ -65,18 +117,58 @@ pub(crate) fn checked<T: DeserializeOwned>(
     Ok(read)
 }
 
-/// A fault and where it is, bytes from the start of the file.
+/// A fault and where it is.
 pub(crate) struct Fault {
-    pub(crate) span: Range<usize>,
-    pub(crate) what: String,
+    place: Place,
+    what: String,
+}
+
+enum Place {
+    /// Bytes from the start of the file.
+    Span(Range<usize>),
+    /// The first line that sets this key.
+    Key(&'static str),
 }
 
 impl Fault {
     pub(crate) fn at<T>(place: &Spanned<T>, what: impl fmt::Display) -> Self {
         Self {
-            span: place.span(),
+            place: Place::Span(place.span()),
             what: what.to_string(),
         }
+    }
+
+    /// A fault of the value of `key`, whose place was not kept.
+    pub(crate) fn of(key: &'static str, what: impl fmt::Display) -> Self {
+        Self {
+            place: Place::Key(key),
+            what: what.to_string(),
+        }
+    }
+
+    /// Where it is in the text `source`, and what is wrong there.
+    pub(crate) fn found_in(self, source: &str) -> (Range<usize>, String) {
+        let span = match self.place {
+            Place::Span(span) => span,
+            Place::Key(key) => {
+                let sets = |line: &str| {
+                    line.trim_start()
+                        .strip_prefix(key)
+                        .is_some_and(|rest| rest.trim_start().starts_with('='))
+                };
+                let mut at = 0;
+                for line in source.split_inclusive('\n') {
+                    if sets(line) {
+                        at += line.len() - line.trim_start().len();
+                        return (at..at, self.what);
+                    }
+                    at += line.len();
+                }
+                // A flag set it, or an inline table.
+                0..0
+            }
+        };
+        (span, self.what)
     }
 }
 
@@ -115,7 +207,7 @@ pub(crate) fn position(source: &str, byte: usize) -> (usize, usize) {
     )
 }
 
-/// Adds the nearest right name to serde's message about an unknown field.
+/// Serde's message in words that need no Rust, with the nearest right name where a key is unknown.
 pub(crate) fn with_nearest(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(" ");
     let mut names = line.split('`').skip(1).step_by(2);
@@ -125,7 +217,27 @@ pub(crate) fn with_nearest(message: &str) -> String {
         let known: Vec<String> = names.map(str::to_owned).collect();
         return unknown("key", wrong, &known);
     }
-    line
+    if line.starts_with("missing field")
+        && let Some(missing) = names.next()
+    {
+        return format!("the key {missing:?} is missing");
+    }
+    let mut words = line.replace('`', "").replace(" as i128", "");
+    for (theirs, ours) in [
+        ("expected usize", "expected a whole number from 0 up"),
+        ("expected u64", "expected a whole number from 0 up"),
+        (
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        ),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("sequence,", "a list,"),
+        ("map,", "a table,"),
+    ] {
+        words = words.replace(theirs, ours);
+    }
+    words
 }
 
 pub(crate) fn unknown(what: &str, wrong: &str, known: &[String]) -> String {
@@ -169,6 +281,49 @@ mod tests {
         assert_eq!(parse_duration("2m"), Some(Duration::from_secs(120)));
         for bad in ["", "5", "s", "-1s", "5 days", "infs"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_words() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let told = |path: &Path| read_text(path, 1 << 20).expect_err("no text");
+        assert_eq!(told(&folder.path().join("none")), "there is no such file");
+        assert_eq!(told(folder.path()), "it is a folder; name a file in it");
+        let binary = folder.path().join("binary");
+        std::fs::write(&binary, [0xff, 0xfe, 0]).expect("it is written");
+        assert_eq!(told(&binary), "it is not a text");
+        // One without an end is not read to its end.
+        assert_eq!(told(Path::new("/dev/zero")), "it is longer than 1 MiB");
+    }
+
+    #[test]
+    fn a_fault_of_a_key_is_where_it_is_set() {
+        let source = "name = \"x\"\n[mix]\n  # retry = 2\n  retry = 2\nretry_more = 1\n";
+        let (span, _) = Fault::of("retry", "too much").found_in(source);
+        assert_eq!(position(source, span.start), (4, 3));
+        let (span, _) = Fault::of("conflict", "too much").found_in(source);
+        assert_eq!(position(source, span.start), (1, 1));
+    }
+
+    #[test]
+    fn serdes_messages_need_no_rust() {
+        for (theirs, ours) in [
+            ("missing field `name`", "the key \"name\" is missing"),
+            (
+                "invalid value: integer `-1`, expected usize",
+                "invalid value: integer -1, expected a whole number from 0 up",
+            ),
+            (
+                "invalid type: integer `99999999999999999999` as i128, expected u64",
+                "invalid type: integer 99999999999999999999, expected a whole number from 0 up",
+            ),
+            (
+                "invalid type: integer `3`, expected a sequence",
+                "invalid type: integer 3, expected a list",
+            ),
+        ] {
+            assert_eq!(with_nearest(theirs), ours);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What will be sent, and what must hold. Pure: nothing here waits, and only [`file`] reads.
+//! What will be sent, and what must hold. Pure: nothing here waits, and only `file` reads.
 //!
 //! A [`scenario`] file has [`phase`]s, a [`mix`] of [`kind`]s, a [`crowd`] and checks on [`metric`]s. It becomes a
 //! [`schedule`]: arrival number to intended instant. [`payload`] makes the loan of a number. A [`shard`] is one
@@ -20,4 +20,4 @@ pub mod schedule;
 pub mod schema;
 pub mod shard;
 
-pub use file::{ScenarioError, parse_duration};
+pub use file::{ScenarioError, parse_duration, read_text, unreadable};

@@ -177,6 +177,17 @@ const SERVER: &str = "server.";
 const SERVER_KINDS: [&str; 2] = ["counters.rejected.", "counters.failed."];
 
 impl Metric {
+    /// Whether it may be below zero.
+    pub fn may_be_negative(&self) -> bool {
+        match self {
+            Self::Plain(plain) => Plain::ALL.iter().any(|(name, known, ..)| {
+                known == plain && (name.contains("_growth") || name.contains("_rise"))
+            }),
+            Self::Server(_) => true,
+            _ => false,
+        }
+    }
+
     /// The metric of that name, such as `response_ms.p99`, `lost` or `server.counters.admitted`.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some((_, plain, _)) = Plain::ALL.iter().find(|(known, ..)| *known == name) {

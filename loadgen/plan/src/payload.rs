@@ -14,8 +14,12 @@ use crate::random::mix64;
 
 /// The applications, one per row.
 const APPLICATIONS: &str = include_str!("../../../scenarios/data/german_credit.csv");
-/// How far back a duplicate or a conflict may look for the loan that it repeats.
+/// How far back a duplicate or a conflict may look for the loan that it repeats, from where it begins.
 const BACK_MAX: u32 = 400;
+/// A few dozen arrivals back it begins, so that the first one is answered in most cases and both orders are tried.
+const BACK_FIRST: u32 = 60;
+/// No arrival repeats one that is further back.
+pub const REACH: u32 = BACK_FIRST + BACK_MAX;
 
 /// What one arrival sends and what should become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,8 +127,7 @@ impl Payloads {
         if drawn.owns_its_id() {
             return (drawn, number);
         }
-        // A few dozen arrivals back, so that the first one is answered in most cases and both orders are tried.
-        let first = 1 + (self.random(number, 1) % 60) as u32;
+        let first = 1 + (self.random(number, 1) % u64::from(BACK_FIRST)) as u32;
         (first..first + BACK_MAX)
             .map_while(|back| number.checked_sub(back))
             .find(|earlier| self.drawn(*earlier) == Kind::Valid)

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::crowd::{CLIENTS_MAX, CrowdPlan, NONSENSE_PER_SECOND_MAX};
-use crate::file::{Fault, ScenarioError, checked, duration, text_of, unknown};
+use crate::file::{Fault, ScenarioError, checked, duration, is_of_faults, text_of, unknown};
 use crate::kind::Kind;
 use crate::metric::Metric;
 use crate::mix::Mix;
-use crate::phase::{Phase, arrivals_expected};
+use crate::phase::{PHASE_DURATION_MAX, Phase, arrivals_expected};
 use crate::schedule::Schedule;
 
 /// The most arrivals of one run: a day at more than 500 a second. A few bytes are kept for each.
@@ -210,8 +210,14 @@ impl Scenario {
     ) -> Result<Self, ScenarioError> {
         let check = |scenario: &mut Self| {
             scenario.set(overrides);
-            scenario.check().map_err(|fault| (fault.span, fault.what))
+            scenario.check().map_err(|fault| fault.found_in(source))
         };
+        if is_of_faults(source) {
+            return Err(ScenarioError::Read {
+                path: path.to_path_buf(),
+                what: "it is the plan of a fault run: loadgen chaos takes it".to_owned(),
+            });
+        }
         let mut scenario = checked(source, path, check)?;
         source.clone_into(&mut scenario.source);
         Ok(scenario)
@@ -256,6 +262,16 @@ impl Scenario {
             || unanswered.clamp(64.0, USERS_MAX as f64) as usize,
             |users| *users.get_ref(),
         )
+    }
+
+    /// The share of the arrivals that are of this kind.
+    fn share_of(&self, kind: Kind) -> f64 {
+        let shares = self.mix.shares();
+        let others: f64 = shares.iter().map(|(_, share)| share).sum();
+        shares
+            .iter()
+            .find(|(other, _)| *other == kind)
+            .map_or(1.0 - others, |(_, share)| *share)
     }
 
     fn set(&mut self, overrides: Overrides) {
@@ -330,8 +346,8 @@ impl Scenario {
             ));
         }
         if !(0.0..=1.0).contains(&self.unanswered_ratio_max) {
-            return Err(Fault::at(
-                &self.name,
+            return Err(Fault::of(
+                "unanswered_ratio_max",
                 format!(
                     "unanswered_ratio_max must be 0 to 1, not {}",
                     self.unanswered_ratio_max
@@ -341,8 +357,8 @@ impl Scenario {
         let mut sum = 0.0;
         for (kind, share) in self.mix.shares() {
             if !(0.0..=1.0).contains(&share) {
-                return Err(Fault::at(
-                    &self.name,
+                return Err(Fault::of(
+                    kind.name(),
                     format!("the share of {kind} in [mix] must be 0 to 1, not {share}"),
                 ));
             }
@@ -354,24 +370,46 @@ impl Scenario {
                 format!("the shares in [mix] sum to {sum:.3}, more than 1"),
             ));
         }
-        if self.target.request_timeout.is_zero() {
-            return Err(Fault::at(
-                &self.name,
-                "request_timeout must be above zero".to_owned(),
-            ));
-        }
-        if self.target.resends > 10 {
-            return Err(Fault::at(&self.name, "resends must be 0 to 10"));
-        }
-        if !(1..=64).contains(&self.stack.partitions) || !(1..=8).contains(&self.stack.instances) {
-            return Err(Fault::at(
-                &self.name,
-                "partitions must be 1 to 64, instances 1 to 8",
-            ));
-        }
+        self.check_settings()?;
         self.checks
             .iter()
             .try_for_each(|check| self.check_of(check))
+    }
+
+    /// The single settings, each with its bounds.
+    fn check_settings(&self) -> Result<(), Fault> {
+        let above_zero = |key: &'static str, length: Duration, most: Duration| {
+            if !length.is_zero() && length <= most {
+                return Ok(());
+            }
+            let hours = most.as_secs() / 3600;
+            Err(Fault::of(
+                key,
+                format!("{key} must be above zero and at most {hours}h"),
+            ))
+        };
+        above_zero(
+            "request_timeout",
+            self.target.request_timeout,
+            Duration::from_secs(3600),
+        )?;
+        above_zero("send_lag_max", self.send_lag_max, Duration::from_secs(3600))?;
+        above_zero("drain_timeout", self.drain_timeout, PHASE_DURATION_MAX)?;
+        let within = |key: &'static str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Fault::of(key, format!("{key} must be {low} to {high}")))
+        };
+        within("resends", self.target.resends.into(), 0, 10)?;
+        if let Some(workers_max) = self.target.workers_max {
+            within("workers_max", workers_max.into(), 1, 1_000)?;
+        }
+        if let Some(loans) = self.target.loans_per_worker {
+            within("loans_per_worker", loans.into(), 1, u32::MAX.into())?;
+        }
+        within("partitions", self.stack.partitions.into(), 1, 64)?;
+        within("instances", self.stack.instances as u64, 1, 8)
     }
 
     fn check_of(&self, check: &CheckSpec) -> Result<(), Fault> {
@@ -406,14 +444,54 @@ impl Scenario {
                 return Err(Fault::at(kind, "a kind may be given for response_ms only"));
             }
         }
-        let bounds = [check.min, check.max, check.equals];
-        if bounds.iter().all(Option::is_none)
+        if let Some(sent) = check
+            .kind
+            .as_ref()
+            .and_then(|kind| Kind::parse(kind.get_ref()))
+            && self.share_of(sent) <= 0.0
+        {
+            return Err(Fault::at(
+                &check.metric,
+                format!(
+                    "the check can have no data: nothing of the kind {sent} is sent, give it a share in [mix]"
+                ),
+            ));
+        }
+        let bounds = [
+            ("min", check.min),
+            ("max", check.max),
+            ("equals", check.equals),
+        ];
+        if bounds.iter().all(|(_, bound)| bound.is_none())
             || (check.equals.is_some() && (check.min.is_some() || check.max.is_some()))
-            || bounds.iter().flatten().any(|bound| !bound.is_finite())
         {
             return Err(Fault::at(
                 &check.metric,
                 "a check needs min, max or both, or equals alone",
+            ));
+        }
+        for (key, bound) in bounds {
+            let Some(bound) = bound else { continue };
+            if !bound.is_finite() {
+                let what = format!("{key} must be a number, not {bound}");
+                return Err(Fault::at(&check.metric, what));
+            }
+            if key != "min" && bound < 0.0 && !metric.may_be_negative() {
+                return Err(Fault::at(
+                    &check.metric,
+                    format!(
+                        "the check can never hold: {} is never below 0",
+                        check.metric.get_ref()
+                    ),
+                ));
+            }
+        }
+        if let (Some(min), Some(max)) = (check.min, check.max)
+            && min > max
+        {
+            return Err(Fault::at(
+                &check.metric,
+                format!("the check can never hold: min {min} is above max {max}"),
             ));
         }
         if check.abort && !(metric.can_abort() && (check.max.is_some() || check.equals.is_some())) {

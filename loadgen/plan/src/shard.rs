@@ -35,7 +35,11 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("{text:?} is not a shard such as 2/4");
+        let refused = || {
+            format!(
+                "{text:?} is not a shard such as 2/4, the second of four; there may be {COUNT_MAX}"
+            )
+        };
         let (index, count) = text.split_once('/').ok_or_else(refused)?;
         let shard = Self {
             index: index.parse().map_err(|_| refused())?,

@@ -1,5 +1,6 @@
 //! A run's own folder, and the names that are made of when it began.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
@@ -8,12 +9,26 @@ use time::macros::format_description;
 
 /// A file or folder of a run cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write reports to {}: {source}; name another folder with --reports", path.display())]
+#[error("cannot write {}: {}; name another place for it", path.display(), in_words(error))]
 pub struct Unwritable {
     /// The file or folder.
     pub path: PathBuf,
     /// Why not.
-    pub source: std::io::Error,
+    pub error: io::Error,
+}
+
+/// Why a file cannot be written, in words.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "its folder is not there".to_owned(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "a file stands where its folder should be".to_owned()
+        }
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "the permissions there forbid it".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Makes the run's own folder, which shows early that it can be written.
@@ -26,9 +41,9 @@ pub fn make_folder(
     started: OffsetDateTime,
 ) -> Result<PathBuf, Unwritable> {
     let runs = reports.join("runs");
-    let unwritable = |source| Unwritable {
+    let unwritable = |error| Unwritable {
         path: runs.clone(),
-        source,
+        error,
     };
     std::fs::create_dir_all(&runs).map_err(unwritable)?;
     let time = started
@@ -40,7 +55,7 @@ pub fn make_folder(
     for again in 2..100 {
         match std::fs::create_dir(&folder) {
             Ok(()) => break,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 folder = runs.join(format!("{time}-{name}-{again}"));
             }
             Err(error) => return Err(unwritable(error)),

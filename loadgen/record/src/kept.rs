@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use plan::read_text;
+
 use crate::interval::{self, Latency, LogError};
 use crate::result::run::Report;
 use crate::sparse::Sparse;
@@ -11,12 +13,12 @@ use crate::sparse::Sparse;
 #[derive(Debug, thiserror::Error)]
 pub enum KeptError {
     /// A report cannot be read.
-    #[error("cannot read the report {}: {source}", path.display())]
+    #[error("cannot read the report {}: {what}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        what: String,
     },
     /// A report cannot be understood.
     #[error("{} is not a report: {source}", path.display())]
@@ -31,6 +33,8 @@ pub enum KeptError {
     Log(#[from] LogError),
 }
 
+/// The most bytes of a report.
+const BYTES_MAX: u64 = 64 << 20;
 /// The latencies that two runs are compared by.
 const COMPARED: [Latency; 4] = [
     Latency::Response,
@@ -58,9 +62,9 @@ impl Run {
         } else {
             place.to_path_buf()
         };
-        let text = std::fs::read_to_string(&path).map_err(|source| KeptError::Read {
+        let text = read_text(&path, BYTES_MAX).map_err(|what| KeptError::Read {
             path: path.clone(),
-            source,
+            what,
         })?;
         let report = serde_json::from_str(&text).map_err(|source| KeptError::Foreign {
             path: path.clone(),

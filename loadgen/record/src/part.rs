@@ -5,13 +5,19 @@
 //! `loadgen merge` joins these and goes on where a single generator does: drain, audit, checks, verdict, one report.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use plan::kind::Kind;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
+use plan::{read_text, unreadable};
 use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
@@ -29,8 +35,12 @@ use crate::sparse::Sparse;
 
 /// The counts of a generator, in its folder.
 const COUNTS_FILE: &str = "shard.json";
-/// A byte for each arrival, in its folder.
-const HEARD_FILE: &str = "heard.bin";
+/// The most bytes of it.
+const COUNTS_BYTES_MAX: u64 = 256 << 20;
+/// Bytes that are packed or unpacked at once.
+const HEARD_AT_ONCE: usize = 1 << 16;
+/// A byte for each arrival, in its folder, as zlib packs it: most are alike.
+const HEARD_FILE: &str = "heard.zlib";
 
 /// What one generator counted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,18 +193,38 @@ pub fn keep(
         redis_memory_start_bytes: around.redis_memory_start_bytes,
         provenance: around.provenance,
     };
-    let heard: Vec<u8> = recorder
-        .ledger
-        .heard
-        .iter()
-        .map(|heard| heard.byte())
-        .collect();
+    let path = folder.join(COUNTS_FILE);
     let json = serde_json::to_vec(&counts).unwrap_or_default();
-    for (name, bytes) in [(COUNTS_FILE, json), (HEARD_FILE, heard)] {
-        let path = folder.join(name);
-        std::fs::write(&path, bytes).map_err(|source| Unwritable { path, source })?;
+    std::fs::write(&path, json).map_err(|error| Unwritable { path, error })?;
+    let path = folder.join(HEARD_FILE);
+    write_heard(&path, &recorder.ledger.heard).map_err(|error| Unwritable { path, error })
+}
+
+fn write_heard(path: &Path, heard: &[Heard]) -> io::Result<()> {
+    let mut packed = ZlibEncoder::new(File::create(path)?, Compression::fast());
+    let mut bytes = Vec::with_capacity(HEARD_AT_ONCE);
+    for some in heard.chunks(HEARD_AT_ONCE) {
+        bytes.clear();
+        bytes.extend(some.iter().map(|heard| heard.byte()));
+        packed.write_all(&bytes)?;
     }
-    Ok(())
+    packed.finish().map(drop)
+}
+
+/// Tells the byte of each arrival, in order, to `each`. Answers how many there are.
+fn read_heard(path: &Path, mut each: impl FnMut(u8)) -> io::Result<usize> {
+    let mut packed = ZlibDecoder::new(File::open(path)?);
+    let mut bytes = vec![0; HEARD_AT_ONCE];
+    let mut count = 0;
+    loop {
+        match packed.read(&mut bytes)? {
+            0 => return Ok(count),
+            read => {
+                bytes[..read].iter().for_each(|byte| each(*byte));
+                count += read;
+            }
+        }
+    }
 }
 
 /// Why the parts of a run could not be joined.
@@ -264,17 +294,19 @@ pub fn gather(
             folder: folder.clone(),
             what: what.to_owned(),
         };
-        let heard = std::fs::read(folder.join(HEARD_FILE))
-            .map_err(|error| wrong(&format!("{HEARD_FILE}: {error}")))?;
-        if heard.len() != recorder.ledger.heard.len()
-            || counts.phases.len() != recorder.phases.len()
-        {
-            return Err(wrong("it is of another schedule"));
-        }
-        for (number, byte) in (0u32..).zip(heard) {
-            if counts.shard.holds(number) {
-                recorder.ledger.heard[number as usize] = Heard::from_byte(byte);
+        let arrivals = recorder.ledger.heard.len();
+        let mut number = 0u32;
+        let read = read_heard(&folder.join(HEARD_FILE), |byte| {
+            if let Some(heard) = recorder.ledger.heard.get_mut(number as usize)
+                && counts.shard.holds(number)
+            {
+                *heard = Heard::from_byte(byte);
             }
+            number = number.saturating_add(1);
+        })
+        .map_err(|error| wrong(&format!("{HEARD_FILE}: {}", unreadable(&error))))?;
+        if read != arrivals || counts.phases.len() != recorder.phases.len() {
+            return Err(wrong("it is of another schedule"));
         }
         let mut is_whole = true;
         let phases = &mut recorder.phases;
@@ -464,9 +496,9 @@ fn read_counts(folder: &Path) -> Result<Counts, MergeError> {
         folder: folder.to_path_buf(),
         what,
     };
-    let bytes = std::fs::read(folder.join(COUNTS_FILE))
-        .map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))?;
-    serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))
+    let text = read_text(&folder.join(COUNTS_FILE), COUNTS_BYTES_MAX)
+        .map_err(|what| wrong(format!("{COUNTS_FILE}: {what}")))?;
+    serde_json::from_str(&text).map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))
 }
 
 fn are_one_run(
@@ -490,7 +522,7 @@ fn are_one_run(
             return apart(differs("seed"));
         }
         if counts.provenance.set_by_flags != first.provenance.set_by_flags {
-            return apart(differs("--duration"));
+            return apart(differs("--duration or --allow"));
         }
         if counts.scenario_sha256 != scenario_sha256 {
             return apart(differs("scenario file"));
@@ -508,4 +540,30 @@ fn are_one_run(
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Unknown;
+
+    #[test]
+    fn what_was_heard_of_a_day_is_a_small_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(HEARD_FILE);
+        // One arrival of a hundred without an answer, more of them than are packed at once.
+        let heard: Vec<Heard> = (0..300_000u32)
+            .map(|number| match number % 100 {
+                7 => Heard::new(Answer::Unknown(Unknown::Timeout), false),
+                _ => Heard::new(Answer::Queued, false),
+            })
+            .collect();
+        write_heard(&path, &heard).expect("it is written");
+        let mut read = Vec::new();
+        let count =
+            read_heard(&path, |byte| read.push(Heard::from_byte(byte))).expect("it is read");
+        assert_eq!((count, read), (heard.len(), heard));
+        let bytes = std::fs::metadata(&path).expect("the file").len();
+        assert!(bytes < 30_000, "{bytes}");
+    }
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::result::power::Recorded;
 
+/// The most bytes of a file of rounds.
+const BYTES_MAX: u64 = 256 << 20;
+
 /// Recorded rounds could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read recorded rounds from {}: {what}", path.display())]
@@ -23,7 +26,7 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>, RoundsError> {
         path: PathBuf::from(path),
         what,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let text = plan::read_text(path, BYTES_MAX).map_err(&cannot)?;
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| serde_json::from_str(line).map_err(|error| cannot(error.to_string())))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::chart;
-use crate::files::{ReportError, write_error};
+use crate::files::{ReportError, write_file};
 use crate::html::page;
 use crate::html::parts::{self, Cell, section, table};
 use crate::markup::Markup;
@@ -18,8 +18,7 @@ use record::result::capacity::{Capacity, Outcome, Probe};
 pub fn write(capacity: &Capacity, dir: &Path) -> Result<(), ReportError> {
     let json = serde_json::to_string_pretty(capacity).unwrap_or_default() + "\n";
     for (file, text) in [("capacity.json", json), ("capacity.html", html(capacity))] {
-        let path = dir.join(file);
-        std::fs::write(&path, text).map_err(write_error(&path))?;
+        write_file(&dir.join(file), &text)?;
     }
     Ok(())
 }
@@ -68,19 +67,17 @@ pub fn html(capacity: &Capacity) -> String {
 
 fn banner(markup: &mut Markup, capacity: &Capacity) {
     let answer = capacity.rate_per_second.zip(capacity.recorded_per_second);
-    let (class, sign) = if answer.is_some() {
-        ("banner pass", "✓")
+    let (class, sign, none) = if answer.is_some() {
+        ("banner pass", "✓", "")
+    } else if capacity.is_stopped {
+        ("banner aborted", "■", "Stopped before there was an answer")
+    } else if capacity.is_unsteady {
+        ("banner discarded", "?", "Too unsteady for an answer")
     } else {
-        ("banner fail", "✗")
+        ("banner fail", "✗", "No rate met the objectives")
     };
     let headline = answer.map_or_else(
-        || {
-            if capacity.is_unsteady {
-                "Too unsteady for an answer".to_owned()
-            } else {
-                "No answer".to_owned()
-            }
-        },
+        || none.to_owned(),
         |(sent, recorded)| {
             let of = |[low, high]: [f64; 2]| format!(" ({} to {})", rate(low), rate(high));
             let interval = capacity.rate_interval.map_or_else(String::new, of);
@@ -192,6 +189,7 @@ mod tests {
             objectives: vec!["response_ms.p99: at most 5 ms".to_owned()],
             rate_interval: Some([1_500.0, 1_600.0]),
             is_unsteady: false,
+            is_stopped: false,
             rate_per_second: Some(1000.0),
             recorded_per_second: Some(990.0),
             missed_at_per_second: Some(2000.0),

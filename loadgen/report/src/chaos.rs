@@ -1,12 +1,11 @@
 //! The report of a fault run: `chaos.html`, `chaos.json`, `summary.md`, and what the terminal says.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::ReportError;
-use crate::files::write_error;
+use crate::files::write_file;
 use crate::html::{page, parts};
 use crate::markup::Markup;
 use crate::words::{commit, instant, one_line};
@@ -26,7 +25,7 @@ pub fn write(report: &ChaosReport, dir: &Path) -> Result<(), ReportError> {
         ("summary.md", markdown(report)),
     ] {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(write_error(&path))?;
+        write_file(&path, &text)?;
     }
     Ok(())
 }

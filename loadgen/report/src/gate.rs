@@ -30,6 +30,7 @@ fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
         Answer::Pass => ("banner pass", "✓"),
         Answer::Fail => ("banner fail", "✗"),
         Answer::Inconclusive => ("banner discarded", "?"),
+        Answer::Aborted => ("banner aborted", "■"),
     };
     let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
     markup.element("header", &[("class", &class)], |markup| {
@@ -96,7 +97,7 @@ fn answer(row: &Row) -> Cell {
     match row.answer {
         Answer::Pass => Cell::of("✓ pass", "good"),
         Answer::Fail => Cell::of("✗ fail", "bad"),
-        Answer::Inconclusive => Cell::of("? open", "hold"),
+        Answer::Inconclusive | Answer::Aborted => Cell::of("? open", "hold"),
     }
 }
 

@@ -63,6 +63,10 @@ struct CapacitySummary {
     started_at: String,
     rate_per_second: Option<f64>,
     recorded_per_second: Option<f64>,
+    #[serde(default)]
+    is_unsteady: bool,
+    #[serde(default)]
+    is_stopped: bool,
     limit: String,
 }
 
@@ -80,6 +84,7 @@ impl GateSummary {
             Answer::Pass => ("good", "✓ pass"),
             Answer::Fail => ("bad", "✗ fail"),
             Answer::Inconclusive => ("hold", "? inconclusive"),
+            Answer::Aborted => ("hold", "■ aborted"),
         };
         let named = |(asked, commit): (String, String)| {
             let short = commit.get(..12).unwrap_or(&commit);
@@ -105,7 +110,14 @@ impl CapacitySummary {
     fn row(self, folder: &str) -> SeriesRow {
         let found = self.rate_per_second.zip(self.recorded_per_second);
         let (tone, answer) = found.map_or_else(
-            || ("bad", "✗ no rate".to_owned()),
+            || {
+                let (tone, answer) = match (self.is_stopped, self.is_unsteady) {
+                    (true, _) => ("hold", "■ aborted"),
+                    (_, true) => ("hold", "? too unsteady"),
+                    _ => ("bad", "✗ no rate"),
+                };
+                (tone, answer.to_owned())
+            },
             |(sent, recorded)| {
                 let answer = format!("✓ {} sent, {} recorded", rate(sent), rate(recorded));
                 ("good", answer)

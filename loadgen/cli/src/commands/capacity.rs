@@ -43,16 +43,18 @@ pub struct CapacityOptions {
     pub allow: Vec<Allowed>,
 }
 
-/// Searches, tells each probe to `say`, and writes the report. Returns the result and the folder.
+/// Searches and tells each probe to `say`. Returns the result and the folder for its report. A stop ends it with the probes that
+/// were made.
 ///
 /// # Errors
-/// When a run could not be made, or the report could not be written.
+/// When a run could not be made, or the folder cannot be written.
 pub async fn capacity(
     options: &CapacityOptions,
     mut say: impl FnMut(&str),
 ) -> Result<(Capacity, PathBuf), RunError> {
     let started = OffsetDateTime::now_utc();
     let name = format!("capacity-{}", options.scenario.name.get_ref());
+    let folder = make_folder(&options.reports, &name, started)?;
     let mut search = Search::new(
         options.start,
         options.rate_max,
@@ -67,6 +69,7 @@ pub async fn capacity(
         rate_per_second: None,
         rate_interval: None,
         is_unsteady: false,
+        is_stopped: false,
         recorded_per_second: None,
         missed_at_per_second: None,
         limit: String::new(),
@@ -90,7 +93,11 @@ pub async fn capacity(
             otlp: None,
             merge: Vec::new(),
         })
-        .await?;
+        .await
+        .inspect_err(|_| {
+            // Nothing was written into it.
+            let _ = std::fs::remove_dir(&folder);
+        })?;
         if let Some(stack) = finished.stack {
             tokio::select! {
                 ended = stack.stop() => ended?,
@@ -126,9 +133,6 @@ pub async fn capacity(
     }
     conclude(&mut result, &search, stopped, options.rate_max);
     result.finished_at = rfc3339(OffsetDateTime::now_utc());
-    let folder = make_folder(&options.reports, &name, started)?;
-    report::capacity::write(&result, &folder)?;
-    report::write_index(&options.reports)?;
     Ok((result, folder))
 }
 

@@ -20,7 +20,7 @@ use judge::faults::{self, Evidence, answers, decide_all, fault_report, totals};
 use observe::field::{DATABASE, Field, HealError};
 use observe::follow;
 use observe::provenance;
-use observe::stores::{Confirmations, FAILURES, LOANS, RedisFacts, StoreError, Stores};
+use observe::stores::{FAILURES, LOANS, RedisFacts, StoreError, Stores};
 use plan::faults::{Plan, repeat};
 use plan::payload::Payloads;
 use plan::schedule::Schedule;
@@ -107,6 +107,8 @@ pub struct Finished {
     pub report: ChaosReport,
     /// The folder that holds it.
     pub folder: PathBuf,
+    /// What could not be written, one line each. The verdict stands all the same.
+    pub warnings: Vec<String>,
 }
 
 /// Makes all runs, one after the other, and writes the report.
@@ -141,7 +143,10 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                     let Some(started) = unless_stopped(starting, &mut short).await else {
                         break 'plans;
                     };
-                    let started = started?;
+                    let started = started.inspect_err(|_| {
+                        // Of the first one nothing was written; a folder that is not empty stays.
+                        let _ = std::fs::remove_dir(&folder);
+                    })?;
                     if is_watched {
                         let link = started.dashboard_link();
                         let _ = writeln!(std::io::stderr(), "watch it: {link}");
@@ -195,11 +200,21 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
         totals,
         runs,
     };
-    report::chaos::write(&report, &folder)?;
-    report::write_index(&options.reports)?;
+    let written = [
+        report::chaos::write(&report, &folder),
+        report::write_index(&options.reports),
+    ];
     match broken {
         Some(error) => Err(error),
-        None => Ok(Finished { report, folder }),
+        None => Ok(Finished {
+            report,
+            folder,
+            warnings: written
+                .into_iter()
+                .filter_map(Result::err)
+                .map(|error| error.to_string())
+                .collect(),
+        }),
     }
 }
 
@@ -305,9 +320,8 @@ impl Stage<'_> {
         let metrics_agree = metrics_agree(field, &after).await;
         let prefix = payloads.prefix();
         let mut findings = Findings::new(&payloads, schedule.arrivals());
-        let confirmations = Confirmations::default();
         for collection in [LOANS, FAILURES] {
-            let stored = || stores.records(collection, Some(&prefix), &confirmations);
+            let stored = || stores.records(collection, Some(&prefix));
             let mut records = patiently(stored).await?;
             while let Some(record) = records.next().await? {
                 findings.take(&record);

@@ -7,13 +7,16 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use drive::stop;
 use judge::gate::{BLOCKS_MORE, Block, block_text, conclude, judge};
 use observe::provenance;
 use observe::rounds::build::{Build, BuildError};
 use observe::rounds::hotpath;
 use observe::rounds::round::{RoundError, Rounds};
 use record::folder::{make_folder, rfc3339};
-use record::result::gate::{Answer, Arm, BLOCK_LEN, Gate, order};
+use record::number;
+use record::result::gate::{Answer, Arm, BLOCK_LEN, Gate, Judgement, order};
+use record::result::hotpath::HotPath;
 use record::result::power::Recorded;
 use record::rounds::RoundsError;
 use time::OffsetDateTime;
@@ -57,29 +60,73 @@ pub struct GateOptions {
     pub reports: PathBuf,
 }
 
-/// Builds both, measures, judges, and writes the report. Returns the result and its folder.
+/// Builds both, measures and judges. Returns the result and the folder for its report. A stop ends it at once, with what was
+/// measured until then.
 ///
 /// # Errors
-/// When something could not be built or measured.
+/// When something could not be built or measured, or the folder cannot be written.
 pub async fn gate(
     options: &GateOptions,
     mut say: impl FnMut(&str),
 ) -> Result<(Gate, PathBuf), GateError> {
     let started = OffsetDateTime::now_utc();
+    let folder = make_folder(&options.reports, "gate", started).map_err(RunError::from)?;
+    let mut gate = Gate {
+        answer: Answer::Inconclusive,
+        why: Vec::new(),
+        base: (options.base.clone(), String::new()),
+        head: (options.head.clone(), String::new()),
+        started_at: rfc3339(started),
+        finished_at: String::new(),
+        judgement: Judgement::default(),
+        control: Judgement::default(),
+        hot_path: HotPath::default(),
+        rounds: Vec::new(),
+        provenance: provenance::gather(COMMIT),
+    };
+    match stop::unless_asked(measure(options, &mut gate, &mut say)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            // Nothing was written into it.
+            let _ = std::fs::remove_dir(&folder);
+            return Err(error);
+        }
+        None => {
+            gate.answer = Answer::Aborted;
+            gate.why = vec![format!(
+                "The gate was stopped by {} when {} had been measured.",
+                stop::asked().unwrap_or("a signal"),
+                number::counted(
+                    (gate.rounds.len() / BLOCK_LEN) as u64,
+                    "block of six rounds"
+                )
+            )];
+        }
+    }
+    gate.finished_at = rfc3339(OffsetDateTime::now_utc());
+    Ok((gate, folder))
+}
+
+/// Fills in `gate` as it goes.
+async fn measure(
+    options: &GateOptions,
+    gate: &mut Gate,
+    say: &mut impl FnMut(&str),
+) -> Result<(), GateError> {
     say("building both");
-    let base = Build::of(&options.base, &[])?;
-    let head = Build::of(&options.head, &[])?;
-    let mut provenance = provenance::gather(COMMIT);
+    let base = Build::of(&options.base, &[]).await?;
+    let head = Build::of(&options.head, &[]).await?;
+    gate.base.1.clone_from(&base.commit);
+    gate.head.1.clone_from(&head.commit);
+    let provenance = &mut gate.provenance;
     (provenance.service_commit, provenance.service_dirty) = (head.commit.clone(), false);
 
     say("counting instructions and allocations of the hot path");
-    let hot_path = hotpath::compare(&base, &head);
-    say(&hot_path.text());
+    gate.hot_path = hotpath::compare(&base, &head);
+    say(&gate.hot_path.text());
 
     let rounds = Rounds::start().await?;
-    let mut measured = Vec::new();
     let mut blocks: Vec<Block> = Vec::new();
-    let (mut judgement, mut control);
     loop {
         let wanted = if blocks.is_empty() {
             options.blocks_min
@@ -99,36 +146,21 @@ pub async fn gate(
                 block_text(&block)
             ));
             blocks.push(Block::of(&block));
-            measured.extend(block);
+            gate.rounds.extend(block);
+            gate.judgement = judge(&blocks, Arm::Head);
+            gate.control = judge(&blocks, Arm::Control);
         }
-        judgement = judge(&blocks, Arm::Head);
-        control = judge(&blocks, Arm::Control);
-        let (answer, _) = conclude(&judgement, &control, &hot_path, &measured);
-        if answer != Answer::Inconclusive || blocks.len() >= options.blocks_max {
+        (gate.answer, gate.why) =
+            conclude(&gate.judgement, &gate.control, &gate.hot_path, &gate.rounds);
+        if gate.answer != Answer::Inconclusive || blocks.len() >= options.blocks_max {
             break;
         }
         say("not clear yet: more rounds");
     }
+    let provenance = &mut gate.provenance;
     (provenance.redis, provenance.mongodb, provenance.appendfsync) = rounds.facts().await;
     rounds.stop().await?;
-    let (answer, why) = conclude(&judgement, &control, &hot_path, &measured);
-    let gate = Gate {
-        answer,
-        why,
-        base: (options.base.clone(), base.commit),
-        head: (options.head.clone(), head.commit),
-        started_at: rfc3339(started),
-        finished_at: rfc3339(OffsetDateTime::now_utc()),
-        judgement,
-        control,
-        hot_path,
-        rounds: measured,
-        provenance,
-    };
-    let folder = make_folder(&options.reports, "gate", started).map_err(RunError::from)?;
-    report::gate::write(&gate, &folder).map_err(RunError::from)?;
-    report::write_index(&options.reports).map_err(RunError::from)?;
-    Ok((gate, folder))
+    Ok(())
 }
 
 /// Records `pairs` times two rounds: of the build of `reference` as it is, and with admission slower by
@@ -143,7 +175,7 @@ pub async fn record(
     path: &Path,
     mut say: impl FnMut(&str),
 ) -> Result<(), GateError> {
-    let build = Build::of(reference, &[FEATURE])?;
+    let build = Build::of(reference, &[FEATURE]).await?;
     let cannot = |source: std::io::Error| RoundsError {
         path: path.to_path_buf(),
         what: source.to_string(),

@@ -37,6 +37,7 @@ use report::ReportError;
 use snapshot::{Counters, Snapshot};
 use testbed::{Deployment, TestbedError};
 use time::OffsetDateTime;
+use url::Url;
 
 use crate::COMMIT;
 use crate::audit::{self, Question};
@@ -132,6 +133,9 @@ pub enum RunError {
     /// The stores are not those of the service.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// The name of the service's host is not known.
+    #[error("{0} leads nowhere: no host of that name is known here")]
+    Nowhere(String),
     /// A store of the service is away.
     #[error("the service at {url} is not ready: {what}")]
     NotReady {
@@ -354,6 +358,14 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
             .map(|allowed| format!("--allow {}", allowed.name())),
     );
     if options.no_stores {
+        let host = Url::parse(&target.url).ok();
+        let found = match &host {
+            Some(host) => address::reach(host).await,
+            None => None,
+        };
+        if found.is_none() {
+            return Err(RunError::Nowhere(target.shown_url()));
+        }
         // Whether it is there will show; what it says of itself is told as far as it does.
         let snapshot_before = follow::snapshot(&target.url).await.unwrap_or_default();
         if snapshot_before.gauges.paused {
@@ -825,11 +837,11 @@ async fn conclude(
         for (phase, end_to_end) in audited.end_to_end.iter().enumerate() {
             log.end_to_end(phase as u16, end_to_end, schedule.duration());
         }
-        if let Err(source) = log.finish() {
+        if let Err(error) = log.finish() {
             let path = folder.join(interval::FILE);
             // Half a log would be taken for a whole one.
             let _ = std::fs::remove_file(&path);
-            warnings.push(Unwritable { path, source }.to_string());
+            warnings.push(Unwritable { path, error }.to_string());
         }
     }
     drain.backlog_peak = followed.backlog_peak;
@@ -878,7 +890,7 @@ async fn conclude(
         markers.end(report.verdict.name()).await;
     }
     if let Some(pusher) = sent.pusher {
-        let pushed = pusher.end(report.verdict.exit_code()).await;
+        let pushed = pusher.end(Some(report.verdict.exit_code())).await;
         warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
     }
     Ok((report, warnings))
@@ -911,23 +923,38 @@ async fn unless_stopped<T>(stage: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder.
+/// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder, and what could not be
+/// written beside it.
 ///
 /// # Errors
 /// When the service is not ready for it, or the common start has passed.
-pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError> {
+pub async fn run_shard(options: Options, part: Part) -> Result<(PathBuf, Vec<String>), RunError> {
     let scenario = &options.scenario;
     if scenario.crowd.is_some() {
         return Err(RunError::CrowdInShards);
     }
     let name = format!("{}-shard-{}", scenario.name.get_ref(), part.shard.index);
     let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
+    let sent = send_shard(&options, &part, &folder).await;
+    if sent.is_err() {
+        // A folder that is not empty stays.
+        let _ = std::fs::remove_dir(&folder);
+    }
+    sent.map(|warnings| (folder, warnings))
+}
+
+async fn send_shard(
+    options: &Options,
+    part: &Part,
+    folder: &Path,
+) -> Result<Vec<String>, RunError> {
+    let scenario = &options.scenario;
     let mut progress = Show(if options.quiet {
         None
     } else {
         Some(Progress::new())
     });
-    let ready = unless_stopped(make_ready(&options, &mut progress)).await;
+    let ready = unless_stopped(make_ready(options, &mut progress)).await;
     let mut ready = ready.ok_or(RunError::Stopped)??;
     let follower = Follower::start(&ready.target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
@@ -942,11 +969,19 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         other_urls: &ready.target.other_urls,
         log: Some(&log),
         raw: options.samples.as_deref(),
-        part: Some(&part),
+        part: Some(part),
     };
+    let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut pusher = options
+        .otlp
+        .as_ref()
+        .map(|url| Pusher::start(url, &run_id, scenario.name.get_ref()));
     let mut load = drive(&order, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
             progress.load(now, scenario, &schedule, recorder, &follower.followed());
+        }
+        if let Some(pusher) = &mut pusher {
+            pusher.look(now, recorder, &follower.followed());
         }
         hopeless(scenario, &schedule, recorder, &follower.followed())
     })
@@ -972,10 +1007,11 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
     let counted = unless_stopped(joined(goose)).await.unwrap_or(Ok(0))?;
     let requests = (counted, load.shared.requests.load(Ordering::Relaxed));
     load.recorder.finish();
+    let mut warnings: Vec<String> = end_samples(&mut load.recorder).into_iter().collect();
     if let Some(log) = load.recorder.log.take() {
-        log.finish().map_err(|source| Unwritable {
+        log.finish().map_err(|error| Unwritable {
             path: folder.join(interval::FILE),
-            source,
+            error,
         })?;
     }
     ready.provenance.generator_priority = load.priority();
@@ -996,8 +1032,13 @@ pub async fn run_shard(options: Options, part: Part) -> Result<PathBuf, RunError
         empty_at,
         loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
     };
-    part::keep(&folder, &part, scenario, &load.recorder, around)?;
-    Ok(folder)
+    part::keep(folder, part, scenario, &load.recorder, around)?;
+    if let Some(pusher) = pusher {
+        // The verdict is that of all shards together.
+        let pushed = pusher.end(None).await;
+        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
+    }
+    Ok(warnings)
 }
 
 /// What would make the figures mislead: what it is, what to do, and what allows it. Pure.
@@ -1045,7 +1086,7 @@ fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> 
         ("end-to-end", &recorder.total.end_to_end),
     ] {
         let path = folder.join(format!("{name}.hgrm"));
-        std::fs::write(&path, hgrm(histogram)).map_err(|source| Unwritable { path, source })?;
+        std::fs::write(&path, hgrm(histogram)).map_err(|error| Unwritable { path, error })?;
     }
     Ok(())
 }

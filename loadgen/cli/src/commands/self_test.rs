@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drive::error::DriveError;
 use drive::load::load_only;
+use drive::stop;
 use hdrhistogram::Histogram;
 use observe::provenance;
 use observe::stack::Target;
@@ -13,14 +14,13 @@ use plan::kind::Kind;
 use plan::random::mix64;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
-use record::folder::Unwritable;
+use record::folder::{Unwritable, rfc3339};
 use record::recorder::Recorder;
 use record::result::run::{Audit, Report};
 use record::result::self_test::{FILE, Row, SelfTest};
 use record::sample::{Answer, Sample};
 use testbed::{MongoOptions, MongoServer, RedisOptions, RedisServer, Servers};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::commands::run::{self, Allowed, Options, RunError};
 
@@ -40,19 +40,41 @@ const QUANTILES: [(&str, f64); 5] = [
 ];
 /// Arrivals that are recorded without being sent.
 const SAMPLES: u32 = 1_000_000;
-/// Arrivals of the run with a stall, and of each run with a fault.
+/// Arrivals of each run with a fault.
 const ARRIVALS: u64 = 10_000;
 /// How long the stub stalls.
 const STALL: Duration = Duration::from_secs(2);
-/// Arrivals per second of the run with a stall.
-const RATE_PER_SECOND: u64 = 500;
+/// Arrivals per second of the run with a stall, and all of them. So few that the stub answers those that waited at once when the
+/// stall is over: theory knows nothing of the time that this takes.
+const STALL_RATE_PER_SECOND: u64 = 100;
+const STALL_ARRIVALS: u64 = 2_000;
 
-/// Compares everything, says what it does with `say`, and keeps the result in the folder `reports`.
+/// Compares everything, and says what it does with `say`. A stop ends it at once, with what was found until then.
 ///
 /// # Errors
 /// When a load could not be sent, or Redis or mongod did not start.
-pub async fn run(reports: &Path, mut say: impl FnMut(&str)) -> Result<SelfTest, RunError> {
+pub async fn run(mut say: impl FnMut(&str)) -> Result<SelfTest, RunError> {
     let mut rows = Vec::new();
+    let whole = stop::unless_asked(compare(&mut rows, &mut say)).await;
+    let stopped = match whole {
+        // A run that was stopped may end before the comparison is given up.
+        _ if stop::asked().is_some() => stop::asked(),
+        Some(compared) => {
+            compared?;
+            None
+        }
+        None => None,
+    };
+    Ok(SelfTest {
+        finished_at: rfc3339(OffsetDateTime::now_utc()),
+        loadgen_sha256: provenance::own_sha256().unwrap_or_default(),
+        rows,
+        stopped: stopped.map(str::to_owned),
+    })
+}
+
+/// Adds a row for each known truth.
+async fn compare(rows: &mut Vec<Row>, say: &mut impl FnMut(&str)) -> Result<(), RunError> {
     say("a million samples of known latency");
     rows.push(recorded());
     say("a stub that stalls for 2 s in a run of 20 s");
@@ -60,21 +82,20 @@ pub async fn run(reports: &Path, mut say: impl FnMut(&str)) -> Result<SelfTest, 
     say("a stub with known latencies");
     rows.extend(spread().await?);
     say("stubs that lose, double, swap or alter one loan in 10,000");
-    rows.extend(faults().await?);
-    rows.extend(words::rows(&mut say).await?);
-    let result = SelfTest {
-        finished_at: OffsetDateTime::now_utc()
-            .format(&Rfc3339)
-            .unwrap_or_default(),
-        loadgen_sha256: provenance::own_sha256().unwrap_or_default(),
-        rows,
-    };
+    faults(rows).await?;
+    words::compare(rows, say).await
+}
+
+/// Keeps the result in the folder `reports`, so that later reports tell it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep(result: &SelfTest, reports: &Path) -> Result<(), Unwritable> {
     let path = reports.join(FILE);
-    let kept = serde_json::to_string_pretty(&result).unwrap_or_default();
+    let text = serde_json::to_string_pretty(result).unwrap_or_default();
     std::fs::create_dir_all(reports)
-        .and_then(|()| std::fs::write(&path, kept + "\n"))
-        .map_err(|source| Unwritable { path, source })?;
-    Ok(result)
+        .and_then(|()| std::fs::write(&path, text + "\n"))
+        .map_err(|error| Unwritable { path, error })
 }
 
 /// A load of `rate_per_second` for `seconds`, with enough users that a stall holds nothing back.
@@ -97,19 +118,19 @@ const STALL_TRUTHS: [(&str, f64); 4] =
 async fn stall() -> Result<Vec<Row>, RunError> {
     let stub = start(
         Delays::Stall {
-            from: ARRIVALS * 2 / 5,
+            from: STALL_ARRIVALS * 2 / 5,
             length: STALL,
         },
         None,
     )?;
-    let seconds = ARRIVALS / RATE_PER_SECOND;
-    let scenario = scenario("self-test-stall", RATE_PER_SECOND, seconds, 1300);
+    let seconds = STALL_ARRIVALS / STALL_RATE_PER_SECOND;
+    let scenario = scenario("self-test-stall", STALL_RATE_PER_SECOND, seconds, 300);
     let loaded = load_only(&scenario, &stub.url()).await?;
     let mut rows = stall_rows(&loaded.recorder.total.response);
     rows.push(counts(
         "requests of the stall: goose, the ledger, the stub",
         [loaded.requests.0, loaded.requests.1, stub.requests()],
-        ARRIVALS,
+        STALL_ARRIVALS,
     ));
     Ok(rows)
 }
@@ -117,15 +138,15 @@ async fn stall() -> Result<Vec<Row>, RunError> {
 fn stall_rows(response: &Histogram<u64>) -> Vec<Row> {
     STALL_TRUTHS
         .map(|(name, quantile)| {
-            let above = (1.0 - quantile) * ARRIVALS as f64;
-            let truth_s = STALL.as_secs_f64() - above / RATE_PER_SECOND as f64;
+            let above = (1.0 - quantile) * STALL_ARRIVALS as f64;
+            let truth_s = STALL.as_secs_f64() - above / STALL_RATE_PER_SECOND as f64;
             let found_s = response.value_at_quantile(quantile) as f64 / 1e6;
             let off = found_s / truth_s - 1.0;
             Row {
                 name: format!("response time {name} over a stall of 2 s"),
                 expected: format!("{truth_s:.3} s, within 2 %"),
                 observed: format!("{found_s:.3} s ({:+.2} %)", off * 100.0),
-                pass: off.abs() <= STALL_TOLERANCE && response.len() == ARRIVALS,
+                pass: off.abs() <= STALL_TOLERANCE && response.len() == STALL_ARRIVALS,
             }
         })
         .to_vec()
@@ -222,18 +243,17 @@ fn spread_rows(service: &Histogram<u64>, imposed: &[Duration]) -> Vec<Row> {
         .to_vec()
 }
 
-async fn faults() -> Result<Vec<Row>, RunError> {
+async fn faults(rows: &mut Vec<Row>) -> Result<(), RunError> {
     let servers = Servers::discover()?;
     let (redis, mongodb) = tokio::try_join!(
         RedisServer::start(&servers, RedisOptions::default()),
         MongoServer::start(&servers, MongoOptions::default()),
     )?;
-    let folder = tempfile::tempdir().map_err(|source| Unwritable {
+    let folder = tempfile::tempdir().map_err(|error| Unwritable {
         path: std::env::temp_dir(),
-        source,
+        error,
     })?;
     let scenario = scenario("self-test-fault", 2000, ARRIVALS / 2000, 256);
-    let mut rows = Vec::new();
     for (index, fault) in [
         None,
         Some(Spoils::Loses),
@@ -279,7 +299,7 @@ async fn faults() -> Result<Vec<Row>, RunError> {
         .await?;
         rows.push(fault_row(fault, &finished.report));
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// What the audit must say of a run in which one loan was treated so.
@@ -340,10 +360,10 @@ mod tests {
 
     #[test]
     fn a_stall_that_is_measured_from_the_intended_instant_is_found() {
-        let gap = Duration::from_secs(1) / RATE_PER_SECOND as u32;
+        let gap = Duration::from_secs(1) / STALL_RATE_PER_SECOND as u32;
         let mut response = empty();
         let mut service = empty();
-        for number in 0..ARRIVALS as u32 {
+        for number in 0..STALL_ARRIVALS as u32 {
             let delay = STALL.checked_sub(gap * number).unwrap_or_default();
             record(&mut response, delay);
             // A generator that waits for its answers sends one request into the stall.

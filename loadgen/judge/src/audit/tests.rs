@@ -358,3 +358,34 @@ fn a_late_attempt_is_doubled_by_its_own_copy_only() {
         .to_vec();
     assert_eq!(doubled, [false, false, false, false, true, true, false]);
 }
+
+#[test]
+fn repeats_are_found_in_order_and_few_are_kept() {
+    let mix = Mix {
+        duplicate: 0.3,
+        conflict: 0.3,
+        ..Mix::default()
+    };
+    let payloads = Payloads::new(5, "GC-1", &mix);
+    let arrivals = 20_000;
+    let mut all: Vec<(u32, u32, Kind)> = (0..arrivals)
+        .map(|number| {
+            let (kind, owner) = payloads.kind_and_owner(number);
+            (owner, number, kind)
+        })
+        .filter(|(owner, number, _)| owner != number)
+        .collect();
+    all.sort_unstable();
+    let mut repeats = Repeats::of(&payloads, arrivals);
+    let mut found = Vec::new();
+    for owner in 0..arrivals {
+        // Only some are asked for, as only some have an id of their own.
+        if payloads.kind_and_owner(owner).1 == owner {
+            let of = repeats.of_owner(owner);
+            found.extend(of.into_iter().map(|(number, kind)| (owner, number, kind)));
+        }
+        assert!(repeats.ahead.len() <= 2 * REACH as usize);
+    }
+    assert!(found.len() > 5_000);
+    assert_eq!(found, all);
+}

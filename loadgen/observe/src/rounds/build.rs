@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// Where builds are kept, below the project's folder.
 const FOLDER: &str = ".sluice/gate";
@@ -48,11 +52,12 @@ pub struct Build {
 }
 
 impl Build {
-    /// Builds `reference` with the service's `features`, or takes the build that was kept.
+    /// Builds `reference` with the service's `features`, or takes the build that was kept. Whoever does not wait for the end
+    /// ends the build with it.
     ///
     /// # Errors
     /// When there is no such commit or it does not build.
-    pub fn of(reference: &str, features: &[&str]) -> Result<Self, BuildError> {
+    pub async fn of(reference: &str, features: &[&str]) -> Result<Self, BuildError> {
         let root = PathBuf::from(git(&["rev-parse", "--show-toplevel"])?);
         let commit = git(&[
             "rev-parse",
@@ -71,7 +76,7 @@ impl Build {
         let counts = kept.join(COUNTS);
         let is_counted = counts.is_file() || !features.is_empty();
         if !kept.join("service").is_file() || !is_counted {
-            build(&root, &place, &commit, features, &kept)?;
+            build(&root, &place, &commit, features, &kept).await?;
         }
         let has_counts = fs::metadata(&counts).is_ok_and(|file| file.len() > 0);
         Ok(Self {
@@ -99,20 +104,20 @@ fn toolchain() -> Result<String, BuildError> {
     Ok(digest.chars().take(12).collect())
 }
 
-fn build(
+async fn build(
     root: &Path,
     place: &Path,
     commit: &str,
     features: &[&str],
     kept: &Path,
 ) -> Result<(), BuildError> {
-    let tree = WorkTree::add(root, &place.join("tree"), commit)?;
+    let tree = WorkTree::add(root, &place.join("tree"), commit).await?;
     let target = place.join("target");
-    seed(&root.join("target/release"), &target.join("release"))?;
+    seed(&root.join("target/release"), &target).await?;
     // What another tool has built into the sources and git does not hold.
     let built = Path::new("service/dashboard/dist");
     if root.join(built).is_dir() && !tree.0.join(built).is_dir() {
-        copy(&root.join(built), &tree.0.join(built))?;
+        copy(&root.join(built), &tree.0.join(built)).await?;
     }
     let mut command = Command::new("cargo");
     command
@@ -134,19 +139,23 @@ fn build(
     if !features.is_empty() {
         command.args(["--features", &list.join(",")]);
     }
-    run(command, &format!("the build of {commit}"))?;
+    run(command, &format!("the build of {commit}")).await?;
     fs::create_dir_all(kept).map_err(write(kept))?;
     let (from, to) = (target.join("release/service"), kept.join("service"));
-    fs::copy(&from, &to).map_err(write(&to))?;
+    let part = kept.join("service.part");
+    // Whole or not at all: what is there is taken for a build.
+    fs::copy(&from, &part)
+        .and_then(|_| fs::rename(&part, &to))
+        .map_err(write(&to))?;
     if features.is_empty() {
-        count(root, &tree.0, &target, &kept.join(COUNTS))?;
+        count(root, &tree.0, &target, &kept.join(COUNTS)).await?;
     }
     Ok(())
 }
 
 /// Lets gungraun count the hot path. Without its tools nothing is counted, and the next gate tries again; a commit that
 /// has no bench for it leaves an empty file.
-fn count(root: &Path, tree: &Path, target: &Path, counts: &Path) -> Result<(), BuildError> {
+async fn count(root: &Path, tree: &Path, target: &Path, counts: &Path) -> Result<(), BuildError> {
     let mut json = Vec::new();
     if tree.join("benches/benches/hot_path.rs").is_file() {
         let installed = root.join(".sluice/gungraun/bin/gungraun-runner");
@@ -163,10 +172,7 @@ fn count(root: &Path, tree: &Path, target: &Path, counts: &Path) -> Result<(), B
         if installed.is_file() {
             command.env("GUNGRAUN_RUNNER", installed);
         }
-        let output = command.output().map_err(|error| BuildError::Command {
-            what: "cargo bench".to_owned(),
-            told: error.to_string(),
-        })?;
+        let output = ended(command, "cargo bench").await?;
         if !output.status.success() {
             return Ok(());
         }
@@ -179,7 +185,7 @@ fn count(root: &Path, tree: &Path, target: &Path, counts: &Path) -> Result<(), B
 struct WorkTree(PathBuf);
 
 impl WorkTree {
-    fn add(root: &Path, path: &Path, commit: &str) -> Result<Self, BuildError> {
+    async fn add(root: &Path, path: &Path, commit: &str) -> Result<Self, BuildError> {
         // One is left when an earlier gate was killed.
         drop(Self(path.to_path_buf()));
         let mut command = Command::new("git");
@@ -188,8 +194,9 @@ impl WorkTree {
             .args(["worktree", "add", "--detach", "--force"])
             .arg(path)
             .arg(commit);
-        run(command, "git worktree add")?;
-        Ok(Self(path.to_path_buf()))
+        let tree = Self(path.to_path_buf());
+        run(command, "git worktree add").await?;
+        Ok(tree)
     }
 }
 
@@ -207,27 +214,34 @@ impl Drop for WorkTree {
     }
 }
 
-/// Copies what cargo has built already, so that the gate builds only what differs.
-fn seed(from: &Path, to: &Path) -> Result<(), BuildError> {
+/// Copies what cargo has built already, so that the gate builds only what differs. Whole or not at all: cargo would take half
+/// a file for what it has built.
+async fn seed(from: &Path, target: &Path) -> Result<(), BuildError> {
+    let to = target.join("release");
     if to.is_dir() || !from.is_dir() {
         return Ok(());
     }
+    let begun = target.join("release.part");
+    let _ = fs::remove_dir_all(&begun);
     for part in [".fingerprint", "build", "deps"] {
         if from.join(part).is_dir() {
-            copy(&from.join(part), &to.join(part))?;
+            copy(&from.join(part), &begun.join(part)).await?;
         }
+    }
+    if begun.is_dir() {
+        fs::rename(&begun, &to).map_err(write(&to))?;
     }
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), BuildError> {
+async fn copy(from: &Path, to: &Path) -> Result<(), BuildError> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(write(folder))?;
     }
     let mut command = Command::new("cp");
     // Times must stay, or cargo builds everything again.
     command.arg("--archive").arg(from).arg(to);
-    run(command, "cp")
+    run(command, "cp").await
 }
 
 fn write(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
@@ -235,14 +249,40 @@ fn write(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Write { path, source }
 }
 
-fn run(mut command: Command, what: &str) -> Result<(), BuildError> {
-    let failed = |told: String| BuildError::Command {
+/// A command and all that it has started, in a process group of their own. They end when nobody waits for them any more.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a command said, once it has ended.
+async fn ended(mut command: Command, what: &str) -> Result<Output, BuildError> {
+    let failed = |error: io::Error| BuildError::Command {
         what: what.to_owned(),
-        told,
+        told: error.to_string(),
     };
-    let output = command
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let child = tokio::process::Command::from(command)
+        .spawn()
+        .map_err(failed)?;
+    let mut group = Group(child.id().map(|id| Pid::from_raw(id as i32)));
+    let output = child.wait_with_output().await.map_err(failed)?;
+    group.0 = None;
+    Ok(output)
+}
+
+async fn run(command: Command, what: &str) -> Result<(), BuildError> {
+    let output = ended(command, what).await?;
     if output.status.success() {
         return Ok(());
     }
@@ -254,7 +294,10 @@ fn run(mut command: Command, what: &str) -> Result<(), BuildError> {
         .take(TOLD_MAX)
         .last()
         .map_or(0, |(at, _)| at);
-    Err(failed(text[start..].to_owned()))
+    Err(BuildError::Command {
+        what: what.to_owned(),
+        told: text[start..].to_owned(),
+    })
 }
 
 fn git(arguments: &[&str]) -> Result<String, BuildError> {
@@ -277,11 +320,48 @@ fn git(arguments: &[&str]) -> Result<String, BuildError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn a_reference_that_names_no_commit_is_refused() {
-        let error = Build::of("no-such-branch-anywhere", &[]).expect_err("no such commit");
+    #[tokio::test]
+    async fn a_reference_that_names_no_commit_is_refused() {
+        let error = Build::of("no-such-branch-anywhere", &[])
+            .await
+            .expect_err("no such commit");
         assert!(matches!(error, BuildError::NoCommit(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_a_build_ends_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let told = folder.path().join("process");
+        let mut command = Command::new("sh");
+        // A child of the command, as a compiler is one of cargo.
+        command.args([
+            "-c",
+            "sh -c 'echo $$ > told; mv told process; sleep 3600'; :",
+        ]);
+        command.current_dir(folder.path());
+        let reading = ended(command, "sh");
+        let seen = async {
+            while !told.is_file() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = reading => panic!("it ended by itself"),
+            () = seen => {}
+        }
+        let process = std::fs::read_to_string(&told).expect("its id");
+        let process = Pid::from_raw(process.trim().parse().expect("a number"));
+        // Gone, or dead and not collected yet by whoever took it over.
+        let is_gone = || {
+            let state = std::fs::read_to_string(format!("/proc/{process}/stat"));
+            state.map_or(true, |state| state.contains(") Z "))
+        };
+        while !is_gone() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

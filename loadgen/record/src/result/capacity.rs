@@ -64,6 +64,9 @@ pub struct Capacity {
     /// Whether chance decided over too wide a range for an answer.
     #[serde(default)]
     pub is_unsteady: bool,
+    /// Whether it was stopped before its end.
+    #[serde(default)]
+    pub is_stopped: bool,
     /// Loans recorded for each second at that rate, the lowest of its runs.
     pub recorded_per_second: Option<f64>,
     /// The lowest rate that missed them.

@@ -109,14 +109,17 @@ pub enum Answer {
     Fail,
     /// The machine was too unsteady to tell.
     Inconclusive,
+    /// It was stopped before its end.
+    Aborted,
 }
 
 impl Answer {
-    /// The exit code: 0 pass, 1 fail, 6 inconclusive.
+    /// The exit code: 0 pass, 1 fail, 4 aborted, 6 inconclusive.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Pass => 0,
             Self::Fail => 1,
+            Self::Aborted => 4,
             Self::Inconclusive => 6,
         }
     }
@@ -127,6 +130,7 @@ impl Answer {
             Self::Pass => "pass",
             Self::Fail => "fail",
             Self::Inconclusive => "inconclusive",
+            Self::Aborted => "aborted",
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::result::run::Verdict;
+
 /// The file in the reports' folder that holds the last result.
 pub const FILE: &str = "self-test.json";
 
@@ -17,6 +19,9 @@ pub struct SelfTest {
     pub loadgen_sha256: String,
     /// Every known truth beside what was found.
     pub rows: Vec<Row>,
+    /// What stopped it before its end, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// One known truth.
@@ -34,9 +39,18 @@ pub struct Row {
 }
 
 impl SelfTest {
-    /// Whether every known truth was found.
+    /// Whether every known truth was looked at and found.
     pub fn pass(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.pass)
+        self.stopped.is_none() && !self.rows.is_empty() && self.rows.iter().all(|row| row.pass)
+    }
+
+    /// Its exit code: 0 every truth was found, 1 one was missed, 4 aborted.
+    pub fn exit_code(&self) -> u8 {
+        match self.stopped {
+            Some(_) => Verdict::Aborted.exit_code(),
+            None if self.pass() => Verdict::Pass.exit_code(),
+            None => Verdict::Fail.exit_code(),
+        }
     }
 
     /// The result as a table.

@@ -7,7 +7,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use record::result::gate::{Answer, Gate, Judgement, percent, range};
 
-use crate::files::{ReportError, write_error};
+use crate::files::{ReportError, write_file};
 use crate::gate::html;
 
 /// Writes all of them into `folder`.
@@ -22,8 +22,7 @@ pub fn write(gate: &Gate, folder: &Path) -> Result<(), ReportError> {
         ("junit.xml", junit(gate)),
         ("gate.html", html(gate, &headline(gate))),
     ] {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(write_error(&path))?;
+        write_file(&folder.join(name), &text)?;
     }
     Ok(())
 }
@@ -37,6 +36,7 @@ fn headline(gate: &Gate) -> String {
         Answer::Pass => "pass: no slower than its base",
         Answer::Fail => "fail: worse than its base",
         Answer::Inconclusive => "inconclusive: the machine is too unsteady to tell",
+        Answer::Aborted => "aborted: stopped before its end",
     };
     format!("Performance gate, {answer}")
 }
@@ -151,7 +151,9 @@ fn status(answer: Answer, message: &str) -> TestCaseStatus {
     let mut status = match answer {
         Answer::Pass => return TestCaseStatus::success(),
         Answer::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Answer::Inconclusive => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Answer::Inconclusive | Answer::Aborted => {
+            TestCaseStatus::non_success(NonSuccessKind::Error)
+        }
     };
     status.set_message(message);
     status

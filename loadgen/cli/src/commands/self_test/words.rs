@@ -63,7 +63,7 @@ impl Truth {
 fn truths() -> [Vec<Truth>; 3] {
     let frozen = [300u64, 1_000, 3_000].map(|ms| {
         let length = Duration::from_millis(ms);
-        let name = format!("a service frozen for {length:?} of 15 s");
+        let name = format!("a service frozen for {} s of 15 s", length.as_secs_f64());
         let mut truth = Truth::of(name, Verdict::Fail, "response_ms.p99");
         truth.length = LONG;
         truth.delays = Delays::Stall {
@@ -74,7 +74,10 @@ fn truths() -> [Vec<Truth>; 3] {
     });
     let stopped = [120u64, 500, 3_000].map(|ms| {
         let length = Duration::from_millis(ms);
-        let name = format!("the generator stopped for {length:?} of 15 s");
+        let name = format!(
+            "the generator stopped for {} s of 15 s",
+            length.as_secs_f64()
+        );
         let mut truth = Truth::of(name, Verdict::Discarded, "stood still");
         truth.length = LONG;
         truth.stopped = length;
@@ -114,18 +117,20 @@ fn truths() -> [Vec<Truth>; 3] {
     [frozen.into(), stopped.into(), short]
 }
 
-/// Makes all runs and compares what they say.
-pub(super) async fn rows(say: &mut impl FnMut(&str)) -> Result<Vec<Row>, RunError> {
+/// Makes all runs and adds to `rows` what they say.
+pub(super) async fn compare(
+    rows: &mut Vec<Row>,
+    say: &mut impl FnMut(&str),
+) -> Result<(), RunError> {
     let servers = Servers::discover()?;
     let (redis, mongodb) = tokio::try_join!(
         RedisServer::start(&servers, RedisOptions::default()),
         MongoServer::start(&servers, MongoOptions::default()),
     )?;
-    let folder = tempfile::tempdir().map_err(|source| Unwritable {
+    let folder = tempfile::tempdir().map_err(|error| Unwritable {
         path: std::env::temp_dir(),
-        source,
+        error,
     })?;
-    let mut rows = Vec::new();
     let doing = [
         "stubs that freeze for 0.3, 1 and 3 s",
         "generators that are stopped for 0.12, 0.5 and 3 s",
@@ -145,7 +150,7 @@ pub(super) async fn rows(say: &mut impl FnMut(&str)) -> Result<Vec<Row>, RunErro
         let made = try_join_all(runs).await?;
         rows.extend(made);
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Where a run has its files and its records.
@@ -159,7 +164,7 @@ struct Place {
 async fn one(truth: &Truth, place: Place) -> Result<Row, RunError> {
     let unwritable = |path: &Path| {
         let path = path.to_path_buf();
-        move |source| Unwritable { path, source }
+        move |error| Unwritable { path, error }
     };
     let scenario = place.folder.join("truth.toml");
     std::fs::create_dir_all(&place.folder).map_err(unwritable(&place.folder))?;
