@@ -7,6 +7,7 @@ use bson::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::applicant::{Applicant, ApplicantRequest};
 use crate::record::{DiscardDocument, FailureDocument, LoanDocument};
 use crate::snapshot::{Percentiles, RunMarkerKind};
 use crate::tokens::TokenRole;
@@ -36,27 +37,6 @@ pub struct LoanRequest {
     pub credit_score: u32,
     /// Who asks.
     pub applicant: ApplicantRequest,
-}
-
-/// Who asks for a loan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApplicantRequest {
-    /// Full name.
-    #[schema(min_length = 1, max_length = 200, example = "Elke Hartmann")]
-    pub name: String,
-    /// E-mail address.
-    #[schema(example = "elke@example.org")]
-    pub email: String,
-    /// Telephone number.
-    #[schema(example = "+49 30 1234567")]
-    pub phone: Option<String>,
-    /// Yearly income, at most two decimals.
-    #[schema(minimum = 0.0, example = 42_000.0)]
-    pub annual_income: Option<f64>,
-    /// Age in years.
-    #[schema(minimum = 18, maximum = 130, example = 67)]
-    pub age_years: Option<u32>,
 }
 
 /// The answer to a loan that is durable in the queue.
@@ -516,7 +496,7 @@ pub struct LoanResult {
     /// The applicant's score.
     pub credit_score: u32,
     /// Who asks.
-    pub applicant: ApplicantResult,
+    pub applicant: Applicant,
     /// The risk band.
     pub risk_band: String,
     /// The yearly rate of the band.
@@ -534,25 +514,6 @@ pub struct LoanResult {
     /// When a worker decided it.
     #[schema(format = DateTime)]
     pub processed_at: String,
-}
-
-/// Who asked for an accepted loan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApplicantResult {
-    /// Full name.
-    pub name: String,
-    /// E-mail address.
-    pub email: String,
-    /// Telephone number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub phone: Option<String>,
-    /// Yearly income.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub annual_income_minor: Option<i64>,
-    /// Age in years.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_years: Option<u32>,
 }
 
 /// Failed attempts, newest first.
@@ -798,7 +759,6 @@ impl From<crate::loan::Fault> for FaultView {
 
 impl From<LoanDocument> for LoanResult {
     fn from(document: LoanDocument) -> Self {
-        let applicant = document.applicant;
         Self {
             fingerprint: document.fingerprint,
             attempt: document.attempt,
@@ -807,13 +767,7 @@ impl From<LoanDocument> for LoanResult {
             term_months: document.term_months,
             purpose: document.purpose,
             credit_score: document.credit_score,
-            applicant: ApplicantResult {
-                name: applicant.name,
-                email: applicant.email,
-                phone: applicant.phone,
-                annual_income_minor: applicant.annual_income_minor.map(|cents| cents.0),
-                age_years: applicant.age_years,
-            },
+            applicant: document.applicant,
             risk_band: document.risk_band,
             annual_rate_basis_points: document.annual_rate_basis_points,
             monthly_instalment_minor: document.monthly_instalment_minor.0,

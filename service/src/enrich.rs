@@ -168,7 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::loan::Applicant;
+    use crate::applicant::tests::ada;
 
     fn loan(amount: i64, term_months: u32, credit_score: u32, income: Option<i64>) -> Loan {
         Loan {
@@ -177,13 +177,7 @@ mod tests {
             term_months,
             purpose: "car".to_owned(),
             credit_score,
-            applicant: Applicant {
-                name: "Ada".to_owned(),
-                email: "ada@example.org".to_owned(),
-                phone: None,
-                annual_income: income.map(Cents),
-                age_years: None,
-            },
+            applicant: ada(income.map(Cents)),
         }
     }
 

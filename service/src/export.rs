@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::api::{ExportFormat, FailedAttempt, LoanResult, rfc3339};
-use crate::loan::Cents;
+use crate::applicant::Applicant;
+use crate::loan::hundredths;
 use crate::record::{FailureDocument, LoanDocument};
 
 /// The columns of failures.
@@ -21,8 +22,8 @@ const FAILURE_COLUMNS: [&str; 11] = [
     "discardReason",
 ];
 
-/// The columns of loans. Money is in the currency's unit, a rate in percent.
-const LOAN_COLUMNS: [&str; 18] = [
+/// The columns of loans: these, the applicant's, and those of the result. Money is in the currency's unit, a rate in percent.
+const LOAN_COLUMNS: [&str; 7] = [
     "loanId",
     "attempt",
     "amount",
@@ -30,11 +31,8 @@ const LOAN_COLUMNS: [&str; 18] = [
     "termMonths",
     "purpose",
     "creditScore",
-    "applicantName",
-    "applicantEmail",
-    "applicantPhone",
-    "applicantAnnualIncome",
-    "applicantAgeYears",
+];
+const RESULT_COLUMNS: [&str; 6] = [
     "riskBand",
     "annualRatePercent",
     "monthlyInstalment",
@@ -67,7 +65,8 @@ impl Rows {
 
     /// Rows of loans.
     pub(crate) fn of_loans(format: ExportFormat) -> Self {
-        Self::new(format, &LOAN_COLUMNS)
+        let columns = [&LOAN_COLUMNS[..], &Applicant::COLUMNS, &RESULT_COLUMNS];
+        Self::new(format, &columns.concat())
     }
 
     fn new(format: ExportFormat, columns: &[&str]) -> Self {
@@ -131,8 +130,7 @@ impl Rows {
             };
             return self.line(&line);
         }
-        let applicant = document.applicant;
-        self.cells([
+        let loan = [
             document.loan_id,
             document.attempt.to_string(),
             hundredths(document.amount_minor.0),
@@ -140,15 +138,8 @@ impl Rows {
             document.term_months.to_string(),
             document.purpose,
             document.credit_score.to_string(),
-            applicant.name,
-            applicant.email,
-            applicant.phone.unwrap_or_default(),
-            applicant
-                .annual_income_minor
-                .map_or_else(String::new, |Cents(income)| hundredths(income)),
-            applicant
-                .age_years
-                .map_or_else(String::new, |years| years.to_string()),
+        ];
+        let result = [
             document.risk_band,
             hundredths(document.annual_rate_basis_points.into()),
             hundredths(document.monthly_instalment_minor.0),
@@ -157,7 +148,9 @@ impl Rows {
                 .map_or_else(String::new, hundredths),
             document.decision,
             rfc3339(document.processed_at),
-        ]);
+        ];
+        let applicant = document.applicant.cells();
+        self.cells(loan.into_iter().chain(applicant).chain(result));
     }
 
     fn line(&mut self, row: &impl Serialize) {
@@ -184,13 +177,6 @@ fn safe(cell: String) -> String {
     } else {
         cell
     }
-}
-
-/// Hundredths with a point before the last two digits.
-fn hundredths(number: i64) -> String {
-    let sign = if number < 0 { "-" } else { "" };
-    let number = number.unsigned_abs();
-    format!("{sign}{}.{:02}", number / 100, number % 100)
 }
 
 #[cfg(test)]
@@ -263,17 +249,5 @@ mod tests {
         let line: FailedAttempt = serde_json::from_str(&text).unwrap();
         assert_eq!(line.applicant_email.as_deref(), Some("=1"));
         assert_eq!(line.discarded.unwrap().reason, "@twice");
-    }
-
-    #[test]
-    fn hundredths_are_written_out() {
-        for (number, text) in [
-            (0, "0.00"),
-            (7, "0.07"),
-            (148_018, "1480.18"),
-            (-150, "-1.50"),
-        ] {
-            assert_eq!(hundredths(number), text);
-        }
     }
 }

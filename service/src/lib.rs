@@ -20,6 +20,7 @@ pub mod limits;
 pub mod loan;
 
 pub mod admit;
+pub mod applicant;
 mod aside;
 mod currency;
 pub mod decided;

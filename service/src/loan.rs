@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::applicant::Applicant;
+
 /// A loan's id: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LoanId(Box<str>);
@@ -95,6 +97,13 @@ impl fmt::Display for Fingerprint {
 #[serde(transparent)]
 pub struct Cents(pub i64);
 
+/// Hundredths with a point before the last two digits.
+pub(crate) fn hundredths(number: i64) -> String {
+    let sign = if number < 0 { "-" } else { "" };
+    let number = number.unsigned_abs();
+    format!("{sign}{}.{:02}", number / 100, number % 100)
+}
+
 /// A loan that has passed every rule. Only [`crate::validate::validate`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loan {
@@ -117,21 +126,6 @@ impl Loan {
     pub fn currency(&self) -> &str {
         std::str::from_utf8(&self.currency).expect("currency codes are ASCII")
     }
-}
-
-/// Who asks for a loan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applicant {
-    /// 1 to 200 characters.
-    pub name: String,
-    /// A plausible address.
-    pub email: String,
-    /// A plausible number.
-    pub phone: Option<String>,
-    /// Not negative.
-    pub annual_income: Option<Cents>,
-    /// 18 to 130.
-    pub age_years: Option<u32>,
 }
 
 /// Why a loan failed. The order is the rank: the first of a loan's faults by rank names it.
@@ -202,4 +196,21 @@ pub struct Fault {
     pub category: Category,
     /// The value that broke it, shortened; empty where there is none.
     pub value: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundredths_are_written_out() {
+        for (number, text) in [
+            (0, "0.00"),
+            (7, "0.07"),
+            (148_018, "1480.18"),
+            (-150, "-1.50"),
+        ] {
+            assert_eq!(hundredths(number), text);
+        }
+    }
 }

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::api::{ErrorType, FaultView};
+use crate::applicant::Applicant;
 use crate::enrich::Enrichment;
 use crate::loan::{Category, Cents, Fingerprint, Loan};
 use crate::validate::Failure;
 
-mod encode;
+pub(crate) mod encode;
 
 use encode::{Fields, document};
 
@@ -31,7 +32,7 @@ pub struct LoanDocument {
     pub term_months: u32,
     pub purpose: String,
     pub credit_score: u32,
-    pub applicant: ApplicantDocument,
+    pub applicant: Applicant,
     pub risk_band: String,
     pub annual_rate_basis_points: u32,
     pub monthly_instalment_minor: Cents,
@@ -42,21 +43,6 @@ pub struct LoanDocument {
     pub claimed_at: Option<DateTime>,
     pub processed_at: DateTime,
     pub batch: Option<ObjectId>,
-}
-
-/// Who asks, in a document of `loans`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(
-    missing_docs,
-    reason = "each field is the applicant's of the same name"
-)]
-pub struct ApplicantDocument {
-    pub name: String,
-    pub email: String,
-    pub phone: Option<String>,
-    pub annual_income_minor: Option<Cents>,
-    pub age_years: Option<u32>,
 }
 
 /// A document of `failures`, as it is read.
@@ -127,20 +113,7 @@ pub fn accepted(
         record.integer(c"termMonths", loan.term_months);
         record.text(c"purpose", &loan.purpose);
         record.integer(c"creditScore", loan.credit_score);
-        record.document(c"applicant", |applicant| {
-            let who = &loan.applicant;
-            applicant.text(c"name", &who.name);
-            applicant.text(c"email", &who.email);
-            if let Some(phone) = &who.phone {
-                applicant.text(c"phone", phone);
-            }
-            if let Some(income) = who.annual_income {
-                applicant.integer(c"annualIncomeMinor", income.0);
-            }
-            if let Some(age_years) = who.age_years {
-                applicant.integer(c"ageYears", age_years);
-            }
-        });
+        record.document(c"applicant", |applicant| loan.applicant.write(applicant));
         let band = enrichment.risk_band;
         record.text(c"riskBand", band.name());
         record.integer(c"annualRateBasisPoints", band.annual_rate_basis_points());

@@ -6,8 +6,9 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 
+use crate::applicant::Applicant;
 use crate::currency;
-use crate::loan::{Applicant, Category, Cents, Fault, Loan};
+use crate::loan::{Category, Cents, Fault, Loan};
 use crate::parse::{Document, Field, ParseError, shortened, with_parser};
 
 /// Largest amount: 10,000,000.00.
@@ -84,50 +85,7 @@ fn check(document: &Document<'_>) -> Result<Loan, Failure> {
     let mut applicant_email = None;
     let applicant = match document.member(root, "applicant") {
         Field::Object(object) => {
-            let member = |key| document.member(object, key);
-            let name =
-                faults.bounded_text("applicant.name", "1 to 200 characters", member("name"), 200);
-            let email = faults
-                .text("applicant.email", "an e-mail address", member("email"))
-                .and_then(|text| {
-                    applicant_email = Some(shortened(text));
-                    faults.keep(
-                        "applicant.email",
-                        "an e-mail address",
-                        text,
-                        is_plausible_email(text).then(|| text.to_owned()),
-                    )
-                });
-            let phone = optional(member("phone"), |field| {
-                let rule = "a telephone number of 5 to 20 digits";
-                faults
-                    .text("applicant.phone", rule, field)
-                    .and_then(|text| {
-                        let good = is_plausible_phone(text).then(|| text.to_owned());
-                        faults.keep("applicant.phone", rule, text, good)
-                    })
-            });
-            let annual_income = optional(member("annualIncome"), |field| {
-                faults.income("applicant.annualIncome", field)
-            });
-            let age_years = optional(member("ageYears"), |field| {
-                faults.integer(
-                    "applicant.ageYears",
-                    "an integer from 18 to 130",
-                    field,
-                    18..=130,
-                )
-            });
-            match (name, email) {
-                (Some(name), Some(email)) => Some(Applicant {
-                    name,
-                    email,
-                    phone: phone.flatten(),
-                    annual_income: annual_income.flatten(),
-                    age_years: age_years.flatten(),
-                }),
-                _ => None,
-            }
+            Applicant::read(document, object, &mut faults, &mut applicant_email)
         }
         Field::Missing => {
             faults.add("applicant", "an object", Category::MissingField, "");
@@ -181,15 +139,16 @@ fn check(document: &Document<'_>) -> Result<Loan, Failure> {
 }
 
 /// An optional field counts as absent when it is `null`.
-fn optional<T>(field: Field<'_>, read: impl FnOnce(Field<'_>) -> T) -> Option<T> {
+pub(crate) fn optional<T>(field: Field<'_>, read: impl FnOnce(Field<'_>) -> T) -> Option<T> {
     match field {
         Field::Missing | Field::Null => None,
         field => Some(read(field)),
     }
 }
 
+/// What is wrong with a loan, as far as it was read.
 #[derive(Default)]
-struct Faults {
+pub(crate) struct Faults {
     found: Vec<Fault>,
 }
 
@@ -204,7 +163,7 @@ impl Faults {
     }
 
     /// `good`, or an `invalid_format` fault where there is none.
-    fn keep<T>(
+    pub(crate) fn keep<T>(
         &mut self,
         field: &'static str,
         rule: &'static str,
@@ -217,7 +176,7 @@ impl Faults {
         good
     }
 
-    fn text<'a>(
+    pub(crate) fn text<'a>(
         &mut self,
         name: &'static str,
         rule: &'static str,
@@ -231,7 +190,7 @@ impl Faults {
         None
     }
 
-    fn bounded_text(
+    pub(crate) fn bounded_text(
         &mut self,
         name: &'static str,
         rule: &'static str,
@@ -277,14 +236,14 @@ impl Faults {
         self.in_range(name, rule, literal, good)
     }
 
-    fn income(&mut self, name: &'static str, field: Field<'_>) -> Option<Cents> {
+    pub(crate) fn income(&mut self, name: &'static str, field: Field<'_>) -> Option<Cents> {
         let rule = "a number from 0, with at most 2 decimals";
         let literal = self.number(name, rule, field)?;
         let good = cents(literal).filter(|&cents| Cents(0) <= cents && cents <= INCOME_MAX);
         self.in_range(name, rule, literal, good)
     }
 
-    fn integer(
+    pub(crate) fn integer(
         &mut self,
         name: &'static str,
         rule: &'static str,
@@ -338,7 +297,7 @@ fn cents(literal: &str) -> Option<Cents> {
 
 /// `local@domain.tld`, at most 254 characters, no spaces or control characters. Whether mail
 /// arrives is not for this service to say.
-fn is_plausible_email(text: &str) -> bool {
+pub(crate) fn is_plausible_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };
@@ -362,7 +321,7 @@ fn is_plausible_email(text: &str) -> bool {
 }
 
 /// 5 to 20 digits, with an optional leading `+` and the usual separators.
-fn is_plausible_phone(text: &str) -> bool {
+pub(crate) fn is_plausible_phone(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let rest = text.strip_prefix('+').unwrap_or(text);
     (5..=20).contains(&digits)
@@ -373,4 +332,4 @@ fn is_plausible_phone(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

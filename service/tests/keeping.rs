@@ -355,8 +355,11 @@ async fn one_person_is_forgotten() {
         .await,
     );
     assert_eq!(
-        (&found["status"], &found["result"]["applicant"]["name"]),
-        (&json!("recorded"), &json!("forgotten"))
+        (&found["status"], &found["result"]["applicant"]),
+        (
+            &json!("recorded"),
+            &json!({ "name": "forgotten", "email": "forgotten" })
+        )
     );
     wait_until("the counters tell it", async || {
         let snapshot = metrics(address).await;

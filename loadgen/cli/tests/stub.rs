@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use loadgen::commands::run::{Allowed, Options, run, run_shard};
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use observe::stack::Target;
+use observe::stores::loan_document;
 use plan::scenario::Scenario;
 use plan::shard::{Part, Shard};
 use record::result::run::{AuditClass, Report, Verdict};
@@ -90,7 +91,7 @@ impl Stub {
         let number = self.stored.fetch_add(1, Ordering::SeqCst);
         let loans = self.database.collection::<Document>("loans");
         let chosen = number == CHOSEN;
-        let mut record = record(loan);
+        let mut record = loan_document(loan).expect("a good loan");
         let batch = ObjectId::new();
         record.insert("batch", batch);
         if chosen && self.fault == Fault::Loses {
@@ -130,33 +131,6 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .expect("a plain response")
-}
-
-/// The record of a good loan, as the service's contract has it.
-fn record(loan: &Value) -> Document {
-    let minor = |value: &Value| (value.as_f64().expect("a number") * 100.0).round() as i64;
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let applicant = &loan["applicant"];
-    let mut stored = doc! { "name": text(&applicant["name"]), "email": text(&applicant["email"]) };
-    if let Some(phone) = applicant["phone"].as_str() {
-        stored.insert("phone", phone);
-    }
-    if !applicant["annualIncome"].is_null() {
-        stored.insert("annualIncomeMinor", minor(&applicant["annualIncome"]));
-    }
-    if let Some(age) = applicant["ageYears"].as_i64() {
-        stored.insert("ageYears", age as i32);
-    }
-    doc! {
-        "_id": text(&loan["loanId"]),
-        "attempt": 1,
-        "amountMinor": minor(&loan["amount"]),
-        "currency": text(&loan["currency"]),
-        "termMonths": loan["termMonths"].as_i64().expect("a number") as i32,
-        "purpose": text(&loan["purpose"]),
-        "creditScore": loan["creditScore"].as_i64().expect("a number") as i32,
-        "applicant": stored,
-    }
 }
 
 /// One loan every 20 ms for a second.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use plan::kind::{Kind, Outcome};
-use plan::payload::{Arrival, Loan, Payloads, REACH};
+use plan::payload::{Arrival, FIELDS, Loan, Payloads, REACH};
 use plan::schedule::{Schedule, Slot};
 use record::latencies::empty;
 use record::ledger::Ledger;
@@ -556,43 +556,14 @@ pub fn counter_rows(
 
 /// The first field of a record that differs from what was sent, in words.
 fn difference(loan: &Loan, stored: &StoredLoan) -> Option<String> {
-    let numbers = [
-        ("amountMinor", Some(loan.amount_minor), stored.amount_minor),
-        (
-            "termMonths",
-            Some(i64::from(loan.term_months)),
-            stored.term_months,
-        ),
-        (
-            "creditScore",
-            Some(i64::from(loan.credit_score)),
-            stored.credit_score,
-        ),
-        (
-            "annualIncomeMinor",
-            loan.annual_income_minor,
-            stored.annual_income_minor,
-        ),
-        ("ageYears", loan.age_years.map(i64::from), stored.age_years),
-    ];
-    for (key, sent, stored) in numbers {
-        if stored != sent {
-            return Some(differs(key, sent, stored));
-        }
-    }
-    let texts = [
-        ("currency", Some(loan.currency), &stored.currency),
-        ("purpose", Some(loan.purpose.as_str()), &stored.purpose),
-        ("name", Some(loan.name.as_str()), &stored.name),
-        ("email", Some(loan.email.as_str()), &stored.email),
-        ("phone", loan.phone.as_deref(), &stored.phone),
-    ];
-    for (key, sent, stored) in texts {
-        if stored.as_deref() != sent {
-            return Some(differs(key, sent, stored.as_deref()));
-        }
-    }
-    None
+    FIELDS
+        .iter()
+        .zip(stored.fields.iter())
+        .find_map(|(field, stored)| {
+            let sent = (field.of)(loan);
+            let key = field.stored.rsplit('.').next().unwrap_or(field.stored);
+            (&sent != stored).then(|| differs(key, sent.as_ref(), stored.as_ref()))
+        })
 }
 
 fn differs<T: std::fmt::Display>(key: &str, sent: Option<T>, stored: Option<T>) -> String {

@@ -626,7 +626,7 @@ mod tests {
     use record::stored::StoredLoan;
 
     use super::*;
-    use crate::stored::record_of;
+    use crate::stored::{alter, record_of};
 
     fn request(arrival: u32, event: Event, status: Option<u16>, replayed: bool) -> Request {
         let sent = Duration::from_millis(u64::from(arrival) * 10);
@@ -763,7 +763,7 @@ mod tests {
     #[test]
     fn a_record_that_differs_is_mismatched() {
         let mut other = record(0, "");
-        other.term_months = Some(1);
+        alter(&mut other, "termMonths", 1);
         check(&[new(0)], &[other], &[], 1, &[("mismatched", 1)]);
         // Known, although nobody can have sent it before.
         check(&[known(0)], &[record(0, "")], &[], 1, &[("mismatched", 1)]);

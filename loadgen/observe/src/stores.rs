@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use plan::payload::{FIELDS, Form, Kept};
 use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
 use redis::aio::{ConnectionLike, ConnectionManager};
 use serde_json::Value;
@@ -627,23 +628,26 @@ impl Records {
     }
 }
 
+/// The applicant's fields stand in a document of their own.
+const APPLICANT: &str = "applicant";
+
 fn loan(document: &Document, confirmed_us: Option<i64>) -> StoredLoan {
     let nothing = Document::new();
-    let applicant = document.get_document("applicant").unwrap_or(&nothing);
+    let applicant = document.get_document(APPLICANT).unwrap_or(&nothing);
     StoredLoan {
         id: text(document, "_id").unwrap_or_default(),
         attempt: whole(document, "attempt").unwrap_or(1),
         confirmed_us,
-        amount_minor: whole(document, "amountMinor"),
-        term_months: whole(document, "termMonths"),
-        credit_score: whole(document, "creditScore"),
-        currency: text(document, "currency"),
-        purpose: text(document, "purpose"),
-        name: text(applicant, "name"),
-        email: text(applicant, "email"),
-        phone: text(applicant, "phone"),
-        annual_income_minor: whole(applicant, "annualIncomeMinor"),
-        age_years: whole(applicant, "ageYears"),
+        fields: Box::new(FIELDS.map(|field| {
+            let (document, key) = match field.stored.split_once('.') {
+                Some((_, key)) => (applicant, key),
+                None => (document, field.stored),
+            };
+            match field.form {
+                Form::Text => text(document, key).map(|text| Kept::Text(text.into())),
+                Form::Whole | Form::Money => whole(document, key).map(Kept::Whole),
+            }
+        })),
     }
 }
 
@@ -726,30 +730,30 @@ pub(crate) fn failure_document(loan_id: &str, error_type: &str) -> Document {
 }
 
 /// The record of a good loan, as the contract has it; `None` for any other.
-pub(crate) fn loan_document(loan: &Value) -> Option<Document> {
-    let minor = |value: &Value| Some((value.as_f64()? * 100.0).round() as i64);
-    let applicant = &loan["applicant"];
-    let mut stored =
-        doc! { "name": applicant["name"].as_str()?, "email": applicant["email"].as_str()? };
-    if let Some(phone) = applicant["phone"].as_str() {
-        stored.insert("phone", phone);
+pub fn loan_document(loan: &Value) -> Option<Document> {
+    let mut stored = doc! { "_id": loan["loanId"].as_str()?, "attempt": 1 };
+    let mut applicant = Document::new();
+    for field in FIELDS {
+        let value = match field.sent.split_once('.') {
+            Some((object, key)) => &loan[object][key],
+            None => &loan[field.sent],
+        };
+        let kept = match field.form {
+            Form::Text => value.as_str().map(Bson::from),
+            Form::Whole => value.as_i64().map(Bson::from),
+            Form::Money => value
+                .as_f64()
+                .map(|units| Bson::from((units * 100.0).round() as i64)),
+        };
+        match (kept, field.stored.split_once('.')) {
+            (None, _) if field.is_required => return None,
+            (None, _) => {}
+            (Some(kept), Some((_, key))) => _ = applicant.insert(key, kept),
+            (Some(kept), None) => _ = stored.insert(field.stored, kept),
+        }
     }
-    if let Some(income_minor) = minor(&applicant["annualIncome"]) {
-        stored.insert("annualIncomeMinor", income_minor);
-    }
-    if let Some(age_years) = applicant["ageYears"].as_i64() {
-        stored.insert("ageYears", age_years as i32);
-    }
-    Some(doc! {
-        "_id": loan["loanId"].as_str()?,
-        "attempt": 1,
-        "amountMinor": minor(&loan["amount"])?,
-        "currency": loan["currency"].as_str()?,
-        "termMonths": loan["termMonths"].as_i64()? as i32,
-        "purpose": loan["purpose"].as_str()?,
-        "creditScore": loan["creditScore"].as_i64()? as i32,
-        "applicant": stored,
-    })
+    stored.insert(APPLICANT, applicant);
+    Some(stored)
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {

@@ -4,7 +4,8 @@
 //! same. The audit calls the same function again to learn what the record must hold, so nothing is kept per arrival.
 //! Nothing here is shared with the service: the judge does not use the code that it judges.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
@@ -54,6 +55,120 @@ pub struct Loan {
     pub phone: Option<String>,
     pub annual_income_minor: Option<i64>,
     pub age_years: Option<i32>,
+}
+
+/// A value of a field as its record keeps it. Money is in hundredths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// An integer.
+    Whole(i64),
+    /// A text.
+    Text(Cow<'static, str>),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// How a field's value is written in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An integer.
+    Whole,
+    /// A number with up to two decimals, kept in hundredths.
+    Money,
+    /// A text.
+    Text,
+}
+
+/// One field of a loan: its names in the request and in the record (the applicant's have a dot), and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// In the request.
+    pub sent: &'static str,
+    /// In the record.
+    pub stored: &'static str,
+    /// How it is written in the request.
+    pub form: Form,
+    /// Whether every good loan has it.
+    pub is_required: bool,
+    /// Its value in a loan.
+    pub of: fn(&Loan) -> Option<Kept>,
+}
+
+/// Every field of a loan but its id, in the order in which a request has them. What is sent, what a record must hold, and
+/// what a stand-in of the service stores follow from it.
+pub const FIELDS: [Field; 10] = {
+    use Form::{Money, Text, Whole};
+    [
+        field("amount", "amountMinor", Money, true, |loan| {
+            Some(Kept::Whole(loan.amount_minor))
+        }),
+        field("currency", "currency", Text, true, |loan| {
+            text(Some(loan.currency))
+        }),
+        field("termMonths", "termMonths", Whole, true, |loan| {
+            whole(Some(loan.term_months))
+        }),
+        field("purpose", "purpose", Text, true, |loan| {
+            text(Some(&loan.purpose))
+        }),
+        field("creditScore", "creditScore", Whole, true, |loan| {
+            whole(Some(loan.credit_score))
+        }),
+        field("applicant.name", "applicant.name", Text, true, |loan| {
+            text(Some(&loan.name))
+        }),
+        field("applicant.email", "applicant.email", Text, true, |loan| {
+            text(Some(&loan.email))
+        }),
+        field("applicant.phone", "applicant.phone", Text, false, |loan| {
+            text(loan.phone.as_deref())
+        }),
+        field(
+            "applicant.annualIncome",
+            "applicant.annualIncomeMinor",
+            Money,
+            false,
+            |loan| loan.annual_income_minor.map(Kept::Whole),
+        ),
+        field(
+            "applicant.ageYears",
+            "applicant.ageYears",
+            Whole,
+            false,
+            |loan| whole(loan.age_years),
+        ),
+    ]
+};
+
+const fn field(
+    sent: &'static str,
+    stored: &'static str,
+    form: Form,
+    is_required: bool,
+    of: fn(&Loan) -> Option<Kept>,
+) -> Field {
+    Field {
+        sent,
+        stored,
+        form,
+        is_required,
+        of,
+    }
+}
+
+fn whole(number: Option<i32>) -> Option<Kept> {
+    number.map(|number| Kept::Whole(number.into()))
+}
+
+fn text(text: Option<&str>) -> Option<Kept> {
+    text.map(|text| Kept::Text(text.to_owned().into()))
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -292,26 +407,16 @@ struct Fields(Vec<(&'static str, String)>);
 impl Fields {
     fn of(loan_id: &str, loan: &Loan, number: u32) -> Self {
         let text = |value: &str| serde_json::Value::from(value).to_string();
-        let mut fields = vec![
-            ("loanId", text(loan_id)),
-            ("amount", decimal(loan.amount_minor, number)),
-            ("currency", text(loan.currency)),
-            ("termMonths", loan.term_months.to_string()),
-            ("purpose", text(&loan.purpose)),
-            ("creditScore", loan.credit_score.to_string()),
-            ("applicant.name", text(&loan.name)),
-            ("applicant.email", text(&loan.email)),
-        ];
-        if let Some(phone) = &loan.phone {
-            fields.push(("applicant.phone", text(phone)));
-        }
-        if let Some(income_minor) = loan.annual_income_minor {
-            fields.push(("applicant.annualIncome", decimal(income_minor, number)));
-        }
-        if let Some(age_years) = loan.age_years {
-            fields.push(("applicant.ageYears", age_years.to_string()));
-        }
-        Self(fields)
+        let id = ("loanId", text(loan_id));
+        let fields = FIELDS.iter().filter_map(|field| {
+            let json = match ((field.of)(loan)?, field.form) {
+                (Kept::Whole(minor), Form::Money) => decimal(minor, number),
+                (Kept::Whole(whole), _) => whole.to_string(),
+                (Kept::Text(value), _) => text(&value),
+            };
+            Some((field.sent, json))
+        });
+        Self(std::iter::once(id).chain(fields).collect())
     }
 
     fn remove(&mut self, field: &str) {

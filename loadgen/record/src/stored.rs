@@ -2,6 +2,8 @@
 //!
 //! A field that is missing, or of another type than it must be, is `None`.
 
+use plan::payload::{FIELDS, Kept};
+
 /// One record, of either collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -23,7 +25,6 @@ impl Record {
 
 /// A record of an accepted loan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the loan's of the same name")]
 pub struct StoredLoan {
     /// Its id; a second copy may carry something after a `#`.
     pub id: String,
@@ -31,16 +32,8 @@ pub struct StoredLoan {
     pub attempt: i64,
     /// When MongoDB confirmed the batch that holds it, microseconds since the Unix epoch, where that is known.
     pub confirmed_us: Option<i64>,
-    pub amount_minor: Option<i64>,
-    pub term_months: Option<i64>,
-    pub credit_score: Option<i64>,
-    pub currency: Option<String>,
-    pub purpose: Option<String>,
-    pub name: Option<String>,
-    pub email: Option<String>,
-    pub phone: Option<String>,
-    pub annual_income_minor: Option<i64>,
-    pub age_years: Option<i64>,
+    /// The loan's fields, in the order of [`FIELDS`].
+    pub fields: Box<[Option<Kept>; FIELDS.len()]>,
 }
 
 /// A record of a failure.

@@ -40,14 +40,8 @@ pub(super) fn mask_loan(view: &mut LoanView) {
     };
     // By the content's fingerprint a guess at it could be checked.
     HIDDEN.clone_into(&mut result.fingerprint);
-    let applicant = &mut result.applicant;
-    HIDDEN.clone_into(&mut applicant.name);
-    applicant.email = masked_email(&applicant.email);
-    if let Some(phone) = &mut applicant.phone {
-        HIDDEN.clone_into(phone);
-    }
-    applicant.annual_income_minor = None;
-    applicant.age_years = None;
+    let email = masked_email(&result.applicant.email);
+    result.applicant.hide(HIDDEN, email);
 }
 
 pub(super) fn mask_snapshot(snapshot: &mut Snapshot) {

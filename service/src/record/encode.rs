@@ -8,12 +8,12 @@ use bson::spec::ElementType;
 
 /// The fields of one document, in the order in which they are written.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     bytes: &'a mut Vec<u8>,
 }
 
 /// Appends one document to `bytes`, with the fields that `write` writes.
-pub(super) fn document(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Fields<'_>)) {
+pub(crate) fn document(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Fields<'_>)) {
     let start = bytes.len();
     bytes.extend_from_slice(&[0; 4]);
     write(&mut Fields { bytes });
@@ -29,12 +29,12 @@ impl Fields<'_> {
     }
 
     /// A text.
-    pub(super) fn text(&mut self, name: &CStr, text: &str) {
+    pub(crate) fn text(&mut self, name: &CStr, text: &str) {
         self.texts(name, &[text]);
     }
 
     /// One text of several parts.
-    pub(super) fn texts(&mut self, name: &CStr, parts: &[&str]) {
+    pub(crate) fn texts(&mut self, name: &CStr, parts: &[&str]) {
         self.name(ElementType::String, name);
         let len: usize = parts.iter().map(|part| part.len()).sum();
         self.bytes.extend_from_slice(&length(len + 1));
@@ -45,38 +45,38 @@ impl Fields<'_> {
     }
 
     /// An integer, of 64 bits.
-    pub(super) fn integer(&mut self, name: &CStr, number: impl Into<i64>) {
+    pub(crate) fn integer(&mut self, name: &CStr, number: impl Into<i64>) {
         self.name(ElementType::Int64, name);
         self.bytes.extend_from_slice(&number.into().to_le_bytes());
     }
 
     /// A yes or no.
-    pub(super) fn boolean(&mut self, name: &CStr, value: bool) {
+    pub(crate) fn boolean(&mut self, name: &CStr, value: bool) {
         self.name(ElementType::Boolean, name);
         self.bytes.push(u8::from(value));
     }
 
     /// An instant.
-    pub(super) fn instant(&mut self, name: &CStr, at: DateTime) {
+    pub(crate) fn instant(&mut self, name: &CStr, at: DateTime) {
         self.name(ElementType::DateTime, name);
         self.bytes
             .extend_from_slice(&at.timestamp_millis().to_le_bytes());
     }
 
     /// An object id.
-    pub(super) fn object_id(&mut self, name: &CStr, id: ObjectId) {
+    pub(crate) fn object_id(&mut self, name: &CStr, id: ObjectId) {
         self.name(ElementType::ObjectId, name);
         self.bytes.extend_from_slice(&id.bytes());
     }
 
     /// A document in this one.
-    pub(super) fn document(&mut self, name: &CStr, write: impl FnOnce(&mut Fields<'_>)) {
+    pub(crate) fn document(&mut self, name: &CStr, write: impl FnOnce(&mut Fields<'_>)) {
         self.name(ElementType::EmbeddedDocument, name);
         document(self.bytes, write);
     }
 
     /// An array of documents, one for each item.
-    pub(super) fn documents<T>(
+    pub(crate) fn documents<T>(
         &mut self,
         name: &CStr,
         items: &[T],

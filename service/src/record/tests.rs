@@ -2,8 +2,10 @@ use proptest::prelude::*;
 use serde::Serialize;
 
 use super::*;
+use crate::applicant::Applicant;
+use crate::applicant::tests::any_applicant;
 use crate::enrich::enrich;
-use crate::loan::{Applicant, Fault};
+use crate::loan::Fault;
 
 /// A document of `loans` as serde writes it.
 #[derive(Serialize)]
@@ -19,7 +21,7 @@ struct LoanBySerde<'a> {
     term_months: u32,
     purpose: &'a str,
     credit_score: u32,
-    applicant: ApplicantBySerde<'a>,
+    applicant: &'a Applicant,
     risk_band: &'static str,
     annual_rate_basis_points: u32,
     monthly_instalment_minor: Cents,
@@ -32,19 +34,6 @@ struct LoanBySerde<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     claimed_at: Option<DateTime>,
     processed_at: DateTime,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApplicantBySerde<'a> {
-    name: &'a str,
-    email: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annual_income_minor: Option<Cents>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age_years: Option<u32>,
 }
 
 /// A document of `failures` as serde writes it.
@@ -117,11 +106,7 @@ prop_compose! {
         term_months in 1..=480u32,
         purpose in ".{1,64}",
         credit_score in 300..=900u32,
-        name in ".{1,200}",
-        email in ".{1,40}",
-        phone in prop::option::of(".{0,40}"),
-        annual_income in prop::option::of(0..=100_000_000_000_000i64),
-        age_years in prop::option::of(18..=130u32),
+        applicant in any_applicant(),
     ) -> Loan {
         Loan {
             amount: Cents(amount),
@@ -129,13 +114,7 @@ prop_compose! {
             term_months,
             purpose,
             credit_score,
-            applicant: Applicant {
-                name,
-                email,
-                phone,
-                annual_income: annual_income.map(Cents),
-                age_years,
-            },
+            applicant,
         }
     }
 }
@@ -164,7 +143,6 @@ proptest! {
     #[test]
     fn an_accepted_loan_is_written_as_serde_writes_it(journey in journey("GC-000001"), loan in loan()) {
         let enrichment = enrich(&loan);
-        let who = &loan.applicant;
         let by_serde = bson::serialize_to_vec(&LoanBySerde {
             loan_id: journey.loan_id,
             batch: BATCH_ID,
@@ -175,13 +153,7 @@ proptest! {
             term_months: loan.term_months,
             purpose: &loan.purpose,
             credit_score: loan.credit_score,
-            applicant: ApplicantBySerde {
-                name: &who.name,
-                email: &who.email,
-                phone: who.phone.as_deref(),
-                annual_income_minor: who.annual_income,
-                age_years: who.age_years,
-            },
+            applicant: &loan.applicant,
             risk_band: enrichment.risk_band.name(),
             annual_rate_basis_points: enrichment.risk_band.annual_rate_basis_points(),
             monthly_instalment_minor: enrichment.monthly_instalment,

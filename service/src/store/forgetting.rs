@@ -53,8 +53,8 @@ impl Store {
                 .update_many(
                     doc! { "applicant.email": exactly(address) },
                     doc! {
-                        "$set": { "applicant.name": FORGOTTEN, "applicant.email": FORGOTTEN, "forgottenAt": now },
-                        "$unset": { "applicant.phone": "", "applicant.annualIncomeMinor": "", "applicant.ageYears": "" },
+                        // The whole of the applicant, so that no field can be left.
+                        "$set": { "applicant": { "name": FORGOTTEN, "email": FORGOTTEN }, "forgottenAt": now },
                     },
                 )
                 .await?;

@@ -11,7 +11,7 @@ fn good() -> Value {
 }
 
 /// `good()` with the value at `pointer` replaced (or removed, where `value` is `None`).
-fn with(pointer: &str, value: Option<Value>) -> Result<Loan, Failure> {
+pub(crate) fn with(pointer: &str, value: Option<Value>) -> Result<Loan, Failure> {
     let mut loan = good();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let parent = loan.pointer_mut(parent).unwrap().as_object_mut().unwrap();
@@ -22,8 +22,9 @@ fn with(pointer: &str, value: Option<Value>) -> Result<Loan, Failure> {
     validate(&serde_json::to_vec(&loan).unwrap())
 }
 
+/// The value at `pointer` is the loan's only fault, and of this category.
 #[track_caller]
-fn fails(pointer: &str, value: impl Into<Option<Value>>, category: Category) {
+pub(crate) fn fails(pointer: &str, value: impl Into<Option<Value>>, category: Category) {
     let value = value.into();
     let failure = with(pointer, value.clone()).expect_err(&format!("{pointer} = {value:?}"));
     assert_eq!(failure.category, category, "{pointer} = {value:?}");
@@ -38,11 +39,6 @@ fn a_good_loan_passes() {
     assert_eq!(loan.currency(), "DEM");
     assert_eq!(loan.applicant.annual_income, Some(Cents(4_200_000)));
     assert_eq!(with("/currency", None).unwrap().currency(), "INR");
-    for optional in ["phone", "annualIncome", "ageYears"] {
-        let pointer = format!("/applicant/{optional}");
-        assert!(with(&pointer, None).is_ok());
-        assert!(with(&pointer, Some(Value::Null)).is_ok());
-    }
 }
 
 #[test]
@@ -54,20 +50,12 @@ fn each_rule_fails_by_its_category() {
         "/purpose",
         "/creditScore",
         "/applicant",
-        "/applicant/name",
-        "/applicant/email",
     ] {
         fails(required, None, MissingField);
         fails(required, Value::Null, WrongType);
         fails(required, json!([1]), WrongType);
     }
-    for number in [
-        "/amount",
-        "/termMonths",
-        "/creditScore",
-        "/applicant/annualIncome",
-        "/applicant/ageYears",
-    ] {
+    for number in ["/amount", "/termMonths", "/creditScore"] {
         fails(number, json!("12"), WrongType);
         fails(number, json!(true), WrongType);
         fails(number, json!(-1), OutOfRange);
@@ -82,26 +70,12 @@ fn each_rule_fails_by_its_category() {
     for value in [json!(299), json!(901)] {
         fails("/creditScore", value, OutOfRange);
     }
-    fails("/applicant/ageYears", json!(17), OutOfRange);
     for value in ["", "dem", "XYZQ", "QQQ"] {
         fails("/currency", json!(value), InvalidFormat);
     }
     for value in ["", "  ", &"x".repeat(65)] {
         fails("/purpose", json!(value), InvalidFormat);
     }
-    for value in [
-        "",
-        "ada",
-        "ada@",
-        "@example.org",
-        "a b@example.org",
-        "ada@example",
-        "ada@-x.org",
-        "a@b@c.org",
-    ] {
-        fails("/applicant/email", json!(value), InvalidFormat);
-    }
-    fails("/applicant/phone", json!("call me"), InvalidFormat);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use record::ledger::Heard;
 use record::sample::{Answer, Unknown};
 
 use super::*;
-use crate::stored::record_of;
+use crate::stored::{alter, record_of};
 
 const ACCEPTED: Outcome = Outcome::Accepted;
 const FAILED: Outcome = Outcome::Failed {
@@ -213,7 +213,7 @@ fn every_fault_among_good_loans_is_found_and_told() {
     for number in [0, 2, 3, 4] {
         let mut record = record_of(&payloads.arrival(number));
         if number == 3 {
-            record.credit_score = Some(900);
+            alter(&mut record, "creditScore", 900);
         }
         assert_eq!(findings.loan(&record), Some(number));
     }

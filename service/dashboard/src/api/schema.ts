@@ -572,7 +572,7 @@ export interface components {
              */
             count: number;
         };
-        /** @description Who asks for a loan. */
+        /** @description Who asks for a loan, as a client sends it. */
         ApplicantRequest: {
             /**
              * Format: int32
@@ -602,7 +602,7 @@ export interface components {
              */
             phone?: string | null;
         };
-        /** @description Who asked for an accepted loan. */
+        /** @description Who asked for a loan: what validation makes, MongoDB keeps and the API tells. */
         ApplicantResult: {
             /**
              * Format: int32
@@ -611,7 +611,7 @@ export interface components {
             ageYears?: number | null;
             /**
              * Format: int64
-             * @description Yearly income.
+             * @description Yearly income, in hundredths.
              */
             annualIncomeMinor?: number | null;
             /** @description E-mail address. */
