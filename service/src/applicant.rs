@@ -28,6 +28,9 @@ pub struct ApplicantRequest {
     /// Age in years.
     #[schema(minimum = 18, maximum = 130, example = 67)]
     pub age_years: Option<u32>,
+    /// Years at the present employer.
+    #[schema(minimum = 0, maximum = 60, example = 4)]
+    pub employment_years: Option<u32>,
 }
 
 /// Who asked for a loan: what validation makes, MongoDB keeps and the API tells.
@@ -49,16 +52,20 @@ pub struct Applicant {
     /// Age in years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_years: Option<u32>,
+    /// Years at the present employer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub employment_years: Option<u32>,
 }
 
 impl Applicant {
     /// The columns of an export.
-    pub(crate) const COLUMNS: [&str; 5] = [
+    pub(crate) const COLUMNS: [&str; 6] = [
         "applicantName",
         "applicantEmail",
         "applicantPhone",
         "applicantAnnualIncome",
         "applicantAgeYears",
+        "applicantEmploymentYears",
     ];
 
     /// What stands in [`Self::COLUMNS`].
@@ -70,6 +77,7 @@ impl Applicant {
             phone,
             annual_income,
             age_years,
+            employment_years,
         } = self;
         [
             name,
@@ -77,6 +85,7 @@ impl Applicant {
             phone.unwrap_or_default(),
             annual_income.map_or_else(String::new, |Cents(income)| hundredths(income)),
             whole(age_years),
+            whole(employment_years),
         ]
     }
 
@@ -111,12 +120,17 @@ impl Applicant {
             let rule = "an integer from 18 to 130";
             faults.integer("applicant.ageYears", rule, field, 18..=130)
         });
+        let employment_years = optional(member("employmentYears"), |field| {
+            let rule = "an integer from 0 to 60";
+            faults.integer("applicant.employmentYears", rule, field, 0..=60)
+        });
         Some(Self {
             name: name?,
             email: email?,
             phone: phone.flatten(),
             annual_income: annual_income.flatten(),
             age_years: age_years.flatten(),
+            employment_years: employment_years.flatten(),
         })
     }
 
@@ -129,13 +143,14 @@ impl Applicant {
             phone,
             annual_income,
             age_years,
+            employment_years,
         } = self;
         hidden.clone_into(name);
         *address = email;
         if let Some(phone) = phone {
             hidden.clone_into(phone);
         }
-        (*annual_income, *age_years) = (None, None);
+        (*annual_income, *age_years, *employment_years) = (None, None, None);
     }
 
     /// Writes what is kept. Every field is named here, or this does not compile.
@@ -146,6 +161,7 @@ impl Applicant {
             phone,
             annual_income,
             age_years,
+            employment_years,
         } = self;
         to.text(c"name", name);
         to.text(c"email", email);
@@ -157,6 +173,9 @@ impl Applicant {
         }
         if let Some(years) = age_years {
             to.integer(c"ageYears", *years);
+        }
+        if let Some(years) = employment_years {
+            to.integer(c"employmentYears", *years);
         }
     }
 }
@@ -178,8 +197,9 @@ pub(crate) mod tests {
             phone in prop::option::of(".{0,40}"),
             annual_income in prop::option::of(0..=100_000_000_000_000i64),
             age_years in prop::option::of(18..=130u32),
+            employment_years in prop::option::of(0..=60u32),
         ) -> Applicant {
-            Applicant { name, email, phone, annual_income: annual_income.map(Cents), age_years }
+            Applicant { name, email, phone, annual_income: annual_income.map(Cents), age_years, employment_years }
         }
     }
 
@@ -191,6 +211,7 @@ pub(crate) mod tests {
             phone: None,
             annual_income,
             age_years: None,
+            employment_years: None,
         }
     }
 
@@ -201,13 +222,18 @@ pub(crate) mod tests {
             fails(required, Value::Null, WrongType);
             fails(required, json!([1]), WrongType);
         }
-        for number in ["/applicant/annualIncome", "/applicant/ageYears"] {
+        for number in [
+            "/applicant/annualIncome",
+            "/applicant/ageYears",
+            "/applicant/employmentYears",
+        ] {
             fails(number, json!("12"), WrongType);
             fails(number, json!(true), WrongType);
             fails(number, json!(-1), OutOfRange);
             fails(number, json!(1e300), OutOfRange);
         }
         fails("/applicant/ageYears", json!(17), OutOfRange);
+        fails("/applicant/employmentYears", json!(61), OutOfRange);
         for value in [
             "",
             "ada",
@@ -225,7 +251,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_need_not_be_there_may_be_missing_or_null() {
-        for optional in ["phone", "annualIncome", "ageYears"] {
+        for optional in ["phone", "annualIncome", "ageYears", "employmentYears"] {
             let pointer = format!("/applicant/{optional}");
             assert!(with(&pointer, None).is_ok());
             assert!(with(&pointer, Some(Value::Null)).is_ok());

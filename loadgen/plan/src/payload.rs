@@ -55,6 +55,7 @@ pub struct Loan {
     pub phone: Option<String>,
     pub annual_income_minor: Option<i64>,
     pub age_years: Option<i32>,
+    pub employment_years: Option<i32>,
 }
 
 /// A value of a field as its record keeps it. Money is in hundredths.
@@ -103,7 +104,7 @@ pub struct Field {
 
 /// Every field of a loan but its id, in the order in which a request has them. What is sent, what a record must hold, and
 /// what a stand-in of the service stores follow from it.
-pub const FIELDS: [Field; 10] = {
+pub const FIELDS: [Field; 11] = {
     use Form::{Money, Text, Whole};
     [
         field("amount", "amountMinor", Money, true, |loan| {
@@ -143,6 +144,13 @@ pub const FIELDS: [Field; 10] = {
             Whole,
             false,
             |loan| whole(loan.age_years),
+        ),
+        field(
+            "applicant.employmentYears",
+            "applicant.employmentYears",
+            Whole,
+            false,
+            |loan| whole(loan.employment_years),
         ),
     ]
 };
@@ -338,6 +346,7 @@ impl Payloads {
                 .then(|| format!("+49 30 {:07}", random % 10_000_000)),
             annual_income_minor: (!random.is_multiple_of(5)).then(|| row.annual_income_minor()),
             age_years: (!random.is_multiple_of(7)).then_some(row.age_years),
+            employment_years: (!random.is_multiple_of(11)).then(|| row.employment_years(random)),
         }
     }
 
@@ -385,6 +394,17 @@ impl Application {
             -40
         };
         (score + self.age_years / 4).clamp(300, 900)
+    }
+
+    /// Some year of the band that the data names.
+    fn employment_years(&self, random: u64) -> i32 {
+        let (from, years) = match self.employed_since.as_str() {
+            "... >= 7 years" => (7, 20),
+            "4 <= ... < 7 years" => (4, 3),
+            "1 <= ... < 4 years" => (1, 3),
+            _ => (0, 1),
+        };
+        from + (random >> 40) as i32 % years
     }
 
     /// The income that makes the instalment the stated share of it, in hundredths a year, rounded to hundreds.
@@ -485,7 +505,7 @@ const REQUIRED: [&str; 6] = [
     "applicant.email",
 ];
 
-const WRONG_TYPES: [(&str, &str); 10] = [
+const WRONG_TYPES: [(&str, &str); 11] = [
     ("amount", "\"1169.00\""),
     ("amount", "true"),
     ("currency", "280"),
@@ -496,9 +516,10 @@ const WRONG_TYPES: [(&str, &str); 10] = [
     ("applicant.email", "false"),
     ("applicant.annualIncome", "\"much\""),
     ("applicant.ageYears", "\"42\""),
+    ("applicant.employmentYears", "\"4\""),
 ];
 
-const OUT_OF_RANGE: [(&str, &str); 10] = [
+const OUT_OF_RANGE: [(&str, &str); 11] = [
     ("amount", "0"),
     ("amount", "-5.00"),
     ("amount", "10000000.01"),
@@ -508,6 +529,7 @@ const OUT_OF_RANGE: [(&str, &str); 10] = [
     ("creditScore", "299"),
     ("creditScore", "901"),
     ("applicant.ageYears", "17"),
+    ("applicant.employmentYears", "61"),
     ("applicant.annualIncome", "-1"),
 ];
 

@@ -592,6 +592,12 @@ export interface components {
              */
             email: string;
             /**
+             * Format: int32
+             * @description Years at the present employer.
+             * @example 4
+             */
+            employmentYears?: number | null;
+            /**
              * @description Full name.
              * @example Elke Hartmann
              */
@@ -616,6 +622,11 @@ export interface components {
             annualIncomeMinor?: number | null;
             /** @description E-mail address. */
             email: string;
+            /**
+             * Format: int32
+             * @description Years at the present employer.
+             */
+            employmentYears?: number | null;
             /** @description Full name. */
             name: string;
             /** @description Telephone number. */
