@@ -25,7 +25,7 @@ COPY loadgen/cli/Cargo.toml loadgen/cli/
 COPY testbed/Cargo.toml testbed/
 COPY benches/Cargo.toml benches/
 COPY scripts/stub-sources.sh scripts/
-RUN scripts/stub-sources.sh && cargo build --locked --profile dist -p service -p loadgen
+RUN scripts/stub-sources.sh && cargo build --locked --profile dist -p service -p loadgen --features service/mongodb-srv
 
 FROM crates AS build
 ARG SLUICE_GIT_COMMIT
@@ -33,7 +33,7 @@ COPY . .
 COPY --from=pages /source/service/dashboard/dist service/dashboard/dist
 # The stubs are newer than the sources: without new times cargo would keep what it made of them.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
-    && cargo build --locked --profile dist -p service -p loadgen
+    && cargo build --locked --profile dist -p service -p loadgen --features service/mongodb-srv
 
 # Images of what the binaries need and no more: no package manager, and a user without rights (65532).
 # The generators of deploy/ count their shards with its small shell.

@@ -38,7 +38,7 @@ endef
 # The one on PATH, else the one that `make tools` fetches.
 VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
 
-.PHONY: help servers tools pages build bench run test valkey lint book advisories release images dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -63,13 +63,18 @@ pages: $(PAGES) ## the dashboard's pages
 
 # A build leaves much to be written; a run that is measured should not find the disk busy with it.
 build: pages ## the service and the load generator, optimised
+	cargo build --locked --release --package service --package loadgen
+	sync
+
+# Beside these the private servers and the programs that measure: not in the way of the first `make bench`.
+build-all: build
 	cargo build --locked --release --workspace
 	sync
 
 bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
 	$(call judged,target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports)
 
-run: servers build ## the service on a private stack that keeps its data in .sluice/data
+run: servers build-all ## the service on a private stack that keeps its data in .sluice/data
 	target/release/testbed run --data .sluice/data
 
 test: servers tools pages lint book ## every check and every test, on real servers and in a real browser
@@ -120,14 +125,14 @@ counters: ## valgrind and gungraun's runner, which only the gate needs
 	@scripts/servers.sh valgrind
 	@scripts/gungraun.sh
 
-peak: servers build ## the highest rates and what a loan costs in each process, against a bare hyper server (PARTITIONS=1)
+peak: servers build-all ## the highest rates and what a loan costs in each process, against a bare hyper server (PARTITIONS=1)
 	target/release/peak --partitions $(PARTITIONS)
 
-profile: servers build ## flame graphs of the service and of Redis at full speed, in reports/profile/; needs perf
+profile: servers build-all ## flame graphs of the service and of Redis at full speed, in reports/profile/; needs perf
 	@scripts/inferno.sh
 	target/release/profile --partitions $(PARTITIONS)
 
-generator: build ## how punctual the load generator is at 500, 5,000 and 20,000/s
+generator: build-all ## how punctual the load generator is at 500, 5,000 and 20,000/s
 	target/release/generator
 
 self-test: servers build ## what the load generator says, against known truths

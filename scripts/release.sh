@@ -17,7 +17,7 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 crates=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="--remap-path-prefix=$project=/sluice --remap-path-prefix=$crates=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust"
 export CFLAGS="-ffile-prefix-map=$project=/sluice -ffile-prefix-map=$crates=/cargo"
-cargo build --locked --profile dist --package service --package loadgen
+cargo build --locked --profile dist --package service --package loadgen --features service/mongodb-srv
 
 rm -rf "$files"
 name=sluice-$version-$triple

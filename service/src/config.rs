@@ -218,6 +218,9 @@ pub enum Command {
     },
 }
 
+/// Whether this build asks the name service for the hosts of a `mongodb+srv://`.
+const RESOLVES_SRV: bool = cfg!(feature = "mongodb-srv");
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -519,6 +522,11 @@ impl Config {
             require(!url.trim().is_empty(), flag, "must not be empty");
         }
         require(
+            RESOLVES_SRV || !self.mongodb_uri.starts_with("mongodb+srv://"),
+            "--mongodb-uri",
+            "must be mongodb://HOST,HOST/?replicaSet=NAME, its hosts written out: mongodb+srv:// needs a release of this program, or a build with --features mongodb-srv",
+        );
+        require(
             tracing_subscriber::EnvFilter::try_new(&self.log_level).is_ok(),
             "--log-level",
             "must be error, warn, info, debug or trace, also by module, such as info,mongodb=off",
@@ -679,5 +687,24 @@ mod tests {
             assert!(faults.contains(&named), "{faults}");
         }
         assert_eq!(Config::parse_from(["service"]).check(), Ok(()));
+    }
+
+    /// The driver's own words would name a feature of the driver.
+    #[test]
+    fn an_address_that_this_build_cannot_resolve_says_what_to_do() {
+        let uri = "mongodb+srv://record.example/";
+        let checked = Config::parse_from(["service", "--mongodb-uri", uri]).check();
+        if RESOLVES_SRV {
+            assert_eq!(checked, Ok(()));
+        } else {
+            let faults = checked.unwrap_err();
+            for part in [
+                "--mongodb-uri (SLUICE_MONGODB_URI)",
+                "mongodb://HOST,HOST/",
+                "--features mongodb-srv",
+            ] {
+                assert!(faults.contains(part), "{faults}");
+            }
+        }
     }
 }
