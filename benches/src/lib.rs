@@ -39,6 +39,11 @@ impl Floor {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Floor {

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bson::{Document, doc};
 use serde_json::json;
 use support::{
-    PATIENCE, REQUEST, assert_problem, audit, exchange, lengths, loan, metrics, post, quick,
-    redis_counters, second_instance, service_options, start, start_with, wait_until,
+    PATIENCE, REQUEST, assert_problem, audit, body, exchange, held_ids, lengths, loan, loan_id,
+    metrics, post, quick, redis, redis_counters, second_instance, service_options, start,
+    start_with, wait_until,
 };
-use testbed::{RedisOptions, Stack, StackOptions, http};
+use testbed::{RedisOptions, Signal, Stack, StackOptions, http};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -409,4 +411,89 @@ async fn the_figures_can_be_read() {
             answer.body
         );
     }
+}
+
+/// How often MongoDB was asked for documents.
+async fn queries(stack: &Stack) -> i64 {
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri())
+        .await
+        .unwrap();
+    let status: Document = client
+        .database("admin")
+        .run_command(doc! { "serverStatus": 1 })
+        .await
+        .unwrap();
+    let counters = status.get_document("opcounters").unwrap();
+    let count = counters.get("query").unwrap();
+    count
+        .as_i64()
+        .or_else(|| count.as_i32().map(i64::from))
+        .unwrap()
+}
+
+/// 1. Recorded loans are sent again, by many clients at once, while MongoDB stands still: all have to be looked up.
+/// 2. When it goes on, all are answered as replays, and it was asked a few times, not once for each.
+#[tokio::test]
+async fn replays_are_looked_up_together() {
+    const LOANS: u64 = 300;
+    let mut arguments = quick();
+    arguments.extend(["--admission-timeout", "60s", "--mongodb-timeout", "60s"].map(String::from));
+    let stack = start_with(service_options(arguments)).await;
+    let address = stack.service.address();
+    good_loans(address, LOANS).await;
+    audit(&stack, LOANS).await;
+    wait_until("the ids leave Redis", async || {
+        held_ids(&stack.redis).await.is_empty()
+    })
+    .await;
+
+    let asked = queries(&stack).await;
+    let admitted = metrics(address).await.latency_us.admit.count;
+    stack.mongodb.signal(Signal::SIGSTOP).unwrap();
+    let clients: Vec<_> = (0..LOANS)
+        .map(|number| tokio::spawn(async move { post(address, &loan(number)).await }))
+        .collect();
+    wait_until("Redis has told of each that it may be known", async || {
+        metrics(address).await.latency_us.admit.count >= admitted + LOANS
+    })
+    .await;
+    stack.mongodb.signal(Signal::SIGCONT).unwrap();
+    for client in clients {
+        let answer = client.await.unwrap();
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(body(&answer)["replayed"], true, "{answer:?}");
+    }
+    let asked = queries(&stack).await - asked;
+    assert!(asked < 50, "{asked} queries for {LOANS} replays");
+    assert_eq!(redis_counters(&stack.redis).await["replayed"], LOANS);
+}
+
+/// 1. A thousand clients ask at once what has become of a loan.
+/// 2. All are answered, and none of them cost Redis a connection.
+#[tokio::test]
+async fn look_ups_of_loans_share_their_connections() {
+    let stack = start().await;
+    let address = stack.service.address();
+    good_loans(address, 10).await;
+    audit(&stack, 10).await;
+    let path = |number: u64| format!("/api/loans/{}", loan_id(number % 10));
+    assert_eq!(http::get(address, &path(0)).await.unwrap().status, 200);
+    let connections = async || {
+        let told: String = redis(&stack.redis, &["INFO", "stats"]).await;
+        let count = told
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = connections().await;
+    let clients: Vec<_> = (0..1_000)
+        .map(|number| tokio::spawn(async move { http::get(address, &path(number)).await }))
+        .collect();
+    assert_eq!(post(address, &loan(10)).await.status, 202);
+    for client in clients {
+        assert_eq!(client.await.unwrap().unwrap().status, 200);
+    }
+    // This test asks over connections of its own; a worker or a recorder may have begun one.
+    let made = connections().await - before;
+    assert!(made < 20, "{made} connections for 1,000 look-ups");
 }

@@ -36,6 +36,8 @@ struct Options {
 struct Round {
     /// Requests a second of the bare server.
     floor: f64,
+    /// Processor time of the bare server for a request, in microseconds: how fast this machine is at this moment.
+    floor_cpu_us: f64,
     /// Loans a second of admission alone.
     admission: f64,
     whole: Whole,
@@ -83,15 +85,17 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let mut rounds: Vec<Vec<Round>> = options.connections.iter().map(|_| Vec::new()).collect();
     for number in 1..=options.rounds {
         for (&connections, rounds) in options.connections.iter().zip(&mut rounds) {
+            let (floor, floor_cpu_us) = floor(options, connections)?;
             let round = Round {
-                floor: floor(options, connections)?,
+                floor,
+                floor_cpu_us,
                 admission: admission(options, connections, number).await?,
                 whole: whole(options, connections, number).await?,
             };
             let whole = &round.whole;
             say(&format!(
                 "round {number}, {connections} connections: floor {:.0}/s, admission {:.0}/s ({:.2}), whole: admitted {:.0}/s ({:.2}), \
-                 recorded {:.0}/s ({:.2}), {:.1} us a loan",
+                 recorded {:.0}/s ({:.2}), {:.1} us a loan, {:.1} us a bare request",
                 round.floor,
                 round.admission,
                 round.admission / round.floor,
@@ -100,6 +104,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
                 whole.recorded,
                 whole.recorded / round.floor,
                 whole.cpu_us.iter().sum::<f64>(),
+                round.floor_cpu_us,
             ));
             rounds.push(round);
         }
@@ -145,6 +150,13 @@ fn table(connections: u32, rounds: &[Round]) -> String {
     }
     let _ = writeln!(
         table,
+        "    {:<30} {:>8.1} us; a recorded loan takes {:.2} times that",
+        "a bare request, for comparison",
+        median(&|round| round.floor_cpu_us),
+        median(&|round| round.whole.cpu_us.iter().sum::<f64>() / round.floor_cpu_us)
+    );
+    let _ = writeln!(
+        table,
         "  {:<32} {:>8.0} bytes",
         "append-only file, a recorded loan",
         median(&|round| round.whole.aof_bytes)
@@ -158,13 +170,15 @@ fn table(connections: u32, rounds: &[Round]) -> String {
     table
 }
 
-fn floor(options: &Options, connections: u32) -> Result<f64, Failure> {
-    Ok(wrk(
-        options.seconds,
-        connections,
-        Floor::start()?.url(),
-        "floor",
-    )?)
+/// Requests a second, and processor time for each.
+fn floor(options: &Options, connections: u32) -> Result<(f64, f64), Failure> {
+    let floor = Floor::start()?;
+    let rate = wrk(options.seconds, connections, floor.url(), "floor")?;
+    let requests = rate * f64::from(options.seconds);
+    Ok((
+        rate,
+        processor_time(floor.pid())?.as_secs_f64() * 1e6 / requests,
+    ))
 }
 
 async fn admission(options: &Options, connections: u32, round: u32) -> Result<f64, Failure> {

@@ -522,6 +522,7 @@ impl Field {
                 )
             }
             Fault::FunctionFlush => self.flush_functions(clock, hit).await,
+            Fault::SpoilLine => self.spoil_line(clock, hit).await,
             Fault::ScriptFlush => {
                 let redis = self.single()?.redis.lock().await;
                 *hit = clock.now();
@@ -819,6 +820,32 @@ impl Field {
             effect.wrong = Some("the service did not load its functions again".to_owned());
         }
         Ok(effect.figure("functions_flushed", 1))
+    }
+
+    async fn spoil_line(&self, clock: RunClock, hit: &mut Duration) -> Result<Effect, StrikeError> {
+        let redis = self.single()?.redis.lock().await;
+        let before = self
+            .ask(async |redis| stores::places_set_aside(redis).await)
+            .await?;
+        *hit = clock.now();
+        let put = self
+            .ask(async |redis| stores::spoil_line(redis).await)
+            .await?;
+        let begun = Instant::now();
+        let mut aside = 0;
+        while aside < put && begun.elapsed() < COMMAND_TIMEOUT {
+            aside = self
+                .ask(async |redis| stores::places_set_aside(redis).await)
+                .await?
+                - before;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        drop(redis);
+        let mut effect = Effect::new(put > 0, format!("{put} put there, {aside} stand aside"));
+        if aside < put {
+            effect.wrong = Some("the line did not go on past it".to_owned());
+        }
+        Ok(effect.figure("set_aside", aside))
     }
 
     /// An operator's call to an instance. Its answer, or why there is none.

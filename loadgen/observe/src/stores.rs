@@ -75,6 +75,33 @@ impl Waits {
     }
 }
 
+/// Puts what is no bundle's place in front of each partition's line. Answers how many there are.
+pub(crate) async fn spoil_line(redis: &mut impl ConnectionLike) -> redis::RedisResult<u64> {
+    let tags = tags(redis).await?;
+    for tag in &tags {
+        let _: u64 = redis::cmd("LPUSH")
+            .arg(format!("{tag}waiting"))
+            .arg("by another hand")
+            .query_async(redis)
+            .await?;
+    }
+    Ok(tags.len() as u64)
+}
+
+/// How many entries that are no bundle's place stand aside.
+pub(crate) async fn places_set_aside(redis: &mut impl ConnectionLike) -> redis::RedisResult<u64> {
+    let mut sum = 0;
+    for tag in tags(redis).await? {
+        let count: Option<u64> = redis::cmd("HGET")
+            .arg(format!("{tag}counters"))
+            .arg("set_aside_places")
+            .query_async(redis)
+            .await?;
+        sum += count.unwrap_or(0);
+    }
+    Ok(sum)
+}
+
 /// What the keys of each partition begin with.
 async fn tags(redis: &mut impl ConnectionLike) -> redis::RedisResult<Vec<String>> {
     // A queue has few keys, however many loans it holds.

@@ -339,6 +339,8 @@ pub enum Fault {
     FunctionFlush,
     /// The scripts of Redis are gone.
     ScriptFlush,
+    /// Something that is no bundle's place stands in front of the line.
+    SpoilLine,
     /// Ingestion is paused through one instance, and resumed through another.
     Pause { lasts: Duration },
     /// Every failed loan is queued again, by two calls at once.
@@ -581,6 +583,7 @@ impl Fault {
             Self::AofRewrite => "Redis rewrites its append-only file".to_owned(),
             Self::FunctionFlush => "FUNCTION FLUSH".to_owned(),
             Self::ScriptFlush => "SCRIPT FLUSH".to_owned(),
+            Self::SpoilLine => "what nobody can read is put in front of the line".to_owned(),
             Self::Pause { lasts } => {
                 format!("ingestion is paused, and resumed after {}", ms(lasts))
             }
@@ -806,7 +809,8 @@ fn needed(kind: &str) -> Option<&'static [&'static str]> {
         | "stop_master" | "part_master" | "kill_replica" | "lose_by_fail_over" | "kill_primary"
         | "part_primary" => &["lasts"],
         "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush"
-        | "fail_over" | "restart_nodes" | "move_slots" | "add_node" | "step_down" => &[],
+        | "spoil_line" | "fail_over" | "restart_nodes" | "move_slots" | "add_node"
+        | "step_down" => &[],
         _ => return None,
     })
 }
@@ -902,6 +906,7 @@ impl FaultSpec {
             "aof_rewrite" => Fault::AofRewrite,
             "function_flush" => Fault::FunctionFlush,
             "pause" => Fault::Pause { lasts },
+            "spoil_line" => Fault::SpoilLine,
             "retry" => Fault::Retry,
             _ => Fault::ScriptFlush,
         })
