@@ -22,6 +22,8 @@ use crate::{guardian, port};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often a starting or ending child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A server that may forget a SIGTERM is sent another one this long after.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How many ports are tried, and how often a restart tries its own port, before giving up.
 const PORT_ATTEMPTS: usize = 10;
 const LOG_TAIL_LINES: usize = 20;
@@ -49,6 +51,9 @@ pub(crate) struct Launch {
 pub trait Kind {
     /// How long an orderly end may take.
     const END_WITHIN: Duration;
+
+    /// Whether it may forget that it was asked to end, so that it has to be asked again.
+    const FORGETS_SIGTERM: bool = false;
 
     /// Whether the server is ready. `pid` lets it refuse an answer from another process on the same port.
     fn is_ready(address: SocketAddr, pid: u32) -> impl Future<Output = bool> + Send;
@@ -284,6 +289,13 @@ impl<K: Kind> Server<K> {
     /// Fails when it is not running or does not end in time; it runs on then.
     pub async fn terminate(&mut self) -> Result<ExitStatus, TestbedError> {
         self.signal(Signal::SIGTERM)?;
+        let begun = Instant::now();
+        while K::FORGETS_SIGTERM && begun.elapsed() < K::END_WITHIN {
+            match self.wait(ASK_AGAIN_AFTER).await {
+                Err(TestbedError::NotEnded { .. }) => self.signal(Signal::SIGTERM)?,
+                ended => return ended,
+            }
+        }
         self.wait(K::END_WITHIN).await
     }
 

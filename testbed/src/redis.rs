@@ -153,6 +153,8 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), TestbedError> {
 
 impl Kind for Redis {
     const END_WITHIN: Duration = Duration::from_secs(20);
+    // While it writes its first append-only file, as a replica does after it has been given all data, it drops the signal.
+    const FORGETS_SIGTERM: bool = true;
 
     async fn is_ready(address: SocketAddr, pid: u32) -> bool {
         tokio::time::timeout(Duration::from_secs(2), ask(address))
