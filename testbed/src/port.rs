@@ -1,6 +1,5 @@
 //! Free loopback ports.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -18,7 +17,8 @@ pub(crate) fn free(host: Ipv4Addr) -> Result<u16, TestbedError> {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     const COUNT: u16 = LAST - FIRST + 1;
     // Each process starts elsewhere, so that two testbeds seldom meet.
-    let start = *START.get_or_init(|| (RandomState::new().hash_one(0) % u64::from(COUNT)) as u16);
+    let start =
+        *START.get_or_init(|| (getrandom::u32().unwrap_or_default() % u32::from(COUNT)) as u16);
     (0..COUNT)
         .map(|_| {
             let step = TAKEN.fetch_add(1, Ordering::Relaxed) % COUNT;

@@ -10,6 +10,9 @@ use hyper_util::rt::TokioIo;
 use record::followed::Followed;
 use snapshot::Snapshot;
 use tokio::task::JoinHandle;
+use url::{Position, Url};
+
+use crate::address::reach;
 
 /// Pause before another attempt to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -109,28 +112,26 @@ pub async fn snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
 }
 
 async fn read_snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
-    let authority = url
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'))
-        .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+    let parsed = Url::parse(url)
+        .ok()
+        .filter(|url| url.scheme() == "http" && matches!(&url[Position::BeforePath..], "" | "/"))
         .ok_or_else(|| SnapshotError::Address(url.to_owned()))?;
-    let with_port = if authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-    {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let stream = tokio::net::TcpStream::connect(&with_port)
+    let unheard = |error| SnapshotError::Connect(url.to_owned(), error);
+    let address = reach(&parsed)
         .await
-        .map_err(|error| SnapshotError::Connect(url.to_owned(), error))?;
+        .ok_or_else(|| unheard(std::io::ErrorKind::NotFound.into()))?;
+    let stream = tokio::net::TcpStream::connect(address)
+        .await
+        .map_err(unheard)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| SnapshotError::Http(error.into()))?;
     let connection = tokio::spawn(connection);
     let request = hyper::Request::get("/api/metrics")
-        .header(hyper::header::HOST, authority)
+        .header(
+            hyper::header::HOST,
+            &parsed[Position::BeforeHost..Position::AfterPort],
+        )
         .body(Empty::<Bytes>::new())
         .map_err(|error| SnapshotError::Http(error.into()))?;
     let response = sender

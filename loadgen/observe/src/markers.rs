@@ -1,7 +1,6 @@
 //! Tells the service where the run is, for whoever watches it on a dashboard: start, phases, the response time as the
 //! clients see it, end. Best effort: the load never waits for it, and nothing fails with it.
 
-use std::io::Read;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -31,12 +30,8 @@ pub fn token_of_environment() -> Option<String> {
 }
 
 /// A token for a private service. Without one the service makes its own.
-pub fn random_token() -> Option<String> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .ok()?;
-    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
+pub fn random_token() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 /// The dashboard's address. What stands after `#` is never sent to a server, and so is in no log.

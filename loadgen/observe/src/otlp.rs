@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use testbed::http;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
+use url::{Position, Url};
 
 use crate::address::resolve;
 
@@ -133,10 +134,13 @@ fn request(run_id: &str, scenario: &str, figures: &[(&str, &str, f64)], at_us: i
 
 /// Sends what comes; answers why the last one was not taken.
 async fn send(url: String, mut requests: Receiver<Value>) -> Option<String> {
-    let path = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split_once('/'))
-        .map_or_else(|| "/v1/metrics".to_owned(), |(_, path)| format!("/{path}"));
+    let Ok(parsed) = Url::parse(&url) else {
+        return Some(format!("nothing was pushed: {url} is no address"));
+    };
+    let path = match &parsed[Position::BeforePath..Position::AfterQuery] {
+        "/" => "/v1/metrics",
+        path => path,
+    };
     let Some(address) = resolve(&url).await else {
         return Some(format!("nothing was pushed: {url} leads nowhere"));
     };
@@ -144,7 +148,7 @@ async fn send(url: String, mut requests: Receiver<Value>) -> Option<String> {
     let mut failed = None;
     while let Some(request) = requests.recv().await {
         let body = request.to_string();
-        failed = match http::request(address, "POST", &path, &headers, body.as_bytes()).await {
+        failed = match http::request(address, "POST", path, &headers, body.as_bytes()).await {
             Ok(answer) if (200..300).contains(&answer.status) => None,
             Ok(answer) => Some(format!(
                 "the collector refused the figures: {}",

@@ -88,10 +88,7 @@ pub async fn belong_together(
     let address = resolve(&target.url)
         .await
         .ok_or_else(|| unheard(std::io::ErrorKind::NotFound.into()))?;
-    let loan_id = format!(
-        "loadgen-marker-{}",
-        random_token().unwrap_or_else(|| std::process::id().to_string())
-    );
+    let loan_id = format!("loadgen-marker-{}", random_token());
     stores.put_marker(&loan_id).await?;
     let asked = http::get(address, &format!("/api/loans/{loan_id}")).await;
     stores.take_marker(&loan_id).await?;

@@ -61,10 +61,7 @@ pub async fn private_stack(
     let service = ServiceOptions {
         binary: service_binary,
         arguments: service_arguments(scenario),
-        environment: token
-            .iter()
-            .map(|token| (markers::TOKEN_VARIABLE.to_owned(), token.clone()))
-            .collect(),
+        environment: vec![(markers::TOKEN_VARIABLE.to_owned(), token.clone())],
         ..ServiceOptions::default()
     };
     let mongodb_database = service.mongodb_database.clone();
@@ -85,5 +82,5 @@ pub async fn private_stack(
         mongodb_database,
         private: true,
     };
-    Ok((target, stack, token))
+    Ok((target, stack, Some(token)))
 }

@@ -181,20 +181,9 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     })
 }
 
-/// A number with a unit: `us`, `ms`, `s`, `m` or `h`. `None` for anything else.
+/// A number with a unit, such as `250ms`, `1.5s` or `1h 30m`. `None` for anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let number: f64 = number.trim().parse().ok()?;
-    let seconds = match unit {
-        "us" => number / 1e6,
-        "ms" => number / 1e3,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(seconds).ok()
+    humantime::parse_duration(text).ok()
 }
 
 /// Line and column of a byte, both 1 first; the column counts characters.
@@ -241,33 +230,15 @@ pub(crate) fn with_nearest(message: &str) -> String {
 }
 
 pub(crate) fn unknown(what: &str, wrong: &str, known: &[String]) -> String {
-    let nearest = known.iter().min_by_key(|name| distance(wrong, name));
-    match nearest {
-        Some(nearest) if distance(wrong, nearest) <= wrong.len().max(3) / 2 => {
+    let distances = known
+        .iter()
+        .map(|name| (strsim::levenshtein(wrong, name), name));
+    match distances.min_by_key(|(distance, _)| *distance) {
+        Some((distance, nearest)) if distance <= wrong.len().max(3) / 2 => {
             format!("unknown {what} {wrong:?}; did you mean {nearest:?}?")
         }
         _ => format!("unknown {what} {wrong:?}; known: {}", known.join(", ")),
     }
-}
-
-/// Levenshtein distance in characters.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if a == *b {
-                diagonal
-            } else {
-                1 + diagonal.min(above).min(row[j])
-            };
-            diagonal = above;
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
@@ -279,7 +250,9 @@ mod tests {
         assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse_duration("2m"), Some(Duration::from_secs(120)));
-        for bad in ["", "5", "s", "-1s", "5 days", "infs"] {
+        assert_eq!(parse_duration("0.5h"), Some(Duration::from_secs(1800)));
+        assert_eq!(parse_duration("1us"), Some(Duration::from_micros(1)));
+        for bad in ["", "5", "s", "-1s", "5 moons", "infs"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
