@@ -321,14 +321,18 @@ impl Batcher {
         since: Instant,
     ) -> Result<Vec<Admission>, ServiceError> {
         let limit = self.time_left(since);
+        let called_us = now_us();
         match partition
             .admit(Entry::New, arrivals, self.room(partition.number()), limit)
             .await
         {
             Ok(Admitted {
+                bundle,
                 outcomes,
                 rolled_back,
             }) => {
+                let told = arrivals.iter().map(|(arrival, _)| arrival).zip(&outcomes);
+                self.metrics.traces.admitted(bundle, called_us, told);
                 if rolled_back > 0 {
                     self.metrics.roll_back(partition.number(), rolled_back);
                     // The filter may lack what was recorded since.

@@ -24,6 +24,7 @@ use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
 use crate::queue::tls::TlsFiles;
 use crate::store::retention::Retention;
+use crate::telemetry::{Endpoint, Sampler, Settings};
 use crate::tokens::TokenRole;
 
 /// Takes loan requests in bursts, loses none, processes each exactly once.
@@ -187,6 +188,17 @@ pub struct Config {
     /// Process one loan, from standard input, and exit: how a loan is tried that may be why processes ended
     #[arg(long, hide = true)]
     pub try_loan: bool,
+    /// A collector of OpenTelemetry, such as http://127.0.0.1:4318: traces and figures are sent to it by OTLP over HTTP. None
+    /// unless it is set, here or in OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, env = "SLUICE_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Endpoint>,
+    /// The share of loans that is traced, 0 to 1, beside those whose clients trace them; 0.01 unless set, here or in
+    /// OTEL_TRACES_SAMPLER_ARG
+    #[arg(long, env = "SLUICE_OTLP_SAMPLE_RATIO")]
+    pub otlp_sample_ratio: Option<f64>,
+    /// How often figures are sent to the collector; 60s unless set, here or in OTEL_METRIC_EXPORT_INTERVAL
+    #[arg(long, env = "SLUICE_OTLP_FIGURES_INTERVAL")]
+    pub otlp_figures_interval: Option<Span>,
     /// Form of the log, on standard error
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
@@ -217,6 +229,16 @@ pub enum Command {
         applicant: String,
     },
 }
+
+/// OpenTelemetry's own names of what the flags set.
+const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+const FIGURES_INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+/// The share of loans that is traced, unless set.
+const SAMPLE_RATIO: f64 = 0.01;
 
 /// Whether this build asks the name service for the hosts of a `mongodb+srv://`.
 const RESOLVES_SRV: bool = cfg!(feature = "mongodb-srv");
@@ -359,6 +381,94 @@ impl Config {
             cert: self.redis_tls_cert.clone(),
             key: self.redis_tls_key.clone(),
         }
+    }
+
+    /// Where traces and figures are sent: by the flags, else by the variables that OpenTelemetry gives their names. `None`:
+    /// nowhere.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn telemetry(&self) -> Result<Option<Settings>, String> {
+        self.telemetry_by(|name| std::env::var(name).ok())
+    }
+
+    fn telemetry_by(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Settings>, String> {
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let is_disabled = variable("OTEL_SDK_DISABLED")
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        let endpoint = match (&self.otlp_endpoint, variable(OTLP_ENDPOINT)) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|why| format!("{OTLP_ENDPOINT}: {text:?} is {why}"))?,
+            (None, None) => return Ok(None),
+        };
+        if is_disabled {
+            return Ok(None);
+        }
+        let endpoint = match variable(OTLP_HEADERS) {
+            Some(headers) => endpoint
+                .with_headers(&headers)
+                .map_err(|why| format!("{OTLP_HEADERS} {why}"))?,
+            None => endpoint,
+        };
+        let attributes =
+            pairs(&variable(RESOURCE_ATTRIBUTES).unwrap_or_default()).ok_or_else(|| {
+                format!("{RESOURCE_ATTRIBUTES} must be NAME=VALUE, several with commas between")
+            })?;
+        let by_attribute = attributes
+            .iter()
+            .find(|(name, _)| name == "service.name")
+            .map(|(_, value)| value.clone());
+        let interval = match (self.otlp_figures_interval, variable(FIGURES_INTERVAL)) {
+            (Some(span), _) => span.0,
+            (None, Some(text)) => text
+                .trim()
+                .parse()
+                .map(Duration::from_millis)
+                .map_err(|_| format!("{FIGURES_INTERVAL} must be a number of milliseconds"))?,
+            (None, None) => Duration::from_secs(60),
+        };
+        if !(Duration::from_secs(1)..=SPAN_MAX).contains(&interval) {
+            return Err(format!(
+                "{}, or {FIGURES_INTERVAL}, must be 1s to 24h",
+                named("--otlp-figures-interval")
+            ));
+        }
+        Ok(Some(Settings {
+            endpoint,
+            sampler: self.sampler(&variable)?,
+            service_name: variable("OTEL_SERVICE_NAME")
+                .or(by_attribute)
+                .unwrap_or_else(|| "sluice".to_owned()),
+            attributes,
+            figures_interval: interval,
+        }))
+    }
+
+    fn sampler(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<Sampler, String> {
+        let is_share = |share: &f64| (0.0..=1.0).contains(share);
+        let ratio = match (self.otlp_sample_ratio, variable(SAMPLER_ARG)) {
+            (Some(ratio), _) => Some(ratio).filter(is_share),
+            (None, Some(text)) => text.trim().parse().ok().filter(is_share),
+            (None, None) => Some(SAMPLE_RATIO),
+        };
+        let wrong = || {
+            let flag = named("--otlp-sample-ratio");
+            format!("{flag}, or {SAMPLER_ARG}, must be 0 to 1, such as 0.01")
+        };
+        // Before the name is: what the flag says counts, whatever the variable names.
+        let name = match self.otlp_sample_ratio {
+            Some(_) => None,
+            None => variable(SAMPLER),
+        };
+        let name = name.unwrap_or_else(|| "parentbased_traceidratio".to_owned());
+        Sampler::named(name.trim(), ratio.ok_or_else(wrong)?).ok_or_else(|| {
+            format!("{SAMPLER} must be always_on, always_off or traceidratio, or one of these with parentbased_ before it")
+        })
     }
 
     /// Reads the command line, the environment, and the files that they name. Asked for help or the version, it prints
@@ -531,6 +641,10 @@ impl Config {
             "--log-level",
             "must be error, warn, info, debug or trace, also by module, such as info,mongodb=off",
         );
+        if let Err(fault) = self.telemetry() {
+            let gap = if faults.is_empty() { "" } else { "; " };
+            let _ = write!(faults, "{gap}{fault}");
+        }
         if faults.is_empty() {
             Ok(())
         } else {
@@ -575,6 +689,19 @@ fn explain(error: &clap::Error) -> String {
     format!("{}: {value:?} is {why}", named(flag))
         .replace(" is must ", " must ")
         .replace(" is is ", " is ")
+}
+
+/// Names and values: `name=value,name=value`, values percent-encoded.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    text.split(',')
+        .filter(|pair| !pair.trim().is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            let value = percent_encoding::percent_decode_str(value.trim());
+            let value = value.decode_utf8().ok()?.into_owned();
+            Some((name.trim().to_owned(), value))
+        })
+        .collect()
 }
 
 /// The longest secret.
@@ -687,6 +814,75 @@ mod tests {
             assert!(faults.contains(&named), "{faults}");
         }
         assert_eq!(Config::parse_from(["service"]).check(), Ok(()));
+    }
+
+    /// The flags count before the variables that OpenTelemetry names, and each is checked.
+    #[test]
+    fn telemetry_is_set_by_flags_or_by_the_usual_variables() {
+        let told = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let config = Config::parse_from([&["service"], arguments].concat());
+            config.telemetry_by(|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(told(&[], &[]).unwrap().is_none());
+        assert!(told(&[], &[(SAMPLER_ARG, "2")]).unwrap().is_none());
+        let endpoint = (OTLP_ENDPOINT, "http://collector:4318");
+        let settings = told(&[], &[endpoint]).unwrap().unwrap();
+        assert_eq!(format!("{:?}", settings.endpoint), "http://collector:4318/");
+        assert_eq!(
+            (settings.sampler.ratio, settings.sampler.follows_clients),
+            (0.01, true)
+        );
+        assert_eq!(settings.service_name, "sluice");
+        assert_eq!(settings.figures_interval, Duration::from_secs(60));
+        let variables = [
+            endpoint,
+            (SAMPLER, "traceidratio"),
+            (SAMPLER_ARG, "0.5"),
+            (FIGURES_INTERVAL, "5000"),
+            (
+                RESOURCE_ATTRIBUTES,
+                "service.name=loans,deployment.environment=a%20b",
+            ),
+        ];
+        let settings = told(&[], &variables).unwrap().unwrap();
+        assert_eq!(
+            (settings.sampler.ratio, settings.sampler.follows_clients),
+            (0.5, false)
+        );
+        assert_eq!(settings.service_name, "loans");
+        assert_eq!(settings.figures_interval, Duration::from_secs(5));
+        assert_eq!(settings.attributes[1].1, "a b");
+        let flags = [
+            "--otlp-endpoint=http://other:1",
+            "--otlp-sample-ratio=1",
+            "--otlp-figures-interval=2s",
+        ];
+        let named = [&variables[..], &[("OTEL_SERVICE_NAME", "mine")]].concat();
+        let settings = told(&flags, &named).unwrap().unwrap();
+        assert_eq!(format!("{:?}", settings.endpoint), "http://other:1/");
+        assert_eq!(
+            (settings.sampler.ratio, settings.sampler.follows_clients),
+            (1.0, true)
+        );
+        assert_eq!(settings.service_name, "mine");
+        assert_eq!(settings.figures_interval, Duration::from_secs(2));
+        let disabled = [endpoint, ("OTEL_SDK_DISABLED", "true")];
+        assert!(told(&[], &disabled).unwrap().is_none());
+        for (wrong, named) in [
+            ((OTLP_ENDPOINT, "collector"), OTLP_ENDPOINT),
+            ((OTLP_HEADERS, "secret"), OTLP_HEADERS),
+            ((SAMPLER, "jaeger_remote"), SAMPLER),
+            ((SAMPLER_ARG, "1.5"), "--otlp-sample-ratio"),
+            ((FIGURES_INTERVAL, "0"), "--otlp-figures-interval"),
+            ((RESOURCE_ATTRIBUTES, "a"), RESOURCE_ATTRIBUTES),
+        ] {
+            let fault = told(&[], &[wrong, endpoint]).unwrap_err();
+            assert!(fault.contains(named), "{fault}");
+            assert!(!fault.contains("secret"), "{fault}");
+        }
     }
 
     /// The driver's own words would name a feature of the driver.

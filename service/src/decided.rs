@@ -13,6 +13,7 @@ use crate::queue::recording::Content;
 use crate::queue::results::{Decision, Results};
 use crate::record::{self, Journey, NO_BATCH};
 use crate::store::Recordable;
+use crate::telemetry::Context;
 use crate::validate::{Failure, validate};
 
 /// In which collection a document belongs.
@@ -38,6 +39,8 @@ pub struct Document {
     /// When its body was whole, in microseconds since the Unix epoch; `None` after a retry, whose time says nothing of
     /// the service.
     pub received_us: Option<u64>,
+    /// The span of its request, where it is traced.
+    pub trace: Option<Box<Context>>,
     bytes: Range<usize>,
 }
 
@@ -98,6 +101,7 @@ impl Documents {
             attempt: loan.attempt,
             fingerprint: loan.fingerprint,
             received_us: (loan.attempt == 1).then_some(loan.received_us),
+            trace: loan.trace.clone(),
             bytes: start..self.bytes.len(),
         });
     }

@@ -158,6 +158,7 @@ fn arrival(failure: &WaitingFailure) -> Option<Arrival> {
             .or_else(|| Fingerprint::from_bytes(&[0; 16]))?,
         received_us: 0,
         attempt: failure.attempt + 1,
+        trace: None,
         body: Bytes::new(),
     })
 }

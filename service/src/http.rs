@@ -20,6 +20,7 @@ use crate::activity::Activity;
 use crate::admit::Door;
 use crate::api::{Health, Session};
 use crate::config::Role;
+use crate::figures::{Family, families};
 use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
@@ -516,11 +517,20 @@ async fn answer(
     match target {
         Target::Request => {
             front.metrics.received.fetch_add(1, Ordering::Relaxed);
-            let reply = loans::request(front, request).await;
+            let traces = &front.metrics.traces;
+            let traced = traces.begin(request.headers());
+            let trace = traced.as_ref().map(|traced| Box::new(traced.context));
+            let reply = loans::request(front, request, trace).await;
             if let Err(problem) = &reply {
                 front.metrics.reject(problem.error_type());
             }
-            reply
+            let Some(traced) = traced else {
+                return reply;
+            };
+            let mut reply = reply.unwrap_or_else(|problem| response::problem(&problem));
+            traces.answered(&traced, reply.status().as_u16());
+            response::name_span(&mut reply, &traced.context);
+            Ok(reply)
         }
         Target::Health => Ok(response::json(&Health {
             status: "up".to_owned(),
@@ -586,12 +596,7 @@ async fn answer_to_caller(
         Target::History => history(front, request.uri().query()).await,
         Target::Exposition => Ok(response::text(
             exposition::CONTENT_TYPE,
-            exposition::text(
-                &front.monitor.latest(),
-                &front.metrics,
-                front.connections.shed_count(),
-                is_ready(front),
-            ),
+            exposition::text(figures(front)),
         )),
         Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
         Target::Request | Target::Health | Target::Ready | Target::OpenApi | Target::Export(_) => {
@@ -656,6 +661,17 @@ fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
 /// Whether this process can do what its roles are for, and is not stopping.
 fn is_ready(front: &Front) -> bool {
     front.health.is_ready(&front.roles) && !front.is_draining.load(Ordering::Relaxed)
+}
+
+/// What `/metrics` tells, and a collector is sent.
+pub(crate) fn figures(front: &Front) -> Vec<Family> {
+    let shed = front.connections.shed_count();
+    families(
+        &front.monitor.latest(),
+        &front.metrics,
+        shed,
+        is_ready(front),
+    )
 }
 
 /// Ready for what this process's roles do; what is amiss besides is told.

@@ -55,6 +55,7 @@ mod backoff;
 pub mod clock;
 pub mod error;
 mod failpoint;
+pub mod figures;
 mod health;
 pub mod log;
 mod shutdown;
@@ -62,6 +63,7 @@ mod shutdown;
 mod slowdown;
 mod start;
 mod task;
+pub mod telemetry;
 pub mod tls;
 pub mod tokens;
 
@@ -78,6 +80,7 @@ use queue::bundle::Instance;
 use recorder::Recorder;
 use store::Store;
 use store::retention::Retention;
+use telemetry::{Telemetry, Traces};
 use tls::Tls;
 use tokens::Tokens;
 use worker::pool::Pool;
@@ -211,6 +214,14 @@ pub async fn run(
             })?),
             _ => None,
         };
+    let instance = Instance::new(&start::place(address));
+    let name = instance.to_string();
+    let telemetry = match config.telemetry().map_err(StartError::Settings)? {
+        Some(settings) => Some(Telemetry::new(settings, &name).map_err(|why| {
+            StartError::Settings(format!("--otlp-endpoint (SLUICE_OTLP_ENDPOINT): {why}"))
+        })?),
+        None => None,
+    };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let connections_max = room_for(config);
     // Only now: a service that cannot start says one line, why.
@@ -224,9 +235,10 @@ pub async fn run(
             Some(token)
         }
     };
-    let instance = Instance::new(&start::place(address));
-    let metrics = Arc::new(Metrics::default());
-    let name = instance.to_string();
+    let traces = telemetry
+        .as_ref()
+        .map_or_else(Traces::default, Telemetry::traces);
+    let metrics = Arc::new(Metrics::traced(traces));
     events::exchange(&queue, &metrics, &name);
     let monitor = Monitor::start(Watched {
         queue: queue.clone(),
@@ -339,6 +351,10 @@ pub async fn run(
         is_draining: AtomicBool::new(false),
         stop: stop.clone(),
     });
+    let sending = telemetry.map(|telemetry| {
+        let front = Arc::clone(&front);
+        telemetry.start(move || http::figures(&front))
+    });
     let drain = {
         let front = Arc::clone(&front);
         let mut stop = stop.clone();
@@ -367,6 +383,9 @@ pub async fn run(
         tracing::warn!("the drain took too long; what is left stays in Redis");
     }
     tell_what_is_left(&snapshots).await;
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     let unwritten = activity.written(Duration::from_secs(3)).await;
     if unwritten > 0 {
         tracing::warn!(unwritten, "changes by operators stand in the log alone");

@@ -13,6 +13,7 @@ use crate::clock::now_ms;
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
 use crate::snapshot::{Event, EventKind, Latencies, Percentiles};
+use crate::telemetry::Traces;
 
 /// Latencies above this count as this: one hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
@@ -181,6 +182,8 @@ pub struct Metrics {
     rebuilding: AtomicU64,
     /// Whether recording waits: told once.
     is_recording_waiting: AtomicBool,
+    /// Where spans of traced loans go.
+    pub traces: Traces,
 }
 
 impl Default for Metrics {
@@ -205,11 +208,20 @@ impl Default for Metrics {
             rolled_back: AtomicU64::default(),
             rebuilding: AtomicU64::default(),
             is_recording_waiting: AtomicBool::new(false),
+            traces: Traces::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Metrics with spans, which go to `traces`.
+    pub fn traced(traces: Traces) -> Self {
+        Self {
+            traces,
+            ..Self::default()
+        }
+    }
+
     /// Counts a refusal.
     pub fn reject(&self, error_type: &'static str) {
         *lock(&self.rejected).entry(error_type).or_default() += 1;

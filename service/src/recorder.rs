@@ -207,11 +207,13 @@ impl Recorder {
             self.partition.recorded(&confirmed, 0, &[]).await?;
         }
         let id = ObjectId::new();
-        let started = Instant::now();
+        let (started, started_us) = (Instant::now(), now_us());
         let confirmation = self.write(batch, id).await?;
         let confirmed_us = now_us();
         failpoint!("record-after");
         self.metrics.record.add_duration(started.elapsed());
+        let bundles = batch.bundles.iter().map(|(_, documents)| documents);
+        self.metrics.traces.recorded(bundles, started_us);
         let received = batch
             .bundles
             .iter()

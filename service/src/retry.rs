@@ -298,6 +298,7 @@ fn arrival(failure: &WaitingFailure, correction: Option<Correction<'_>>) -> Opti
         fingerprint,
         received_us: failure.received_at.timestamp_millis().max(0) as u64 * 1000,
         attempt: failure.attempt + 1,
+        trace: None,
         body,
     })
 }

@@ -197,9 +197,10 @@ impl Worker {
         };
         failpoint!("commit-after");
         self.metrics.commit.add_duration(started.elapsed());
-        for ((_, decided), won) in decided.into_iter().zip(won) {
+        for ((ticket, decided), won) in decided.into_iter().zip(won) {
             if won {
                 self.tell(&decided);
+                self.metrics.traces.decided(&ticket, &decided, claimed_us);
                 self.handover.put(decided.documents);
             }
         }

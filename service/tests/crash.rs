@@ -120,6 +120,7 @@ async fn an_abandoned_loan_does_not_wait_for_the_end_of_a_backlog() {
                 fingerprint: Fingerprint::from_bytes(&[1; 16]).expect("16 bytes"),
                 received_us: 1_700_000_000_000_000 + number,
                 attempt: 1,
+                trace: None,
                 body: Bytes::from(loan(number).to_string()),
             };
             (arrival, Known::Nothing)

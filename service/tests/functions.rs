@@ -79,6 +79,7 @@ fn arrival(number: u64, content: u8) -> Arrival {
         fingerprint: Fingerprint::from_bytes(&[content; 16]).unwrap(),
         received_us: 1_700_000_000_000_000 + number,
         attempt: 1,
+        trace: None,
         body: Bytes::from(format!("body {number} {content}")),
     }
 }

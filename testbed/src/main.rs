@@ -240,7 +240,10 @@ fn settings(variables: impl Iterator<Item = (String, String)>) -> Vec<(String, S
         "SLUICE_SERVICE",
     ];
     variables
-        .filter(|(name, _)| name.starts_with("SLUICE_") && !OURS.contains(&name.as_str()))
+        .filter(|(name, _)| {
+            name.starts_with("OTEL_")
+                || name.starts_with("SLUICE_") && !OURS.contains(&name.as_str())
+        })
         .collect()
 }
 

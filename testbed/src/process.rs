@@ -331,7 +331,8 @@ pub(crate) fn pairs(environment: Vec<(String, String)>) -> Vec<(OsString, OsStri
 }
 
 fn is_setting(variable: &OsStr) -> bool {
-    variable.as_encoded_bytes().starts_with(b"SLUICE_") || variable == "FAILPOINTS"
+    let name = variable.as_encoded_bytes();
+    name.starts_with(b"SLUICE_") || name.starts_with(b"OTEL_") || variable == "FAILPOINTS"
 }
 
 /// Whether a port was taken by somebody else, so that another one may do.

@@ -25,12 +25,17 @@ use crate::queue::recording::Content;
 use crate::queue::results::{Decision, Results};
 use crate::queue::state::{Kept, Whereabouts};
 use crate::record::{FailureDocument, LoanDocument};
+use crate::telemetry::Context;
 
 /// Failed attempts that are shown with a loan. `/api/errors` has them all.
 const ATTEMPTS_SHOWN: u32 = 100;
 
 /// `POST /api/loans/request`: parse, admit, answer.
-pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
+pub(super) async fn request(
+    front: &Front,
+    request: Request<Incoming>,
+    trace: Option<Box<Context>>,
+) -> Result<Reply, Problem> {
     let Some(door) = &front.door else {
         return Err(Problem::NotFound("this instance does not take loans"));
     };
@@ -46,6 +51,7 @@ pub(super) async fn request(front: &Front, request: Request<Incoming>) -> Result
         fingerprint: envelope.fingerprint,
         received_us,
         attempt: 1,
+        trace,
         body,
     };
     match door.admit(arrival).await {

@@ -15,6 +15,7 @@ use crate::api::ProblemDetails;
 use crate::limits::{HEAD_LEN_MAX, HEADERS_MAX};
 use crate::loan::LoanId;
 use crate::parse::ParseError;
+use crate::telemetry::Context;
 use crate::tokens::TokenRole;
 
 /// Why a request is refused.
@@ -327,6 +328,15 @@ pub(super) fn queued(loan_id: &LoanId, is_replayed: bool) -> Reply {
     ]
     .concat();
     reply(StatusCode::ACCEPTED, "application/json", body.into())
+}
+
+/// Tells which span an answer is of: to clients that know the draft of W3C's answer, and to those that look for the header
+/// they sent.
+pub(super) fn name_span(reply: &mut Reply, span: &Context) {
+    let span = HeaderValue::from_str(&span.to_string()).expect("digits and dashes");
+    let headers = reply.headers_mut();
+    headers.insert("traceresponse", span.clone());
+    headers.insert("traceparent", span);
 }
 
 /// 202 with what was begun.

@@ -11,6 +11,7 @@ use super::{Partition, Queue, value};
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
 use crate::loan::{Fingerprint, LoanId};
+use crate::telemetry::Context;
 
 /// Bytes of a bundle before its loans: version, when it was queued, how many.
 const HEAD_LEN: usize = 11;
@@ -28,6 +29,8 @@ pub struct Arrival {
     pub received_us: u64,
     /// 1, or one more than the attempt that failed.
     pub attempt: u32,
+    /// The span of its request, where it is traced.
+    pub trace: Option<Box<Context>>,
     /// The body as it came.
     pub body: Bytes,
 }
@@ -83,6 +86,8 @@ pub enum Entry {
 /// The answer to one call of admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
+    /// The bundle of those that were admitted.
+    pub bundle: Name,
     /// An outcome for each arrival, in order.
     pub outcomes: Vec<Admission>,
     /// How many admissions Redis had confirmed to this process and does not know any more: it went back in time.
@@ -120,6 +125,7 @@ impl Partition {
             self.remember(name, content, arrivals, &reply);
         }
         Ok(Admitted {
+            bundle: name,
             rolled_back: self.see_admissions(seen, &reply),
             outcomes: reply.outcomes,
         })
@@ -335,6 +341,7 @@ fn put_arrival(content: &mut Vec<u8>, arrival: &Arrival) {
         arrival.fingerprint,
         arrival.received_us,
         arrival.attempt,
+        arrival.trace.as_deref(),
         &arrival.body,
     );
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::loan::Fingerprint;
+use crate::telemetry::Context;
 
 /// Version of the forms in this file and in `results.rs`.
 pub(super) const VERSION: u8 = 2;
@@ -16,6 +17,9 @@ pub(super) const VERSION: u8 = 2;
 const HEAD_LEN: usize = 1 + 8 + 2;
 /// Length of the id, fingerprint, when its body was whole, attempt.
 const LOAN_HEAD_LEN: usize = 1 + 16 + 8 + 4;
+/// The bit of an id's length that says that the loan is traced, and that its context stands behind its head. An id has at most
+/// 64 bytes, so the bit is free; a loan that is not traced takes no more room for it.
+const TRACED: u8 = 0x80;
 const NAME_LEN: usize = 12;
 const PLACE_LEN: usize = NAME_LEN + 2 + 8;
 const HOLDER_LEN: usize = 12;
@@ -47,7 +51,7 @@ impl Name {
     }
 
     /// The bytes that stand in Redis.
-    pub(super) fn as_bytes(&self) -> &[u8; NAME_LEN] {
+    pub(crate) fn as_bytes(&self) -> &[u8; NAME_LEN] {
         &self.0
     }
 }
@@ -109,6 +113,8 @@ pub struct QueuedLoan {
     pub received_us: u64,
     /// 1 the first time, one more after each retry.
     pub attempt: u32,
+    /// The span of its request, where it is traced.
+    pub trace: Option<Box<Context>>,
     /// The body as it came.
     pub body: Bytes,
 }
@@ -148,15 +154,20 @@ pub(super) fn put_loan(
     fingerprint: Fingerprint,
     received_us: u64,
     attempt: u32,
+    trace: Option<&Context>,
     body: &[u8],
 ) {
-    loans.put_u32((LOAN_HEAD_LEN + loan_id.len() + body.len()) as u32);
+    let trace_len = trace.map_or(0, |_| Context::LEN);
+    loans.put_u32((LOAN_HEAD_LEN + loan_id.len() + trace_len + body.len()) as u32);
     // An id has at most 64 bytes.
-    loans.put_u8(loan_id.len() as u8);
+    loans.put_u8(loan_id.len() as u8 | trace.map_or(0, |_| TRACED));
     loans.put_slice(loan_id.as_bytes());
     loans.put_slice(fingerprint.as_bytes());
     loans.put_u64(received_us);
     loans.put_u32(attempt);
+    if let Some(trace) = trace {
+        loans.put_slice(&trace.to_bytes());
+    }
     loans.put_slice(body);
 }
 
@@ -215,8 +226,11 @@ fn read_loan(rest: &mut Bytes) -> Option<QueuedLoan> {
         return None;
     }
     let mut loan = rest.split_to(len);
-    let id_len = usize::from(loan.try_get_u8().ok()?);
-    if loan.len() + 1 < LOAN_HEAD_LEN + id_len {
+    let id_len = loan.try_get_u8().ok()?;
+    let is_traced = id_len & TRACED != 0;
+    let id_len = usize::from(id_len & !TRACED);
+    let trace_len = if is_traced { Context::LEN } else { 0 };
+    if loan.len() + 1 < LOAN_HEAD_LEN + id_len + trace_len {
         return None;
     }
     let id = loan.split_to(id_len);
@@ -226,6 +240,11 @@ fn read_loan(rest: &mut Bytes) -> Option<QueuedLoan> {
         fingerprint: Fingerprint::from_bytes(&fingerprint)?,
         received_us: loan.get_u64(),
         attempt: loan.get_u32(),
+        trace: is_traced.then(|| {
+            let mut trace = [0; Context::LEN];
+            loan.copy_to_slice(&mut trace);
+            Box::new(Context::from_bytes(trace))
+        }),
         body: loan,
     })
 }
@@ -328,6 +347,7 @@ mod tests {
             fingerprint: Fingerprint::from_bytes(&[7; 16]).expect("16 bytes"),
             received_us: u64::MAX - 1,
             attempt: 3,
+            trace: None,
             body: Bytes::from_static(body.as_bytes()),
         }
     }
@@ -343,10 +363,19 @@ mod tests {
                 loan.fingerprint,
                 loan.received_us,
                 loan.attempt,
+                loan.trace.as_deref(),
                 &loan.body,
             );
         }
         content
+    }
+
+    fn traced(loan: QueuedLoan) -> QueuedLoan {
+        let trace = Some(Box::new(Context {
+            trace_id: [0xab; 16],
+            span_id: [0xcd; 8],
+        }));
+        QueuedLoan { trace, ..loan }
     }
 
     #[test]
@@ -355,6 +384,8 @@ mod tests {
             loan("A", "{}"),
             loan(&"b".repeat(64), ""),
             loan("C", "{\"x\":1}"),
+            traced(loan(&"d".repeat(64), "{}")),
+            traced(loan("E", "")),
         ];
         let name = Name::random();
         let bundle = Bundle::read(name, packed(&loans)).expect("it is whole");
@@ -363,9 +394,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_traced_loan_takes_more_room() {
+        let len = |loan| packed(&[loan]).len();
+        let plain = len(loan("A", "{}"));
+        assert_eq!(len(traced(loan("A", "{}"))), plain + Context::LEN);
+        // Version, instant, how many; length, length of the id, id, fingerprint, instant, attempt, body.
+        assert_eq!(plain, 11 + 4 + 1 + 1 + 16 + 8 + 4 + 2);
+    }
+
+    #[test]
     fn what_is_no_bundle_is_told_apart() {
         let name = Name::random();
-        let good = packed(&[loan("A", "{}"), loan("B", "{}")]);
+        let good = packed(&[loan("A", "{}"), traced(loan("B", "{}"))]);
         for len in 0..good.len() {
             assert!(Bundle::read(name, good[..len].to_vec()).is_err(), "{len}");
         }

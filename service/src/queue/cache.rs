@@ -75,6 +75,7 @@ mod tests {
                 fingerprint: Fingerprint::from_bytes(&[0; 16]).expect("16 bytes"),
                 received_us: 1,
                 attempt: 1,
+                trace: None,
                 body: Bytes::from_static(&[b'x'; 1_000]),
             }],
         }
