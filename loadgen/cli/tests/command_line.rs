@@ -430,6 +430,28 @@ fn nothing_to_send_to_is_no_success() {
         "{screen}"
     );
     assert!(error.lines().count() <= 1, "{error}");
+    // Why not, too.
+    assert!(screen.contains("errors     100 connect: "), "{screen}");
+}
+
+#[test]
+fn a_store_over_tls_that_is_not_there_is_told_and_nothing_panics() {
+    let place = Place::new();
+    let target = ["run", "short.toml", "--target", "http://127.0.0.1:9"];
+    let arguments = [
+        &target[..],
+        &[
+            "--redis",
+            "rediss://127.0.0.1:9/",
+            "--mongodb",
+            "mongodb://x/?tls=true",
+        ],
+    ]
+    .concat();
+    let (code, _, error) = place.said(&arguments);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("Redis does not answer"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
 #[test]
@@ -449,6 +471,10 @@ fn the_clients_half_passes_and_says_what_was_not_judged() {
     );
     assert!(screen.contains("The one check held"), "{screen}");
     assert!(screen.contains("Not judged"), "{screen}");
+    assert!(
+        screen.contains("no data: the run was made with --no-stores"),
+        "{screen}"
+    );
     let report = place.report();
     assert_eq!(report.verdict, Verdict::Pass);
     assert_eq!(report.provenance.target, stub.url());

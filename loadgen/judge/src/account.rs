@@ -174,6 +174,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         phases: phases(seen),
         by_kind: kinds(seen),
         audit: seen.audited.audit.clone(),
+        without_stores: !seen.stores,
         counters_agree: counters,
         time_series: rolled_up(time_series(seen)),
         latency_curve: LatencyCurve {

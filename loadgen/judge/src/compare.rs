@@ -53,10 +53,14 @@ pub fn compare(a: &Run, b: &Run) -> Comparison {
 fn title(run: &Run) -> String {
     let commit = &run.report.provenance.service_commit;
     let short = commit.get(..12).unwrap_or(commit);
+    let started = &run.report.started_at;
+    let began = match (started.get(..10), started.get(11..19)) {
+        (Some(date), Some(time)) if started.ends_with('Z') => format!("{date} {time} UTC"),
+        _ => started.clone(),
+    };
     format!(
-        "{} of {}, service {}",
+        "{} of {began}, service {}",
         run.report.scenario,
-        run.report.started_at,
         if short.is_empty() { "unknown" } else { short }
     )
 }
@@ -200,7 +204,14 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut differ = |what: &str, a: &str, b: &str| {
         if a != b {
-            warnings.push(format!("The {what} differ: {a} and {b}."));
+            let named = |text: &str| {
+                if text.is_empty() {
+                    "none".to_owned()
+                } else {
+                    text.to_owned()
+                }
+            };
+            warnings.push(format!("The {what} differ: {} and {}.", named(a), named(b)));
         }
     };
     differ("scenarios", &a.scenario, &b.scenario);
@@ -290,7 +301,10 @@ fn build(provenance: &Provenance) -> String {
     } else {
         ""
     };
-    format!("{}{changes}", short(&provenance.service_commit))
+    match short(&provenance.service_commit) {
+        "" => "unknown".to_owned(),
+        commit => format!("{commit}{changes}"),
+    }
 }
 
 fn short(digest: &str) -> &str {

@@ -48,9 +48,17 @@ impl Pusher {
 
     /// Pushes how the load is at `now` after its start, if the last push was long enough ago.
     pub fn look(&mut self, now: Duration, recorder: &Recorder, followed: &Followed) {
-        if self.pushed_at.is_some_and(|at| now < at + EVERY) {
-            return;
+        if self.pushed_at.is_none_or(|at| now >= at + EVERY) {
+            self.push_load(now, recorder, followed);
         }
+    }
+
+    /// Pushes how the load was when it had ended, whenever the last push was.
+    pub fn last(&mut self, now: Duration, recorder: &Recorder, followed: &Followed) {
+        self.push_load(now, recorder, followed);
+    }
+
+    fn push_load(&mut self, now: Duration, recorder: &Recorder, followed: &Followed) {
         let total = &recorder.total;
         let mut figures = vec![
             ("sluice.load.sent", "{arrival}", total.sent as f64),

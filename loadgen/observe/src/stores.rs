@@ -13,6 +13,7 @@ use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
 use redis::aio::{ConnectionLike, ConnectionManager};
 use serde_json::Value;
 use snapshot::Counters;
+use tokio_rustls::rustls::crypto::ring;
 
 use crate::masters::Masters;
 
@@ -238,6 +239,8 @@ impl Stores {
         mongodb_uri: &str,
         database: &str,
     ) -> Result<Self, StoreError> {
+        // Over TLS both take the process's own implementation of it, and panic where there is none. One may have been chosen.
+        let _ = ring::default_provider().install_default();
         let redis = Masters::connect(redis_url).await?;
         let mut options = mongodb::options::ClientOptions::parse(mongodb_uri).await?;
         options.server_selection_timeout = Some(COMMAND_TIMEOUT);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::words::{commit, headline, instant, one_line, sign, summary, verdict};
+use crate::words::{commit, headline, instant, one_line, sign, summary, verdict, why_no_audit};
 use record::number;
 use record::number::{bytes, count, or_no_data, rate, seconds};
 use record::result::run::{Check, Percentiles, Report};
@@ -77,7 +77,7 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
             count(audit.stuck),
         )?;
     } else {
-        writeln!(page, "| stored | no data: the audit did not finish |")?;
+        writeln!(page, "| stored | no data: {} |", why_no_audit(report))?;
     }
     writeln!(
         page,

@@ -2,13 +2,13 @@
 
 use std::io::IsTerminal;
 
-use crate::words::{commit, headline, one_line, sign, verdict};
+use crate::words::{commit, headline, not_seen_empty, one_line, sign, verdict, why_no_audit};
 use record::number;
 use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
 use record::result::run::{CrowdReport, Percentiles, Report, Verdict};
 
-/// The most lines that [`render`] returns. Where each reason fits on one line there are at most 21.
-pub const LINES_MAX: usize = 27;
+/// The most lines that [`render`] returns. Where each reason fits on one line there are at most 22.
+pub const LINES_MAX: usize = 28;
 /// The longest line.
 pub const COLUMNS_MAX: usize = 100;
 
@@ -66,6 +66,7 @@ pub fn render(report: &Report) -> String {
             lines.push(row(name, &percentiles(of)));
         }
     }
+    lines.extend(errors(report));
     lines.push(row("backlog", &backlog(report)));
     lines.push(row("memory", &memory(report)));
     lines.push(row("counters", &counters(report)));
@@ -75,10 +76,11 @@ pub fn render(report: &Report) -> String {
 
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
     let held = report.checks.len() - failed.len();
-    lines.push(row(
-        "checks",
-        &format!("{held} of {} held", report.checks.len()),
-    ));
+    let checks = match report.checks.len() {
+        0 => "none in the scenario".to_owned(),
+        all => format!("{held} of {all} held"),
+    };
+    lines.push(row("checks", &checks));
     // Where the run failed, the reasons above name them.
     if report.verdict != Verdict::Fail {
         lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
@@ -201,10 +203,30 @@ fn sent(report: &Report) -> String {
     )
 }
 
+/// What went wrong on the wire most often, with its first example, on two lines at most.
+fn errors(report: &Report) -> Option<String> {
+    let most = report.errors.iter().max_by_key(|row| row.count)?;
+    let kinds = report.errors.len() as u64;
+    let others = match kinds {
+        1 => String::new(),
+        _ => format!(" (and {} more)", counted(kinds - 1, "kind")),
+    };
+    // The example begins with the loan, and with what is true of every error.
+    let told = most
+        .example
+        .split_once(" s: ")
+        .map_or(most.example.as_str(), |(_, told)| told)
+        .trim_start_matches("error sending request: ");
+    Some(row(
+        "errors",
+        &format!("{} {}{others}: {told}", count(most.count), most.kind),
+    ))
+}
+
 fn stored(report: &Report) -> String {
     let audit = &report.audit;
     if !audit.complete {
-        return "no data: the audit did not finish".to_owned();
+        return format!("no data: {}", why_no_audit(report));
     }
     let records = format!(
         "{}, {}",
@@ -233,7 +255,7 @@ fn backlog(report: &Report) -> String {
         return "no data: the live metrics were not followed".to_owned();
     };
     let emptied = report.drain.seconds_to_empty.map_or_else(
-        || "not seen empty after the load".to_owned(),
+        || not_seen_empty(report).to_owned(),
         |after| format!("empty {} after the load", seconds(after)),
     );
     let workers = or_dash(report.workers.peak, count);
@@ -271,7 +293,11 @@ fn memory(report: &Report) -> String {
 fn counters(report: &Report) -> String {
     let rows = &report.counters_agree;
     if rows.is_empty() {
-        return "no data: not compared with the audit".to_owned();
+        return if report.without_stores {
+            "no data: there is no audit to compare them with".to_owned()
+        } else {
+            "no data: not compared with the audit".to_owned()
+        };
     }
     let agreeing = rows.iter().filter(|row| row.agree).count();
     format!(

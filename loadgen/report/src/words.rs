@@ -78,7 +78,11 @@ pub(crate) fn summary(report: &Report) -> String {
             None => write!(words, "the backlog was not seen to end."),
         };
     } else {
-        words.push_str(" What was stored is not known.");
+        let _ = write!(
+            words,
+            " What is stored is not known: {}.",
+            why_no_audit(report)
+        );
     }
     words
 }
@@ -119,6 +123,24 @@ fn failures(report: &Report) -> String {
         sentences.push(format!(" {counters} {verb} with the audit."));
     }
     sentences.concat()
+}
+
+/// Why nothing is known of what is stored.
+pub(crate) const fn why_no_audit(report: &Report) -> &'static str {
+    if report.without_stores {
+        "the run was made with --no-stores"
+    } else {
+        "the audit did not finish"
+    }
+}
+
+/// What is said of a backlog that nobody saw end.
+pub(crate) const fn not_seen_empty(report: &Report) -> &'static str {
+    if report.without_stores {
+        "not looked at after the load"
+    } else {
+        "not seen empty after the load"
+    }
 }
 
 /// The verdict in one word, capital first.

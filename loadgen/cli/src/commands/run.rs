@@ -266,6 +266,7 @@ fn stopped_report(options: &Options, started: OffsetDateTime) -> Report {
         seed: scenario.seed,
         provenance: provenance::gather(COMMIT),
         settings: scenario.source.clone(),
+        without_stores: options.no_stores,
         ..Report::default()
     }
 }
@@ -682,6 +683,9 @@ async fn send(
         hopeless(scenario, schedule, recorder, &follower.followed())
     })
     .await?;
+    if let Some(pusher) = &mut pusher {
+        pusher.last(load.clock.now(), &load.recorder, &follower.followed());
+    }
     if let Some(reason) = &load.ended_early {
         progress.say(&format!("the run ends early: {reason}"));
     }
@@ -986,6 +990,9 @@ async fn send_shard(
         hopeless(scenario, &schedule, recorder, &follower.followed())
     })
     .await?;
+    if let Some(pusher) = &mut pusher {
+        pusher.last(load.clock.now(), &load.recorder, &follower.followed());
+    }
     progress.doing("waiting until everything is recorded");
     let prefix = payloads.prefix();
     let mut empty_at = None;

@@ -50,6 +50,9 @@ pub struct Report {
     pub by_kind: Vec<KindRow>,
     /// Every loan that was sent, classified from the stored records.
     pub audit: Audit,
+    /// Whether the run was made without a look at the stores, so that there is no audit.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub without_stores: bool,
     /// The live counters beside the audit.
     pub counters_agree: Vec<CounterRow>,
     /// One point for each second of the run, the drain included. In a run of more than an hour a point stands for several seconds:
@@ -84,6 +87,14 @@ pub struct Report {
     pub repeat: String,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a function of this form"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl Default for Report {
     fn default() -> Self {
         Self {
@@ -102,6 +113,7 @@ impl Default for Report {
             phases: Vec::new(),
             by_kind: Vec::new(),
             audit: Audit::default(),
+            without_stores: false,
             counters_agree: Vec::new(),
             time_series: Vec::new(),
             latency_curve: LatencyCurve::default(),

@@ -4,6 +4,7 @@ use super::parts::{Cell, marked, no_data, section, table};
 use crate::chart;
 use crate::flow::Flow;
 use crate::markup::Markup;
+use crate::words::why_no_audit;
 use record::number::{count, counted, micros, or_dash, rate};
 use record::result::run::{EventKind, Percentiles, Report};
 
@@ -31,10 +32,11 @@ pub(crate) fn flow(markup: &mut Markup, report: &Report) {
             chart::flow(markup, &flow);
             bars(markup, &flow);
             if !report.audit.complete {
-                no_data(
-                    markup,
-                    "No data beyond the answers: the audit did not finish, so nothing is known of what was stored.",
+                let text = format!(
+                    "No data beyond the answers: {}, so nothing is known of what is stored.",
+                    why_no_audit(report)
                 );
+                no_data(markup, &text);
             }
             sums(markup, &flow);
             if report.load.resent > 0 {

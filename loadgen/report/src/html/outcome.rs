@@ -2,6 +2,7 @@
 
 use super::parts::{Cell, list, marked, no_data, section, table};
 use crate::markup::Markup;
+use crate::words::why_no_audit;
 use record::number::{count, counted, or_dash, or_no_data, plain, seconds};
 use record::result::run::{AuditClass, Report, TimePoint, Verdict};
 
@@ -55,10 +56,11 @@ pub(crate) fn audit(markup: &mut Markup, report: &Report) {
         if audit.complete {
             audit_counts(markup, report);
         } else {
-            no_data(
-                markup,
-                "No data: the audit did not finish, so nothing is known of what was stored.",
+            let text = format!(
+                "No data: {}, so nothing is known of what is stored.",
+                why_no_audit(report)
             );
+            no_data(markup, &text);
         }
         if !audit.examples.is_empty() {
             markup.leaf("h3", &[], "Examples");

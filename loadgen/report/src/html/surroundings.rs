@@ -2,7 +2,7 @@
 
 use super::parts::{Cell, code_block, list, section, table};
 use crate::markup::Markup;
-use crate::words::{commit, instant};
+use crate::words::{commit, instant, why_no_audit};
 use record::number::{bytes, count, counted, micros, or_dash, or_no_data, seconds};
 use record::result::run::{Percentiles, Report};
 
@@ -151,7 +151,10 @@ fn audited(report: &Report) -> Answer {
             counted(audit.ids, "loan")
         )
     } else {
-        "The audit did not finish: nothing is known of what was stored.".to_owned()
+        format!(
+            "No: {}, so nothing is known of what is stored.",
+            why_no_audit(report)
+        )
     };
     ("Was everything looked up?", answer, Some(audit.complete))
 }

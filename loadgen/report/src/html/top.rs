@@ -2,7 +2,7 @@
 
 use super::parts;
 use crate::markup::Markup;
-use crate::words::{commit, headline, instant, sign, summary};
+use crate::words::{commit, headline, instant, not_seen_empty, sign, summary, why_no_audit};
 use record::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
 use record::result::run::{Percentiles, Report};
 
@@ -49,10 +49,10 @@ pub(crate) fn figures(markup: &mut Markup, report: &Report) {
     let audited = if audit.complete {
         format!("of {} sent", counted(audit.ids, "loan"))
     } else {
-        "the audit did not finish".to_owned()
+        why_no_audit(report).to_owned()
     };
     let emptied = report.drain.seconds_to_empty.map_or_else(
-        || "not seen empty after the load".to_owned(),
+        || not_seen_empty(report).to_owned(),
         |after| format!("empty {} after the load", seconds(after)),
     );
     let median = |of: &Percentiles| {
