@@ -7,6 +7,7 @@ fn main() {
         "../plan",
         "../record",
         "../drive",
+        "../conduct",
         "../observe",
         "../judge",
         "../report",

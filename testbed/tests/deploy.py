@@ -90,7 +90,14 @@ if overlay == "generators":
     demand(job["completions"] == job["parallelism"], "all shards run at once")
     text = " ".join(job["template"]["spec"]["containers"][0]["args"])
     demand(f"$((JOB_COMPLETION_INDEX + 1))/{job['completions']}" in text, "each shard knows its number and how many")
-    for flag in re.findall(r"--[a-z-]+", text):
+    conductor = of_kind["Job"]["conductor"]["spec"]
+    demand(conductor["backoffLimit"] == 0, "a run is made once")
+    arguments = conductor["template"]["spec"]["containers"][0]["args"]
+    demand(arguments[arguments.index("--shards") + 1] == str(job["completions"]), "the conductor waits for all shards")
+    open_to = of_kind["NetworkPolicy"]["conductor"]["spec"]["ingress"]
+    label = job["template"]["metadata"]["labels"]["app"]
+    demand([one["from"] for one in open_to] == [[{"podSelector": {"matchLabels": {"app": label}}}]], "only shards come to the conductor")
+    for flag in re.findall(r"--[a-z-]+", " ".join([text, *arguments])):
         demand(flag in open(help_file).read(), f"loadgen knows {flag}")
     sys.exit()
 

@@ -65,7 +65,9 @@ fn help_texts() -> String {
         );
         good(Command::new(binary).args(arguments).output().unwrap())
     };
-    help("service", &["--help"]) + &help("loadgen", &["run", "--help"])
+    help("service", &["--help"])
+        + &help("loadgen", &["run", "--help"])
+        + &help("loadgen", &["conduct", "--help"])
 }
 
 fn rendered(folder: &str) -> String {

@@ -1,12 +1,15 @@
 //! The load generator's command line.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr as _;
+use std::str::FromStr;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use conduct::link::{Address, LinkError};
 use drive::load::load_only;
 use drive::stop;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
@@ -15,6 +18,8 @@ use judge::search::RATE_MIN;
 use loadgen::commands::capacity::{self, CapacityOptions};
 use loadgen::commands::chaos;
 use loadgen::commands::gate::{self, GateOptions};
+use loadgen::commands::run::conductor::Conducting;
+use loadgen::commands::run::shard::{self, ShardOptions};
 use loadgen::commands::run::{self, Allowed, Options, RunError};
 use loadgen::commands::self_test;
 use observe::provenance;
@@ -26,7 +31,7 @@ use plan::phase::RATE_PER_SECOND_MAX;
 use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
-use plan::shard::{Part, Shard};
+use plan::shard::{Part, SHARDS_MAX, Shard};
 use plan::{parse_duration, read_text};
 use record::folder::Unwritable;
 use record::kept;
@@ -67,6 +72,9 @@ enum Command {
     /// Search the highest rate that meets a scenario's objectives in recorded loans
     #[command(after_help = CAPACITY_CODES)]
     Capacity(Capacity),
+    /// Run a scenario that several generators send together, each with `run --conductor`, and write its report
+    #[command(after_help = RUN_CODES)]
+    Conduct(Conduct),
     /// Join the shards of one run: drain, audit, checks, one report
     #[command(after_help = RUN_CODES)]
     Merge(Merge),
@@ -192,7 +200,8 @@ const QUIET_CODES: &str = "Exit code: 0 done, 2 it could not be done";
 )]
 struct Run {
     /// The scenario file
-    scenario: PathBuf,
+    #[arg(required_unless_present = "conductor")]
+    scenario: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
     /// Where reports go
@@ -207,15 +216,33 @@ struct Run {
     /// Length of the longest phase, such as 2m, instead of the scenario's
     #[arg(long, allow_hyphen_values = true)]
     duration: Option<String>,
-    /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines
-    #[arg(long, requires_all = ["run_id", "start_at"], conflicts_with_all = ["keep_stack", "no_stores", "json"], allow_hyphen_values = true)]
-    shard: Option<Shard>,
+    /// Send only one part of the schedule, such as 2/4; the other parts are sent by other processes or machines. With --conductor the
+    /// number alone will do, and without it any that is free is taken
+    #[arg(long, value_name = "NUMBER[/COUNT]", conflicts_with_all = ["keep_stack", "no_stores", "json"], allow_hyphen_values = true)]
+    shard: Option<WantedShard>,
     /// The name that all shards of one run share, 1 to 32 of a-z, 0-9
     #[arg(long, requires = "shard")]
     run_id: Option<String>,
     /// When all shards start, RFC 3339
     #[arg(long, requires = "shard")]
     start_at: Option<String>,
+    /// Take scenario, target, shard and start from `loadgen conduct` there, http://host:port
+    #[arg(long, value_name = "URL", conflicts_with_all = [
+        "scenario", "target", "redis", "mongodb", "mongodb_database", "no_stores", "seed", "allow", "duration", "run_id", "start_at",
+        "keep_stack", "json", "otlp",
+    ])]
+    conductor: Option<String>,
+    /// The secret that the conductor asks for, or SLUICE_CONDUCTOR_TOKEN
+    #[arg(long, value_name = "TOKEN", requires = "conductor")]
+    conductor_token: Option<String>,
+    /// How long to wait for a conductor that is not there yet, such as 90s
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1m",
+        requires = "conductor"
+    )]
+    join_within: String,
     /// Leave the private stack running until Ctrl-C, to look at it
     #[arg(long)]
     keep_stack: bool,
@@ -231,6 +258,72 @@ struct Run {
     /// Push rate, latencies, errors, backlog and verdict to an OTLP collector once a second, http://host:4318/v1/metrics
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+}
+
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+struct Conduct {
+    /// The scenario file
+    scenario: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// How many generators send it, 1 to 1,000
+    #[arg(long, value_name = "COUNT")]
+    shards: u32,
+    /// Where they find the conductor; beyond this machine only with a token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// The secret that they must bring, or SLUICE_CONDUCTOR_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    conductor_token: Option<String>,
+    /// How long they may take until all are ready, such as 90s
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    join_within: String,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
+    /// Seed of the schedule and of the payloads, instead of the scenario's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What is not refused though the figures may mislead; the report says so
+    #[arg(long, value_enum)]
+    allow: Vec<Allowed>,
+    /// Length of the longest phase, such as 2m, instead of the scenario's
+    #[arg(long)]
+    duration: Option<String>,
+    /// Print report.json instead of the last screen
+    #[arg(long)]
+    json: bool,
+    /// Say nothing while it runs
+    #[arg(long, short)]
+    quiet: bool,
+    /// Push rate, latencies, errors, backlog and verdict to an OTLP collector once a second, http://host:4318/v1/metrics
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+}
+
+/// A number of a shard, and how many there are, where that is said.
+#[derive(Clone, Copy)]
+struct WantedShard {
+    number: u32,
+    count: Option<u32>,
+}
+
+impl FromStr for WantedShard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number @ 1..) => Ok(Self {
+                number,
+                count: None,
+            }),
+            _ => text.parse().map(|shard: Shard| Self {
+                number: shard.index,
+                count: Some(shard.count),
+            }),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -515,6 +608,7 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Run(arguments) => run_scenario(arguments),
+        Command::Conduct(arguments) => conduct_shards(arguments),
         Command::Merge(arguments) => merge_shards(arguments),
         Command::Check { scenario } => check(&scenario),
         Command::Capacity(arguments) => search_capacity(arguments),
@@ -566,11 +660,10 @@ fn main() -> ExitCode {
                 cause = next.source();
             }
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
-            let is_stopped = matches!(error.downcast_ref(), Some(RunError::Stopped));
-            ExitCode::from(if is_stopped {
-                Verdict::Aborted.exit_code()
-            } else {
-                COULD_NOT_RUN
+            ExitCode::from(match error.downcast_ref() {
+                Some(error) if error.is_stop() => Verdict::Aborted.exit_code(),
+                Some(RunError::Link(LinkError::CalledOff(_))) => Verdict::Discarded.exit_code(),
+                _ => COULD_NOT_RUN,
             })
         }
     }
@@ -583,6 +676,7 @@ static OUTPUT: OnceLock<(std::fs::File, bool)> = OnceLock::new();
 fn prepare(command: &Command) -> std::io::Result<()> {
     match command {
         Command::Run(_)
+        | Command::Conduct(_)
         | Command::Merge(_)
         | Command::Capacity(_)
         | Command::Chaos(_)
@@ -1007,8 +1101,27 @@ fn scenario_of(
 }
 
 fn run_scenario(arguments: Run) -> Result<u8, Failure> {
+    let scenario_path = match (&arguments.conductor, arguments.scenario) {
+        (None, Some(path)) => path,
+        (Some(url), _) => {
+            let conductor = Address::new(url, conductor_token(arguments.conductor_token)?)?;
+            let wanted = arguments.shard;
+            return send_shard(ShardOptions {
+                conductor,
+                wanted: (
+                    wanted.map(|wanted| wanted.number),
+                    wanted.and_then(|wanted| wanted.count),
+                ),
+                join_within: join_within(&arguments.join_within)?,
+                reports: arguments.reports,
+                quiet: arguments.quiet,
+                samples: arguments.samples,
+            });
+        }
+        (None, None) => return Err("name a scenario file, or a --conductor".into()),
+    };
     let mut scenario = scenario_of(
-        &arguments.scenario,
+        &scenario_path,
         arguments.seed,
         arguments.duration.as_deref(),
     )?;
@@ -1031,27 +1144,14 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     if let Some((why, _)) = without_effect.into_iter().find(|(_, is_given)| *is_given) {
         return Err(why.into());
     }
-    let left_out = if no_stores {
-        if scenario.crowd.is_some() {
-            return Err(
-                "a [crowd] needs the service's own address: take it out for --no-stores".into(),
-            );
-        }
-        scenario.keep_checks_of_clients()
-    } else {
-        Vec::new()
-    };
-    if !left_out.is_empty() && !arguments.quiet {
-        tell(&format!(
-            "not judged without the stores: {}",
-            left_out.join(", ")
-        ));
+    if no_stores {
+        keep_checks_of_clients(&mut scenario, arguments.quiet)?;
     }
     let now = OffsetDateTime::now_utc();
     let part = part(arguments.shard, arguments.run_id, arguments.start_at, now)?;
     let options = Options {
         scenario,
-        scenario_path: arguments.scenario,
+        scenario_path,
         target,
         service_binary: None,
         reports: arguments.reports,
@@ -1074,7 +1174,144 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
             Some(_) => Verdict::Aborted.exit_code(),
         });
     }
-    make_run(options, arguments.keep_stack, arguments.json)
+    make_run(options, None, arguments.keep_stack, arguments.json)
+}
+
+/// Takes out the checks that need the stores, and says which.
+fn keep_checks_of_clients(scenario: &mut Scenario, quiet: bool) -> Result<(), Failure> {
+    if scenario.crowd.is_some() {
+        return Err(
+            "a [crowd] needs the service's own address: take it out for --no-stores".into(),
+        );
+    }
+    let left_out = scenario.keep_checks_of_clients();
+    if !left_out.is_empty() && !quiet {
+        tell(&format!(
+            "not judged without the stores: {}",
+            left_out.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+fn send_shard(options: ShardOptions) -> Result<u8, Failure> {
+    let conducted = runtime()?.block_on(shard::run_conducted(options))?;
+    let (shard, folder) = (conducted.shard, conducted.folder.display());
+    print(&format!("shard {shard}: {folder}\n"));
+    for warning in &conducted.warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    if let Some(loss) = &conducted.loss {
+        tell(&format!(
+            "{loss}; the part is kept: with those of all other shards it makes the run, {} {folder} ...",
+            conducted.merge
+        ));
+    }
+    Ok(match (stop::asked(), &conducted.loss) {
+        (Some(_), _) => Verdict::Aborted.exit_code(),
+        // It is no part of that run any more.
+        (None, Some(LinkError::Refused(_))) => Verdict::Discarded.exit_code(),
+        (None, _) => Verdict::Pass.exit_code(),
+    })
+}
+
+fn conduct_shards(arguments: Conduct) -> Result<u8, Failure> {
+    within(
+        "--shards",
+        arguments.shards.into(),
+        1.0,
+        SHARDS_MAX.into(),
+        "",
+    )?;
+    let mut scenario = scenario_of(
+        &arguments.scenario,
+        arguments.seed,
+        arguments.duration.as_deref(),
+    )?;
+    if scenario.crowd.is_some() {
+        return Err(RunError::CrowdInShards.into());
+    }
+    let no_stores = arguments.place.no_stores;
+    let target = arguments.place.target()?;
+    if no_stores {
+        keep_checks_of_clients(&mut scenario, arguments.quiet)?;
+    }
+    let token = conductor_token(arguments.conductor_token)?;
+    let listen = arguments.listen;
+    if !listen.ip().is_loopback() {
+        if token.is_none() {
+            return Err(format!(
+                "--listen {listen} lets others in, and whoever comes may send: give --conductor-token or set {TOKEN_VARIABLE}, here and for every shard"
+            )
+            .into());
+        }
+        if target.is_none() {
+            return Err(format!(
+                "--listen {listen} lets other machines in, and they cannot reach a private stack: give --target"
+            )
+            .into());
+        }
+    }
+    let door = std::net::TcpListener::bind(listen).map_err(|error| {
+        format!("cannot listen at {listen}: {error}; name another address with --listen")
+    })?;
+    let conducting = Conducting {
+        shards: arguments.shards,
+        door,
+        token,
+        join_within: join_within(&arguments.join_within)?,
+    };
+    let options = Options {
+        scenario,
+        scenario_path: arguments.scenario,
+        target,
+        service_binary: None,
+        reports: arguments.reports,
+        quiet: arguments.quiet,
+        allow: arguments.allow,
+        no_stores,
+        samples: None,
+        otlp: arguments.otlp.map(|url| checked_otlp(&url)).transpose()?,
+        merge: Vec::new(),
+    };
+    make_run(options, Some(&conducting), false, arguments.json)
+}
+
+/// The secret that a conductor asks for.
+const TOKEN_VARIABLE: &str = "SLUICE_CONDUCTOR_TOKEN";
+/// The most bytes of it.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// The secret of the flag or of the environment, if there is one.
+fn conductor_token(flag: Option<String>) -> Result<Option<String>, Failure> {
+    let token = flag.or_else(|| {
+        std::env::var(TOKEN_VARIABLE)
+            .ok()
+            .filter(|value| !value.is_empty())
+    });
+    let is_good = |token: &String| {
+        (1..=TOKEN_BYTES_MAX).contains(&token.len())
+            && token.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if token.as_ref().is_some_and(|token| !is_good(token)) {
+        return Err(format!(
+            "the conductor's token must be 1 to {TOKEN_BYTES_MAX} letters, digits and signs, without spaces"
+        )
+        .into());
+    }
+    Ok(token)
+}
+
+/// The longest that a shard or a conductor is waited for.
+const JOIN_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+fn join_within(text: &str) -> Result<Duration, Failure> {
+    parse_duration(text)
+        .filter(|within| !within.is_zero() && *within <= JOIN_WITHIN_MAX)
+        .ok_or_else(|| {
+            format!("--join-within {text:?} is not a duration of at most a day: write 90s or 5m")
+                .into()
+        })
 }
 
 /// The address of a collector, if it is one of plain HTTP.
@@ -1111,10 +1348,15 @@ fn merge_shards(arguments: Merge) -> Result<u8, Failure> {
         otlp: None,
         merge: arguments.shards,
     };
-    make_run(options, false, arguments.json)
+    make_run(options, None, false, arguments.json)
 }
 
-fn make_run(options: Options, keep_stack: bool, json: bool) -> Result<u8, Failure> {
+fn make_run(
+    options: Options,
+    conducting: Option<&Conducting>,
+    keep_stack: bool,
+    json: bool,
+) -> Result<u8, Failure> {
     runtime()?.block_on(async {
         // The verdict first: whatever cannot be written after it takes nothing from it.
         let tell_verdict = move |report: &Report| {
@@ -1126,7 +1368,8 @@ fn make_run(options: Options, keep_stack: bool, json: bool) -> Result<u8, Failur
                 report::terminal::render(report)
             });
         };
-        let finished = run::run_and_tell(options, Some(&tell_verdict)).await?;
+        let ended: &(dyn Fn(&Report) + Sync) = &tell_verdict;
+        let finished = run::run_and_tell(options, conducting, Some(ended)).await?;
         for warning in &finished.warnings {
             tell(&format!("warning: {warning}"));
         }
@@ -1216,13 +1459,22 @@ fn within(flag: &str, value: f64, low: f64, high: f64, unit: &str) -> Result<(),
 const START_WITHIN: time::Duration = time::Duration::hours(24);
 
 fn part(
-    shard: Option<Shard>,
+    shard: Option<WantedShard>,
     run_id: Option<String>,
     start_at: Option<String>,
     now: OffsetDateTime,
 ) -> Result<Option<Part>, Failure> {
-    let (Some(shard), Some(run_id), Some(start_at)) = (shard, run_id, start_at) else {
+    let Some(wanted) = shard else {
         return Ok(None);
+    };
+    let (Some(count), Some(run_id), Some(start_at)) = (wanted.count, run_id, start_at) else {
+        return Err(
+            "a shard such as 2/4 needs --target, --run-id and --start-at, or a --conductor".into(),
+        );
+    };
+    let shard = Shard {
+        index: wanted.number,
+        count,
     };
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if !(1..=32).contains(&run_id.len()) || !run_id.bytes().all(plain) {
@@ -1241,7 +1493,7 @@ fn part(
     Ok(Some(Part {
         shard,
         run_id,
-        start_at,
+        start_at: Some(start_at),
     }))
 }
 
@@ -1264,11 +1516,11 @@ mod tests {
 
     #[test]
     fn a_shard_needs_its_run() {
-        let run = ["loadgen", "run", "s.toml", "--shard", "1/2"];
-        assert!(Cli::try_parse_from(run).is_err());
         let now = time::macros::datetime!(2029-12-31 12:00 UTC);
         assert!(part(None, None, None, now).is_ok_and(|part| part.is_none()));
-        let shard = Some(Shard { index: 1, count: 2 });
+        let shard = Some("1/2".parse().expect("a shard"));
+        assert!(part(shard, None, None, now).is_err());
+        assert!(part(shard, Some("a".to_owned()), None, now).is_err());
         let of = |run_id: &str, start_at: &str| {
             let (run_id, start_at) = (run_id.to_owned(), start_at.to_owned());
             part(shard, Some(run_id), Some(start_at), now)
@@ -1278,5 +1530,12 @@ mod tests {
         assert!(of("a1", "tomorrow").is_err());
         assert!(of("a1", "2029-12-31T11:59:59Z").is_err());
         assert!(of("a1", "2999-01-01T00:00:00Z").is_err());
+        // Without a conductor it must be known how many there are.
+        let alone = Some("1".parse().expect("a number"));
+        let start_at = Some("2030-01-01T00:00:00Z".to_owned());
+        assert!(part(alone, Some("a1".to_owned()), start_at, now).is_err());
+        for bad in ["0", "-1", "5/4", "a"] {
+            assert!(bad.parse::<WantedShard>().is_err(), "{bad}");
+        }
     }
 }

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each crate, and the crates of this project that it may know.
-const MAY_KNOW: [(&str, &[&str]); 7] = [
+const MAY_KNOW: [(&str, &[&str]); 8] = [
     ("plan", &["snapshot"]),
     ("record", &["plan", "snapshot"]),
     ("drive", &["plan", "record"]),
+    ("conduct", &["plan", "record", "snapshot"]),
     ("observe", &["plan", "record", "snapshot", "testbed"]),
     ("judge", &["plan", "record", "snapshot"]),
     ("report", &["record"]),
     (
         "cli",
         &[
-            "plan", "record", "drive", "observe", "judge", "report", "snapshot", "testbed",
+            "plan", "record", "drive", "conduct", "observe", "judge", "report", "snapshot",
+            "testbed",
         ],
     ),
 ];
@@ -23,8 +25,8 @@ const ONLY: [(&str, &[&str]); 6] = [
     ("mongodb", &["observe"]),
     ("redis", &["observe"]),
     ("goose", &["drive"]),
-    ("tokio", &["drive", "observe", "cli"]),
-    ("hyper", &["drive", "observe"]),
+    ("tokio", &["drive", "conduct", "observe", "cli"]),
+    ("hyper", &["drive", "conduct", "observe"]),
     ("clap", &["cli"]),
 ];
 

@@ -281,7 +281,7 @@ async fn shards_are_joined_into_one_report() {
         let part = Part {
             shard: Shard { index, count: 3 },
             run_id: "joined".to_owned(),
-            start_at,
+            start_at: Some(start_at),
         };
         run_shard(options.clone(), part)
             .await

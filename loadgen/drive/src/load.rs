@@ -143,6 +143,26 @@ pub async fn joined(goose: Goose) -> Result<u64, DriveError> {
 pub async fn drive(
     plan: &Order<'_>,
     stop: &Stop,
+    look: impl FnMut(Duration, &Recorder) -> Option<String>,
+) -> Result<Driven, DriveError> {
+    let start = async {
+        match plan.part.and_then(|part| part.start_at) {
+            None => Ok(LEAD),
+            Some(start_at) => Duration::try_from(start_at - OffsetDateTime::now_utc())
+                .map_err(|_| DriveError::Late(start_at)),
+        }
+    };
+    drive_when(plan, stop, start, look).await
+}
+
+/// As [`drive`]; once all users are ready `start_in` is waited for, which says how long it is from then to the start of the load.
+///
+/// # Errors
+/// As [`drive`], and what `start_in` says.
+pub async fn drive_when(
+    plan: &Order<'_>,
+    stop: &Stop,
+    start_in: impl Future<Output = Result<Duration, DriveError>>,
     mut look: impl FnMut(Duration, &Recorder) -> Option<String>,
 ) -> Result<Driven, DriveError> {
     let Order {
@@ -219,12 +239,7 @@ pub async fn drive(
             recorder.keep(phase as u16, kind);
         }
     }
-    let ahead = match part {
-        None => LEAD,
-        Some(part) => Duration::try_from(part.start_at - OffsetDateTime::now_utc())
-            .map_err(|_| DriveError::Late(part.start_at))?,
-    };
-    let clock = RunClock::starting_in(ahead);
+    let clock = RunClock::starting_in(start_in.await?);
     let names: Vec<&str> = scenario
         .phases
         .iter()

@@ -1,4 +1,4 @@
-//! A stop that was asked for, by Ctrl-C or SIGTERM: one for all stages of a command.
+//! A stop that was asked for, by Ctrl-C, SIGTERM or a conductor: one for all stages of a command.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ const ABORTED: i32 = 4;
 /// How long a command may take to tell what is there, once it was asked a second time.
 const HURRIED_WITHIN: Duration = Duration::from_secs(3);
 
-/// The first signal, and when it came.
+/// Who asked first, and when.
 static ASKED: OnceLock<(&'static str, Instant)> = OnceLock::new();
 /// Set by the second one.
 static HURRIED: AtomicBool = AtomicBool::new(false);
@@ -55,6 +55,11 @@ pub fn catch() -> std::io::Result<()> {
             }
         })?;
     Ok(())
+}
+
+/// Asks for a stop, as a signal does; `who` does it.
+pub fn ask(who: &'static str) {
+    let _ = ASKED.set((who, Instant::now()));
 }
 
 /// Why a stop was asked for, once it was.

@@ -78,6 +78,17 @@ pub struct Account<'a> {
     pub requests: (u64, u64),
     /// What became of those who misbehaved beside the load.
     pub crowd: Option<CrowdReport>,
+    /// Several generators as one.
+    pub generators: Generators,
+}
+
+/// What is known of several generators that send one schedule.
+#[derive(Clone, Debug, Default)]
+pub struct Generators {
+    /// Why they were not as one, a sentence each.
+    pub doubts: Vec<String>,
+    /// What is worth knowing all the same, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// The target of a run that starts a stack for itself.
@@ -131,7 +142,7 @@ pub fn account(seen: &Account<'_>) -> Report {
     let counters = with_others(&seen.audited.counters, seen.foreign_records);
     let foreign = foreign_in_words(seen.foreign_records);
     let crowd_doubts = seen.crowd.as_ref().map(crowd::doubts).unwrap_or_default();
-    let (verdict, why) = decide(&Evidence {
+    let (verdict, mut why) = decide(&Evidence {
         aborted: seen.aborted,
         ended_early: seen.ended_early,
         sent: load.sent,
@@ -151,12 +162,14 @@ pub fn account(seen: &Account<'_>) -> Report {
         foreign: foreign.as_deref(),
         overrides: &seen.provenance.overrides,
         crowd: &crowd_doubts,
+        generators: &seen.generators.doubts,
         unsent: load.unsent,
         checks: &judged,
         audit: seen.stores.then_some(&seen.audited.audit),
         counters: &counters,
         requests: seen.requests,
     });
+    why.extend(seen.generators.notes.iter().cloned());
     let total = &seen.recorder.total;
     Report {
         scenario: scenario.name.get_ref().clone(),

@@ -54,6 +54,8 @@ pub struct Evidence<'a> {
     pub overrides: &'a [String],
     /// Why the crowd beside the load was not what the scenario wants, a sentence each.
     pub crowd: &'a [String],
+    /// Why several generators were not as one, a sentence each.
+    pub generators: &'a [String],
     /// The judged checks, and whose doing it is that they did not hold.
     pub checks: &'a [(Check, Blame)],
     /// The audit, if the run looks at the stores.
@@ -141,8 +143,10 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         );
         match blame {
             Blame::Nobody => {}
-            // Who else loads the service makes it slow.
-            Blame::Service if evidence.foreign.is_none() => by_service.push(missed),
+            // Who else loads the service makes it slow; what a lost generator sent is not known.
+            Blame::Service if evidence.foreign.is_none() && evidence.generators.is_empty() => {
+                by_service.push(missed);
+            }
             Blame::Service | Blame::Open => failures.push(missed),
             Blame::Generator(why) => doubts.push(why.clone()),
         }
@@ -306,6 +310,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
         doubts.extend(evidence.clocks.iter().cloned());
     }
     doubts.extend(evidence.crowd.iter().cloned());
+    doubts.extend(evidence.generators.iter().cloned());
     let (goose, ours) = evidence.requests;
     if goose != ours {
         doubts.push(format!(
@@ -394,6 +399,7 @@ mod tests {
             foreign: None,
             overrides: &[],
             crowd: &[],
+            generators: &[],
             checks: &[],
             audit: Some(&GOOD),
             counters: &[],
@@ -418,6 +424,23 @@ mod tests {
         assert_eq!(verdict(Evidence { checks, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { counters, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { unsent: 1, ..good }), Verdict::Discarded);
+        let generators = &["Shard 2 of 3 was lost.".to_owned()];
+        let without_one = Evidence { generators, ..good };
+        assert_eq!(verdict(without_one), Verdict::Discarded);
+        assert_eq!(
+            verdict(Evidence {
+                checks: by_service,
+                ..without_one
+            }),
+            Verdict::Discarded
+        );
+        assert_eq!(
+            verdict(Evidence {
+                audit,
+                ..without_one
+            }),
+            Verdict::Fail
+        );
         assert_eq!(
             verdict(Evidence {
                 generator_lag_p99,
@@ -607,6 +630,7 @@ mod tests {
                 foreign: None,
                 overrides: &[],
                 crowd: &[],
+                generators: &[],
                 checks,
                 audit: Some(&GOOD),
                 counters: &[],

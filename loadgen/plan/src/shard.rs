@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// The most generators of one run.
-const COUNT_MAX: u32 = 1000;
+pub const SHARDS_MAX: u32 = 1000;
 
 /// Which part of a schedule one generator sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = || {
             format!(
-                "{text:?} is not a shard such as 2/4, the second of four; there may be {COUNT_MAX}"
+                "{text:?} is not a shard such as 2/4, the second of four; there may be {SHARDS_MAX}"
             )
         };
         let (index, count) = text.split_once('/').ok_or_else(refused)?;
@@ -46,7 +46,7 @@ impl FromStr for Shard {
             count: count.parse().map_err(|_| refused())?,
         };
         let good =
-            (1..=COUNT_MAX).contains(&shard.count) && (1..=shard.count).contains(&shard.index);
+            (1..=SHARDS_MAX).contains(&shard.count) && (1..=shard.count).contains(&shard.index);
         good.then_some(shard).ok_or_else(refused)
     }
 }
@@ -58,8 +58,8 @@ pub struct Part {
     pub shard: Shard,
     /// The name that all of them share; it is in every loan's id.
     pub run_id: String,
-    /// When the load starts, for all of them.
-    pub start_at: OffsetDateTime,
+    /// When the load starts, for all of them; `None` when a conductor says so once all are ready.
+    pub start_at: Option<OffsetDateTime>,
 }
 
 #[cfg(test)]

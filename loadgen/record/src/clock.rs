@@ -1,6 +1,7 @@
 //! The one clock of a run.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The wall clock at one instant of this process.
@@ -14,17 +15,30 @@ fn wall_us() -> i64 {
         .as_micros() as i64
 }
 
+/// How far the clock of the run is ahead of this machine's, microseconds: zero but where a conductor's clock holds.
+static RUN_AHEAD_US: AtomicI64 = AtomicI64::new(0);
+
 /// The wall clock of this process's beginning, carried on by the monotonic one: microseconds since the Unix epoch. Who sets
-/// the clock meanwhile changes no length that is taken from it.
+/// the clock meanwhile changes no length that is taken from it. Where another machine's clock holds, it is that one.
 pub fn steady_us() -> i64 {
+    own_us() + RUN_AHEAD_US.load(Ordering::Relaxed)
+}
+
+/// As [`steady_us`], always by this machine's clock.
+pub fn own_us() -> i64 {
     let (at, wall_us) = *ANCHOR;
     wall_us + at.elapsed().as_micros() as i64
 }
 
+/// From now on a clock holds that is `ahead_us` ahead of this machine's. To be called before anything is measured.
+pub fn hold_to(ahead_us: i64) {
+    RUN_AHEAD_US.store(ahead_us, Ordering::Relaxed);
+}
+
 /// How far the wall clock was set ahead since the process began, microseconds; negative when it was set back.
 pub fn set_ahead_us() -> i64 {
-    let steady_us = steady_us();
-    wall_us() - steady_us
+    let own_us = own_us();
+    wall_us() - own_us
 }
 
 /// The one clock of a run: monotonic offsets from the start of the load, and the wall clock at that start.

@@ -27,10 +27,11 @@ use crate::followed::{Followed, ServiceClock};
 use crate::interval::{self, Latency};
 use crate::latencies::{Latencies, empty};
 use crate::ledger::Heard;
+use crate::number::seconds;
 use crate::pause::Pauses;
 use crate::recorder::{ERROR_EXAMPLES_MAX, ErrorCount, Recorder, Second};
 use crate::result::run::Provenance;
-use crate::sample::Answer;
+use crate::sample::{Answer, Unknown};
 use crate::sparse::Sparse;
 
 /// The counts of a generator, in its folder.
@@ -41,6 +42,10 @@ const COUNTS_BYTES_MAX: u64 = 256 << 20;
 const HEARD_AT_ONCE: usize = 1 << 16;
 /// A byte for each arrival, in its folder, as zlib packs it: most are alike.
 const HEARD_FILE: &str = "heard.zlib";
+/// The files that are all of a generator's part.
+pub const FILES: [&str; 3] = [COUNTS_FILE, HEARD_FILE, interval::FILE];
+/// Generators whose clocks are further apart did not start together.
+const CLOCKS_APART_MAX_MS: i64 = 1_000;
 
 /// What one generator counted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -268,6 +273,8 @@ pub struct Gathered {
     pub empty_at: Option<Duration>,
     /// Highest resident memory of any of them.
     pub loadgen_rss_bytes_peak: Option<u64>,
+    /// Why they may not have sent one schedule together, a sentence each.
+    pub doubts: Vec<String>,
 }
 
 /// Joins the parts of a run of `scenario`, whose file has the digest `scenario_sha256`, from their folders.
@@ -280,12 +287,27 @@ pub fn gather(
     scenario_sha256: &str,
     schedule: &Schedule,
 ) -> Result<Gathered, MergeError> {
+    gather_without(&[], folders, scenario, scenario_sha256, schedule)
+}
+
+/// As [`gather`], where the parts of the shards in `missing` are known to be lost: each of their arrivals may have been sent
+/// or not.
+///
+/// # Errors
+/// As [`gather`]; when nothing is left too.
+pub fn gather_without(
+    missing: &[u32],
+    folders: &[PathBuf],
+    scenario: &Scenario,
+    scenario_sha256: &str,
+    schedule: &Schedule,
+) -> Result<Gathered, MergeError> {
     let mut parts: Vec<(PathBuf, Counts)> = folders
         .iter()
         .map(|folder| Ok((folder.clone(), read_counts(folder)?)))
         .collect::<Result<_, MergeError>>()?;
     parts.sort_by_key(|(_, counts)| counts.shard.index);
-    are_one_run(&parts, scenario.seed, scenario_sha256)?;
+    are_one_run(&parts, missing, scenario.seed, scenario_sha256)?;
 
     let mut recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
     let mut by_second: BTreeMap<u64, Sparse> = BTreeMap::new();
@@ -343,6 +365,19 @@ pub fn gather(
         recorder.pauses.join(&counts.pauses);
         add_counts(&mut recorder, counts).ok_or_else(|| wrong("its latencies are broken"))?;
     }
+    if let Some((_, first)) = parts.first() {
+        let count = first.shard.count;
+        for shard in missing.iter().map(|index| Shard {
+            index: *index,
+            count,
+        }) {
+            for (number, heard) in (0u32..).zip(&mut recorder.ledger.heard) {
+                if shard.holds(number) {
+                    *heard = Heard::new(Answer::Unknown(Unknown::Reset), false);
+                }
+            }
+        }
+    }
     for (second, counts) in by_second {
         recorder.heat.add_counts(second as usize, counts.counts());
         if let Some(second) = recorder.seconds.get_mut(second as usize) {
@@ -374,6 +409,7 @@ pub fn gather(
         .iter()
         .map(|(_, counts)| counts.followed.clock.clone())
         .collect::<Vec<_>>();
+    let doubts = clocks_apart(&parts).into_iter().collect();
     let users = parts.iter().map(|(_, counts)| counts.users).sum();
     let empty_at = parts
         .iter()
@@ -424,6 +460,31 @@ pub fn gather(
         users,
         empty_at,
         loadgen_rss_bytes_peak,
+        doubts,
+    })
+}
+
+/// Whether the clocks of two of them are so far apart that they did not start together. Each has compared its own with the
+/// service's.
+fn clocks_apart(parts: &[(PathBuf, Counts)]) -> Option<String> {
+    let seen = parts.iter().filter_map(|(_, counts)| {
+        let clock = &counts.followed.clock;
+        // What is ahead of the service is told as behind by it.
+        Some((
+            -clock.ahead_first_ms?,
+            counts.shard.index,
+            clock.round_trip_ms as i64,
+        ))
+    });
+    let seen: Vec<(i64, u32, i64)> = seen.collect();
+    let (ahead_ms, ahead, there_ms) = *seen.iter().max()?;
+    let (behind_ms, behind, back_ms) = *seen.iter().min()?;
+    let apart_ms = ahead_ms - behind_ms;
+    (apart_ms > CLOCKS_APART_MAX_MS + there_ms + back_ms).then(|| {
+        format!(
+            "The clock of shard {ahead} is {} ahead of that of shard {behind}: they did not start together.",
+            seconds(apart_ms as f64 / 1e3)
+        )
     })
 }
 
@@ -503,6 +564,7 @@ fn read_counts(folder: &Path) -> Result<Counts, MergeError> {
 
 fn are_one_run(
     parts: &[(PathBuf, Counts)],
+    missing: &[u32],
     seed: u64,
     scenario_sha256: &str,
 ) -> Result<(), MergeError> {
@@ -531,7 +593,7 @@ fn are_one_run(
             return apart(differs("start"));
         }
     }
-    let expected = 1..=first.shard.count;
+    let expected = (1..=first.shard.count).filter(|index| !missing.contains(index));
     let found: Vec<u32> = parts.iter().map(|(_, counts)| counts.shard.index).collect();
     if !found.iter().copied().eq(expected) {
         return apart(format!(

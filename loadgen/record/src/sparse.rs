@@ -1,9 +1,10 @@
 //! A histogram that holds only what was counted: a long run has thousands of them.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Values in microseconds and how often each was counted, ascending.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sparse(Vec<(u32, u32)>);
 
 impl Sparse {

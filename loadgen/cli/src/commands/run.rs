@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use conduct::link::LinkError;
 use drive::crowd::Crowd;
 use drive::error::DriveError;
 use drive::handover::Shared;
-use drive::load::{Goose, Order, drive, joined};
+use drive::load::{Driven, Goose, Order, drive, joined};
 use drive::stop::{self, Stop};
-use judge::account::{Account, PRIVATE, account, hopeless};
+use judge::account::{Account, Generators, PRIVATE, account, hopeless};
 use judge::audit::Audited;
 use observe::address;
 use observe::drain::{drain, settle_counters, settle_memory};
@@ -42,6 +43,9 @@ use url::Url;
 use crate::COMMIT;
 use crate::audit::{self, Question};
 use crate::progress::Progress;
+
+pub mod conductor;
+pub mod shard;
 
 /// The drain of a run that ended early or was stopped.
 const DRAIN_ABORTED: Duration = Duration::from_secs(5);
@@ -160,6 +164,18 @@ pub enum RunError {
         "a scenario with a [crowd] cannot be split into shards; run it whole, or take the [crowd] out"
     )]
     CrowdInShards,
+    /// The conductor cannot be reached, or was lost, or ends the run before its start.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The shards did not come; nothing was sent.
+    #[error("{}", .0.join(" "))]
+    CalledOff(Vec<String>),
+    /// The shards cannot be listened to.
+    #[error("the shards cannot be listened to: {0}")]
+    Door(std::io::Error),
+    /// The conductor says something that this generator does not understand.
+    #[error("the conductor's scenario cannot be sent: {0}")]
+    Foreign(String),
     /// The shards of a run could not be joined.
     #[error(transparent)]
     Merge(#[from] MergeError),
@@ -185,15 +201,17 @@ pub struct Finished {
 /// # Errors
 /// When the run could not be made at all; a run that was made has a verdict, also when it was stopped.
 pub async fn run(options: Options) -> Result<Finished, RunError> {
-    run_and_tell(options, None).await
+    run_and_tell(options, None, None).await
 }
 
-/// As [`run`]; `ended` is told the report before anything is written that might fail.
+/// As [`run`]; the load is sent by other generators, if they are to be conducted, and by this process if not. `ended` is told
+/// the report before anything is written that might fail.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_and_tell(
     options: Options,
+    conducting: Option<&conductor::Conducting>,
     ended: Option<&(dyn Fn(&Report) + Sync)>,
 ) -> Result<Finished, RunError> {
     let scenario = &options.scenario;
@@ -206,10 +224,18 @@ pub async fn run_and_tell(
         Some(Progress::new())
     });
     let begun = (started, Instant::now());
-    let result = measure(&options, begun, &folder, &mut progress).await;
+    let result = measure(&options, conducting, begun, &folder, &mut progress).await;
     progress.end();
     let result = match result {
         Err(error) if error.is_stop() => Ok((stopped_report(&options, started), None, Vec::new())),
+        Err(RunError::CalledOff(why)) => {
+            let report = Report {
+                verdict: Verdict::Discarded,
+                why,
+                ..stopped_report(&options, started)
+            };
+            Ok((report, None, Vec::new()))
+        }
         other => other,
     };
     report::no_longer_running(&folder);
@@ -243,8 +269,11 @@ pub async fn run_and_tell(
 
 impl RunError {
     /// Whether it only says that a stop was asked for.
-    fn is_stop(&self) -> bool {
-        matches!(self, Self::Stopped | Self::Drive(DriveError::Stopped))
+    pub fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Self::Stopped | Self::Drive(DriveError::Stopped) | Self::Link(LinkError::Stopped(_))
+        )
     }
 }
 
@@ -513,6 +542,9 @@ struct Sent {
     crowd: Option<CrowdReport>,
     markers: Option<Markers>,
     pusher: Option<Pusher>,
+    /// How everything was recorded, where that was looked at already.
+    drained: Option<Drain>,
+    generators: Generators,
 }
 
 /// Requests by goose's count and by ours.
@@ -551,6 +583,7 @@ impl Following {
 
 async fn measure(
     options: &Options,
+    conducting: Option<&conductor::Conducting>,
     started: (OffsetDateTime, Instant),
     folder: &Path,
     progress: &mut Show,
@@ -565,7 +598,13 @@ async fn measure(
             ready = make_ready(options, progress) => ready?,
             () = stop::wait() => return Err(RunError::Stopped),
         };
-        let sent = send(options, &mut ready, &schedule, started.0, folder, progress).await?;
+        let sent = match conducting {
+            None => send(options, &mut ready, &schedule, started.0, folder, progress).await?,
+            Some(conducting) => {
+                let run = (options, &schedule, folder);
+                conductor::conduct(conducting, run, started.0, &mut ready, progress).await?
+            }
+        };
         (ready, sent)
     };
     let stack = ready.stack.take();
@@ -621,6 +660,11 @@ async fn joined_shards(
         crowd: None,
         markers: None,
         pusher: None,
+        drained: None,
+        generators: Generators {
+            doubts: gathered.doubts,
+            notes: Vec::new(),
+        },
     };
     Ok((ready, sent))
 }
@@ -708,6 +752,8 @@ async fn send(
         following: Following::Live(follower),
         markers: Some(markers),
         pusher,
+        drained: None,
+        generators: Generators::default(),
     })
 }
 
@@ -737,9 +783,10 @@ async fn conclude(
     let payloads = Payloads::new(scenario.seed, &sent.run_tag, &scenario.mix);
     let mut warnings = Vec::new();
     let prefix = payloads.prefix();
-    let mut drain = match &stores {
-        None => Drain::default(),
-        Some(stores) => {
+    let mut drain = match (&stores, sent.drained) {
+        (None, _) => Drain::default(),
+        (Some(_), Some(drained)) => drained,
+        (Some(stores), None) => {
             let timeout = if sent.aborted.is_some() || sent.ended_early.is_some() {
                 DRAIN_ABORTED
             } else {
@@ -886,6 +933,7 @@ async fn conclude(
             .map(|after| (&snapshot_before, after)),
         requests,
         crowd: sent.crowd,
+        generators: sent.generators,
     });
     if let Err(error) = write_histograms(folder, &recorder) {
         warnings.push(error.to_string());
@@ -959,7 +1007,7 @@ async fn send_shard(
         Some(Progress::new())
     });
     let ready = unless_stopped(make_ready(options, &mut progress)).await;
-    let mut ready = ready.ok_or(RunError::Stopped)??;
+    let ready = ready.ok_or(RunError::Stopped)??;
     let follower = Follower::start(&ready.target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
@@ -980,7 +1028,7 @@ async fn send_shard(
         .otlp
         .as_ref()
         .map(|url| Pusher::start(url, &run_id, scenario.name.get_ref()));
-    let mut load = drive(&order, &stop, |now, recorder| {
+    let load = drive(&order, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
             progress.load(now, scenario, &schedule, recorder, &follower.followed());
         }
@@ -1010,29 +1058,47 @@ async fn send_shard(
         empty_at = drained.seconds_to_empty.map(Duration::from_secs_f64);
     }
     progress.end();
-    let goose = std::mem::replace(&mut load.goose, tokio::spawn(async { Ok(0) }));
-    let counted = unless_stopped(joined(goose)).await.unwrap_or(Ok(0))?;
-    let requests = (counted, load.shared.requests.load(Ordering::Relaxed));
+    let followed = follower.followed().clone();
+    let mut warnings = keep_part(folder, (scenario, part), load, ready, followed, empty_at).await?;
+    if let Some(pusher) = pusher {
+        // The verdict is that of all shards together.
+        let pushed = pusher.end(None).await;
+        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
+    }
+    Ok(warnings)
+}
+
+/// Keeps in `folder` what this generator saw. Answers what could not be written beside it.
+async fn keep_part(
+    folder: &Path,
+    (scenario, part): (&Scenario, &Part),
+    mut load: Driven,
+    ready: Ready,
+    mut followed: Followed,
+    empty_at: Option<Duration>,
+) -> Result<Vec<String>, RunError> {
+    let mut provenance = ready.provenance;
+    provenance.generator_priority = load.priority();
+    let goose = unless_stopped(joined(load.goose)).await.unwrap_or(Ok(0))?;
+    let ours = load.shared.requests.load(Ordering::Relaxed);
     load.recorder.finish();
-    let mut warnings: Vec<String> = end_samples(&mut load.recorder).into_iter().collect();
+    let warnings = end_samples(&mut load.recorder).into_iter().collect();
     if let Some(log) = load.recorder.log.take() {
         log.finish().map_err(|error| Unwritable {
             path: folder.join(interval::FILE),
             error,
         })?;
     }
-    ready.provenance.generator_priority = load.priority();
-    let mut followed = follower.followed().clone();
     followed.clock.finish();
     let around = Surroundings {
         clock: load.clock,
         held_back: load.shared.held_back.load(Ordering::Relaxed),
-        requests,
+        requests: (goose, ours),
         ended_early: load.ended_early,
         followed,
         snapshot_before: ready.snapshot_before,
         redis_memory_start_bytes: ready.redis_memory_start_bytes,
-        provenance: ready.provenance,
+        provenance,
         stopped: stop::asked(),
         set_ahead_us: set_ahead_us(),
         users: load.users,
@@ -1040,11 +1106,6 @@ async fn send_shard(
         loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
     };
     part::keep(folder, part, scenario, &load.recorder, around)?;
-    if let Some(pusher) = pusher {
-        // The verdict is that of all shards together.
-        let pushed = pusher.end(None).await;
-        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
-    }
     Ok(warnings)
 }
 
