@@ -41,8 +41,11 @@ pub(crate) fn flow(markup: &mut Markup, report: &Report) {
             sums(markup, &flow);
             if report.load.resent > 0 {
                 let text = format!(
-                    "{} more were sent: the same body again, after a request without a clear answer.",
-                    counted(report.load.resent, "request")
+                    "{} sent: the same body again, after a request without a clear answer.",
+                    match report.load.resent {
+                        1 => "One more request was".to_owned(),
+                        resent => format!("{} more requests were", count(resent)),
+                    }
                 );
                 markup.leaf("p", &[("class", &"hint")], &text);
             }

@@ -134,7 +134,12 @@ fn counters(report: &Report) -> Answer {
     let question = "Do two independent counts agree?";
     if rows.is_empty() {
         let answer = "No data: the service's counters were not compared with the audit.";
-        return (question, answer.to_owned(), Some(false));
+        // Whoever left the stores out did not ask for it.
+        return (
+            question,
+            answer.to_owned(),
+            (!report.without_stores).then_some(false),
+        );
     }
     let answer = format!(
         "{agreeing} of {} live counters of the service agree with what the audit counted in MongoDB.",
@@ -156,7 +161,11 @@ fn audited(report: &Report) -> Answer {
             why_no_audit(report)
         )
     };
-    ("Was everything looked up?", answer, Some(audit.complete))
+    (
+        "Was everything looked up?",
+        answer,
+        (!report.without_stores).then_some(audit.complete),
+    )
 }
 
 /// How much the tail rests on.

@@ -88,11 +88,14 @@ pub(crate) fn figures(markup: &mut Markup, report: &Report) {
         (
             "Most workers",
             or_no_data(report.workers.peak, count),
-            format!(
-                "of at most {}; {} up or down",
-                or_dash(report.workers.bound, count),
-                counted(report.workers.steps, "step")
-            ),
+            match report.workers.peak {
+                None => "the live metrics were not followed".to_owned(),
+                Some(_) => format!(
+                    "of at most {}; {} up or down",
+                    or_dash(report.workers.bound, count),
+                    counted(report.workers.steps, "step")
+                ),
+            },
         ),
     ];
     markup.element("dl", &[("class", &"figures")], |markup| {
