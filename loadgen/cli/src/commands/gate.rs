@@ -94,12 +94,9 @@ pub async fn gate(
         None => {
             gate.answer = Answer::Aborted;
             gate.why = vec![format!(
-                "The gate was stopped by {} when {} had been measured.",
+                "The gate was stopped by {} when {} of six rounds had been measured.",
                 stop::asked().unwrap_or("a signal"),
-                number::counted(
-                    (gate.rounds.len() / BLOCK_LEN) as u64,
-                    "block of six rounds"
-                )
+                number::counted((gate.rounds.len() / BLOCK_LEN) as u64, "block")
             )];
         }
     }
