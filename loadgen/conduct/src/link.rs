@@ -395,7 +395,9 @@ impl Link {
         self.set(Stage::Ready);
         loop {
             let heard = self.shared.heard.notified();
-            match self.shared.lock().conducted.fate() {
+            // The lock must be free again: what follows takes it.
+            let fate = self.shared.lock().conducted.fate();
+            match fate {
                 Fate::Wait => {}
                 Fate::Start(start) => {
                     self.set(Stage::Sending);
