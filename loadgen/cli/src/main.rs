@@ -233,14 +233,14 @@ struct Run {
     ])]
     conductor: Option<String>,
     /// The secret that the conductor asks for, or SLUICE_CONDUCTOR_TOKEN
-    #[arg(long, value_name = "TOKEN", requires = "conductor")]
+    #[arg(long, value_name = "TOKEN", conflicts_with = "scenario")]
     conductor_token: Option<String>,
     /// How long to wait for a conductor that is not there yet, such as 90s
     #[arg(
         long,
         value_name = "TIME",
         default_value = "1m",
-        requires = "conductor"
+        conflicts_with = "scenario"
     )]
     join_within: String,
     /// Leave the private stack running until Ctrl-C, to look at it

@@ -469,6 +469,7 @@ fn what_has_no_effect_beside_a_conductor_is_refused() {
     for arguments in [
         &["run", "--conductor", "https://127.0.0.1:9"][..],
         &["run", "short.toml", "--conductor-token", "a"],
+        &["run", "short.toml", "--join-within", "5s"],
         &["run", "short.toml", "--shard", "2"],
         &["run"],
         &["conduct", "short.toml", "--shards", "0"],
