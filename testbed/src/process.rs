@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -150,7 +150,7 @@ impl<K: Kind> Server<K> {
                     command.env_remove(variable);
                 });
         }
-        let child = command
+        command
             .args((self.launch.arguments)(self.address(), self.folder.path()))
             // The guardian knows its charges by their working folder.
             .current_dir(self.folder.path())
@@ -159,12 +159,11 @@ impl<K: Kind> Server<K> {
             .envs(self.launch.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(output.0)
-            .stderr(output.1)
-            .spawn()
-            .map_err(TestbedError::io(format!(
-                "start {name} ({})",
-                self.launch.program.display()
-            )))?;
+            .stderr(output.1);
+        let child = spawn(&mut command).map_err(TestbedError::io(format!(
+            "start {name} ({})",
+            self.launch.program.display()
+        )))?;
         let pid = child.id();
         self.child = Some(child);
 
@@ -312,6 +311,15 @@ impl<K> Drop for Server<K> {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// Starts a child. It takes over the signals that this thread blocks, and a server that never hears its SIGTERM does not end.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let blocked = SigSet::thread_get_mask()?;
+    SigSet::empty().thread_set_mask()?;
+    let child = command.spawn();
+    blocked.thread_set_mask()?;
+    child
 }
 
 fn end(child: &mut Option<Child>) {

@@ -1069,9 +1069,11 @@ fn self_test(reports: &Path) -> Result<u8, Failure> {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
+        .build()?;
+    runtime.spawn(stop::hear());
+    Ok(runtime)
 }
 
 /// The scenario of a file, with what the command line sets. The layout of its stack is one that can be started.

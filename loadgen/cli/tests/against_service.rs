@@ -1,6 +1,7 @@
 //! The smoke scenario on the real service: the audit finds no fault, and the live counters agree.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use loadgen::commands::run::{Allowed, Finished, Options, RunError, run};
 use observe::proof::ProofError;
@@ -223,4 +224,21 @@ async fn the_smoke_run_ends_without_a_fault() {
     if let Some(stack) = finished.stack {
         stack.stop().await.expect("the stack ends in order");
     }
+}
+
+/// The command blocks Ctrl-C and SIGTERM for itself; the servers that it starts must hear theirs, or they do not end.
+#[test]
+fn a_private_stack_ends_in_order() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .arg("run")
+        .arg(smoke())
+        .args(["--allow", "other-commit", "--reports"])
+        .arg(reports.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("did not end"), "{said}");
+    let code = output.status.code();
+    assert!([Some(0), Some(1), Some(3)].contains(&code), "{said}");
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How often it is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -20,8 +21,8 @@ static ASKED: OnceLock<(&'static str, Instant)> = OnceLock::new();
 static HURRIED: AtomicBool = AtomicBool::new(false);
 
 /// Takes Ctrl-C and SIGTERM from now on, before goose or anybody else can: the first asks for a stop, the second asks to tell at
-/// once what is there, the third ends the process. To be called first of all in a process, while it has one thread; servers that it starts get theirs
-/// as ever.
+/// once what is there, the third ends the process. To be called first of all in a process, while it has one thread. A child takes over what
+/// is blocked here: whoever starts one lifts that for the moment, and then [`hear`] hears what comes.
 ///
 /// # Errors
 /// When the system does not allow it.
@@ -38,23 +39,43 @@ pub fn catch() -> std::io::Result<()> {
         .name("signals".to_owned())
         .spawn(move || {
             while let Ok(signal) = signals.wait() {
-                let name = match signal {
+                note(match signal {
                     Signal::SIGINT => "Ctrl-C",
                     _ => "SIGTERM",
-                };
-                let is_first = ASKED.set((name, Instant::now())).is_ok();
-                if !is_first && HURRIED.swap(true, Ordering::Relaxed) {
-                    process::exit(ABORTED);
-                }
-                if !is_first {
-                    std::thread::spawn(|| {
-                        std::thread::sleep(HURRIED_WITHIN);
-                        process::exit(ABORTED);
-                    });
-                }
+                });
             }
         })?;
     Ok(())
+}
+
+/// Hears the signals that find a thread on which they are not blocked, because it is starting a server: without a handler they would
+/// end the process. Runs for ever.
+pub async fn hear() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => note("Ctrl-C"),
+            _ = terminate.recv() => note("SIGTERM"),
+        }
+    }
+}
+
+fn note(name: &'static str) {
+    let is_first = ASKED.set((name, Instant::now())).is_ok();
+    if !is_first && HURRIED.swap(true, Ordering::Relaxed) {
+        process::exit(ABORTED);
+    }
+    if !is_first {
+        std::thread::spawn(|| {
+            std::thread::sleep(HURRIED_WITHIN);
+            process::exit(ABORTED);
+        });
+    }
 }
 
 /// Asks for a stop, as a signal does; `who` does it.
