@@ -536,6 +536,12 @@ impl Config {
             "must be 1 to 1000",
         );
         require(
+            self.otlp_sample_ratio
+                .is_none_or(|share| (0.0..=1.0).contains(&share)),
+            "--otlp-sample-ratio",
+            "must be 0 to 1, such as 0.01",
+        );
+        require(
             self.loans_per_worker >= 1,
             "--loans-per-worker",
             "must be at least 1",

@@ -1454,7 +1454,9 @@ fn within(flag: &str, value: f64, low: f64, high: f64, unit: &str) -> Result<(),
     }
     let bounds = format!("{} to {}", number::plain(low), number::plain(high));
     // In its short form: 1e308 has 309 digits.
-    Err(format!("{flag} must be {bounds}{unit}, not {value:?}").into())
+    let value = format!("{value:?}");
+    let value = value.trim_end_matches(".0");
+    Err(format!("{flag} must be {bounds}{unit}, not {value}").into())
 }
 
 /// How far ahead the common start of the shards may lie.
