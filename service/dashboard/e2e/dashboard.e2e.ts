@@ -452,6 +452,31 @@ describe('the connection', () => {
     await page.getByRole('button', { name: 'Log out' }).waitFor();
   });
 
+  test('a lost connection is tried at once when somebody asks for it', async () => {
+    let attempts = 0;
+    let cut = (): void => undefined;
+    const page = await open({
+      prepare: async (fresh) => {
+        await fresh.clock.install();
+        await fresh.routeWebSocket('**/ws', (socket) => {
+          attempts += 1;
+          const server = socket.connectToServer();
+          // Every later one is refused.
+          if (attempts > 1) void Promise.all([server.close(), socket.close()]);
+          else cut = () => void Promise.all([server.close(), socket.close()]);
+        });
+      },
+    });
+    cut();
+    await page.getByTestId('connection').filter({ hasText: 'Disconnected' }).waitFor();
+    // The page's time stands still from here: it makes no attempt of its own.
+    await page.clock.pauseAt(Date.now() + 60_000);
+    await page.getByTestId('connection').filter({ hasText: 'Disconnected' }).waitFor();
+    const before = attempts;
+    await page.getByRole('button', { name: 'Now' }).click();
+    await until('another attempt', () => attempts > before);
+  });
+
   test('what a lost connection missed is fetched when it is back', async () => {
     let isCut = false;
     let cut = (): void => undefined;
@@ -476,7 +501,6 @@ describe('the connection', () => {
     const before = await points();
     await until('history has gone on', async () => (await points()) >= Math.min(58, before + 7));
     isCut = false;
-    await page.getByRole('button', { name: 'Now' }).click();
     await isLive(page);
     // Second for second, without a hole.
     await rates.focus();
