@@ -5,36 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use plan::payload::Arrival;
 use record::clock::RunClock;
 use record::pause::Pause;
 use record::recorder::Recorder;
 use record::sample::Sample;
 use tokio::sync::Notify;
 
+use crate::due::DueReceiver;
 use crate::priority::Priority;
 
-/// The most arrivals that may wait for a user. Beyond it the pacing itself waits, and what it hands over is late.
-pub const WAITING_MAX: usize = 4096;
 /// How many notes may be kept before they are first moved. More only costs an allocation.
 const NOTES_CAPACITY: usize = 4096;
-
-/// An arrival that is due.
-#[derive(Clone, Debug)]
-pub struct Due {
-    /// What to send.
-    pub arrival: Arrival,
-    /// Index of its phase.
-    pub phase: u16,
-    /// When it was due, after the start of the load.
-    pub intended: Duration,
-    /// After how long the first request of a retry is dropped.
-    pub drop_after: Duration,
-    /// How late it was handed over by the generator itself; set when it is.
-    pub generator_lag: Duration,
-    /// When it was handed over, if a user was free then.
-    pub handed_to_free_user: Option<Duration>,
-}
 
 /// How requests are made.
 #[derive(Clone, Debug)]
@@ -74,7 +55,7 @@ pub struct Shared {
     /// How the sending thread is scheduled.
     pub priority: OnceLock<Priority>,
     pub(crate) asking: Asking,
-    pub(crate) arrivals: flume::Receiver<Due>,
+    pub(crate) arrivals: DueReceiver,
     /// Arrivals handed to the users, and those that the users are done with.
     handed_over: AtomicU64,
     pub(crate) ended: AtomicU64,
@@ -90,7 +71,7 @@ pub struct Shared {
 
 impl Shared {
     /// Users that take from `arrivals`.
-    pub fn new(asking: Asking, arrivals: flume::Receiver<Due>, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(asking: Asking, arrivals: DueReceiver, stop: Arc<AtomicBool>) -> Self {
         Self {
             clock: OnceLock::new(),
             ready: AtomicUsize::new(0),
@@ -120,14 +101,9 @@ impl Shared {
         is_free
     }
 
-    /// The next arrival that is due.
-    pub(crate) async fn next_due(&self) -> Result<Due, flume::RecvError> {
-        self.arrivals.recv_async().await
-    }
-
     /// Whether everything was handed over, or the pacing has ended for another reason.
     pub fn paced(&self) -> bool {
-        self.arrivals.is_disconnected()
+        self.arrivals.is_over()
     }
 
     /// Arrivals that wait for a user or for their answer.

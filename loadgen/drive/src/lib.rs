@@ -6,6 +6,7 @@
 //! stages of a command. A [`crowd`] misbehaves beside the load.
 
 pub mod crowd;
+pub mod due;
 pub mod error;
 mod files;
 pub mod handover;

@@ -17,8 +17,9 @@ use record::raw::RawLog;
 use record::recorder::Recorder;
 use time::OffsetDateTime;
 
+use crate::due;
 use crate::error::DriveError;
-use crate::handover::{Asking, Shared, WAITING_MAX};
+use crate::handover::{Asking, Shared};
 use crate::stop::{Stop, asked};
 use crate::{files, pace, users};
 
@@ -182,7 +183,7 @@ pub async fn drive_when(
         return Err(DriveError::Files(files));
     }
     let users_count = scenario.users_count().min((files - files::BESIDE) as usize);
-    let (due, arrivals) = flume::bounded(WAITING_MAX);
+    let (due, arrivals) = due::channel();
     let shared = Arc::new(Shared::new(
         Asking {
             request_timeout: scenario.target.request_timeout,

@@ -12,7 +12,8 @@ use plan::schedule::{Schedule, Slot};
 use plan::shard::Shard;
 use record::clock::RunClock;
 
-use crate::handover::{Due, Shared};
+use crate::due::{Due, DueSender, NobodyTakes};
+use crate::handover::Shared;
 use crate::timer::Timer;
 
 /// Arrivals that are made and handed over together, so that the two threads seldom wake each other.
@@ -62,7 +63,7 @@ pub fn prepare(
 }
 
 /// Hands every arrival to `users` when it is due, until the end or until a stop.
-pub async fn pace(prepared: Prepared, clock: RunClock, users: flume::Sender<Due>, shared: &Shared) {
+pub async fn pace(prepared: Prepared, clock: RunClock, users: DueSender, shared: &Shared) {
     let timer = Timer::new().ok();
     let mut previous = Duration::ZERO;
     // Until then the users took nothing more: what was due meanwhile is not late by this task.
@@ -77,11 +78,10 @@ pub async fn pace(prepared: Prepared, clock: RunClock, users: flume::Sender<Due>
             let now = clock.now();
             due.generator_lag = now.saturating_sub(due.intended.max(held_until));
             due.handed_to_free_user = shared.hand_over().then_some(now);
-            if let Err(full) = users.try_send(due) {
-                if users.send_async(full.into_inner()).await.is_err() {
-                    return;
-                }
-                held_until = clock.now();
+            match users.send(due).await {
+                Ok(true) => {}
+                Ok(false) => held_until = clock.now(),
+                Err(NobodyTakes) => return,
             }
         }
     }
@@ -123,10 +123,11 @@ mod tests {
     use plan::scenario::Scenario;
 
     use super::*;
-    use crate::handover::{Asking, WAITING_MAX};
+    use crate::due;
+    use crate::handover::Asking;
 
-    fn shared(stop: bool) -> (Arc<Shared>, flume::Sender<Due>) {
-        let (due, arrivals) = flume::bounded(WAITING_MAX);
+    fn shared(stop: bool) -> (Arc<Shared>, DueSender) {
+        let (due, arrivals) = due::channel();
         let asking = Asking {
             request_timeout: Duration::from_secs(1),
             resends: 0,
@@ -160,7 +161,7 @@ mod tests {
         );
         let taking = async {
             let mut numbers = Vec::new();
-            while let Ok(due) = shared.next_due().await {
+            while let Some(due) = shared.arrivals.next().await {
                 assert!(clock.now() >= due.intended);
                 numbers.push(due.arrival.number);
             }

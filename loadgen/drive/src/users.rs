@@ -24,7 +24,8 @@ use record::clock::RunClock;
 use record::sample::{Answer, Sample, Unknown};
 use serde::Deserialize;
 
-use crate::handover::{Due, Note, Shared};
+use crate::due::{Due, DueSender};
+use crate::handover::{Note, Shared};
 use crate::pace::{self, Prepared};
 use crate::{priority, pulse};
 
@@ -67,7 +68,7 @@ pub fn start(
     url: String,
     shared: Arc<Shared>,
     prepared: Prepared,
-    due: flume::Sender<Due>,
+    due: DueSender,
     clock: tokio::sync::oneshot::Receiver<RunClock>,
 ) -> std::io::Result<tokio::sync::oneshot::Receiver<Result<u64, GooseError>>> {
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -152,7 +153,7 @@ async fn work(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
         user.base_url = url;
     }
     warm_up(user, shared).await;
-    while let Ok(mut due) = shared.next_due().await {
+    while let Some(mut due) = shared.arrivals.next().await {
         // Without a clock or after a stop it is not sent, and so counted as unsent.
         if let Some(clock) = shared.clock.get().copied()
             && !shared.stop.load(Ordering::Relaxed)
