@@ -17,7 +17,7 @@ use crate::telemetry::Context;
 use crate::validate::{Failure, validate};
 
 /// In which collection a document belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Accepted loans.
     Loans,

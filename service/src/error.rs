@@ -6,7 +6,7 @@ use crate::queue::bundle::Unreadable;
 use crate::queue::refusal::Refusal;
 
 /// An error of the service's own work. It says on which side, and whether anything may have been written.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum ServiceError {
     /// Redis said that it did not run the call. Nothing was written.
     #[error("Redis refused: {0}")]

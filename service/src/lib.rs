@@ -77,7 +77,7 @@ use metrics::Metrics;
 use monitor::{Monitor, Watched};
 use queue::Queue;
 use queue::bundle::Instance;
-use recorder::Recorder;
+use recorder::Recorders;
 use store::Store;
 use store::retention::Retention;
 use telemetry::{Telemetry, Traces};
@@ -275,23 +275,20 @@ pub async fn run(
         };
         task::spawn("pool", pool.run(workers_stop))
     });
-    let recorders: Vec<_> = (0..queue.partitions())
-        .filter(|_| config.has(Role::Persister))
-        // While MongoDB writes one batch, the next is taken.
-        .flat_map(|partition| (0..limits::RECORDERS).map(move |task| (partition, task)))
-        .map(|(partition, task)| {
-            let recorder = Recorder {
-                holder: instance.holder(limits::RECORDER_TASK + task),
-                partition: queue.partition(partition),
-                store: store.clone(),
-                metrics: Arc::clone(&metrics),
-                handover: Arc::clone(&handover),
-                interval: config.record_interval.0,
-                lease: config.claim_timeout.0.max(config.mongodb_timeout.0),
-            };
-            task::spawn("recorder", recorder.run(recorders_stop.clone()))
-        })
-        .collect();
+    let recorders = if config.has(Role::Persister) {
+        let recorders = Recorders {
+            queue: queue.clone(),
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            handover: Arc::clone(&handover),
+            interval: config.record_interval.0,
+            lease: config.claim_timeout.0.max(config.mongodb_timeout.0),
+            instance,
+        };
+        recorders.start(&recorders_stop)
+    } else {
+        Vec::new()
+    };
     task::spawn(
         "filter",
         filter_rebuild::watch(queue.clone(), store.clone(), Arc::clone(&metrics)),

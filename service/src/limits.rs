@@ -37,7 +37,7 @@ const FILES_RESERVED: usize = 256;
 /// Open files beside the clients' connections. Each further partition has links of its own: for admission, look-ups,
 /// recorders, the filter, and each worker.
 pub const fn files_reserved(partitions: u32, workers_max: u64) -> usize {
-    let links = RECORDERS as usize + 3 + workers_max as usize;
+    let links = recorders(partitions) as usize + 3 + workers_max as usize;
     FILES_RESERVED + (partitions as usize - 1) * links
 }
 
@@ -73,14 +73,32 @@ pub const CLAIM_LEN_MAX: usize = 256;
 /// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
 /// short beside the time that results gather before they are recorded.
 pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
-/// A worker that is told nothing asks for loans this often: what another process admitted is found so.
+/// A worker that is told nothing looks again after this long.
 pub const CLAIM_POLL: Duration = Duration::from_millis(25);
-/// Recorders of each partition: while MongoDB writes for one, another takes the next.
-pub const RECORDERS: u8 = 2;
+
+/// How long loans gather in a partition before this process claims them. The more partitions there are, the fewer loans
+/// come to each, and the longer it takes until there are some.
+pub const fn claim_gather(partitions: usize) -> Duration {
+    let parts = if partitions < 4 { partitions } else { 4 };
+    CLAIM_GATHER.saturating_mul(parts as u32)
+}
+
+/// A partition in which nothing is known to wait is asked this often: what another process admitted is found so, and what
+/// somebody held who is lost. All partitions together cost as many such calls as one.
+pub const fn claim_poll(partitions: usize) -> Duration {
+    Duration::from_millis(40 * partitions as u64)
+}
+
+/// Recorders of each partition: while MongoDB writes for one, another takes the next, which may be one of another partition.
+pub const fn recorders(partitions: u32) -> u8 {
+    if partitions == 1 { 2 } else { 1 }
+}
 /// The number of the first of them among the tasks that hold leases; below it are the workers.
 pub const RECORDER_TASK: u8 = 250;
 /// Loans written to MongoDB together, or one bundle that has more.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;
+/// Batches on their way to MongoDB at once: while it makes one durable, the next comes.
+pub const RECORD_WRITES_IN_FLIGHT: usize = 2;
 /// MongoDB has this long to confirm a batch before its outcome counts as unknown, unless set.
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of documents in one command to MongoDB; it takes 16 MB.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::oid::ObjectId;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+mod writer;
 
 use crate::aside::set_aside;
 use crate::backoff::Backoff;
@@ -14,29 +16,76 @@ use crate::clock::now_us;
 use crate::decided::{Documents, Handover, Kind, Way};
 use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
-use crate::limits::RECORD_BATCH_LEN_MAX;
+use crate::limits::{RECORD_BATCH_LEN_MAX, RECORDER_TASK, recorders};
 use crate::loan::{Category, Fault};
 use crate::metrics::Metrics;
-use crate::queue::Partition;
-use crate::queue::bundle::{Holder, Ticket};
+use crate::queue::bundle::{Holder, Instance, Ticket};
 use crate::queue::recording::{Confirmed, Content};
+use crate::queue::{Partition, Queue};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
 use crate::store::{Outcome, Store};
+use crate::task;
 use crate::validate::Failure;
+use writer::{Writer, Written};
 
-/// Records one partition's decided bundles.
+/// The recorders of this process, for all partitions.
 #[derive(Debug)]
-pub(crate) struct Recorder {
-    pub(crate) holder: Holder,
-    pub(crate) partition: Partition,
+pub(crate) struct Recorders {
+    pub(crate) queue: Queue,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) handover: Arc<Handover>,
     /// How long results gather before they are written.
     pub(crate) interval: Duration,
-    /// How long another leaves alone what this one has taken.
+    /// How long another leaves alone what one of them has taken.
     pub(crate) lease: Duration,
+    pub(crate) instance: Instance,
+}
+
+impl Recorders {
+    /// Starts them. Their tasks end after `stop` is true, when all that is decided by then is recorded.
+    pub(crate) fn start(self, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let (writer, writing) = Writer::start(&self.store);
+        let partitions = self.queue.partitions();
+        let tasks = recorders(partitions as u32);
+        let first = Instant::now();
+        let mut started = Vec::new();
+        for partition in 0..partitions {
+            for task in 0..tasks {
+                let recorder = Recorder {
+                    holder: self.instance.holder(RECORDER_TASK + task),
+                    partition: self.queue.partition(partition),
+                    store: self.store.clone(),
+                    writer: writer.clone(),
+                    metrics: Arc::clone(&self.metrics),
+                    handover: Arc::clone(&self.handover),
+                    interval: self.interval,
+                    // All partitions at the same instants, so that what they have is written together; two of one in turn.
+                    first: first + self.interval * u32::from(task) / u32::from(tasks),
+                    lease: self.lease,
+                };
+                started.push(task::spawn("recorder", recorder.run(stop.clone())));
+            }
+        }
+        started.extend(writing);
+        started
+    }
+}
+
+/// Records one partition's decided bundles.
+#[derive(Debug)]
+struct Recorder {
+    holder: Holder,
+    partition: Partition,
+    store: Store,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    handover: Arc<Handover>,
+    interval: Duration,
+    /// When it looks first, and from then on at each interval.
+    first: Instant,
+    lease: Duration,
 }
 
 /// What is written together: the documents of some bundles, with the leases on these.
@@ -46,6 +95,11 @@ struct Batch {
 }
 
 impl Batch {
+    /// Loans in it.
+    fn len(&self) -> usize {
+        self.bundles.iter().map(|(ticket, _)| ticket.len).sum()
+    }
+
     /// The documents of one kind: the bundle, and which of its documents.
     fn of_kind(&self, kind: Kind) -> Vec<(&Documents, usize)> {
         let mut found = Vec::new();
@@ -60,31 +114,29 @@ impl Batch {
     }
 }
 
-/// What MongoDB made of a batch.
+/// What follows from what MongoDB made of a batch.
 #[derive(Debug, Default)]
 struct Confirmation {
     /// The bundles of which it holds every loan.
     confirmed: Vec<Confirmed>,
     /// Documents that it held already.
     duplicates: u64,
-    /// Batches in which those were written.
-    earlier: Vec<ObjectId>,
     /// Loans that it refused for good, by category: they stand among the failures.
     refused: BTreeMap<Category, u64>,
     /// Bundles with a loan of which it holds nothing, and why.
     unrecordable: Vec<(Ticket, String)>,
-    loans: usize,
-    failures: usize,
 }
 
 impl Recorder {
     /// Records until `stop` is true, and then whatever is left once more.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::default();
         let mut is_prepared = false;
         // A batch whose writing failed. Whether it is written is unknown; writing it again is safe.
         let mut unfinished = None;
         let mut must_release = false;
+        let mut ticks = interval_at(self.first, self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let is_last = *stop.borrow();
             let round = async {
@@ -101,7 +153,7 @@ impl Recorder {
                         return;
                     }
                     tokio::select! {
-                        () = tokio::time::sleep(self.interval) => {}
+                        _ = ticks.tick() => {}
                         () = stopped(&mut stop) => {}
                     }
                 }
@@ -125,7 +177,7 @@ impl Recorder {
     async fn round(
         &mut self,
         is_prepared: &mut bool,
-        unfinished: &mut Option<Batch>,
+        unfinished: &mut Option<Arc<Batch>>,
     ) -> Result<(), ServiceError> {
         if !*is_prepared {
             self.store.prepare().await?;
@@ -134,9 +186,9 @@ impl Recorder {
         loop {
             let batch = match unfinished.take() {
                 Some(batch) => batch,
-                None => self.take().await?,
+                None => Arc::new(self.take().await?),
             };
-            let len: usize = batch.bundles.iter().map(|(ticket, _)| ticket.len).sum();
+            let len = batch.len();
             if len == 0 {
                 return Ok(());
             }
@@ -195,8 +247,8 @@ impl Recorder {
         .await
     }
 
-    /// Writes a batch, waits until it is durable, and frees it from Redis.
-    async fn record(&mut self, batch: &Batch) -> Result<(), ServiceError> {
+    /// Has a batch written, waits until it is durable, and frees it from Redis.
+    async fn record(&mut self, batch: &Arc<Batch>) -> Result<(), ServiceError> {
         failpoint!("record-before");
         if Guard::RecordConfirmed.is_off() {
             let confirmed: Vec<_> = batch
@@ -206,10 +258,8 @@ impl Recorder {
                 .collect();
             self.partition.recorded(&confirmed, 0, &[]).await?;
         }
-        let id = ObjectId::new();
         let (started, started_us) = (Instant::now(), now_us());
-        let confirmation = self.write(batch, id).await?;
-        let confirmed_us = now_us();
+        let written = self.writer.write(Arc::clone(batch)).await?;
         failpoint!("record-after");
         self.metrics.record.add_duration(started.elapsed());
         let bundles = batch.bundles.iter().map(|(_, documents)| documents);
@@ -221,7 +271,8 @@ impl Recorder {
             .filter_map(|document| document.received_us);
         self.metrics
             .end_to_end
-            .add_all(received.map(|received_us| confirmed_us.saturating_sub(received_us)));
+            .add_all(received.map(|received_us| written.confirmed_us.saturating_sub(received_us)));
+        let confirmation = self.confirm(batch, &written).await?;
         let mut counts = Vec::new();
         for (category, count) in &confirmation.refused {
             counts.push((format!("failed:{}", category.name()), *count));
@@ -230,72 +281,46 @@ impl Recorder {
                 counts.push(("failed_waiting".to_owned(), *count));
             }
         }
-        let freed =
-            self.partition
-                .recorded(&confirmation.confirmed, confirmation.duplicates, &counts);
-        let noted = self.store.note_confirmation(
-            id,
-            confirmed_us,
-            confirmation.loans,
-            confirmation.failures,
-            &confirmation.earlier,
-        );
-        let (freed, noted) = tokio::join!(freed, noted);
+        let freed = self
+            .partition
+            .recorded(&confirmation.confirmed, confirmation.duplicates, &counts)
+            .await;
         failpoint!("acknowledge-after");
-        if let Err(error) = noted {
-            tracing::debug!(%error, "the instant of a confirmation is lost");
-        }
-        let freed = freed?;
-        self.store
-            .note_recorded(self.partition.number(), freed.recorded)
-            .await?;
+        self.writer
+            .freed(self.partition.number(), freed?.recorded)
+            .await;
         for (ticket, reason) in confirmation.unrecordable {
             self.set_aside(&ticket, &reason).await?;
         }
         Ok(())
     }
 
-    /// Writes a batch's documents. What MongoDB refuses for good becomes a failure of its own category.
-    async fn write(&mut self, batch: &Batch, id: ObjectId) -> Result<Confirmation, ServiceError> {
+    /// Sorts a batch's bundles by what MongoDB made of them. What it refused for good becomes a failure of its own category.
+    async fn confirm(
+        &mut self,
+        batch: &Batch,
+        written: &Written,
+    ) -> Result<Confirmation, ServiceError> {
         let mut confirmation = Confirmation::default();
-        // Failures first: whoever finds a loan recorded finds its failed attempts too.
-        let mut outcomes = BTreeMap::new();
-        for kind in [Kind::Failures, Kind::Loans] {
-            let of_kind = batch.of_kind(kind);
-            let recordable: Vec<_> = of_kind
-                .iter()
-                .map(|&(documents, number)| documents.recordable(number))
-                .collect();
-            let written = self.store.record(kind, &recordable, id).await?;
-            confirmation.duplicates += written.duplicates;
-            confirmation.earlier.extend(written.earlier);
-            for ((documents, number), outcome) in of_kind.into_iter().zip(written.outcomes) {
-                match kind {
-                    Kind::Loans => confirmation.loans += usize::from(outcome == Outcome::Held),
-                    Kind::Failures => {
-                        confirmation.failures += usize::from(outcome == Outcome::Held);
-                    }
-                }
-                if outcome != Outcome::Held {
-                    outcomes.insert((documents.name, number), outcome);
-                }
-            }
-        }
         for (ticket, documents) in &batch.bundles {
             let mut refused_loans = Vec::new();
             let mut reason = None;
             for (number, document) in documents.all.iter().enumerate() {
-                let Some(outcome) = outcomes.get(&(documents.name, number)) else {
-                    continue;
+                let failure = match written.outcome(documents.name, number) {
+                    Outcome::Held => continue,
+                    Outcome::HeldBefore(_) => {
+                        confirmation.duplicates += 1;
+                        continue;
+                    }
+                    outcome @ (Outcome::Conflict | Outcome::Refused(_)) => refusal(outcome),
                 };
-                let failure = refusal(outcome);
                 tracing::error!(
                     loan_id = &*document.loan_id,
                     error_type = failure.category.name(),
                     rule = &*failure.faults[0].rule,
                     "MongoDB refuses a record for good"
                 );
-                if document.kind == Kind::Loans && self.fail(ticket, number, &failure, id).await? {
+                if document.kind == Kind::Loans && self.fail(ticket, number, &failure).await? {
                     self.metrics.tell(EventKind::Failure {
                         loan_id: document.loan_id.to_string(),
                         error_type: failure.category.name().to_owned(),
@@ -303,7 +328,6 @@ impl Recorder {
                         applicant: None,
                     });
                     *confirmation.refused.entry(failure.category).or_default() += 1;
-                    confirmation.failures += 1;
                     refused_loans.push(number);
                 } else {
                     reason = Some(format!(
@@ -328,7 +352,6 @@ impl Recorder {
         ticket: &Ticket,
         number: usize,
         failure: &Failure,
-        id: ObjectId,
     ) -> Result<bool, ServiceError> {
         let Some(Ok(content)) = self.partition.decided_content(&[ticket]).await?.pop() else {
             return Ok(false);
@@ -340,11 +363,10 @@ impl Recorder {
         let mut documents = Documents::new(bundle);
         let way = Way::new(bundle, loan, results.claimed_ms, results.processed_ms);
         documents.fail(way, failure);
-        let written = self
-            .store
-            .record(Kind::Failures, &[documents.recordable(0)], id)
-            .await?;
-        Ok(written.outcomes == [Outcome::Held])
+        let batch = Batch {
+            bundles: vec![(ticket.clone(), documents)],
+        };
+        writer::write_failure(&self.store, &batch).await
     }
 }
 
@@ -369,7 +391,7 @@ fn confirmed(documents: &Documents, refused: &[usize]) -> Confirmed {
 /// What MongoDB's refusal makes of a loan.
 fn refusal(outcome: &Outcome) -> Failure {
     let (category, rule) = match outcome {
-        Outcome::Held | Outcome::Conflict => (
+        Outcome::Held | Outcome::HeldBefore(_) | Outcome::Conflict => (
             Category::Conflict,
             "MongoDB holds this id with other content".to_owned(),
         ),

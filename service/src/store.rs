@@ -60,26 +60,24 @@ pub struct Recordable<'a> {
     pub about: &'a decided::Document,
 }
 
-/// What MongoDB made of the documents of one write.
-#[derive(Debug, Default)]
-pub struct Written {
-    /// For each document, in order.
-    pub outcomes: Vec<Outcome>,
-    /// How many of those it held already.
-    pub duplicates: u64,
-    /// Batches that the duplicates were written in, whose confirmation may have been missed.
-    pub earlier: Vec<ObjectId>,
-}
-
 /// What MongoDB made of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It holds it, durably.
     Held,
+    /// It held it already, as part of this batch, whose confirmation may have been missed.
+    HeldBefore(Option<ObjectId>),
     /// It holds the same id with other content.
     Conflict,
     /// It refuses it for good, for this reason.
     Refused(String),
+}
+
+impl Outcome {
+    /// Whether MongoDB holds the document.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held | Self::HeldBefore(_))
+    }
 }
 
 impl Store {
@@ -191,8 +189,8 @@ impl Store {
         Ok(info.get_str("version").unwrap_or_default().to_owned())
     }
 
-    /// Writes documents of one kind, as one batch. On `Ok` each outcome is final: what is held is durable, and what is
-    /// refused will be refused again.
+    /// Writes documents of one kind, as one batch, and answers what became of each, in order. On `Ok` that is final: what is
+    /// held is durable, and what is refused will be refused again.
     ///
     /// # Errors
     /// MongoDB out of reach, silent, or not able to promise durability: any part of the batch may be written. The same
@@ -202,8 +200,8 @@ impl Store {
         kind: Kind,
         documents: &[Recordable<'_>],
         batch: ObjectId,
-    ) -> Result<Written, ServiceError> {
-        let mut written = Written::default();
+    ) -> Result<Vec<Outcome>, ServiceError> {
+        let mut outcomes = Vec::with_capacity(documents.len());
         let mut rest = documents;
         while !rest.is_empty() {
             let mut insert = command::Insert::new(name_of(kind), batch);
@@ -217,11 +215,10 @@ impl Store {
                 len += 1;
             }
             let (part, later) = rest.split_at(len);
-            self.record_part(kind, insert, part, batch, &mut written)
-                .await?;
+            outcomes.extend(self.record_part(kind, insert, part, batch).await?);
             rest = later;
         }
-        Ok(written)
+        Ok(outcomes)
     }
 
     async fn record_part(
@@ -230,12 +227,8 @@ impl Store {
         insert: command::Insert,
         documents: &[Recordable<'_>],
         batch: ObjectId,
-        written: &mut Written,
-    ) -> Result<(), ServiceError> {
-        let first = written.outcomes.len();
-        written
-            .outcomes
-            .resize(first + documents.len(), Outcome::Held);
+    ) -> Result<Vec<Outcome>, ServiceError> {
+        let mut outcomes = vec![Outcome::Held; documents.len()];
         let insert = insert.finish(&self.database)?;
         let answer = within(self.timeout, insert.into_future()).await?;
         let mut twins = std::collections::HashMap::new();
@@ -251,11 +244,11 @@ impl Store {
                     "it cannot write some of a batch now",
                 ));
             } else {
-                written.outcomes[first + index] = Outcome::Refused(refused.reason());
+                outcomes[index] = Outcome::Refused(refused.reason());
             }
         }
         if twins.is_empty() {
-            return Ok(());
+            return Ok(outcomes);
         }
         // Held already: done, if it is the same loan. Read back rather than believed.
         failpoint!("read-back-before");
@@ -280,20 +273,22 @@ impl Store {
                 continue;
             };
             unseen -= 1;
-            if text(&document, "fingerprint") == documents[index].about.fingerprint.hex().as_str() {
-                written.duplicates += 1;
-                if let Ok(Some(RawBsonRef::ObjectId(batch))) = document.get("batch") {
-                    written.earlier.push(batch);
-                }
+            let is_same =
+                text(&document, "fingerprint") == documents[index].about.fingerprint.hex().as_str();
+            outcomes[index] = if is_same {
+                Outcome::HeldBefore(match document.get("batch") {
+                    Ok(Some(RawBsonRef::ObjectId(batch))) => Some(batch),
+                    _ => None,
+                })
             } else {
-                written.outcomes[first + index] = Outcome::Conflict;
-            }
+                Outcome::Conflict
+            };
         }
         if unseen > 0 {
             // It was written and not confirmed by a majority yet, or was removed meanwhile: asked again.
             return Err(ServiceError::MongoReply("a duplicate is not there yet"));
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// Notes when a batch was confirmed, in microseconds since the Unix epoch. Only latency is lost if it fails.

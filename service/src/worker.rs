@@ -85,8 +85,8 @@ impl Worker {
         }
     }
 
-    /// Claims and finishes bundles of every partition, the fullest first, until none gives as many loans as a claim may
-    /// bring. Answers how many loans there were.
+    /// Claims and finishes bundles of every partition that is worth it, the fullest first, until none gives as many loans as
+    /// a claim may bring. Answers how many loans there were.
     async fn round(
         &self,
         partitions: &mut [Partition],
@@ -95,27 +95,43 @@ impl Worker {
         let mut loans = 0;
         let mut failed = None;
         for number in self.depths.fullest_first() {
-            // One partition that does not answer must not hold up the others: it is left as soon as that is known.
-            let drained = tokio::select! {
-                drained = self.drain(&mut partitions[number], stop) => drained,
-                () = self.depths.shut(number) => {
-                    partitions[number].disconnect();
-                    Err(ServiceError::RedisReply("nothing, and the partition is left"))
-                }
-            };
-            match drained {
+            let must_release = self.must_release[number].load(Ordering::Relaxed);
+            if !must_release && !self.depths.begin_claim(number) {
+                continue;
+            }
+            match self.drain_or_leave(&mut partitions[number], stop).await {
                 Ok(found) => loans += found,
-                Err(error) => {
-                    // It may have been given bundles, or still hold some.
-                    self.must_release[number].store(true, Ordering::Relaxed);
-                    failed = Some(error);
-                }
+                Err(error) => failed = Some(error),
             }
         }
+        self.metrics.note_work(self.number, None);
         match failed {
             Some(error) if loans == 0 => Err(error),
             _ => Ok(loans),
         }
+    }
+
+    /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
+    async fn drain_or_leave(
+        &self,
+        partition: &mut Partition,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<usize, ServiceError> {
+        let number = partition.number();
+        let drained = tokio::select! {
+            drained = self.drain(partition, stop) => drained,
+            () = self.depths.shut(number) => {
+                Err(ServiceError::RedisReply("nothing, and the partition is left"))
+            }
+        };
+        if drained.is_err() {
+            if self.depths.is_shut(number) {
+                partition.disconnect();
+            }
+            // It may have been given bundles, or still hold some.
+            self.must_release[number].store(true, Ordering::Relaxed);
+        }
+        drained
     }
 
     /// Claims and finishes bundles of one partition until a claim is not full.
@@ -132,16 +148,21 @@ impl Worker {
             .claim(self.holder, self.lease, CLAIM_LEN_MAX)
             .await?;
         let mut loans = 0;
-        while !claimed.is_empty() {
+        loop {
             let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
+            self.depths.claimed(partition.number(), len);
+            if claimed.is_empty() {
+                return Ok(loans);
+            }
             loans += len;
             let wants_more = len >= CLAIM_LEN_MAX && !*stop.borrow();
             let held = (len as u64, partition.number());
             self.metrics.note_work(self.number, Some(held));
             claimed = self.finish(partition, claimed, wants_more).await?;
+            if !wants_more {
+                return Ok(loans);
+            }
         }
-        self.metrics.note_work(self.number, None);
-        Ok(loans)
     }
 
     /// Processes and decides; with `wants_more`, claims more in the same breath.

@@ -268,7 +268,7 @@ impl Partition {
         if let Ok(bundle) = Bundle::read(name, content) {
             self.queue.cache.keep(bundle);
         }
-        self.queue.depths.wake();
+        self.queue.depths.admitted(self.number, admitted);
     }
 
     /// Notes how many admissions there were. `seen` is what was known before the call. Answers how many of those are gone.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -302,9 +302,11 @@ impl Topology {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REDIS_CONNECT_TIMEOUT))
             .set_response_timeout(None);
-        let connection = Client::open(node.info.clone())
-            .map_err(told)?
+        let client = Client::open(node.info.clone()).map_err(told)?;
+        // Boxed: the driver's futures nest deeper than the compiler follows through the tasks above them.
+        let connection = client
             .get_multiplexed_async_connection_with_config(&config)
+            .boxed()
             .await
             .map_err(|error| match Refusal::of(&error) {
                 Some(refusal) => ServiceError::RedisRefused(refusal),

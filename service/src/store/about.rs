@@ -1,12 +1,15 @@
 //! What MongoDB knows of the queue that belongs to it: its partitions, and how far each has come. With it a queue of
 //! another shape, or one that went back in time, is noticed.
 
+use std::collections::BTreeMap;
+
 use bson::{Document, doc};
 use futures_util::StreamExt as _;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use mongodb::options::ReadConcern;
 
+use super::command::Refused;
 use super::{READ_TIMEOUT, Store, text, within};
 use crate::error::ServiceError;
 
@@ -53,20 +56,34 @@ impl Store {
         within(READ_TIMEOUT, change).await.map(drop)
     }
 
-    /// Notes that a partition has freed `recorded` loans and failures in all.
+    /// Notes how many loans and failures each of these partitions has freed in all.
     ///
     /// # Errors
-    /// MongoDB out of reach or silent.
-    pub async fn note_recorded(&self, partition: usize, recorded: u64) -> Result<(), ServiceError> {
-        let update = self
-            .queue
-            .update_one(
-                doc! { "_id": partition_id(partition) },
-                doc! { "$max": { "recorded": recorded as i64 } },
-            )
-            .upsert(true)
-            .write_concern(mongodb::options::WriteConcern::nodes(1));
-        within(READ_TIMEOUT, update.into_future()).await.map(drop)
+    /// MongoDB out of reach or silent; some may be noted.
+    pub async fn note_recorded(&self, recorded: &BTreeMap<usize, u64>) -> Result<(), ServiceError> {
+        let updates: Vec<_> = recorded
+            .iter()
+            .map(|(partition, recorded)| {
+                doc! {
+                    "q": { "_id": partition_id(*partition) },
+                    "u": { "$max": { "recorded": *recorded as i64 } },
+                    "upsert": true,
+                }
+            })
+            .collect();
+        let update = self.database.run_command(doc! {
+            "update": self.queue.name(),
+            "updates": updates,
+            "ordered": false,
+            "writeConcern": { "w": 1 },
+        });
+        let answer = within(READ_TIMEOUT, update.into_future()).await?;
+        if Refused::all_of(&answer)?.is_empty() {
+            Ok(())
+        } else {
+            // Two instances made the same note at the same time.
+            Err(ServiceError::MongoReply("it did not take all notes"))
+        }
     }
 
     /// How many loans and failures a partition had freed when it was last noted.
