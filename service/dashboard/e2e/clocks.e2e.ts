@@ -77,9 +77,9 @@ describe.each([HOUR, -HOUR, -20_000, 20_000])("the service's clock is set by %i 
   test('charts and activity go on', async () => {
     fake.pause(true);
     fake.pause(false);
+    const resumedMs = fake.atMs;
     const activity = page.getByRole('list', { name: /^Activity/ }).getByRole('listitem');
     await activity.filter({ hasText: 'Ingestion resumed' }).waitFor();
-    const resumedMs = fake.atMs;
     fake.setClock(byMs);
     await isWhole();
     fake.pause(true);
