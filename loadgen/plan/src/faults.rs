@@ -201,6 +201,13 @@ impl Finds {
     }
 }
 
+/// The most faults of one run.
+const STRIKES_MAX: usize = 1_000;
+/// The longest that a fault may last, or hold anything up.
+const LASTS_MAX: Duration = Duration::from_secs(600);
+/// The most clients that send one loan at once.
+const HERD_MAX: u32 = 1_000;
+
 /// A fault as the file states it. Which fields it needs depends on `kind`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -715,9 +722,16 @@ impl Plan {
         if self.mixed.is_some() && !self.faults.is_empty() {
             return refuse("a plan has [[fault]] or [mixed], not both");
         }
+        self.check_load().map_err(|what| (here.clone(), what))?;
         if let Some(mixed) = &self.mixed {
             if mixed.faults == 0 || mixed.menu.is_empty() || mixed.shortest > mixed.longest {
                 return refuse("[mixed] needs faults, a menu, and shortest at most longest");
+            }
+            if mixed.faults > STRIKES_MAX {
+                return refuse(&format!("mixed.faults must be 1 to {STRIKES_MAX}"));
+            }
+            if mixed.longest > LASTS_MAX {
+                return refuse("mixed.longest must be at most 10m");
             }
             for item in &mixed.menu {
                 drawn(item, mixed.longest, mixed.shortest, 0, 0)
@@ -729,9 +743,29 @@ impl Plan {
             let fault = spec
                 .fault(self.stack.instances)
                 .map_err(|what| (spec.kind.span(), what))?;
+            let wrong = |what: String| (spec.kind.span(), what);
+            if spec.times == 0 || spec.times as usize > STRIKES_MAX - strikes.len() {
+                let what = format!("the faults must strike 1 to {STRIKES_MAX} times in all");
+                return Err(wrong(what));
+            }
+            let lengths = [
+                ("lasts", spec.lasts),
+                ("delay", spec.delay),
+                ("jitter", spec.jitter),
+            ];
+            for (key, length) in lengths {
+                if length.is_some_and(|length| length > LASTS_MAX) {
+                    return Err(wrong(format!("{key} must be at most 10m")));
+                }
+            }
             for turn in 0..spec.times {
+                let at = spec.every.unwrap_or_default().checked_mul(turn);
+                let at = at
+                    .and_then(|after| spec.at.checked_add(after))
+                    .filter(|at| *at <= self.load.lasts)
+                    .ok_or_else(|| wrong("a fault must strike before the load ends".to_owned()))?;
                 strikes.push(Strike {
-                    at: spec.at + spec.every.unwrap_or_default() * turn,
+                    at,
                     fault: fault.clone(),
                 });
             }
@@ -755,11 +789,37 @@ impl Plan {
                 "stack.redis must be single, or cluster:3+3 for three masters and three replicas",
             );
         }
+        let shards = self.stack.shards();
+        if self.stack.is_cluster()
+            && let Some(spec) = self.faults.iter().find(|spec| spec.shard as u64 >= shards)
+        {
+            let what = format!("there is no shard {}: 0 is the first", spec.shard);
+            return Err((spec.kind.span(), what));
+        }
         if !(1..=64).contains(&self.stack.partitions) {
             return refuse("stack.partitions must be 1 to 64");
         }
         self.strikes = strikes;
         Ok(())
+    }
+
+    /// The settings of the load, each with its bounds.
+    fn check_load(&self) -> Result<(), String> {
+        let load = &self.load;
+        let hour = Duration::from_secs(3600);
+        for (key, length) in [
+            ("request_timeout", load.request_timeout),
+            ("patience", load.patience),
+            ("drain_timeout", load.drain_timeout),
+        ] {
+            if length.is_zero() || length > hour {
+                return Err(format!("load.{key} must be above zero and at most 1h"));
+            }
+        }
+        if !(1..=HERD_MAX).contains(&load.herd) {
+            return Err(format!("load.herd must be 1 to {HERD_MAX}"));
+        }
+        load.mix.check().map_err(|(_, what)| what)
     }
 }
 
@@ -1023,9 +1083,45 @@ mod tests {
                 "no instance 1",
             ),
             ("kind = \"kill\"\ncolour = 1", "unknown key"),
+            (
+                "kind = \"reset\"\ntarget = \"redis\"\ntimes = 4294967295",
+                "1 to 1000 times",
+            ),
+            (
+                "kind = \"reset\"\ntarget = \"redis\"\ntimes = 0",
+                "1 to 1000 times",
+            ),
+            (
+                "kind = \"reset\"\ntarget = \"redis\"\ntimes = 3\nevery = \"9223372036854775807s\"",
+                "before the load ends",
+            ),
+            (
+                "kind = \"reset\"\ntarget = \"redis\"\ntimes = 5\nevery = \"1s\"",
+                "before the load ends",
+            ),
+            (
+                "kind = \"kill\"\ntarget = \"redis\"\nlasts = \"11m\"",
+                "lasts must be at most 10m",
+            ),
         ] {
             let error = parse(&format!("[[fault]]\nat = \"1s\"\n{wrong}")).expect_err(wrong);
             assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_load_has_its_bounds() {
+        for (wrong, words) in [
+            ("herd = 4294967295", "load.herd must be 1 to 1000"),
+            ("herd = 0", "load.herd"),
+            ("request_timeout = \"0s\"", "load.request_timeout"),
+            ("patience = \"1000h\"", "load.patience"),
+            ("mix = { retry = nan }", "the share of retry"),
+            ("mix = { retry = 0.9, conflict = 0.9 }", "sum to 1.800"),
+        ] {
+            let text = parse(wrong);
+            let error = text.expect_err(wrong);
+            assert!(error.contains(words), "{wrong}: {error}");
         }
     }
 
@@ -1046,6 +1142,8 @@ mod tests {
                     .all(|strike| strike.at < Duration::from_secs(4))
             );
         }
+        let endless = "[mixed]\nfaults = 1000000000000\nshortest = \"1s\"\nlongest = \"1s\"\nmenu = [\"reset redis\"]";
+        assert!(parse(endless).is_err_and(|error| error.contains("1 to 1000")));
         assert!(
             parse(
                 "[mixed]\nfaults = 1\nshortest = \"1s\"\nlongest = \"1s\"\nmenu = [\"kill moon\"]"

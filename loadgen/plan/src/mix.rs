@@ -41,4 +41,21 @@ impl Mix {
             (Kind::Retry, self.retry),
         ]
     }
+
+    /// Whether the shares are shares. If not: of which kind, where it is one alone, and what is wrong.
+    pub(crate) fn check(&self) -> Result<(), (Option<Kind>, String)> {
+        let mut sum = 0.0;
+        for (kind, share) in self.shares() {
+            if !(0.0..=1.0).contains(&share) {
+                let what = format!("the share of {kind} in [mix] must be 0 to 1, not {share}");
+                return Err((Some(kind), what));
+            }
+            sum += share;
+        }
+        if sum > 1.0 + 1e-9 {
+            let what = format!("the shares in [mix] sum to {sum:.3}, more than 1");
+            return Err((None, what));
+        }
+        Ok(())
+    }
 }

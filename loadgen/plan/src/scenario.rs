@@ -12,11 +12,13 @@ use crate::file::{Fault, ScenarioError, checked, duration, is_of_faults, text_of
 use crate::kind::Kind;
 use crate::metric::Metric;
 use crate::mix::Mix;
-use crate::phase::{PHASE_DURATION_MAX, Phase, arrivals_expected};
+use crate::phase::{BURSTS_MAX, PHASE_DURATION_MAX, Phase, arrivals_expected};
 use crate::schedule::Schedule;
 
 /// The most arrivals of one run: a day at more than 500 a second. A few bytes are kept for each.
 pub const ARRIVALS_MAX: f64 = 50_000_000.0;
+/// The most phases of one run. The latencies of each are kept apart.
+pub const PHASES_MAX: usize = 100;
 /// The most goose users of one run. Each may hold one connection.
 pub const USERS_MAX: usize = 4096;
 
@@ -305,6 +307,21 @@ impl Scenario {
                 "a scenario needs at least one [[phase]]",
             ));
         }
+        if self.phases.len() > PHASES_MAX {
+            let what = format!("a scenario may have {PHASES_MAX} phases at most");
+            return Err(Fault::at(&self.name, what));
+        }
+        // It is shown on terminals.
+        if self
+            .description
+            .chars()
+            .any(|c| c.is_control() && c != '\n')
+        {
+            return Err(Fault::of(
+                "description",
+                "description must be plain text, without control characters",
+            ));
+        }
         for (index, phase) in self.phases.iter().enumerate() {
             phase.check()?;
             if self.phase(phase.name.get_ref()) != Some(index) {
@@ -313,6 +330,11 @@ impl Scenario {
                     format!("two phases are called {:?}", phase.name.get_ref()),
                 ));
             }
+        }
+        let bursts: f64 = self.phases.iter().map(Phase::bursts).sum();
+        if bursts > BURSTS_MAX {
+            let what = format!("there are {bursts:.0} bursts, more than {BURSTS_MAX}");
+            return Err(Fault::at(&self.name, what));
         }
         if let Some(crowd) = &self.crowd {
             let plan = crowd.get_ref();
@@ -354,22 +376,10 @@ impl Scenario {
                 ),
             ));
         }
-        let mut sum = 0.0;
-        for (kind, share) in self.mix.shares() {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(Fault::of(
-                    kind.name(),
-                    format!("the share of {kind} in [mix] must be 0 to 1, not {share}"),
-                ));
-            }
-            sum += share;
-        }
-        if sum > 1.0 + 1e-9 {
-            return Err(Fault::at(
-                &self.name,
-                format!("the shares in [mix] sum to {sum:.3}, more than 1"),
-            ));
-        }
+        self.mix.check().map_err(|(kind, what)| match kind {
+            Some(kind) => Fault::of(kind.name(), what),
+            None => Fault::at(&self.name, what),
+        })?;
         self.check_settings()?;
         self.checks
             .iter()

@@ -11,11 +11,30 @@ pub const SHARDS_MAX: u32 = 1000;
 
 /// Which part of a schedule one generator sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Numbers")]
 pub struct Shard {
     /// Number of the generator, 1 first.
     pub index: u32,
     /// How many there are.
     pub count: u32,
+}
+
+/// The numbers of a shard, as a file or another generator says them.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Numbers {
+    index: u32,
+    count: u32,
+}
+
+impl TryFrom<Numbers> for Shard {
+    type Error = String;
+
+    fn try_from(Numbers { index, count }: Numbers) -> Result<Self, String> {
+        let is_one = (1..=SHARDS_MAX).contains(&count) && (1..=count).contains(&index);
+        is_one
+            .then_some(Self { index, count })
+            .ok_or_else(|| format!("there is no shard {index} of {count}"))
+    }
 }
 
 impl Shard {
@@ -41,13 +60,11 @@ impl FromStr for Shard {
             )
         };
         let (index, count) = text.split_once('/').ok_or_else(refused)?;
-        let shard = Self {
+        let numbers = Numbers {
             index: index.parse().map_err(|_| refused())?,
             count: count.parse().map_err(|_| refused())?,
         };
-        let good =
-            (1..=SHARDS_MAX).contains(&shard.count) && (1..=shard.count).contains(&shard.index);
-        good.then_some(shard).ok_or_else(refused)
+        Self::try_from(numbers).map_err(|_| refused())
     }
 }
 

@@ -136,3 +136,19 @@ fn a_missing_file_is_named() {
     let error = Scenario::load(Path::new("no/such.toml")).expect_err("no such file");
     assert!(error.to_string().contains("no/such.toml"), "{error}");
 }
+
+#[test]
+fn what_is_many_times_small_is_bounded_in_the_sum() {
+    let phases = |count: usize, shape: &str| {
+        let phase = |index| format!("[[phase]]\nname = \"p{index}\"\nduration = \"1s\"\n{shape}\n");
+        (0..count).map(phase).collect::<Vec<_>>().concat()
+    };
+    let many = format!("{HEAD}{}", phases(101, "rate = 1"));
+    refused(&many, "s.toml:1:8: a scenario may have 100 phases at most");
+    let burst = "burst = { base = 1, rate = 2, every = \"50us\", length = \"10us\" }";
+    let bursts = format!("{HEAD}{}", phases(10, burst));
+    refused(
+        &bursts,
+        "s.toml:1:8: there are 200000 bursts, more than 100000",
+    );
+}
