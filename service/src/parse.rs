@@ -283,7 +283,10 @@ impl<'a> Document<'a> {
 
     /// Checks every object for duplicate keys and sums up the content in one pass: the members of
     /// each object are taken in the order of their keys.
-    fn fingerprint(&self, canonical: &mut Canonical) -> Result<Fingerprint, ParseError> {
+    ///
+    /// # Errors
+    /// No object at its root, or one in which a key stands twice.
+    pub fn fingerprint(&self, canonical: &mut Canonical) -> Result<Fingerprint, ParseError> {
         self.root()?;
         canonical.bytes.clear();
         canonical.keys.clear();

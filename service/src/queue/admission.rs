@@ -320,7 +320,7 @@ impl Queue {
 }
 
 /// The content of the bundle that all of `arrivals` would make, with an empty head.
-fn pack(arrivals: &[(Arrival, Known)]) -> Vec<u8> {
+pub fn pack(arrivals: &[(Arrival, Known)]) -> Vec<u8> {
     let len = arrivals
         .iter()
         .map(|(arrival, _)| 32 + arrival.loan_id.as_str().len() + arrival.body.len())

@@ -185,7 +185,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub(super) fn read(name: Name, content: Vec<u8>) -> Result<Self, Unreadable> {
+    pub fn read(name: Name, content: Vec<u8>) -> Result<Self, Unreadable> {
         let mut rest = Bytes::from(content);
         let version = *rest.first().ok_or(Unreadable::Torn)?;
         if version != VERSION {

@@ -36,7 +36,8 @@ const FAILED: u8 = 1;
 const NO_RATIO: i64 = i64::MIN;
 
 impl Results {
-    pub(super) fn pack(&self) -> Vec<u8> {
+    /// The bytes that Redis keeps of them.
+    pub fn pack(&self) -> Vec<u8> {
         let mut packed = Vec::with_capacity(17 + 19 * self.decisions.len());
         packed.put_u8(VERSION);
         packed.put_u64(self.claimed_ms);
@@ -62,7 +63,10 @@ impl Results {
     }
 
     /// Reads the results of a bundle of `len` loans.
-    pub(super) fn read(packed: &[u8], len: usize) -> Result<Self, Unreadable> {
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read(packed: &[u8], len: usize) -> Result<Self, Unreadable> {
         let mut rest = packed;
         let version = *rest.first().ok_or(Unreadable::Torn)?;
         if version != VERSION {

@@ -13,6 +13,17 @@ use crate::rounds::build::Build;
 
 /// How often the bench does each step.
 const TIMES: f64 = 1_000.0;
+/// The steps of the hot path, in the order of a loan's way.
+const STEPS: [&str; 8] = [
+    "parse",
+    "fingerprint",
+    "admission",
+    "claim",
+    "validation",
+    "enrichment",
+    "decision",
+    "recording",
+];
 
 /// Puts what was counted of both builds side by side. What could not be counted is left out and said.
 pub fn compare(base: &Build, head: &Build) -> HotPath {
@@ -32,10 +43,15 @@ pub fn compare(base: &Build, head: &Build) -> HotPath {
     side_by_side(base, head)
 }
 
-/// The steps that both have, and the names of those that only one has: a step that is gone may hide in another one.
+/// The steps that both have, and the names of those that one or both lack: a step that is gone may hide in another one.
 fn side_by_side(base: BTreeMap<String, Cost>, mut head: BTreeMap<String, Cost>) -> HotPath {
     let mut rows = Vec::new();
     let mut gone = Vec::new();
+    let uncounted = STEPS
+        .into_iter()
+        .filter(|step| !base.contains_key(*step) && !head.contains_key(*step))
+        .map(str::to_owned)
+        .collect();
     for (step, base) in base {
         match head.remove(&step) {
             Some(head) => rows.push(Row { step, base, head }),
@@ -48,8 +64,11 @@ fn side_by_side(base: BTreeMap<String, Cost>, mut head: BTreeMap<String, Cost>) 
     let only = [
         only("the head has no step", gone),
         only("the base has no step", head.into_keys().collect()),
+        only("neither has the step", uncounted),
     ];
     let only: Vec<String> = only.into_iter().flatten().collect();
+    let place = |row: &Row| STEPS.iter().position(|step| *step == row.step);
+    rows.sort_by_key(|row| place(row).unwrap_or(STEPS.len()));
     HotPath {
         rows,
         note: (!only.is_empty())
@@ -107,13 +126,24 @@ mod tests {
                 .map(|step| ((*step).to_owned(), Cost::default()))
                 .collect()
         };
-        let both = side_by_side(costs(&["parse", "admit"]), costs(&["parse", "admit"]));
-        assert_eq!((both.rows.len(), both.note), (2, None));
-        let part = side_by_side(costs(&["parse", "admit"]), costs(&["parse", "enrich"]));
-        assert_eq!(part.rows.len(), 1);
+        let all = || costs(&STEPS);
+        let both = side_by_side(all(), all());
+        let steps: Vec<&str> = both.rows.iter().map(|row| &*row.step).collect();
+        assert_eq!((steps, both.note), (STEPS.to_vec(), None));
+        let without = |gone: &[&str], more: &[&str]| {
+            let mut some = all();
+            some.retain(|step, _| !gone.contains(&step.as_str()));
+            some.append(&mut costs(more));
+            some
+        };
+        let base = without(&["claim"], &["old"]);
+        let part = side_by_side(base, without(&["claim", "parse"], &["new"]));
+        assert_eq!(part.rows.len(), STEPS.len() - 2);
         let note = part.note.expect("a note");
         assert!(
-            note.contains("the head has no step admit; the base has no step enrich"),
+            note.contains(
+                "the head has no step old, parse; the base has no step new; neither has the step claim"
+            ),
             "{note}"
         );
     }

@@ -73,7 +73,7 @@ impl HotPath {
             .iter()
             .map(|row| {
                 format!(
-                    "  {:<9} {:>8.0} to {:>8.0} instructions, {:.2} to {:.2} allocations",
+                    "  {:<11} {:>8.0} to {:>8.0} instructions, {:.2} to {:.2} allocations",
                     row.step,
                     row.base.instructions,
                     row.head.instructions,
