@@ -15,13 +15,15 @@ use drive::stop;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
 use judge::search::RATE_MIN;
-use loadgen::commands::capacity::{self, CapacityOptions};
+use judge::verdict::{late, stood_still};
+use loadgen::commands::capacity::{self, CapacityOptions, Searched};
 use loadgen::commands::chaos;
 use loadgen::commands::gate::{self, GateOptions};
 use loadgen::commands::run::conductor::Conducting;
 use loadgen::commands::run::shard::{self, ShardOptions};
 use loadgen::commands::run::{self, Allowed, Options, RunError};
 use loadgen::commands::self_test;
+use loadgen::progress::plain;
 use observe::provenance;
 use observe::stack::Target;
 use plan::faults::Plan;
@@ -659,7 +661,7 @@ fn main() -> ExitCode {
                 }
                 cause = next.source();
             }
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
+            tell_plain(&line);
             ExitCode::from(match error.downcast_ref() {
                 Some(error) if error.is_stop() => Verdict::Aborted.exit_code(),
                 Some(RunError::Link(LinkError::CalledOff(_))) => Verdict::Discarded.exit_code(),
@@ -839,7 +841,11 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
         allow: arguments.allow,
     };
     let searched = capacity::capacity(&options, |line| print(&format!("{line}\n")));
-    let (result, folder) = runtime()?.block_on(searched)?;
+    let Searched {
+        result,
+        folder,
+        broken,
+    } = runtime()?.block_on(searched)?;
     print(&format!(
         "capacity: {}\n",
         report::capacity::answer(&result)
@@ -852,6 +858,9 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
         "report: {}\n",
         folder.join("capacity.html").display()
     ));
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
     let verdict = match (result.rate_per_second, result.is_unsteady) {
         _ if stop::asked().is_some() => Verdict::Aborted,
         (Some(_), _) => Verdict::Pass,
@@ -966,6 +975,10 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
         ("service", &total.service),
         ("send lag", &total.send_lag),
     ] {
+        if histogram.is_empty() {
+            let _ = writeln!(text, "{name:<9} no data");
+            continue;
+        }
         let at = |quantile: f64| histogram.value_at_quantile(quantile);
         let _ = writeln!(
             text,
@@ -1008,20 +1021,39 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
         ));
     }
     let unanswered_max = scenario.unanswered_ratio_max * total.sent as f64;
+    let lag_p99 = Duration::from_micros(total.generator_lag.value_at_quantile(0.99));
+    let disturbed = late(lag_p99, scenario.send_lag_max)
+        .or_else(|| stood_still(&loaded.recorder.pauses, scenario.send_lag_max));
+    // What a pause of the generator touched is not the service's doing.
+    let unanswered = total.failed - total.failed_touched;
     let (verdict, why) = if loaded.stopped.is_some() {
-        (Verdict::Aborted, "it was stopped before its end")
+        (Verdict::Aborted, "it was stopped before its end".to_owned())
     } else if total.sent == 0 {
-        (Verdict::Fail, "nothing was sent")
-    } else if total.failed as f64 > unanswered_max {
-        (Verdict::Fail, "too many arrivals have no definite answer")
-    } else if promised == 0 {
-        (Verdict::Fail, "no loan was acknowledged")
+        (Verdict::Fail, "nothing was sent".to_owned())
+    } else if unanswered as f64 > unanswered_max {
+        (
+            Verdict::Fail,
+            "too many arrivals have no definite answer".to_owned(),
+        )
     } else if refused > 0 {
-        (Verdict::Fail, "loans were refused that must be taken")
+        (
+            Verdict::Fail,
+            "loans were refused that must be taken".to_owned(),
+        )
+    } else if let Some(why) = disturbed {
+        (Verdict::Discarded, why)
+    } else if total.failed as f64 > unanswered_max {
+        (
+            Verdict::Discarded,
+            "the generator stood still while arrivals without a definite answer were under way"
+                .to_owned(),
+        )
+    } else if promised == 0 {
+        (Verdict::Fail, "no loan was acknowledged".to_owned())
     } else if total.sent < u64::from(schedule.arrivals()) {
-        (Verdict::Discarded, "not everything was sent")
+        (Verdict::Discarded, "not everything was sent".to_owned())
     } else {
-        (Verdict::Pass, "")
+        (Verdict::Pass, String::new())
     };
     if !why.is_empty() {
         tell(&format!("{}: {why}", verdict.name()));
@@ -1038,7 +1070,13 @@ fn warn<const COUNT: usize>(written: [Result<(), ReportError>; COUNT]) {
 
 /// A line on standard error.
 fn tell(line: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("loadgen: {line}\n"));
+    tell_plain(&format!("loadgen: {line}"));
+}
+
+/// A line on standard error as it is, but for what would steer a terminal.
+fn tell_plain(line: &str) {
+    let line = plain(line) + "\n";
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }
 
 fn self_test(reports: &Path) -> Result<u8, Failure> {

@@ -276,12 +276,23 @@ fn ms(us: Option<u64>) -> String {
 
 fn write_line(line: &str) {
     // A terminal that is gone does not stop a run.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", plain(line));
+}
+
+/// `text` without what would steer a terminal: files, servers and other generators may say anything.
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.replace(steers, " ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_does_not_steer_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\nc\td\u{9b}e"), "a [2Jb \nc\td e");
+    }
 
     fn view() -> View {
         View {

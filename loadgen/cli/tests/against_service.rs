@@ -1,13 +1,17 @@
 //! The smoke scenario on the real service: the audit finds no fault, and the live counters agree.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use loadgen::commands::run::{Allowed, Finished, Options, RunError, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use observe::proof::ProofError;
 use observe::stack::Target;
 use plan::scenario::Scenario;
-use record::result::run::Verdict;
+use record::result::run::{Report, Verdict};
 use testbed::{ServiceOptions, Stack, StackOptions, http};
 
 fn smoke() -> PathBuf {
@@ -241,4 +245,52 @@ fn a_private_stack_ends_in_order() {
     assert!(!said.contains("did not end"), "{said}");
     let code = output.status.code();
     assert!([Some(0), Some(1), Some(3)].contains(&code), "{said}");
+}
+
+/// A stack that is kept ends with the command, whichever signal ends that; the code is that of the verdict, which stood before.
+#[test]
+fn a_kept_stack_ends_with_the_signal() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command
+        .arg("run")
+        .arg(smoke())
+        .args(["--keep-stack", "--quiet", "--allow", "other-commit"])
+        .arg("--reports")
+        .arg(reports.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    let stderr = child.stderr.take().expect("it is piped");
+    let kept = BufReader::new(stderr)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            Some(
+                line.split_once("the stack stays until Ctrl-C: ")?
+                    .1
+                    .to_owned(),
+            )
+        })
+        .expect("it says where the stack is");
+    let servers: Vec<SocketAddr> = kept
+        .split(", ")
+        .filter_map(|url| url.split("://").nth(1)?.split('/').next()?.parse().ok())
+        .collect();
+    assert_eq!(servers.len(), 3, "{kept}");
+    for server in &servers {
+        TcpStream::connect(server).expect("it is there while it is kept");
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
+    let code = child.wait().expect("it ends").code();
+    let report = reports.path().join("latest/report.json");
+    let report = std::fs::read_to_string(report).expect("a report");
+    let report: Report = serde_json::from_str(&report).expect("the report's form");
+    assert_eq!(code, Some(i32::from(report.verdict.exit_code())));
+    for server in servers {
+        assert!(
+            TcpStream::connect(server).is_err(),
+            "{server} is still there"
+        );
+    }
 }

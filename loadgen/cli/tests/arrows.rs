@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each crate, and the crates of this project that it may know.
-const MAY_KNOW: [(&str, &[&str]); 8] = [
+const MAY_KNOW: [(&str, &[&str]); 9] = [
+    ("call", &[]),
     ("plan", &["snapshot"]),
     ("record", &["plan", "snapshot"]),
     ("drive", &["plan", "record"]),
-    ("conduct", &["plan", "record", "snapshot"]),
-    ("observe", &["plan", "record", "snapshot", "testbed"]),
+    ("conduct", &["call", "plan", "record", "snapshot"]),
+    (
+        "observe",
+        &["call", "plan", "record", "snapshot", "testbed"],
+    ),
     ("judge", &["plan", "record", "snapshot"]),
     ("report", &["record"]),
     (
         "cli",
         &[
-            "plan", "record", "drive", "conduct", "observe", "judge", "report", "snapshot",
+            "call", "plan", "record", "drive", "conduct", "observe", "judge", "report", "snapshot",
             "testbed",
         ],
     ),
@@ -25,8 +29,8 @@ const ONLY: [(&str, &[&str]); 6] = [
     ("mongodb", &["observe"]),
     ("redis", &["observe"]),
     ("goose", &["drive"]),
-    ("tokio", &["drive", "conduct", "observe", "cli"]),
-    ("hyper", &["drive", "conduct", "observe"]),
+    ("tokio", &["call", "drive", "conduct", "observe", "cli"]),
+    ("hyper", &["call", "drive", "conduct", "observe"]),
     ("clap", &["cli"]),
 ];
 

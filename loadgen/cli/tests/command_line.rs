@@ -2,6 +2,8 @@
 //! judge the clients' half only, so that they take a moment.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -76,6 +78,144 @@ fn to_stub<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 fn stub(delays: Delays) -> Stub {
     Stub::start(delays, None).expect("a free port")
+}
+
+/// Answers every request on a free port with these bytes, for as long as the test's process lives. Each connection ends after so many
+/// answers.
+fn answering(bytes: Vec<u8>, answers: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let bytes = bytes.clone();
+            std::thread::spawn(move || {
+                let mut requests = BufReader::new(&stream);
+                for _ in 0..answers {
+                    let mut length = 0;
+                    let mut line = String::new();
+                    while requests.read_line(&mut line)? > 2 {
+                        let head = line.to_ascii_lowercase();
+                        if let Some(value) = head.strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap_or(0);
+                        }
+                        line.clear();
+                    }
+                    requests.read_exact(&mut vec![0; length])?;
+                    (&stream).write_all(&bytes)?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn what_came_instead_of_an_answer_is_among_the_reasons() {
+    let head = |more: &str| format!("HTTP/1.1 202 Accepted\r\n{more}\r\n").into_bytes();
+    let of_another = r#"{"loanId":"somebody-elses","status":"queued","replayed":false}"#;
+    let length = format!("Content-Length: {}\r\n", of_another.len());
+    let of_another = [head(&length), of_another.as_bytes().to_vec()].concat();
+    let endless = [
+        head("Content-Length: 1000000000000\r\n"),
+        vec![b'a'; 4 << 20],
+    ]
+    .concat();
+    for (bytes, answers, why) in [
+        (Vec::new(), 1, "100 × connection closed"),
+        (
+            b"+PONG\r\n\r\n".to_vec(),
+            usize::MAX,
+            "100 × answered with something else than HTTP",
+        ),
+        (
+            b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+            usize::MAX,
+            "100 × redirected (307)",
+        ),
+        (
+            b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            usize::MAX,
+            "100 × answered 503",
+        ),
+        // An answer for another loan says nothing of this one.
+        (
+            of_another,
+            usize::MAX,
+            "100 × answered 202 without the documented content",
+        ),
+        // It is not read to its end, which does not come.
+        (endless, usize::MAX, "or without an end"),
+    ] {
+        let place = Place::new();
+        let url = answering(bytes, answers);
+        let (code, screen, error) = place.said(&to_stub(&url, &["--quiet"]));
+        assert_eq!(code, Some(1), "{why}: {screen}{error}");
+        // On a terminal's lines.
+        let words: Vec<&str> = screen.split_whitespace().collect();
+        assert!(words.join(" ").contains(why), "{why}: {screen}");
+        let (code, _, error) = place.said(&["send", "short.toml", &url]);
+        assert_eq!(code, Some(1), "{why}: {error}");
+    }
+}
+
+#[test]
+fn a_generator_that_was_stopped_says_so_when_it_only_sends() {
+    let place = Place::new();
+    place.scenario(&SCENARIO.replace("send_lag_max = \"1h\"", "send_lag_max = \"300ms\""));
+    let stub = stub(Delays::None);
+    let url = stub.url();
+    let mut command = place.loadgen(&["send", "short.toml", &url]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    while stub.requests() < 20 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let process = Pid::from_raw(child.id() as i32);
+    kill(process, Signal::SIGSTOP).expect("it is there");
+    std::thread::sleep(Duration::from_millis(1_500));
+    kill(process, Signal::SIGCONT).expect("it is there");
+    let (code, _, error) = said(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains("discarded: The generator"), "{error}");
+}
+
+#[test]
+fn what_a_file_or_a_service_says_does_not_steer_a_terminal() {
+    let place = Place::new();
+    let described = "description = \"A hundred loans in a second\"";
+    for (text, part) in [
+        (
+            SCENARIO.replace(described, r#"description = "a\u001b[2J""#),
+            "description must be plain text",
+        ),
+        (
+            SCENARIO.replace(r#"name = "all""#, r#"name = "\u001b[2J""#),
+            "none of them a control character",
+        ),
+        (format!("{SCENARIO}\u{1b}[2J = 1"), ""),
+    ] {
+        place.scenario(&text);
+        let (code, _, error) = place.said(&["check", "short.toml"]);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(part), "{error}");
+        assert!(!error.contains('\u{1b}'), "{error:?}");
+    }
+    place.scenario(SCENARIO);
+    for body in [r#"{"errorType":"\u001b[2J"}"#, "\u{1b}[2J"] {
+        let answer = format!(
+            "HTTP/1.1 503 X\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let url = answering(answer.into_bytes(), usize::MAX);
+        let (code, screen, error) = place.said(&["send", "short.toml", &url]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(!(screen + &error).contains('\u{1b}'));
+    }
 }
 
 #[test]
@@ -418,20 +558,33 @@ fn the_services_own_settings_in_the_environment_name_no_target() {
 #[test]
 fn nothing_to_send_to_is_no_success() {
     let place = Place::new();
-    let (code, _, error) = place.said(&["send", "short.toml", "http://127.0.0.1:9"]);
+    let (code, screen, error) = place.said(&["send", "short.toml", "http://127.0.0.1:9"]);
     assert_eq!(code, Some(1), "{error}");
-    assert!(error.contains("100 times connect"), "{error}");
+    // What was never answered has no response time of zero.
+    assert!(screen.contains("response  no data"), "{screen}");
+    assert!(error.contains("100 times connection refused"), "{error}");
     // One line for all of them.
     assert!(error.lines().count() <= 3, "{error}");
     let (code, screen, error) = place.said(&to_stub("http://127.0.0.1:9", &["--quiet"]));
     assert_eq!(code, Some(1), "{error}");
     assert!(
-        screen.contains("100 of 100 arrivals have no definite answer"),
+        screen.contains(
+            "100 of 100 arrivals have no definite answer, and the scenario allows none: 100 ×"
+        ),
         "{screen}"
     );
     assert!(error.lines().count() <= 1, "{error}");
     // Why not, too.
-    assert!(screen.contains("errors     100 connect: "), "{screen}");
+    assert!(
+        screen.contains("errors     100 connection refused: "),
+        "{screen}"
+    );
+    let page = fs::read_to_string(place.0.path().join("reports/latest/report.html"));
+    let page = page.expect("a page");
+    assert!(
+        page.contains("100 × connection refused"),
+        "the page's reasons"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A shard's way to its conductor.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -8,18 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use call::{CallError, Remote};
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HeaderName};
 use plan::shard::Shard;
 use record::clock::own_us;
 use record::part;
 use record::recorder::Recorder;
 use record::sparse::Sparse;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -131,92 +129,66 @@ enum Unanswered {
     Refused(String),
 }
 
-/// One connection to the conductor, made anew when it broke.
+/// The way to the conductor, for one of this shard's tasks.
 struct Way {
-    address: Address,
-    instance: String,
-    open: Option<SendRequest<Full<Bytes>>>,
+    remote: Remote,
+    url: String,
 }
 
 impl Way {
+    fn new(address: &Address, instance: &str) -> Result<Self, LinkError> {
+        let wrong = |_| LinkError::Address(address.url.clone());
+        let mut remote = Remote::at(&format!("http://{}", address.authority))
+            .and_then(|remote| {
+                remote.with_header(HeaderName::from_static(INSTANCE_HEADER), instance)
+            })
+            .map_err(wrong)?
+            .within(REQUEST_WITHIN)
+            .taking(ANSWER_BYTES_MAX);
+        if let Some(token) = &address.token {
+            remote = remote
+                .with_header(AUTHORIZATION, &format!("Bearer {token}"))
+                .map_err(wrong)?;
+        }
+        Ok(Self {
+            remote,
+            url: address.url.clone(),
+        })
+    }
+
     async fn ask<T: DeserializeOwned>(
         &mut self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<T, Unanswered> {
-        let asked = tokio::time::timeout(REQUEST_WITHIN, self.ask_now(method, path, body)).await;
-        match asked {
-            Ok(Err(Unanswered::Silence(why))) => {
-                self.open = None;
-                Err(Unanswered::Silence(why))
-            }
-            Ok(answer) => answer,
-            Err(_) => {
-                self.open = None;
-                Err(Unanswered::Silence(format!(
-                    "no answer within {} s",
-                    REQUEST_WITHIN.as_secs()
-                )))
-            }
+        let answer = self.remote.call(method, path, body).await?;
+        if answer.status.is_success() {
+            return serde_json::from_slice(&answer.body)
+                .map_err(|_| Unanswered::Refused(format!("{} is no conductor", self.url)));
         }
-    }
-
-    /// Opens the connection, so that the way there and back is not longer by that.
-    async fn open(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, Unanswered> {
-        let silence = |error: &dyn std::error::Error| Unanswered::Silence(error.to_string());
-        if let Some(open) = self.open.take().filter(|open| !open.is_closed()) {
-            return Ok(self.open.insert(open));
-        }
-        let stream = TcpStream::connect(&self.address.authority)
-            .await
-            .map_err(|error| silence(&error))?;
-        let _ = stream.set_nodelay(true);
-        let (open, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| silence(&error))?;
-        tokio::spawn(connection);
-        Ok(self.open.insert(open))
-    }
-
-    async fn ask_now<T: DeserializeOwned>(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<T, Unanswered> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.address.authority)
-            .header(INSTANCE_HEADER, &self.instance)
-            .header(CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.address.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| Unanswered::Refused(error.to_string()))?;
-        let silence = |error: hyper::Error| Unanswered::Silence(error.to_string());
-        let response = self.open().await?.send_request(request).await;
-        let response = response.map_err(silence)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| Unanswered::Silence(error.to_string()))?
-            .to_bytes();
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|_| Unanswered::Refused(format!("{} is no conductor", self.address.url)));
-        }
-        let why = serde_json::from_slice::<Refused>(&body)
-            .map_or_else(|_| format!("it answers {status}"), |refused| refused.error);
-        Err(if status.is_client_error() {
+        let why = serde_json::from_slice::<Refused>(&answer.body).map_or_else(
+            |_| format!("it answers {}", answer.status),
+            |refused| refused.error,
+        );
+        Err(if answer.status.is_client_error() {
             Unanswered::Refused(why)
         } else {
             Unanswered::Silence(why)
         })
+    }
+}
+
+impl From<CallError> for Unanswered {
+    fn from(error: CallError) -> Self {
+        let mut words = error.to_string();
+        if let Some(cause) = error.source() {
+            words = format!("{words}: {cause}");
+        }
+        match error {
+            CallError::Request(_) | CallError::Address(_) => Self::Refused(words),
+            _ => Self::Silence(words),
+        }
     }
 }
 
@@ -329,11 +301,7 @@ impl Link {
         within: Duration,
     ) -> Result<Self, LinkError> {
         let instance = uuid::Uuid::new_v4().simple().to_string();
-        let mut way = Way {
-            address: address.clone(),
-            instance: instance.clone(),
-            open: None,
-        };
+        let mut way = Way::new(&address, &instance)?;
         let join = Join {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -503,11 +471,7 @@ impl Link {
         if let Some(loss) = self.loss() {
             return Err(loss);
         }
-        let mut way = Way {
-            address: self.address.clone(),
-            instance: self.instance.clone(),
-            open: None,
-        };
+        let mut way = Way::new(&self.address, &self.instance)?;
         let mut files = Vec::new();
         for name in part::FILES {
             let path = folder.join(name);
@@ -587,12 +551,11 @@ async fn beat(mut way: Way, shard: Shard, shared: Arc<Shared>) {
     loop {
         let beat = shared.lock().beat();
         // The connection first: what it takes is no part of the way.
-        let opened = tokio::time::timeout(REQUEST_WITHIN, way.open()).await;
+        let connected = way.remote.connect().await;
         let asked_us = own_us();
-        let answer = match opened {
-            Ok(Ok(_)) => way.ask::<Answer>(Method::POST, &path, encoded(&beat)).await,
-            Ok(Err(unanswered)) => Err(unanswered),
-            Err(_) => Err(Unanswered::Silence("no connection".to_owned())),
+        let answer = match connected {
+            Ok(()) => way.ask::<Answer>(Method::POST, &path, encoded(&beat)).await,
+            Err(error) => Err(error.into()),
         };
         let heard_us = own_us();
         let is_refused = shared.take(beat, (asked_us, heard_us), answer);

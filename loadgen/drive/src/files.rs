@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub(crate) const BESIDE: u64 = 64;
 
 /// Raises the limit as far as the system permits, and tells it.
-pub(crate) fn allow() -> u64 {
+pub fn allow() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return u64::MAX;
     };

@@ -8,7 +8,7 @@
 pub mod crowd;
 pub mod due;
 pub mod error;
-mod files;
+pub mod files;
 pub mod handover;
 pub mod load;
 pub mod pace;
@@ -18,3 +18,4 @@ pub mod pursue;
 pub mod stop;
 pub mod timer;
 pub mod users;
+mod wire;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -25,6 +25,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::wire::{ANSWER_BYTES_MAX, on_the_wire};
 
 /// Where loans are sent.
 const PATH: &str = "/api/loans/request";
@@ -147,7 +149,7 @@ impl Clients {
         );
         let limit = drop_after.unwrap_or(self.request_timeout);
         let body = Bytes::copy_from_slice(&arrival.body);
-        let talk = self.talk(idle, client, instance, body);
+        let talk = self.talk(idle, client, instance, (&arrival.loan_id, body));
         let (answer, error_type) = match tokio::time::timeout(limit, talk).await {
             Ok(answered) => answered,
             Err(_) if drop_after.is_some() => (Answer::Unknown(Unknown::Dropped), None),
@@ -163,14 +165,16 @@ impl Clients {
         idle: Option<Connection>,
         client: u64,
         instance: usize,
-        body: Bytes,
+        (loan_id, body): (&str, Bytes),
     ) -> (Answer, Option<String>) {
         let address = self.addresses[instance];
         let mut connection = match idle {
             Some(connection) => connection,
             None => match connect(address, client, instance).await {
-                Some(connection) => connection,
-                None => return (Answer::Unknown(Unknown::Connect), None),
+                Ok(connection) => connection,
+                Err(error) => {
+                    return (Answer::Unknown(on_the_wire(error.as_ref(), true)), None);
+                }
             },
         };
         let request = Request::post(PATH)
@@ -178,19 +182,24 @@ impl Clients {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .expect("the parts are valid");
-        let reset = (Answer::Unknown(Unknown::Reset), None);
-        let Ok(response) = connection.sender.send_request(request).await else {
-            return reset;
+        let response = match connection.sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => return (Answer::Unknown(on_the_wire(&error, false)), None),
         };
         let status = response.status().as_u16();
-        let Ok(body) = response.into_body().collect().await else {
-            return reset;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+        let body = match body.await {
+            Ok(body) => body,
+            Err(error) if error.is::<LengthLimitError>() => {
+                return (Answer::Unknown(Unknown::Garbled), None);
+            }
+            Err(error) => return (Answer::Unknown(on_the_wire(error.as_ref(), false)), None),
         };
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(connection);
-        read(status, &body.to_bytes())
+        read(status, &body.to_bytes(), loan_id)
     }
 
     fn take_idle(&self, instance: usize) -> Option<Connection> {
@@ -206,14 +215,17 @@ impl Clients {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Body {
+    loan_id: Option<String>,
     replayed: Option<bool>,
     error_type: Option<String>,
 }
 
 /// What an answer says. Whatever is neither the documented 202 nor a 4xx leaves the outcome open.
-fn read(status: u16, bytes: &[u8]) -> (Answer, Option<String>) {
+fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Option<String>) {
     let body: Body = serde_json::from_slice(bytes).unwrap_or_default();
-    let answer = match (status, body.replayed) {
+    // One for another loan says nothing of this one.
+    let is_of_it = body.loan_id.as_ref().is_none_or(|told| told == loan_id);
+    let answer = match (status, body.replayed.filter(|_| is_of_it)) {
         (202, Some(false)) => Answer::Queued,
         (202, Some(true)) => Answer::Replayed,
         (400..=499, _) => Answer::Refused(status),
@@ -223,12 +235,16 @@ fn read(status: u16, bytes: &[u8]) -> (Answer, Option<String>) {
     (answer, body.error_type)
 }
 
-async fn connect(address: SocketAddr, client: u64, instance: usize) -> Option<Connection> {
-    let stream = TcpStream::connect(address).await.ok()?;
+async fn connect(
+    address: SocketAddr,
+    client: u64,
+    instance: usize,
+) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
     let _ = stream.set_nodelay(true);
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    Some(Connection {
+    Ok(Connection {
         client,
         instance,
         sender,

@@ -27,6 +27,7 @@ use serde::Deserialize;
 use crate::due::{Due, DueSender};
 use crate::handover::{Note, Shared};
 use crate::pace::{self, Prepared};
+use crate::wire::{ANSWER_BYTES_MAX, on_the_wire, shown};
 use crate::{priority, pulse};
 
 /// Where loans are sent.
@@ -39,6 +40,10 @@ const WARM_WITHIN: Duration = Duration::from_secs(2);
 const WARM_CONNECTIONS_MAX: usize = 128;
 /// Pause before a request with an unknown outcome is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
+/// The most characters of an answer that are told.
+const TEXT_LEN_MAX: usize = 300;
+/// The most characters of what a service calls its error.
+const ERROR_TYPE_LEN_MAX: usize = 64;
 /// How fast goose starts its users, before the load begins.
 const USERS_STARTED_PER_SECOND: usize = 10_000;
 /// Who asks.
@@ -196,7 +201,7 @@ async fn warm_up(user: &GooseUser, shared: &Shared) {
     {
         // Whatever the answer is, and if there is none, the load itself will tell.
         let _ = tokio::time::timeout(WARM_WITHIN, async {
-            user.client.get(address).send().await?.bytes().await
+            whole(user.client.get(address).send().await?).await
         })
         .await;
     }
@@ -259,7 +264,8 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
         let handed = clock.now();
         let sent = Sent::default();
         // Dropping the future closes the connection; what the service made of the request is not known.
-        let first = send(user, shared, body.clone(), clock, &sent);
+        let loan = (arrival.loan_id.as_str(), body.clone());
+        let first = send(user, shared, loan, clock, &sent);
         let first = tokio::time::timeout(due.drop_after, first).await;
         first_sent = Some(sent.at(handed));
         resent += 1;
@@ -270,7 +276,8 @@ async fn send_arrival(user: &mut GooseUser, shared: &Shared, clock: RunClock, du
     loop {
         let handed = clock.now();
         let sent = Sent::default();
-        let (answer, detail) = send(user, shared, body.clone(), clock, &sent).await;
+        let loan = (arrival.loan_id.as_str(), body.clone());
+        let (answer, detail) = send(user, shared, loan, clock, &sent).await;
         let done = clock.now();
         let last_sent = sent.at(handed);
         let first_sent = *first_sent.get_or_insert(last_sent);
@@ -329,15 +336,16 @@ struct Detail {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
+    loan_id: Option<String>,
     replayed: Option<bool>,
     error_type: Option<String>,
 }
 
-/// Sends one request and reads the whole answer.
+/// Sends one request for the loan `loan_id` and reads the whole answer.
 async fn send(
     user: &mut GooseUser,
     shared: &Shared,
-    body: Bytes,
+    (loan_id, body): (&str, Bytes),
     clock: RunClock,
     sent: &Sent,
 ) -> (Answer, Detail) {
@@ -367,18 +375,22 @@ async fn send(
         Err(error) => return (Answer::Unknown(Unknown::Connect), text(error)),
     };
     let (status, bytes) = match response {
-        Ok(response) => (response.status().as_u16(), response.bytes().await),
+        Ok(response) => (response.status().as_u16(), whole(response).await),
         Err(error) => (0, Err(error)),
     };
     match bytes {
-        Ok(bytes) => read(status, &bytes),
+        Ok(Some(bytes)) => read(status, &bytes, loan_id),
+        Ok(None) => (
+            Answer::Unknown(Unknown::Garbled),
+            text(format!(
+                "the answer with status {status} is longer than {ANSWER_BYTES_MAX} bytes"
+            )),
+        ),
         Err(error) => {
             let unknown = if error.is_timeout() {
                 Unknown::Timeout
-            } else if error.is_connect() {
-                Unknown::Connect
             } else {
-                Unknown::Reset
+                on_the_wire(&error, error.is_connect())
             };
             // The address may hold a password.
             (Answer::Unknown(unknown), chain(&error.without_url()))
@@ -386,9 +398,25 @@ async fn send(
     }
 }
 
-fn read(status: u16, bytes: &[u8]) -> (Answer, Detail) {
+/// The body of an answer; nothing if it is longer than any answer may be. The rest of it is not read then.
+async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
+
+/// What an answer to the request for `loan_id` says. One for another loan says nothing of this one.
+fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Detail) {
     let body = serde_json::from_slice::<Body>(bytes).ok();
-    let answer = match (status, body.as_ref().and_then(|body| body.replayed)) {
+    let told = body.as_ref().and_then(|body| body.loan_id.as_deref());
+    let is_of_it = told.is_none_or(|told| told == loan_id);
+    let replayed = body.as_ref().and_then(|body| body.replayed);
+    let answer = match (status, replayed.filter(|_| is_of_it)) {
         (202, Some(false)) => Answer::Queued,
         (202, Some(true)) => Answer::Replayed,
         (400..=499, _) => Answer::Refused(status),
@@ -399,9 +427,10 @@ fn read(status: u16, bytes: &[u8]) -> (Answer, Detail) {
     let text = if matches!(answer, Answer::Queued | Answer::Replayed) {
         String::new()
     } else {
-        String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
+        shown(&String::from_utf8_lossy(bytes), TEXT_LEN_MAX)
     };
     let error_type = body.and_then(|body| body.error_type);
+    let error_type = error_type.map(|kind| shown(&kind, ERROR_TYPE_LEN_MAX));
     (answer, Detail { error_type, text })
 }
 
@@ -436,6 +465,11 @@ mod tests {
                 Answer::Queued,
             ),
             (202, r#"{"replayed":true}"#, Answer::Replayed),
+            (
+                202,
+                r#"{"loanId":"b","replayed":false}"#,
+                Answer::Unknown(Unknown::Strange(202)),
+            ),
             (202, "nonsense", Answer::Unknown(Unknown::Strange(202))),
             (200, "{}", Answer::Unknown(Unknown::Strange(200))),
             (
@@ -445,7 +479,11 @@ mod tests {
             ),
             (503, "", Answer::Unknown(Unknown::Status(503))),
         ] {
-            assert_eq!(read(status, body.as_bytes()).0, expected, "{status} {body}");
+            assert_eq!(
+                read(status, body.as_bytes(), "a").0,
+                expected,
+                "{status} {body}"
+            );
         }
     }
 }

@@ -151,6 +151,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         refused: refused(seen.recorder),
         unanswered: load.failed,
         unanswered_touched: seen.recorder.total.failed_touched,
+        unanswered_by: &unanswered_by(seen.recorder),
         unanswered_ratio_max: scenario.unanswered_ratio_max,
         held_back: load.held_back,
         users: seen.users,
@@ -339,6 +340,19 @@ fn refused(recorder: &Recorder) -> u64 {
         .filter(|(answer, _)| matches!(answer, Answer::Refused(_)))
         .map(|(_, count)| count)
         .sum()
+}
+
+/// What arrivals without a definite answer met instead, and how many of them, the most frequent first.
+fn unanswered_by(recorder: &Recorder) -> Vec<(String, u64)> {
+    let mut by: BTreeMap<String, u64> = BTreeMap::new();
+    for (answer, count) in recorder.answers.values().flatten() {
+        if let Answer::Unknown(unknown) = answer {
+            *by.entry(unknown.in_words()).or_default() += count;
+        }
+    }
+    let mut by: Vec<(String, u64)> = by.into_iter().collect();
+    by.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    by
 }
 
 /// Whether a check looks at how fast the service was.

@@ -359,6 +359,8 @@ mod tests {
             ..Report::default()
         };
         report.load.response_us = Percentiles::of(&whole);
+        report.load.service_us = report.load.response_us;
+        report.load.send_lag_us.count = whole.len();
         let text = serde_json::to_string(&report).expect("plain data");
         std::fs::write(folder.join("report.json"), text).expect("it is written");
     }

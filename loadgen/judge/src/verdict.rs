@@ -30,6 +30,8 @@ pub struct Evidence<'a> {
     pub unanswered: u64,
     /// Of these, those that a pause of the generator touched.
     pub unanswered_touched: u64,
+    /// What they met instead, and how many of them, the most frequent first.
+    pub unanswered_by: &'a [(String, u64)],
     /// The share of them that the scenario allows.
     pub unanswered_ratio_max: f64,
     /// Arrivals that never left.
@@ -85,6 +87,14 @@ fn notes(evidence: &Evidence<'_>) -> Vec<String> {
             "Not judged, because the stores were not looked at: what became of each loan, the backlog and the live counters."
                 .to_owned(),
         );
+    }
+    if evidence.unanswered > 0 && !exceeds(unanswered_by_service(evidence), evidence) {
+        notes.push(format!(
+            "{} of {} arrivals have no definite answer: {}.",
+            count(evidence.unanswered),
+            count(evidence.sent),
+            met_instead(evidence)
+        ));
     }
     notes.extend(evidence.clocks.iter().cloned());
     notes.extend(evidence.foreign.map(str::to_owned));
@@ -227,13 +237,14 @@ fn lacks(evidence: &Evidence<'_>) -> Vec<String> {
     if sent == 0 && evidence.unsent == 0 {
         lacks.push("Nothing was sent.".to_owned());
     }
-    let unanswered = evidence.unanswered - evidence.unanswered_touched;
+    let unanswered = unanswered_by_service(evidence);
     if exceeds(unanswered, evidence) {
         lacks.push(format!(
-            "{} of {} arrivals have no definite answer, and {}.",
+            "{} of {} arrivals have no definite answer, and {}: {}.",
             count(unanswered),
             count(sent),
-            allowed(evidence)
+            allowed(evidence),
+            met_instead(evidence)
         ));
     }
     let promised = match evidence.audit {
@@ -255,6 +266,30 @@ fn lacks(evidence: &Evidence<'_>) -> Vec<String> {
     lacks
 }
 
+/// Arrivals without a definite answer that the generator had no part in.
+fn unanswered_by_service(evidence: &Evidence<'_>) -> u64 {
+    evidence.unanswered - evidence.unanswered_touched
+}
+
+/// The most kinds of error that a sentence names.
+const NAMED_MAX: usize = 4;
+
+/// What arrivals without a definite answer met instead.
+fn met_instead(evidence: &Evidence<'_>) -> String {
+    let mut named: Vec<String> = evidence
+        .unanswered_by
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(what, times)| format!("{} × {what}", count(*times)))
+        .collect();
+    let others = evidence.unanswered_by.iter().skip(NAMED_MAX);
+    let others: u64 = others.map(|(_, times)| times).sum();
+    if others > 0 {
+        named.push(format!("{} × others", count(others)));
+    }
+    named.join(", ")
+}
+
 fn exceeds(unanswered: u64, evidence: &Evidence<'_>) -> bool {
     unanswered as f64 > evidence.unanswered_ratio_max * evidence.sent as f64
 }
@@ -273,9 +308,8 @@ fn allowed(evidence: &Evidence<'_>) -> String {
 /// What other than the service disturbed the run so much that nothing may be concluded, a sentence each.
 fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
     let mut doubts = Vec::new();
-    let stopped = evidence.pauses.stopped_max;
-    if evidence.judges_speed && stopped >= STOPPED_MIN.max(evidence.generator_lag_max) {
-        doubts.push(pauses_in_words(evidence.pauses));
+    if evidence.judges_speed {
+        doubts.extend(stood_still(evidence.pauses, evidence.generator_lag_max));
     }
     // What is missing after an early end was not to be sent.
     if evidence.unsent > 0 && evidence.ended_early.is_none() {
@@ -284,13 +318,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
             counted(evidence.unsent, "arrival")
         ));
     }
-    if evidence.generator_lag_p99 > evidence.generator_lag_max {
-        doubts.push(format!(
-            "The generator was late: 99 % of the arrivals were handed over within {:.1} ms, and the bound is {:.1} ms.",
-            evidence.generator_lag_p99.as_secs_f64() * 1e3,
-            evidence.generator_lag_max.as_secs_f64() * 1e3
-        ));
-    }
+    doubts.extend(late(evidence.generator_lag_p99, evidence.generator_lag_max));
     if exceeds(evidence.unanswered, evidence)
         && !exceeds(evidence.unanswered - evidence.unanswered_touched, evidence)
     {
@@ -320,6 +348,23 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
     doubts
 }
 
+/// A sentence, if the generator handed arrivals over later than its bound, by the 99th percentile.
+pub fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<String> {
+    (generator_lag_p99 > generator_lag_max).then(|| {
+        format!(
+            "The generator was late: 99 % of the arrivals were handed over within {:.1} ms, and the bound is {:.1} ms.",
+            generator_lag_p99.as_secs_f64() * 1e3,
+            generator_lag_max.as_secs_f64() * 1e3
+        )
+    })
+}
+
+/// A sentence, if the generator was stopped for so long that it was none meanwhile.
+pub fn stood_still(pauses: &Pauses, generator_lag_max: Duration) -> Option<String> {
+    let is_long = pauses.stopped_max >= STOPPED_MIN.max(generator_lag_max);
+    is_long.then(|| pauses_in_words(pauses))
+}
+
 /// When the generator stood still, and why.
 fn pauses_in_words(pauses: &Pauses) -> String {
     let longest = pauses
@@ -346,6 +391,8 @@ fn pauses_in_words(pauses: &Pauses) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     const GOOD: Audit = Audit {
@@ -365,6 +412,40 @@ mod tests {
         examples: Vec::new(),
     };
 
+    /// A run that passes.
+    fn good_evidence() -> Evidence<'static> {
+        static NO_PAUSES: LazyLock<Pauses> = LazyLock::new(Pauses::default);
+        static GOOD_AUDIT: LazyLock<Audit> = LazyLock::new(|| GOOD);
+        Evidence {
+            aborted: None,
+            ended_early: None,
+            sent: 5,
+            demanded: 5,
+            promised: 5,
+            refused: 0,
+            unanswered: 0,
+            unanswered_touched: 0,
+            unanswered_by: &[],
+            unanswered_ratio_max: 0.0,
+            unsent: 0,
+            held_back: 0,
+            users: 32,
+            judges_speed: true,
+            generator_lag_p99: Duration::from_millis(1),
+            generator_lag_max: Duration::from_millis(20),
+            pauses: &NO_PAUSES,
+            clocks: &[],
+            foreign: None,
+            overrides: &[],
+            crowd: &[],
+            generators: &[],
+            checks: &[],
+            audit: Some(&GOOD_AUDIT),
+            counters: &[],
+            requests: (5, 5),
+        }
+    }
+
     #[expect(
         clippy::large_types_passed_by_value,
         reason = "each row of the table is a value of its own"
@@ -376,35 +457,38 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
-        let none = &Pauses::default();
-        let good = Evidence {
-            aborted: None,
-            ended_early: None,
-            sent: 5,
-            demanded: 5,
-            promised: 5,
-            refused: 0,
-            unanswered: 0,
-            unanswered_touched: 0,
-            unanswered_ratio_max: 0.0,
-            unsent: 0,
-            held_back: 0,
-            users: 32,
-            judges_speed: true,
-            generator_lag_p99: Duration::from_millis(1),
-            generator_lag_max: Duration::from_millis(20),
-            pauses: none,
-            clocks: &[],
-            foreign: None,
-            overrides: &[],
-            crowd: &[],
-            generators: &[],
-            checks: &[],
-            audit: Some(&GOOD),
-            counters: &[],
-            requests: (5, 5),
+    fn what_came_instead_of_answers_is_told_and_bounded() {
+        let met: Vec<(String, u64)> = (0..9)
+            .map(|number| (format!("answered {}", 500 + number), 100 - number))
+            .collect();
+        let evidence = Evidence {
+            sent: 2_000,
+            unanswered: 864,
+            unanswered_by: &met,
+            ..good_evidence()
         };
+        let (verdict, why) = decide(&evidence);
+        assert_eq!(verdict, Verdict::Fail);
+        assert_eq!(
+            why[0],
+            "864 of 2,000 arrivals have no definite answer, and the scenario allows none: 100 × answered 500, 99 × answered 501, \
+             98 × answered 502, 97 × answered 503, 470 × others."
+        );
+        let allowed = Evidence {
+            unanswered_ratio_max: 1.0,
+            ..evidence
+        };
+        let (verdict, why) = decide(&allowed);
+        assert_eq!(verdict, Verdict::Pass);
+        assert!(
+            why[1].starts_with("864 of 2,000 arrivals have no definite answer: 100 ×"),
+            "{why:?}"
+        );
+    }
+
+    #[test]
+    fn the_table() {
+        let good = good_evidence();
         let audit = Some(&Audit { lost: 1, ..GOOD });
         let partial = Some(&Audit::default());
         let checks = &[(Check::default(), Blame::Open)];
@@ -618,6 +702,7 @@ mod tests {
                 refused: 0,
                 unanswered: touched,
                 unanswered_touched: touched,
+                unanswered_by: &[],
                 unanswered_ratio_max: 0.0,
                 unsent: 0,
                 held_back: 0,

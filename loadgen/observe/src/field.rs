@@ -8,6 +8,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+use call::Remote;
+use hyper::header::AUTHORIZATION;
+use hyper::{Method, StatusCode};
 use plan::faults::{Fault, Holding, Server, StackPlan, StoreName, Strike};
 use record::clock::RunClock;
 use record::history::{Event, History};
@@ -50,6 +54,8 @@ const HELD_FOR: Duration = Duration::from_millis(120);
 const HEAL_TRIES: u32 = 20;
 /// What is told of an error, characters.
 const ERROR_LEN_MAX: usize = 200;
+/// How long an instance may take to answer an operator.
+const OPERATE_WITHIN: Duration = Duration::from_secs(20);
 /// How long Redis may take to answer a fault's command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -533,15 +539,19 @@ impl Field {
                 Ok(Effect::new(left == [0], "a script that was there is gone"))
             }
             Fault::Pause { lasts } => {
-                let paused = self.operate(0, "POST", "/api/control/pause").await;
+                let paused = self.operate(0, Method::POST, "/api/control/pause").await;
                 tokio::time::sleep(*lasts).await;
                 let other = self.addresses.len() - 1;
                 // Nothing must stay paused: asked until it is done.
-                let mut resumed = self.operate(other, "POST", "/api/control/resume").await;
+                let mut resumed = self
+                    .operate(other, Method::POST, "/api/control/resume")
+                    .await;
                 let begun = Instant::now();
                 while resumed.is_err() && begun.elapsed() < COMMAND_TIMEOUT {
                     tokio::time::sleep(LOOK_EVERY).await;
-                    resumed = self.operate(other, "POST", "/api/control/resume").await;
+                    resumed = self
+                        .operate(other, Method::POST, "/api/control/resume")
+                        .await;
                 }
                 let mut effect = Effect::new(
                     paused.is_ok(),
@@ -555,8 +565,8 @@ impl Field {
                 let other = self.addresses.len() - 1;
                 let path = "/api/loans/retry";
                 let (one, two) = tokio::join!(
-                    self.operate(0, "PATCH", path),
-                    self.operate(other, "PATCH", path)
+                    self.operate(0, Method::PATCH, path),
+                    self.operate(other, Method::PATCH, path)
                 );
                 let requeued: u64 = [&one, &two]
                     .into_iter()
@@ -849,20 +859,21 @@ impl Field {
     }
 
     /// An operator's call to an instance. Its answer, or why there is none.
-    async fn operate(&self, instance: usize, method: &str, path: &str) -> Result<String, String> {
-        let bearer = format!("Bearer {ADMIN_TOKEN}");
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("Content-Type", "application/json"),
-        ];
-        let answer =
-            testbed::http::request(self.addresses[instance], method, path, &headers, b"{}")
+    async fn operate(&self, instance: usize, method: Method, path: &str) -> Result<String, String> {
+        let url = format!("http://{}", self.addresses[instance]);
+        let called = async {
+            Remote::at(&url)?
+                .with_header(AUTHORIZATION, &format!("Bearer {ADMIN_TOKEN}"))?
+                .within(OPERATE_WITHIN)
+                .call(method, path, Bytes::from_static(b"{}"))
                 .await
-                .map_err(|error| error.to_string())?;
-        if answer.status == 200 {
-            Ok(answer.body)
+        };
+        let answer = called.await.map_err(|error| error.to_string())?;
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status == StatusCode::OK {
+            Ok(body)
         } else {
-            Err(format!("{} {}", answer.status, answer.body))
+            Err(format!("{} {body}", answer.status.as_u16()))
         }
     }
 

@@ -7,7 +7,6 @@
 //! says what was measured, on what. The [`field`] is a stack under faults; [`rounds`] measure builds; a [`stub`] stands in
 //! for the service where its truth must be known.
 
-pub mod address;
 pub mod drain;
 pub mod field;
 pub mod follow;

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use call::Remote;
 use hdrhistogram::Histogram;
+use hyper::header::AUTHORIZATION;
 use record::recorder::Recorder;
 use serde_json::{Value, json};
-use testbed::http;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
-
-use crate::address::resolve;
 
 /// Between two response times.
 const LATENCY_EVERY: Duration = Duration::from_secs(1);
@@ -133,18 +132,12 @@ fn since(all: &Histogram<u64>, before: Option<&Histogram<u64>>) -> Option<Value>
 
 async fn send(url: String, token: Option<String>, mut markers: Receiver<Value>) {
     let Some(token) = token else { return };
-    let Some(address) = resolve(&url).await else {
-        return;
-    };
-    let authorization = format!("Bearer {token}");
-    let headers = [
-        ("Authorization", authorization.as_str()),
-        ("Content-Type", "application/json"),
-    ];
+    let server = Remote::at(&url)
+        .and_then(|server| server.with_header(AUTHORIZATION, &format!("Bearer {token}")));
+    let Ok(mut server) = server else { return };
     while let Some(marker) = markers.recv().await {
         // A service that is away misses its markers.
-        let body = marker.to_string();
-        let _ = http::request(address, "POST", "/api/runs", &headers, body.as_bytes()).await;
+        let _ = server.post("/api/runs", marker.to_string()).await;
     }
 }
 

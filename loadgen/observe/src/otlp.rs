@@ -3,17 +3,15 @@
 
 use std::time::Duration;
 
+use call::Remote;
 use hdrhistogram::Histogram;
 use record::clock::steady_us;
 use record::followed::Followed;
 use record::recorder::Recorder;
 use serde_json::{Value, json};
-use testbed::http;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 use url::{Position, Url};
-
-use crate::address::resolve;
 
 /// Between two pushes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -149,18 +147,17 @@ async fn send(url: String, mut requests: Receiver<Value>) -> Option<String> {
         "/" => "/v1/metrics",
         path => path,
     };
-    let Some(address) = resolve(&url).await else {
-        return Some(format!("nothing was pushed: {url} leads nowhere"));
+    let mut collector = match Remote::at(&parsed[..Position::BeforePath]) {
+        Ok(collector) => collector,
+        Err(error) => return Some(format!("nothing was pushed: {error}")),
     };
-    let headers = [("Content-Type", "application/json")];
     let mut failed = None;
     while let Some(request) = requests.recv().await {
-        let body = request.to_string();
-        failed = match http::request(address, "POST", path, &headers, body.as_bytes()).await {
-            Ok(answer) if (200..300).contains(&answer.status) => None,
+        failed = match collector.post(path, request.to_string()).await {
+            Ok(answer) if answer.status.is_success() => None,
             Ok(answer) => Some(format!(
                 "the collector refused the figures: {}",
-                answer.status
+                answer.status.as_u16()
             )),
             Err(error) => Some(format!("the collector could not be reached: {error}")),
         };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use call::{CallError, Remote};
+use hyper::StatusCode;
 use snapshot::Snapshot;
-use testbed::http;
 
-use crate::address::resolve;
 use crate::markers::random_token;
 use crate::stack::Target;
 use crate::stores::{StoreError, Stores};
@@ -47,7 +47,7 @@ pub enum ProofError {
         /// The service.
         url: String,
         /// Why not.
-        source: std::io::Error,
+        source: CallError,
     },
 }
 
@@ -85,15 +85,13 @@ pub async fn belong_together(
         url: target.shown_url(),
         source,
     };
-    let address = resolve(&target.url)
-        .await
-        .ok_or_else(|| unheard(std::io::ErrorKind::NotFound.into()))?;
+    let mut service = Remote::at(&target.url).map_err(unheard)?;
     let loan_id = format!("loadgen-marker-{}", random_token());
     stores.put_marker(&loan_id).await?;
-    let asked = http::get(address, &format!("/api/loans/{loan_id}")).await;
+    let asked = service.get(&format!("/api/loans/{loan_id}")).await;
     stores.take_marker(&loan_id).await?;
     match asked.map_err(unheard)?.status {
-        404 => Err(ProofError::OtherDatabase {
+        StatusCode::NOT_FOUND => Err(ProofError::OtherDatabase {
             url: target.shown_url(),
             database: target.mongodb_database.clone(),
         }),

@@ -52,16 +52,17 @@ pub fn make_folder(
         ))
         .expect("the format has only fields that every date has");
     let mut folder = runs.join(format!("{time}-{name}"));
-    for again in 2..100 {
+    let mut again = 2u32;
+    loop {
         match std::fs::create_dir(&folder) {
-            Ok(()) => break,
+            Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 folder = runs.join(format!("{time}-{name}-{again}"));
+                again += 1;
             }
             Err(error) => return Err(unwritable(error)),
         }
     }
-    Ok(folder)
 }
 
 /// In the form of RFC 3339.

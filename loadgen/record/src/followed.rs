@@ -44,6 +44,12 @@ struct Look {
     snapshots: u32,
 }
 
+/// How far `at_ms` is ahead of `received_ms`. A service may say anything.
+fn ahead_ms(at_ms: u64, received_ms: u64) -> i64 {
+    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+    at_ms.saturating_sub(received_ms as i64)
+}
+
 impl ServiceClock {
     /// Takes the instant of a snapshot, `at_ms` by the service's clock and `received_ms` by the generator's.
     pub fn take(&mut self, at_ms: u64, received_ms: u64) {
@@ -51,13 +57,13 @@ impl ServiceClock {
             return;
         }
         // What is on its way looks older than it is, never younger.
-        let ahead_ms = at_ms as i64 - received_ms as i64;
+        let ahead_ms = ahead_ms(at_ms, received_ms);
         let mut look = self.look.take().unwrap_or(Look {
             since_ms: received_ms,
             largest_ms: ahead_ms,
             snapshots: 0,
         });
-        let is_set_ahead = ahead_ms - look.largest_ms > CLOCK_STEP_MS;
+        let is_set_ahead = ahead_ms.saturating_sub(look.largest_ms) > CLOCK_STEP_MS;
         if is_set_ahead || received_ms.saturating_sub(look.since_ms) >= CLOCK_LOOK_MS {
             self.settle(look);
             look = Look {
@@ -74,15 +80,15 @@ impl ServiceClock {
     /// Where no snapshots came by themselves: two that were asked for, each the service's instant and the generator's. They may
     /// be a while old, so only a large difference is one.
     pub fn of_two(before: (u64, u64), after: (u64, u64)) -> Self {
-        let ahead = |(at_ms, received_ms): (u64, u64)| {
-            (at_ms > 0).then(|| at_ms as i64 - received_ms as i64)
-        };
+        let ahead =
+            |(at_ms, received_ms): (u64, u64)| (at_ms > 0).then(|| ahead_ms(at_ms, received_ms));
         let mut clock = Self::default();
         if let (Some(first_ms), Some(last_ms)) = (ahead(before), ahead(after)) {
-            let is_large = |ms: i64| ms.abs() > ASKED_MAX_MS;
+            let is_large = |ms: i64| ms.saturating_abs() > ASKED_MAX_MS;
             clock.ahead_first_ms = is_large(first_ms).then_some(first_ms);
             clock.ahead_last_ms = is_large(last_ms).then_some(last_ms);
-            clock.step_ms = is_large(last_ms - first_ms).then_some(last_ms - first_ms);
+            let step_ms = last_ms.saturating_sub(first_ms);
+            clock.step_ms = is_large(step_ms).then_some(step_ms);
         }
         clock
     }
@@ -101,8 +107,10 @@ impl ServiceClock {
             if ahead_ms < last_ms && look.snapshots < LOOK_SNAPSHOTS_MIN {
                 return;
             }
-            let step_ms = ahead_ms - last_ms;
-            if step_ms.abs() > CLOCK_STEP_MS.max(self.step_ms.unwrap_or(0).abs()) {
+            let step_ms = ahead_ms.saturating_sub(last_ms);
+            if step_ms.saturating_abs()
+                > CLOCK_STEP_MS.max(self.step_ms.unwrap_or(0).saturating_abs())
+            {
                 self.step_ms = Some(step_ms);
             }
         }
@@ -117,13 +125,16 @@ impl ServiceClock {
             .flatten()
             // Behind, the way of a snapshot counts too.
             .filter(|ms| *ms > AHEAD_MAX_MS || *ms < -AHEAD_MAX_MS - self.round_trip_ms as i64)
-            .max_by_key(|ms| ms.abs())
+            .max_by_key(|ms| ms.saturating_abs())
     }
 
     /// The one of several that is furthest off.
     pub fn worst_of(clocks: &[Self]) -> Self {
-        let off =
-            |clock: &&Self| clock.step_ms.unwrap_or(0).abs() + clock.apart_ms().unwrap_or(0).abs();
+        let off = |clock: &&Self| {
+            let [step_ms, apart_ms] =
+                [clock.step_ms, clock.apart_ms()].map(|ms| ms.unwrap_or(0).saturating_abs());
+            step_ms.saturating_add(apart_ms)
+        };
         clocks.iter().max_by_key(off).cloned().unwrap_or_default()
     }
 }
@@ -238,7 +249,10 @@ impl Followed {
             Message::Snapshot { snapshot } => {
                 self.clock.take(snapshot.at_ms, received_ms);
                 let gauges = &snapshot.gauges;
-                let backlog = gauges.queue_depth + gauges.in_flight + gauges.unrecorded;
+                let backlog = gauges
+                    .queue_depth
+                    .saturating_add(gauges.in_flight)
+                    .saturating_add(gauges.unrecorded);
                 self.backlog_peak = self.backlog_peak.max(Some(backlog));
                 self.workers_peak = self.workers_peak.max(Some(gauges.workers));
                 self.rss_bytes_peak = self.rss_bytes_peak.max(Some(snapshot.process.rss_bytes));
@@ -263,8 +277,10 @@ impl Followed {
                     unrecorded: gauges.unrecorded,
                     workers: gauges.workers,
                     recorded_per_second: snapshot.rates.recorded,
-                    recorded: snapshot.counters.recorded_loans
-                        + snapshot.counters.recorded_failures,
+                    recorded: snapshot
+                        .counters
+                        .recorded_loans
+                        .saturating_add(snapshot.counters.recorded_failures),
                     admitted_per_second: snapshot.rates.admitted,
                     rss_bytes: snapshot.process.rss_bytes,
                     // Connections are the clients', who may open more of them as they please.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,6 +182,36 @@ impl IntervalLog {
         }
     }
 
+    /// Takes over what other logs of the same schedule hold, interval by interval; one interval of each is in memory at a time.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn join(&mut self, paths: &[PathBuf]) -> Result<(), LogError> {
+        let mut logs = Vec::with_capacity(paths.len());
+        for path in paths {
+            let mut log = Reader::open(path)?;
+            let start_s = log.advance()?;
+            logs.push((log, start_s));
+        }
+        let first = |logs: &[(Reader, Option<f64>)]| {
+            let starts = logs.iter().filter_map(|(_, start_s)| *start_s);
+            starts.min_by(f64::total_cmp)
+        };
+        while let Some(start_s) = first(&logs) {
+            self.close();
+            self.index = start_s as u64 / self.interval_seconds;
+            for (log, next_s) in &mut logs {
+                while next_s.is_some_and(|next_s| next_s <= start_s) {
+                    let (series, interval) = log.interval()?;
+                    let sum = self.open.entry(series).or_insert_with(empty);
+                    sum.add(&interval.histogram).map_err(|_| log.foreign())?;
+                    *next_s = log.advance()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the end-to-end latency of one phase, over the whole run of `length`.
     pub fn end_to_end(&mut self, phase: u16, histogram: &Histogram<u64>, length: Duration) {
         self.close();
@@ -306,35 +336,92 @@ pub enum LogError {
 ///
 /// # Errors
 /// When the file cannot be read or was not written by an [`IntervalLog`].
-pub fn read(path: &Path, each: impl FnMut(Series, Interval)) -> Result<(), LogError> {
-    let bytes = std::fs::read(path).map_err(|source| LogError::Read {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    parse(&bytes, each).ok_or_else(|| LogError::Foreign {
-        path: path.to_path_buf(),
-    })
+pub fn read(path: &Path, mut each: impl FnMut(Series, Interval)) -> Result<(), LogError> {
+    let mut log = Reader::open(path)?;
+    while log.advance()?.is_some() {
+        let (series, interval) = log.interval()?;
+        each(series, interval);
+    }
+    Ok(())
 }
 
-fn parse(bytes: &[u8], mut each: impl FnMut(Series, Interval)) -> Option<()> {
-    for entry in IntervalLogIterator::new(bytes) {
-        let LogEntry::Interval(interval) = entry.ok()? else {
-            continue;
+/// The most bytes of a line: a histogram with a count for each length that it tells apart has fewer.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a log line by line.
+struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    line: Vec<u8>,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, LogError> {
+        let unread = |source| LogError::Read {
+            path: path.to_path_buf(),
+            source,
         };
-        let mut parts = interval.tag()?.as_str().splitn(3, ':');
-        let name = parts.next()?;
-        let latency = Latency::ALL
-            .into_iter()
-            .find(|latency| latency.name() == name)?;
-        let phase = parts.next()?.parse().ok()?;
-        let histogram = decode(interval.encoded_histogram())?;
-        let interval = Interval {
-            start_s: interval.start_timestamp().as_secs_f64(),
-            histogram,
-        };
-        each((latency, phase), interval);
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: BufReader::new(File::open(path).map_err(unread)?),
+            line: Vec::new(),
+        })
     }
-    Some(())
+
+    fn foreign(&self) -> LogError {
+        LogError::Foreign {
+            path: self.path.clone(),
+        }
+    }
+
+    /// Goes on to the next interval, and tells when it starts, seconds after the start of the load; nothing at the end.
+    fn advance(&mut self) -> Result<Option<f64>, LogError> {
+        loop {
+            self.line.clear();
+            let mut line = (&mut self.file).take(LINE_BYTES_MAX);
+            let read = line.read_until(b'\n', &mut self.line);
+            match read {
+                Ok(0) => return Ok(None),
+                Ok(_) if self.line.ends_with(b"\n") => {}
+                // It was cut off.
+                Ok(_) => return Err(self.foreign()),
+                Err(source) => {
+                    return Err(LogError::Read {
+                        path: self.path.clone(),
+                        source,
+                    });
+                }
+            }
+            for entry in IntervalLogIterator::new(&self.line) {
+                if let LogEntry::Interval(interval) = entry.map_err(|_| self.foreign())? {
+                    return Ok(Some(interval.start_timestamp().as_secs_f64()));
+                }
+            }
+        }
+    }
+
+    /// The interval that was gone on to.
+    fn interval(&self) -> Result<(Series, Interval), LogError> {
+        parse(&self.line).ok_or_else(|| self.foreign())
+    }
+}
+
+fn parse(line: &[u8]) -> Option<(Series, Interval)> {
+    let Some(Ok(LogEntry::Interval(interval))) = IntervalLogIterator::new(line).next() else {
+        return None;
+    };
+    let mut parts = interval.tag()?.as_str().splitn(3, ':');
+    let name = parts.next()?;
+    let latency = Latency::ALL
+        .into_iter()
+        .find(|latency| latency.name() == name)?;
+    let phase = parts.next()?.parse().ok()?;
+    let histogram = decode(interval.encoded_histogram())?;
+    let interval = Interval {
+        start_s: interval.start_timestamp().as_secs_f64(),
+        histogram,
+    };
+    Some(((latency, phase), interval))
 }
 
 #[cfg(test)]
@@ -429,9 +516,19 @@ mod tests {
 
     #[test]
     fn another_file_is_refused() {
-        for text in ["", "Tag=x,0.0,1.0,1.0,AAAA\n", "nonsense\n"] {
-            let refused = parse(text.as_bytes(), |_, _| {}).is_none();
-            assert_eq!(refused, !text.is_empty(), "{text}");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(FILE);
+        let endless = "a".repeat(2 * LINE_BYTES_MAX as usize);
+        for text in [
+            "",
+            "Tag=x,0.0,1.0,1.0,AAAA\n",
+            "nonsense\n",
+            "cut off",
+            &endless,
+        ] {
+            std::fs::write(&path, text).expect("it is written");
+            let read = read(&path, |_, _| {});
+            assert_eq!(read.is_err(), !text.is_empty(), "{read:?}");
         }
     }
 }

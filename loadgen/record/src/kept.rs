@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use plan::read_text;
+use serde::Deserialize;
 
 use crate::interval::{self, Latency, LogError};
-use crate::result::run::Report;
+use crate::result::run::{Report, SCHEMA_VERSION};
 use crate::sparse::Sparse;
 
 /// Why a kept run could not be read.
@@ -28,6 +29,33 @@ pub enum KeptError {
         /// Why not.
         source: serde_json::Error,
     },
+    /// A report is of another version of the format.
+    #[error(
+        "{} is a report of version {version}, and this loadgen reads version {SCHEMA_VERSION}",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The latencies of a run are not all there.
+    #[error(
+        "{} is not whole: it holds {noted} values of {}, and the report {counted}",
+        path.display(),
+        latency.name()
+    )]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Which of them.
+        latency: Latency,
+        /// How many are in it.
+        noted: u64,
+        /// How many the report has.
+        counted: u64,
+    },
     /// The latencies of a run cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -45,6 +73,13 @@ const COMPARED: [Latency; 4] = [
 
 /// The most intervals that are kept of each latency. More say nothing more when they are resampled.
 pub const INTERVALS_MAX: u64 = 300;
+
+/// What every version of a report says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    schema_version: u32,
+}
 
 /// A run's report and its latencies by interval.
 pub struct Run {
@@ -70,19 +105,41 @@ impl Run {
             path: path.clone(),
             what,
         })?;
-        let report: Report = serde_json::from_str(&text).map_err(|source| KeptError::Foreign {
+        let foreign = |source| KeptError::Foreign {
             path: path.clone(),
             source,
-        })?;
+        };
+        let version: Version = serde_json::from_str(&text).map_err(foreign)?;
+        if version.schema_version != SCHEMA_VERSION {
+            return Err(KeptError::Version {
+                path,
+                version: version.schema_version,
+            });
+        }
+        let report: Report = serde_json::from_str(&text).map_err(foreign)?;
         let log = path.with_file_name(interval::FILE);
         let seconds = report.phases.last().map_or(0.0, |phase| phase.end_seconds);
         let together_s = (seconds.ceil() as u64).div_ceil(INTERVALS_MAX).max(1);
         let mut by_start: BTreeMap<(Latency, Option<u16>, u64), Sparse> = BTreeMap::new();
         // A report without its latencies still has its percentiles.
         if log.is_file() {
+            let load = &report.load;
+            let mut told = [
+                (Latency::Response, load.response_us.count, 0),
+                (Latency::Service, load.service_us.count, 0),
+                (Latency::SendLag, load.send_lag_us.count, 0),
+                (Latency::EndToEnd, load.end_to_end_us.count, 0),
+            ];
             interval::read(&log, |(latency, phase), interval| {
                 if !COMPARED.contains(&latency) {
                     return;
+                }
+                for (of, _, noted) in &mut told {
+                    *noted += if *of == latency {
+                        interval.histogram.len()
+                    } else {
+                        0
+                    };
                 }
                 let counts = Sparse::of(&interval.histogram);
                 let start = interval.start_s as u64 / together_s;
@@ -98,6 +155,17 @@ impl Run {
                     add(Some(phase));
                 }
             })?;
+            let torn = told
+                .into_iter()
+                .find(|(_, counted, noted)| counted != noted);
+            if let Some((latency, counted, noted)) = torn {
+                return Err(KeptError::Torn {
+                    path: log,
+                    latency,
+                    noted,
+                    counted,
+                });
+            }
         }
         let mut intervals: BTreeMap<(Latency, Option<u16>), Vec<Sparse>> = BTreeMap::new();
         for ((latency, phase, _), counts) in by_start {
@@ -115,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::interval::IntervalLog;
-    use crate::result::run::Phase;
+    use crate::result::run::{Load, Percentiles, Phase};
     use crate::sample::{Answer, Sample};
 
     #[test]
@@ -141,11 +209,21 @@ mod tests {
             log.note(&sample, false);
         }
         log.finish().expect("it is written");
+        let all = Percentiles {
+            count: 4_000,
+            ..Percentiles::default()
+        };
         let report = Report {
             phases: vec![Phase {
                 end_seconds: 1_000.0,
                 ..Phase::default()
             }],
+            load: Load {
+                response_us: all,
+                service_us: all,
+                send_lag_us: all,
+                ..Load::default()
+            },
             ..Report::default()
         };
         let text = serde_json::to_string(&report).expect("plain data");
@@ -160,5 +238,25 @@ mod tests {
             .sum();
         assert_eq!(counted, 4_000);
         assert!(!run.intervals.contains_key(&(Latency::Response, Some(0))));
+
+        // One that was cut off between two lines is no log of this report.
+        let log = folder.path().join(interval::FILE);
+        let whole = std::fs::read_to_string(&log).expect("it is text");
+        let last_line = whole.trim_end().rfind('\n').expect("it has lines") + 1;
+        let without_response = whole[..last_line]
+            .rfind("\nTag=response")
+            .expect("one more");
+        std::fs::write(&log, &whole[..=without_response]).expect("it is written");
+        let error = Run::load(folder.path()).err().expect("it is not whole");
+        assert!(matches!(error, KeptError::Torn { .. }), "{error}");
+
+        // What another version says is not guessed at.
+        let newer = serde_json::to_string(&report).expect("plain data");
+        let newer = newer.replacen("\"schemaVersion\":2", "\"schemaVersion\":3", 1);
+        std::fs::write(folder.path().join("report.json"), newer).expect("it is written");
+        let error = Run::load(folder.path())
+            .err()
+            .expect("it is another version");
+        assert!(error.to_string().contains("version 3"), "{error}");
     }
 }

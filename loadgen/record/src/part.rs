@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 use plan::kind::Kind;
-use plan::scenario::Scenario;
+use plan::scenario::{Scenario, USERS_MAX};
 use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
 use plan::{read_text, unreadable};
@@ -24,7 +24,7 @@ use snapshot::Snapshot;
 use crate::clock::RunClock;
 use crate::folder::Unwritable;
 use crate::followed::{Followed, ServiceClock};
-use crate::interval::{self, Latency};
+use crate::interval::{self, IntervalLog, Latency};
 use crate::latencies::{Latencies, empty};
 use crate::ledger::Heard;
 use crate::number::seconds;
@@ -68,6 +68,8 @@ pub struct Counts {
     kinds: Vec<(Kind, String)>,
     phase_kinds: Vec<(u16, Kind, String)>,
     unanswered: Vec<(u16, Kind, u64)>,
+    /// How long the file of its latencies is.
+    latencies_bytes: u64,
     pauses: Pauses,
     set_ahead_us: i64,
     users: usize,
@@ -90,6 +92,66 @@ struct PhaseCounts {
     failed_touched: u64,
     requests: u64,
     requests_failed: u64,
+}
+
+/// How much longer than its schedule a run may take until the last answer.
+const AFTERWARDS_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Counts {
+    /// Whether these may be the counts of a generator that sent a part of `schedule`: whoever wrote the file, they can be summed.
+    fn fit(&self, schedule: &Schedule) -> bool {
+        let arrivals = u64::from(schedule.arrivals());
+        let until = schedule.duration() + AFTERWARDS_MAX;
+        let few = |count: u64| u32::try_from(count).is_ok();
+        let of_arrivals = |count: u64| count <= arrivals;
+        let mut phases = self.phases.iter().zip(schedule.phases());
+        let phases = phases.all(|(phase, planned)| {
+            phase.sent <= u64::from(planned.arrivals)
+                && of_arrivals(phase.completed)
+                && of_arrivals(phase.failed)
+                && phase.completed + phase.failed == phase.sent
+                && phase.failed_touched <= phase.failed
+                && few(phase.requests)
+                && few(phase.requests_failed)
+        });
+        if !phases {
+            return false;
+        }
+        let sent: u64 = self.phases.iter().map(|phase| phase.sent).sum();
+        let answers = self.answers.iter().map(|(_, _, count)| *count);
+        let answered = answers.fold(0u64, u64::saturating_add);
+        let (goose, ours) = self.requests;
+        answered == sent
+            && self.seconds.len() as u64 <= until.as_secs() + 1
+            && self
+                .seconds
+                .iter()
+                .all(|(planned, sent, completed, failed)| {
+                    [planned, sent, completed, failed]
+                        .into_iter()
+                        .all(|count| of_arrivals(*count))
+                })
+            && self
+                .unanswered
+                .iter()
+                .all(|(_, _, count)| of_arrivals(*count))
+            && self.errors.values().all(|error| few(error.count))
+            && [
+                self.resent,
+                self.dropped,
+                self.held_back,
+                goose,
+                ours,
+                self.pauses.count,
+            ]
+            .into_iter()
+            .all(few)
+            && self.users <= USERS_MAX
+            && self.last_sent <= until
+            && self.empty_at.unwrap_or_default() <= until + AFTERWARDS_MAX
+            && self.pauses.stopped_max <= until
+            && self.pauses.told.iter().all(|pause| pause.to <= until)
+    }
 }
 
 /// What is known beside the counts of the recorder.
@@ -186,6 +248,8 @@ pub fn keep(
             .iter()
             .map(|((phase, kind), count)| (*phase, *kind, *count))
             .collect(),
+        latencies_bytes: std::fs::metadata(folder.join(interval::FILE))
+            .map_or(0, |file| file.len()),
         pauses: recorder.pauses.clone(),
         set_ahead_us: around.set_ahead_us,
         users: around.users,
@@ -277,6 +341,50 @@ pub struct Gathered {
     pub doubts: Vec<String>,
 }
 
+impl Gathered {
+    /// Writes the latencies of all parts, whose `folders` they were gathered from, as one log at `path`: what one generator that saw
+    /// all of it would have written. It stays open for what is known later. Answers why it could not be written, in one line; then there
+    /// is none.
+    pub fn join_latencies(
+        &mut self,
+        folders: &[PathBuf],
+        path: &Path,
+        scenario: &Scenario,
+        schedule: &Schedule,
+    ) -> Option<String> {
+        let names: Vec<&str> = scenario
+            .phases
+            .iter()
+            .map(|phase| phase.name.get_ref().as_str())
+            .collect();
+        let started_us = self.clock.wall_us(Duration::ZERO);
+        let logs: Vec<PathBuf> = folders
+            .iter()
+            .map(|folder| folder.join(interval::FILE))
+            .collect();
+        let joined = IntervalLog::create(path, started_us, schedule.duration(), &names)
+            .map_err(|error| {
+                let path = path.to_path_buf();
+                Unwritable { path, error }.to_string()
+            })
+            .and_then(|mut log| {
+                log.join(&logs).map_err(|error| error.to_string())?;
+                Ok(log)
+            });
+        match joined {
+            Ok(log) => {
+                self.recorder.log = Some(log);
+                None
+            }
+            Err(why) => {
+                // Half a log would be taken for a whole one.
+                let _ = std::fs::remove_file(path);
+                Some(why)
+            }
+        }
+    }
+}
+
 /// Joins the parts of a run of `scenario`, whose file has the digest `scenario_sha256`, from their folders.
 ///
 /// # Errors
@@ -330,34 +438,38 @@ pub fn gather_without(
         if read != arrivals || counts.phases.len() != recorder.phases.len() {
             return Err(wrong("it is of another schedule"));
         }
+        if !counts.fit(schedule) {
+            return Err(wrong("its counts do not fit together"));
+        }
+        let log = folder.join(interval::FILE);
+        if std::fs::metadata(&log).is_ok_and(|file| file.len() != counts.latencies_bytes) {
+            return Err(wrong(&format!("{} is not whole", interval::FILE)));
+        }
         let mut is_whole = true;
         let phases = &mut recorder.phases;
-        interval::read(
-            &folder.join(interval::FILE),
-            |(latency, phase), interval| {
-                let Some(phase) = phases.get_mut(usize::from(phase)) else {
-                    is_whole = false;
-                    return;
-                };
-                let joined = match latency {
-                    Latency::Response => &mut phase.response,
-                    Latency::Service => &mut phase.service,
-                    Latency::SendLag => &mut phase.send_lag,
-                    Latency::Refused => &mut phase.refused,
-                    Latency::Silent => &mut phase.silent,
-                    Latency::GeneratorLag => &mut phase.generator_lag,
-                    Latency::Undisturbed => &mut phase.undisturbed,
-                    Latency::EndToEnd => return,
-                };
-                is_whole &= joined.add(&interval.histogram).is_ok();
-                if latency == Latency::Response {
-                    by_second
-                        .entry(interval.start_s as u64)
-                        .or_default()
-                        .add(&Sparse::of(&interval.histogram));
-                }
-            },
-        )
+        interval::read(&log, |(latency, index), interval| {
+            let Some(phase) = phases.get_mut(usize::from(index)) else {
+                is_whole = false;
+                return;
+            };
+            let joined = match latency {
+                Latency::Response => &mut phase.response,
+                Latency::Service => &mut phase.service,
+                Latency::SendLag => &mut phase.send_lag,
+                Latency::Refused => &mut phase.refused,
+                Latency::Silent => &mut phase.silent,
+                Latency::GeneratorLag => &mut phase.generator_lag,
+                Latency::Undisturbed => &mut phase.undisturbed,
+                Latency::EndToEnd => return,
+            };
+            is_whole &= joined.add(&interval.histogram).is_ok();
+            if latency == Latency::Response {
+                by_second
+                    .entry(interval.start_s as u64)
+                    .or_default()
+                    .add(&Sparse::of(&interval.histogram));
+            }
+        })
         .map_err(|error| wrong(&error.to_string()))?;
         if !is_whole {
             return Err(wrong("it is of other phases"));

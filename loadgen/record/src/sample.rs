@@ -10,16 +10,39 @@ use serde::{Deserialize, Serialize};
 pub enum Unknown {
     /// No whole answer within the request timeout.
     Timeout,
-    /// No connection could be made.
+    /// Nobody listens where the request was sent.
+    ConnectionRefused,
+    /// No connection could be made, for any other reason.
     Connect,
-    /// The connection broke.
+    /// The connection was reset.
     Reset,
-    /// The run dropped the request on purpose.
+    /// The connection ended before the answer was whole.
+    Closed,
+    /// What came is not HTTP, or longer than any answer may be.
+    Garbled,
+    /// The run dropped the request on purpose, or was stopped before the answer.
     Dropped,
     /// A status of 500 or above.
     Status(u16),
     /// A 2xx that is not the documented answer, or a 3xx.
     Strange(u16),
+}
+
+impl Unknown {
+    /// What was met instead of a definite answer, in words that follow a number of times.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Timeout => "timed out".to_owned(),
+            Self::Garbled => "answered with something else than HTTP, or without an end".to_owned(),
+            Self::Dropped => "not waited for".to_owned(),
+            Self::Status(status) => format!("answered {status}"),
+            Self::Strange(status @ 300..=399) => format!("redirected ({status})"),
+            Self::Strange(status) => format!("answered {status} without the documented content"),
+            Self::ConnectionRefused | Self::Connect | Self::Reset | Self::Closed => {
+                Answer::Unknown(self).label()
+            }
+        }
+    }
 }
 
 /// The answer to one request.
@@ -53,8 +76,11 @@ impl Answer {
             Self::Replayed => "202 replayed".to_owned(),
             Self::Refused(status) | Self::Unknown(Unknown::Status(status)) => status.to_string(),
             Self::Unknown(Unknown::Timeout) => "timeout".to_owned(),
-            Self::Unknown(Unknown::Connect) => "connect".to_owned(),
-            Self::Unknown(Unknown::Reset) => "reset".to_owned(),
+            Self::Unknown(Unknown::ConnectionRefused) => "connection refused".to_owned(),
+            Self::Unknown(Unknown::Connect) => "no connection".to_owned(),
+            Self::Unknown(Unknown::Reset) => "connection reset".to_owned(),
+            Self::Unknown(Unknown::Closed) => "connection closed".to_owned(),
+            Self::Unknown(Unknown::Garbled) => "garbled".to_owned(),
             Self::Unknown(Unknown::Dropped) => "dropped on purpose".to_owned(),
             Self::Unknown(Unknown::Strange(status @ 300..=399)) => format!("{status} redirect"),
             Self::Unknown(Unknown::Strange(status)) => format!("{status} unreadable"),

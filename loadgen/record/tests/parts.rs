@@ -1,8 +1,10 @@
 //! What several generators saw is, joined, what one generator would have seen.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use plan::kind::Kind;
 use plan::payload::Payloads;
 use plan::scenario::Scenario;
@@ -10,11 +12,12 @@ use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
 use record::clock::RunClock;
 use record::followed::Followed;
-use record::interval::{self, IntervalLog};
+use record::interval::{self, IntervalLog, Series};
 use record::part::{Gathered, MergeError, Surroundings, gather, gather_without, keep};
 use record::recorder::Recorder;
 use record::result::run::Provenance;
 use record::sample::{Answer, Sample, Unknown};
+use serde_json::{Value, json};
 use snapshot::Snapshot;
 
 const SHARDS: u32 = 3;
@@ -214,6 +217,101 @@ fn joined_parts_are_exactly_what_one_generator_sees() {
     assert_eq!(one.ledger.heard, joined.ledger.heard);
     assert_eq!(one.resent, joined.resent);
     assert_eq!(one.last_sent, joined.last_sent);
+}
+
+/// Every interval of a log.
+fn intervals(path: &Path) -> BTreeMap<(Series, u64), Histogram<u64>> {
+    let mut intervals = BTreeMap::new();
+    interval::read(path, |series, interval| {
+        let before = intervals.insert((series, interval.start_s as u64), interval.histogram);
+        assert_eq!(before, None, "each interval is there once");
+    })
+    .expect("it is a log");
+    intervals
+}
+
+#[test]
+fn the_log_of_joined_parts_is_the_one_that_one_generator_writes() {
+    let run = Run::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("one.hlog");
+    let mut one = run.recorder();
+    let log = IntervalLog::create(&path, 0, run.schedule.duration(), &["slow", "fast"]);
+    one.log = Some(log.expect("it is made"));
+    run.note(&mut one, &run.samples(), |_| true);
+    let log = one.log.take().expect("it was put there");
+    log.finish().expect("it is written");
+
+    let folders = run.keep(folder.path(), [0; 3]);
+    let mut joined = run.gather(&folders).expect("they are of one run");
+    let joined_path = folder.path().join("joined.hlog");
+    let why = joined.join_latencies(&folders, &joined_path, &run.scenario, &run.schedule);
+    assert_eq!(why, None);
+    let log = joined.recorder.log.take().expect("it stays open");
+    log.finish().expect("it is written");
+    let all = intervals(&path);
+    assert!(all.len() > 50, "{}", all.len());
+    assert_eq!(intervals(&joined_path), all);
+
+    // One that cannot be written leaves nothing behind.
+    let nowhere = folder.path().join("nowhere").join("joined.hlog");
+    let why = joined.join_latencies(&folders, &nowhere, &run.scenario, &run.schedule);
+    assert!(why.is_some_and(|why| why.contains("nowhere")));
+    assert!(joined.recorder.log.is_none());
+}
+
+#[test]
+fn counts_that_cannot_be_are_no_part() {
+    let run = Run::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folders = run.keep(folder.path(), [0; 3]);
+    let path = folders[1].join("shard.json");
+    let text = std::fs::read_to_string(&path).expect("it is text");
+    let good: Value = serde_json::from_str(&text).expect("it is JSON");
+    for (place, value) in [
+        ("/shard/count", json!(0)),
+        ("/shard/index", json!(0)),
+        ("/shard/index", json!(4)),
+        ("/resent", json!(u64::MAX)),
+        ("/requests/0", json!(u64::MAX)),
+        ("/phases/0/sent", json!(1)),
+        ("/phases/0/completed", json!(u64::MAX)),
+        ("/seconds/0/1", json!(u64::MAX)),
+        ("/answers/0/2", json!(u64::MAX)),
+        ("/lastSent/secs", json!(u64::MAX)),
+        ("/users", json!(u64::MAX)),
+        ("/pauses/count", json!(u64::MAX)),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(place).expect(place) = value;
+        std::fs::write(&path, bad.to_string()).expect("it is written");
+        let error = run.gather(&folders).err().expect(place);
+        assert!(
+            matches!(&error, MergeError::Folder { folder, .. } if *folder == folders[1]),
+            "{place}: {error}"
+        );
+    }
+    std::fs::write(&path, text).expect("it is written");
+    assert!(run.gather(&folders).is_ok());
+}
+
+#[test]
+fn a_log_that_was_cut_off_is_no_part() {
+    let run = Run::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folders = run.keep(folder.path(), [0; 3]);
+    let path = folders[1].join(interval::FILE);
+    let whole = std::fs::read_to_string(&path).expect("it is text");
+    // In the middle of a line, and between two.
+    let last_line = whole.trim_end().rfind('\n').expect("it has lines") + 1;
+    for cut in [whole.len() - 10, last_line] {
+        std::fs::write(&path, &whole[..cut]).expect("it is written");
+        let error = run.gather(&folders).err().expect("a part is not whole");
+        assert!(
+            matches!(&error, MergeError::Folder { folder, .. } if *folder == folders[1]),
+            "{error}"
+        );
+    }
 }
 
 #[test]

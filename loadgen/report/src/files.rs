@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, process};
 
 use serde::{Deserialize, Serialize};
@@ -78,9 +79,14 @@ pub fn point_latest(reports_dir: &Path, run_dir: &Path) -> Result<(), ReportErro
     let target = run_dir.strip_prefix(reports_dir).unwrap_or(run_dir);
     // Made beside and renamed over: a reader finds the old link or the new one, never none.
     let fresh = reports_dir.join(format!(".latest-{}", process::id()));
+    // One that was killed here may have had the same number.
+    let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(target, &fresh)
         .and_then(|()| fs::rename(&fresh, &link))
-        .map_err(write_error(&link))
+        .map_err(|error| {
+            let _ = fs::remove_file(&fresh);
+            write_error(&link)(error)
+        })
 }
 
 /// Writes `index.html` in `reports_dir`: the runs in its folder `runs`, newest first, with their trends, and the gates,
@@ -263,10 +269,13 @@ impl RunSummary {
     }
 }
 
-/// Writes the whole file or none of it: what cannot be finished is taken away again.
+/// Writes the whole file or none of it: what cannot be finished is taken away again. Of several who write the same file at once
+/// each writes its own beside it, and the last one stays.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
+    name.push(format!(".{}-{number}.part", process::id()));
     let part = path.with_file_name(name);
     fs::write(&part, text)
         .and_then(|()| fs::rename(&part, path))

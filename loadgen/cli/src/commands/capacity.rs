@@ -43,15 +43,24 @@ pub struct CapacityOptions {
     pub allow: Vec<Allowed>,
 }
 
-/// Searches and tells each probe to `say`. Returns the result and the folder for its report. A stop ends it with the probes that
-/// were made.
+/// What was found of a capacity.
+pub struct Searched {
+    /// The result.
+    pub result: Capacity,
+    /// The folder for its report.
+    pub folder: PathBuf,
+    /// Why the next probe could not be made, if that ended the search.
+    pub broken: Option<RunError>,
+}
+
+/// Searches and tells each probe to `say`. A stop, and a probe that cannot be made, end it with the probes that were made.
 ///
 /// # Errors
-/// When a run could not be made, or the folder cannot be written.
+/// When not even the first run could be made, or the folder cannot be written.
 pub async fn capacity(
     options: &CapacityOptions,
     mut say: impl FnMut(&str),
-) -> Result<(Capacity, PathBuf), RunError> {
+) -> Result<Searched, RunError> {
     let started = OffsetDateTime::now_utc();
     let name = format!("capacity-{}", options.scenario.name.get_ref());
     let folder = make_folder(&options.reports, &name, started)?;
@@ -78,9 +87,10 @@ pub async fn capacity(
         provenance: Provenance::default(),
     };
     let mut stopped = None;
+    let mut broken = None;
     while let Some(rate) = search.next() {
         let confirms = search.confirms();
-        let finished = run::run(Options {
+        let made = run::run(Options {
             scenario: at_rate(&options.scenario, rate as f64, options.hold),
             scenario_path: options.scenario_path.clone(),
             target: None,
@@ -93,14 +103,25 @@ pub async fn capacity(
             otlp: None,
             merge: Vec::new(),
         })
-        .await
-        .inspect_err(|_| {
-            // Nothing was written into it.
-            let _ = std::fs::remove_dir(&folder);
-        })?;
+        .await;
+        let finished = match made {
+            Ok(finished) => finished,
+            Err(error) if result.probes.is_empty() => {
+                // Nothing was written into it.
+                let _ = std::fs::remove_dir(&folder);
+                return Err(error);
+            }
+            Err(error) => {
+                stopped = Some(format!("the next probe could not be made, {error}."));
+                broken = Some(error);
+                break;
+            }
+        };
         if let Some(stack) = finished.stack {
             tokio::select! {
-                ended = stack.stop() => ended?,
+                ended = stack.stop() => if let Err(error) = ended {
+                    say(&format!("the private stack did not end in order: {error}"));
+                },
                 () = stop::wait() => {}
             }
         }
@@ -133,7 +154,11 @@ pub async fn capacity(
     }
     conclude(&mut result, &search, stopped, options.rate_max);
     result.finished_at = rfc3339(OffsetDateTime::now_utc());
-    Ok((result, folder))
+    Ok(Searched {
+        result,
+        folder,
+        broken,
+    })
 }
 
 fn told(probe: &Probe) -> String {

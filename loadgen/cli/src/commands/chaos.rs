@@ -157,7 +157,11 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
             let stage = Stage {
                 plan,
                 path,
-                seed: if is_drawn { first + turn } else { first },
+                seed: if is_drawn {
+                    first.wrapping_add(turn)
+                } else {
+                    first
+                },
                 again: !is_drawn && turn > 0,
                 folder: &folder,
             };

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use call::address_of;
 use conduct::link::LinkError;
 use drive::crowd::Crowd;
 use drive::error::DriveError;
+use drive::files;
 use drive::handover::Shared;
 use drive::load::{Driven, Goose, Order, drive, joined};
 use drive::stop::{self, Stop};
 use judge::account::{Account, Generators, PRIVATE, account, hopeless};
 use judge::audit::Audited;
-use observe::address;
 use observe::drain::{drain, settle_counters, settle_memory};
-use observe::follow::{self, Follower, SnapshotError};
-use observe::markers::{self, Markers};
-use observe::otlp::Pusher;
+use observe::follow::{self, SnapshotError};
+use observe::markers;
 use observe::proof::{ProofError, belong_together};
 use observe::provenance;
 use observe::stack::{Target, private_stack, service_arguments};
@@ -46,6 +46,9 @@ use crate::progress::Progress;
 
 pub mod conductor;
 pub mod shard;
+mod watch;
+
+use watch::Watch;
 
 /// The drain of a run that ended early or was stopped.
 const DRAIN_ABORTED: Duration = Duration::from_secs(5);
@@ -390,7 +393,7 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
     if options.no_stores {
         let host = Url::parse(&target.url).ok();
         let found = match &host {
-            Some(host) => address::reach(host).await,
+            Some(host) => address_of(host).await,
             None => None,
         };
         if found.is_none() {
@@ -538,13 +541,13 @@ struct Sent {
     loadgen_rss_bytes_peak: Option<u64>,
     ended_early: Option<String>,
     aborted: Option<String>,
-    following: Following,
+    watched: Watched,
     crowd: Option<CrowdReport>,
-    markers: Option<Markers>,
-    pusher: Option<Pusher>,
     /// How everything was recorded, where that was looked at already.
     drained: Option<Drain>,
     generators: Generators,
+    /// What could not be written, one line each.
+    warnings: Vec<String>,
 }
 
 /// Requests by goose's count and by ours.
@@ -566,17 +569,26 @@ impl Requests {
     }
 }
 
-/// The live metrics.
-enum Following {
-    Live(Follower),
+/// Who looked on.
+enum Watched {
+    /// They still do.
+    Live(Box<Watch>),
+    /// They did; this is what the service's live figures were.
     Kept(Box<Followed>),
 }
 
-impl Following {
+impl Watched {
     fn followed(&self) -> Followed {
         match self {
-            Self::Live(follower) => follower.followed().clone(),
+            Self::Live(watch) => watch.followed().clone(),
             Self::Kept(followed) => (**followed).clone(),
+        }
+    }
+
+    async fn end(self, verdict: Verdict) -> Vec<String> {
+        match self {
+            Self::Live(watch) => watch.end(Some(verdict)).await,
+            Self::Kept(_) => Vec::new(),
         }
     }
 }
@@ -591,7 +603,7 @@ async fn measure(
     let scenario = &options.scenario;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let (mut ready, sent) = if let (Some(target), [_, ..]) = (&options.target, &options.merge[..]) {
-        let joined = unless_stopped(joined_shards(options, target, &schedule)).await;
+        let joined = unless_stopped(joined_shards(options, target, &schedule, folder)).await;
         joined.ok_or(RunError::Stopped)??
     } else {
         let mut ready = tokio::select! {
@@ -618,8 +630,9 @@ async fn joined_shards(
     options: &Options,
     target: &Target,
     schedule: &Schedule,
+    folder: &Path,
 ) -> Result<(Ready, Sent), RunError> {
-    let gathered = part::gather(
+    let mut gathered = part::gather(
         &options.merge,
         &options.scenario,
         &provenance::sha256(options.scenario.source.as_bytes()),
@@ -630,6 +643,10 @@ async fn joined_shards(
         let snapshot = follow::snapshot(&target.url).await;
         belong_together(target, &snapshot.unwrap_or_default(), &stores).await?;
     }
+    let log = folder.join(interval::FILE);
+    // The logs of all are open at once.
+    files::allow();
+    let warning = gathered.join_latencies(&options.merge, &log, &options.scenario, schedule);
     let ready = Ready {
         target: target.clone(),
         token: None,
@@ -656,15 +673,14 @@ async fn joined_shards(
         loadgen_rss_bytes_peak: gathered.loadgen_rss_bytes_peak,
         ended_early: gathered.ended_early,
         aborted: gathered.stopped,
-        following: Following::Kept(Box::new(gathered.followed)),
+        watched: Watched::Kept(Box::new(gathered.followed)),
         crowd: None,
-        markers: None,
-        pusher: None,
         drained: None,
         generators: Generators {
             doubts: gathered.doubts,
             notes: Vec::new(),
         },
+        warnings: warning.into_iter().collect(),
     };
     Ok((ready, sent))
 }
@@ -679,24 +695,10 @@ async fn send(
     progress: &mut Show,
 ) -> Result<Sent, RunError> {
     let scenario = &options.scenario;
-    let follower = Follower::start(&ready.target.url);
     let run_tag = run_tag(started);
     let payloads = Payloads::new(scenario.seed, &run_tag, &scenario.mix);
     let stop = Stop::watch();
-    let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
-    let token = ready.token.take();
-    let phases = schedule
-        .phases()
-        .iter()
-        .zip(&scenario.phases)
-        .map(|(planned, phase)| (planned.start, phase.name.get_ref().clone()))
-        .collect();
-    let name = scenario.name.get_ref();
-    let mut markers = Markers::start(&ready.target.url, token, &run_id, name, phases);
-    let mut pusher = options
-        .otlp
-        .as_ref()
-        .map(|url| Pusher::start(url, &run_id, name));
+    let mut watch = Watch::of_run(options, ready, schedule, folder);
     let log = folder.join(interval::FILE);
     let order = Order {
         scenario,
@@ -711,25 +713,21 @@ async fn send(
     let crowd = match &scenario.crowd {
         Some(crowd) => {
             let nowhere = || RunError::Crowd(std::io::ErrorKind::NotFound.into());
-            let address = address::resolve(order.url).await.ok_or_else(nowhere)?;
+            let url = Url::parse(order.url).map_err(|_| nowhere())?;
+            let address = address_of(&url).await.ok_or_else(nowhere)?;
             Some(Crowd::start(address, crowd.get_ref()).map_err(RunError::Crowd)?)
         }
         None => None,
     };
     let load = drive(&order, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
-            progress.load(now, scenario, schedule, recorder, &follower.followed());
+            progress.load(now, scenario, schedule, recorder, &watch.followed());
         }
-        markers.look(now, recorder);
-        if let Some(pusher) = &mut pusher {
-            pusher.look(now, recorder, &follower.followed());
-        }
-        hopeless(scenario, schedule, recorder, &follower.followed())
+        watch.look(now, recorder);
+        hopeless(scenario, schedule, recorder, &watch.followed())
     })
     .await?;
-    if let Some(pusher) = &mut pusher {
-        pusher.last(load.clock.now(), &load.recorder, &follower.followed());
-    }
+    watch.last(load.clock.now(), &load.recorder);
     if let Some(reason) = &load.ended_early {
         progress.say(&format!("the run ends early: {reason}"));
     }
@@ -749,11 +747,10 @@ async fn send(
         loadgen_rss_bytes_peak: None,
         ended_early: load.ended_early,
         aborted: stop::asked().map(str::to_owned),
-        following: Following::Live(follower),
-        markers: Some(markers),
-        pusher,
+        watched: Watched::Live(Box::new(watch)),
         drained: None,
         generators: Generators::default(),
+        warnings: Vec::new(),
     })
 }
 
@@ -781,7 +778,7 @@ async fn conclude(
     provenance.run_id.clone_from(&sent.run_tag);
     let mut recorder = sent.recorder;
     let payloads = Payloads::new(scenario.seed, &sent.run_tag, &scenario.mix);
-    let mut warnings = Vec::new();
+    let mut warnings = sent.warnings;
     let prefix = payloads.prefix();
     let mut drain = match (&stores, sent.drained) {
         (None, _) => Drain::default(),
@@ -822,7 +819,7 @@ async fn conclude(
         let settling = settle_counters(&target.url);
         snapshot_after = unless_stopped(settling).await.flatten();
     }
-    let mut followed = sent.following.followed();
+    let mut followed = sent.watched.followed();
     followed.clock.finish();
     if let (true, 1.., Some(after)) = (
         followed.points.is_empty(),
@@ -938,13 +935,7 @@ async fn conclude(
     if let Err(error) = write_histograms(folder, &recorder) {
         warnings.push(error.to_string());
     }
-    if let Some(markers) = sent.markers {
-        markers.end(report.verdict.name()).await;
-    }
-    if let Some(pusher) = sent.pusher {
-        let pushed = pusher.end(Some(report.verdict.exit_code())).await;
-        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
-    }
+    warnings.extend(sent.watched.end(report.verdict).await);
     Ok((report, warnings))
 }
 
@@ -1008,7 +999,6 @@ async fn send_shard(
     });
     let ready = unless_stopped(make_ready(options, &mut progress)).await;
     let ready = ready.ok_or(RunError::Stopped)??;
-    let follower = Follower::start(&ready.target.url);
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
     let stop = Stop::watch();
@@ -1023,24 +1013,16 @@ async fn send_shard(
         raw: options.samples.as_deref(),
         part: Some(part),
     };
-    let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
-    let mut pusher = options
-        .otlp
-        .as_ref()
-        .map(|url| Pusher::start(url, &run_id, scenario.name.get_ref()));
+    let mut watch = Watch::of_part(options, &ready, folder);
     let load = drive(&order, &stop, |now, recorder| {
         if let Some(progress) = &mut progress.0 {
-            progress.load(now, scenario, &schedule, recorder, &follower.followed());
+            progress.load(now, scenario, &schedule, recorder, &watch.followed());
         }
-        if let Some(pusher) = &mut pusher {
-            pusher.look(now, recorder, &follower.followed());
-        }
-        hopeless(scenario, &schedule, recorder, &follower.followed())
+        watch.look(now, recorder);
+        hopeless(scenario, &schedule, recorder, &watch.followed())
     })
     .await?;
-    if let Some(pusher) = &mut pusher {
-        pusher.last(load.clock.now(), &load.recorder, &follower.followed());
-    }
+    watch.last(load.clock.now(), &load.recorder);
     progress.doing("waiting until everything is recorded");
     let prefix = payloads.prefix();
     let mut empty_at = None;
@@ -1058,13 +1040,10 @@ async fn send_shard(
         empty_at = drained.seconds_to_empty.map(Duration::from_secs_f64);
     }
     progress.end();
-    let followed = follower.followed().clone();
+    let followed = watch.followed().clone();
     let mut warnings = keep_part(folder, (scenario, part), load, ready, followed, empty_at).await?;
-    if let Some(pusher) = pusher {
-        // The verdict is that of all shards together.
-        let pushed = pusher.end(None).await;
-        warnings.extend(pushed.map(|why| format!("--otlp: {why}")));
-    }
+    // The verdict is that of all shards together.
+    warnings.extend(watch.end(None).await);
     Ok(warnings)
 }
 

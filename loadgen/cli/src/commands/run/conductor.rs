@@ -11,25 +11,24 @@ use conduct::conductor::{Conductor, LEAD, News, Terms};
 use conduct::live::Live;
 use conduct::message::{Assignment, Start};
 use conduct::server::{Desk, Server};
-use drive::stop;
+use drive::{files, stop};
 use judge::account::{Generators, hopeless};
 use observe::drain::drain;
-use observe::follow::{self, Follower};
-use observe::markers::Markers;
-use observe::otlp::Pusher;
+use observe::follow;
 use observe::provenance;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::Shard;
 use record::clock::RunClock;
 use record::folder::{run_tag, shared_tag};
+use record::interval;
 use record::number::{counted, seconds};
 use record::part::{self, Gathered, MergeError};
 use record::result::run::Drain;
 use time::OffsetDateTime;
 
 use super::{
-    Allowed, Following, Options, Ready, Requests, RunError, Sent, Show, now_ms, unless_stopped,
+    Allowed, Options, Ready, Requests, RunError, Sent, Show, Watch, Watched, now_ms, unless_stopped,
 };
 use crate::COMMIT;
 
@@ -72,6 +71,8 @@ pub(super) async fn conduct(
     if scenario.crowd.is_some() {
         return Err(RunError::CrowdInShards);
     }
+    // Each shard has two connections, and its log is open while all are joined.
+    files::allow();
     let run_tag = run_tag(started);
     let run_id = run_tag
         .strip_prefix(&shared_tag(""))
@@ -97,21 +98,7 @@ pub(super) async fn conduct(
         seconds(LEAD.as_secs_f64())
     ));
 
-    let follower = Follower::start(&ready.target.url);
-    let run_name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let name = scenario.name.get_ref();
-    let phases = schedule
-        .phases()
-        .iter()
-        .zip(&scenario.phases)
-        .map(|(planned, phase)| (planned.start, phase.name.get_ref().clone()))
-        .collect();
-    let token = ready.token.take();
-    let mut markers = Markers::start(&ready.target.url, token, &run_name, name, phases);
-    let mut pusher = options
-        .otlp
-        .as_ref()
-        .map(|url| Pusher::start(url, &run_name, name));
+    let mut watch = Watch::of_run(options, ready, schedule, folder);
     let mut summed = Duration::ZERO;
     loop {
         tokio::time::sleep(TICK).await;
@@ -126,17 +113,16 @@ pub(super) async fn conduct(
         let recorder = desk.live.summed();
         if let Some(progress) = &mut progress.0 {
             let shown = at.saturating_sub(BEHIND);
-            progress.load(shown, scenario, schedule, recorder, &follower.followed());
+            progress.load(shown, scenario, schedule, recorder, &watch.followed());
         }
-        markers.look(at, recorder);
-        if let Some(pusher) = &mut pusher {
-            pusher.look(at, recorder, &follower.followed());
-        }
-        if let Some(why) = hopeless(scenario, schedule, recorder, &follower.followed()) {
+        watch.look(at, recorder);
+        if let Some(why) = hopeless(scenario, schedule, recorder, &watch.followed()) {
             let now = desk.now();
             desk.conductor.end_early(now, &why);
         }
         if desk.conductor.is_load_over() || is_given_up() {
+            desk.live.sum();
+            watch.last(at, desk.live.summed());
             break;
         }
     }
@@ -144,7 +130,9 @@ pub(super) async fn conduct(
     progress.doing("waiting until everything is recorded, and for what the shards saw");
     let prefix = shared_tag(&run_id) + "-";
     let drained = drained(scenario, &server, ready, clock, &prefix, progress).await;
-    let gathered = gather(options, &server, schedule)?;
+    let (mut gathered, folders) = gather(options, &server, schedule)?;
+    let log = folder.join(interval::FILE);
+    let warning = gathered.join_latencies(&folders, &log, scenario, schedule);
     let desk = server.desk();
     let conductor = &desk.conductor;
     let ended = conductor.ended();
@@ -169,10 +157,8 @@ pub(super) async fn conduct(
             .map(str::to_owned)
             .or(stopped)
             .or(gathered.stopped),
-        following: Following::Live(follower),
+        watched: Watched::Live(Box::new(watch)),
         crowd: None,
-        markers: Some(markers),
-        pusher,
         drained: drained.map(|drained| Drain {
             seconds_to_empty: drained
                 .seconds_to_empty
@@ -183,6 +169,7 @@ pub(super) async fn conduct(
             doubts: [conductor.doubts(), gathered.doubts].concat(),
             notes: conductor.notes(),
         },
+        warnings: warning.into_iter().collect(),
     })
 }
 
@@ -378,8 +365,12 @@ async fn drained(
     tokio::join!(parts, draining).1
 }
 
-/// Joins the parts that came. One that cannot be read is as good as lost.
-fn gather(options: &Options, server: &Server, schedule: &Schedule) -> Result<Gathered, RunError> {
+/// Joins the parts that came, and tells where they are. One that cannot be read is as good as lost.
+fn gather(
+    options: &Options,
+    server: &Server,
+    schedule: &Schedule,
+) -> Result<(Gathered, Vec<PathBuf>), RunError> {
     let scenario = &options.scenario;
     let sha256 = provenance::sha256(scenario.source.as_bytes());
     let mut desk = server.desk();
@@ -396,7 +387,7 @@ fn gather(options: &Options, server: &Server, schedule: &Schedule) -> Result<Gat
             });
         }
         match part::gather_without(&missing, &folders, scenario, &sha256, schedule) {
-            Ok(gathered) => return Ok(gathered),
+            Ok(gathered) => return Ok((gathered, folders)),
             Err(MergeError::Folder { folder, what }) => {
                 let at = folders.iter().position(|known| *known == folder);
                 match at {
