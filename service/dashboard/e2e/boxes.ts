@@ -1,6 +1,24 @@
 // Measures the page as an eye does: does text run over other text, out of its box, or is it cut where nobody can read on?
 
 import type { Page } from 'playwright-core';
+import { pause } from './stack';
+
+/** How often a page at fault is looked at again, and the pause before. */
+const LOOKS_MAX = 40;
+const LOOK_PAUSE_MS = 50;
+
+/**
+ * The faults of the layout that stay. A page that was given another size is drawn anew in some frames, more of them on a slow
+ * machine; what is at fault only meanwhile nobody sees.
+ */
+export async function boxFaults(page: Page): Promise<string[]> {
+  let faults = await faultsNow(page);
+  for (let looks = 1; looks < LOOKS_MAX && faults.length > 0; looks += 1) {
+    await pause(LOOK_PAUSE_MS);
+    faults = await faultsNow(page);
+  }
+  return faults;
+}
 
 /**
  * Every fault of the layout that is in sight, in words. A piece of text is at fault when it
@@ -8,7 +26,7 @@ import type { Page } from 'playwright-core';
  * - sticks out of a box that it is in, or out of the window,
  * - is cut, and neither can be scrolled to nor stands whole in a title. Numbers are never cut, title or not.
  */
-export function boxFaults(page: Page): Promise<string[]> {
+function faultsNow(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     interface Box {
       left: number;
