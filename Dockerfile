@@ -18,6 +18,7 @@ COPY service/Cargo.toml service/
 COPY loadgen/plan/Cargo.toml loadgen/plan/
 COPY loadgen/record/Cargo.toml loadgen/record/
 COPY loadgen/drive/Cargo.toml loadgen/drive/
+COPY loadgen/call/Cargo.toml loadgen/call/
 COPY loadgen/conduct/Cargo.toml loadgen/conduct/
 COPY loadgen/observe/Cargo.toml loadgen/observe/
 COPY loadgen/judge/Cargo.toml loadgen/judge/
