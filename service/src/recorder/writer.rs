@@ -155,7 +155,8 @@ async fn write(
             .collect();
         let written = store.record(kind, &recordable, id).await?;
         for ((documents, number), outcome) in of_kind.into_iter().zip(written) {
-            if outcome.is_held() {
+            // What it held before was counted then.
+            if outcome == Outcome::Held {
                 *held.entry(kind).or_default() += 1;
             }
             if let Outcome::HeldBefore(Some(batch)) = outcome {
