@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use crate::applicant::{Applicant, ApplicantRequest};
 use crate::record::{DiscardDocument, FailureDocument, LoanDocument};
-use crate::snapshot::{Percentiles, RunMarkerKind};
+use crate::snapshot::{Degraded, Percentiles, RunMarkerKind, WorkKind};
+pub use crate::snapshot::{FailureFilter, Task, TaskPhase};
 use crate::tokens::TokenRole;
 
 /// A loan as a client asks for it. The door checks only that it is an object with a good `loanId`;
@@ -167,43 +168,6 @@ pub struct FailedAttempt {
     pub discarded: Option<Discarded>,
 }
 
-/// Which failed attempts: those that everything here holds for. Empty: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct FailureFilter {
-    /// The loan's id begins so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$")]
-    pub loan_id: Option<String>,
-    /// The applicant's address begins so; upper and lower case are the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256)]
-    pub applicant: Option<String>,
-    /// The category. One that nobody knows finds nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[a-z_]{1,64}$")]
-    pub error_type: Option<String>,
-    /// A fault is in this field, such as `applicant.email`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256)]
-    pub field: Option<String>,
-    /// A fault's rule begins so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256)]
-    pub rule: Option<String>,
-    /// Failed at this instant or later: RFC 3339, or milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2026-01-31T12:00:00Z")]
-    pub from: Option<String>,
-    /// Failed before this instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2026-01-31T12:00:00Z")]
-    pub to: Option<String>,
-    /// Only what waits: for a retry, a correction or a discard.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<bool>,
-}
-
 /// How many failures a filter finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -228,61 +192,13 @@ pub enum TaskKind {
     Discard,
 }
 
-/// How far work on many loans is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum TaskPhase {
-    /// An instance does it, or takes it up soon.
-    Running,
-    /// It ends after the step that it is in.
-    Stopping,
-    /// Somebody has stopped it. What was done stays done.
-    Stopped,
-    /// It has come to its end.
-    Done,
-    /// It cannot be done: `fault` says why.
-    Failed,
-}
-
-/// Work on many failed loans.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Task {
-    /// Names it.
-    pub task_id: String,
-    /// What is done.
-    pub kind: TaskKind,
-    /// How far it is.
-    pub phase: TaskPhase,
-    /// On which failures, if not on loans by their ids.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filter: Option<FailureFilter>,
-    /// How many loans were named by their ids.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<u64>,
-    /// Why, as the operator said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The name that goes with the operator's token.
-    pub by: String,
-    /// When it was asked for.
-    #[schema(format = DateTime)]
-    pub started_at: String,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    pub ended_at: Option<String>,
-    /// Loans that the operator confirmed.
-    pub expected: u64,
-    /// Loans that it was done with.
-    pub done: u64,
-    /// Loans that waited no longer, or were taken by somebody else.
-    pub skipped: u64,
-    /// Loans that are left.
-    pub remaining: u64,
-    /// Why it does not go on now, or has failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
+impl From<TaskKind> for WorkKind {
+    fn from(kind: TaskKind) -> Self {
+        match kind {
+            TaskKind::Retry => Self::Retry,
+            TaskKind::Discard => Self::Discard,
+        }
+    }
 }
 
 /// The work of the last day, newest first.
@@ -648,19 +564,6 @@ pub struct Health {
     /// What is amiss all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<Degraded>,
-}
-
-/// Something that is amiss.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Degraded {
-    /// `redis`, `shard`, `durability` or `mongodb`.
-    pub what: String,
-    /// Since when.
-    #[schema(format = DateTime)]
-    pub since: String,
-    /// What it means, in words.
-    pub detail: String,
 }
 
 /// Why a request was refused: problem details, RFC 9457.

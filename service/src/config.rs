@@ -3,6 +3,7 @@
 //! An empty variable is as good as none. A secret may also come from a file, whose name the variable with `_FILE` at its
 //! end gives.
 
+use std::any::TypeId;
 use std::error::Error as _;
 use std::fmt;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::{BoolishValueParser, Resettable};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
@@ -477,6 +478,7 @@ impl Config {
     /// # Errors
     /// What is wrong, in one line that names the flag and the variable.
     pub fn read() -> Result<Self, String> {
+        are_utf8(&Self::command())?;
         let matches = without_empty(Self::command())
             .try_get_matches()
             .map_err(|error| explain(&error))?;
@@ -659,6 +661,19 @@ impl Config {
     }
 }
 
+/// Whether the variables are texts, but for those that name files.
+fn are_utf8(command: &clap::Command) -> Result<(), String> {
+    for arg in command.get_arguments() {
+        let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+        let value = arg.get_env().and_then(std::env::var_os);
+        if !is_path && value.is_some_and(|value| value.to_str().is_none()) {
+            let flag = arg.get_long().unwrap_or_default();
+            return Err(format!("{} is not UTF-8", named(&format!("--{flag}"))));
+        }
+    }
+    Ok(())
+}
+
 /// The command with each empty variable taken as none.
 fn without_empty(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
@@ -676,6 +691,9 @@ fn without_empty(command: clap::Command) -> clap::Command {
 
 /// What clap has to say, in one line; help and the version, and what no line can say, it prints itself.
 fn explain(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        return "an argument is not UTF-8".to_owned();
+    }
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -718,8 +736,14 @@ fn secret(file: &Path) -> Result<String, String> {
     use std::io::Read as _;
     let mut text = String::new();
     std::fs::File::open(file)
-        .and_then(|open| open.take(SECRET_LEN_MAX).read_to_string(&mut text))
+        .and_then(|open| open.take(SECRET_LEN_MAX + 1).read_to_string(&mut text))
         .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    if text.len() as u64 > SECRET_LEN_MAX {
+        return Err(format!(
+            "{} is longer than {SECRET_LEN_MAX} bytes",
+            file.display()
+        ));
+    }
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(format!("{} is empty", file.display()));

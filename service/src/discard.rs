@@ -1,6 +1,7 @@
 //! Discard: failed loans are finished by hand, in bounded steps. They stay in the record; their ids stay taken.
 //!
-//! As for a retry, a look-up's marker in Redis is taken first: while it stands, no retry takes the loan. Then MongoDB notes
+//! As for a retry, a look-up's marker in Redis is taken first: while it stands, no retry takes the loan. It bears the step's
+//! name, so who does the step again after a crash has it already. Then MongoDB notes
 //! the discard, then Redis counts it, once for each step, however often the step is done again after a crash.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use crate::error::ServiceError;
 use crate::failpoint::failpoint;
 use crate::loan::{Fingerprint, LoanId};
-use crate::queue::admission::{Admission, Arrival, Entry, Known};
+use crate::queue::admission::{Admission, Arrival, Entry, Known, Marker};
 use crate::queue::bundle::IdHash;
 use crate::queue::{Partition, Queue};
 use crate::store::Store;
@@ -35,7 +36,7 @@ pub(crate) struct Discard<'a> {
 pub(crate) struct Discarded {
     /// Loans that this step has finished, also before a crash.
     pub(crate) done: u64,
-    /// Whether a retry is at some of them, or an earlier try of this step that was broken off: it has to be done again.
+    /// Whether a retry is at some of them: the step has to be done again.
     pub(crate) is_busy: bool,
 }
 
@@ -90,7 +91,9 @@ impl Discard<'_> {
         step: &DiscardStep<'_>,
     ) -> Result<Discarded, ServiceError> {
         let mut partition = self.queue.partition(number);
-        let (marked, gone, is_busy) = self.mark(&mut partition, failures).await?;
+        let marker = Marker::of(step.task, step.step);
+        let (marked, gone, is_busy) = self.mark(&mut partition, failures, marker).await?;
+        failpoint!("discard-marked");
         let is_last = self.store.still_last(&marked).await?;
         let (mut last, mut over) = (Vec::new(), Vec::new());
         for (failure, is_last) in marked.iter().zip(is_last) {
@@ -123,6 +126,7 @@ impl Discard<'_> {
         &self,
         partition: &mut Partition,
         failures: Vec<WaitingFailure>,
+        marker: Marker,
     ) -> Result<(Vec<WaitingFailure>, Vec<WaitingFailure>, bool), ServiceError> {
         let (mut marked, mut gone, mut is_busy) = (Vec::new(), Vec::new(), false);
         if failures.is_empty() {
@@ -132,7 +136,7 @@ impl Discard<'_> {
             .into_iter()
             .filter_map(|failure| {
                 let arrival = arrival(&failure)?;
-                Some((failure, (arrival, Known::NotRecorded)))
+                Some((failure, (arrival, Known::NotRecordedFor(marker))))
             })
             .unzip();
         let admitted = partition

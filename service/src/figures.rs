@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::metrics::{Buckets, Metrics};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RedisState, Shard, Snapshot};
 
 /// Names what is counted in Redis for all instances together. Every instance says the same, so a sum over instances
 /// would count it more than once; the name says so.
@@ -54,8 +54,8 @@ pub struct Family {
 pub enum Points {
     /// Only grows.
     Counters(Vec<(Labels, Number)>),
-    /// Goes up and down.
-    Gauge(f64),
+    /// Go up and down.
+    Gauges(Vec<(Labels, f64)>),
     /// Says something in words.
     Info(Labels),
     /// How values lie.
@@ -99,6 +99,7 @@ pub(crate) fn families(
     };
     let mut list = List(Vec::new());
     figures.cluster(&mut list);
+    figures.shards(&mut list);
     figures.instance(&mut list);
     list.0
 }
@@ -246,6 +247,87 @@ impl Figures<'_> {
         }
     }
 
+    /// A Redis Cluster shard by shard. There are no more labels than partitions and their replicas.
+    fn shards(&self, to: &mut List) {
+        type Figure = (&'static str, &'static str, Option<Unit>, fn(&Shard) -> f64);
+        let RedisState {
+            is_cluster,
+            shards,
+            replicas,
+            ..
+        } = &self.snapshot.redis;
+        if !is_cluster {
+            return;
+        }
+        let figures: [Figure; 5] = [
+            (
+                "shard_queue_depth",
+                "Loans of a shard that wait for a worker",
+                None,
+                |shard| shard.queue_depth as f64,
+            ),
+            (
+                "shard_unrecorded",
+                "Results of a shard that MongoDB has not confirmed",
+                None,
+                |shard| shard.unrecorded as f64,
+            ),
+            (
+                "shard_oldest_waiting",
+                "Age of a shard's oldest loan that is not decided",
+                Some(Unit::Seconds),
+                |shard| shard.oldest_waiting_ms as f64 / 1000.0,
+            ),
+            (
+                "shard_used_memory",
+                "used_memory of a shard",
+                Some(Unit::Bytes),
+                |shard| shard.used_memory_bytes as f64,
+            ),
+            (
+                "shard_max_memory",
+                "maxmemory of a shard, 0 for none",
+                Some(Unit::Bytes),
+                |shard| shard.max_memory_bytes as f64,
+            ),
+        ];
+        for (name, help, unit, value) in figures {
+            let gauges = shards.iter().map(|shard| {
+                let labels = vec![("shard", shard.address.clone())];
+                (labels, value(shard))
+            });
+            to.add(CLUSTER, name, help, unit, Points::Gauges(gauges.collect()));
+        }
+        let node = |address: &str, role: &str, is: bool| {
+            let labels = vec![("node", address.to_owned()), ("role", role.to_owned())];
+            (labels, f64::from(u8::from(is)))
+        };
+        let masters = shards.iter();
+        let durable = masters
+            .clone()
+            .map(|shard| node(&shard.address, "master", shard.durable));
+        let durable = Points::Gauges(durable.collect());
+        let replicas = replicas.iter();
+        let up = masters
+            .map(|shard| node(&shard.address, "master", shard.up))
+            .chain(replicas.map(|replica| node(&replica.address, "replica", replica.up)));
+        let up = Points::Gauges(up.collect());
+        for (name, help, gauges) in [
+            (
+                "redis_node_up",
+                "Whether a node answers this instance, and, as a master, takes loans",
+                up,
+            ),
+            (
+                "redis_node_durable",
+                "Whether what a master confirms to this instance survives",
+                durable,
+            ),
+        ] {
+            to.add(INSTANCE, name, help, None, gauges);
+        }
+    }
+
     /// What is this process's own: it begins at zero with the process, and may be summed.
     fn instance(&self, to: &mut List) {
         let Snapshot {
@@ -385,7 +467,13 @@ impl List {
     }
 
     fn gauge(&mut self, scope: &str, name: &str, help: &str, unit: Option<Unit>, value: f64) {
-        self.add(scope, name, help, unit, Points::Gauge(value));
+        self.add(
+            scope,
+            name,
+            help,
+            unit,
+            Points::Gauges(vec![(Labels::new(), value)]),
+        );
     }
 
     /// A counter for each `errorType`.

@@ -46,7 +46,10 @@ pub enum ForgetError {
         "--applicant must be an e-mail address of 3 to 254 characters, such as ada@example.org"
     )]
     NoAddress,
-    /// The addresses of Redis or MongoDB cannot be understood, or they cannot be reached. It is safe to try again.
+    /// The addresses of Redis or MongoDB cannot be understood.
+    #[error(transparent)]
+    Settings(#[from] crate::StartError),
+    /// Redis or MongoDB cannot be reached. It is safe to try again.
     #[error("{0}; nothing is half done that cannot be done again: run it again")]
     Service(#[from] ServiceError),
 }
@@ -64,12 +67,13 @@ pub async fn forget(config: &Config, address: &str) -> Result<Done, ForgetError>
         return Err(ForgetError::NoAddress);
     }
     let queue = crate::queue_of(config)?.with_timeout(config.redis_timeout.0);
-    let store = Store::new(&config.mongodb_uri, &config.mongodb_database).await?;
+    let store = crate::store_of(config).await?;
     store.prepare().await?;
     let mut done = Done {
         left: until_recorded(&queue, address).await?,
         ..Done::default()
     };
+    store.note_applicant(address).await?;
     done.discarded = discard(&queue, &store, address).await?;
     done.records = store.forget(address).await?;
     for number in 0..queue.partitions() {
@@ -112,13 +116,10 @@ async fn discard(queue: &Queue, store: &Store, address: &str) -> Result<u64, Ser
     let mut after: Option<Place> = None;
     loop {
         let which = Which::OfApplicant(address);
-        let failures = store
+        let waiting = store
             .waiting(&which, after.as_ref(), STEP_LEN, Bodies::Left)
             .await?;
-        let Some(last) = failures
-            .last()
-            .map(crate::store::failures::WaitingFailure::place)
-        else {
+        let Some(last) = waiting.last else {
             break;
         };
         let order = Order {
@@ -127,7 +128,7 @@ async fn discard(queue: &Queue, store: &Store, address: &str) -> Result<u64, Ser
             by: BY,
             reason: REASON,
         };
-        let discarded = discard.step(failures, &order).await?;
+        let discarded = discard.step(waiting.failures, &order).await?;
         if discarded.is_busy {
             // A retry is at some of them.
             tokio::time::sleep(ASK_INTERVAL).await;

@@ -1,37 +1,76 @@
-//! What is amiss, and since when: for `/readyz`, and for the log, which says it when it begins and when it ends.
+//! What is amiss, and since when: for the snapshot, for `/readyz`, and for the log, which says it when it begins and when
+//! it ends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::api::{Degraded, rfc3339_ms};
+use crate::api::rfc3339_ms;
 use crate::config::Role;
-use crate::snapshot::Snapshot;
-use crate::task;
+use crate::limits::is_filling;
+use crate::snapshot::{Degraded, Snapshot};
+
+/// Recording waits for a moment whenever a store comes back: only what lasts longer is amiss.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(5);
+/// The wall clock may be set: an instant that it moved away from now by more is told anew.
+const CLOCK_SLACK_MS: u64 = 1_000;
 
 /// What can be amiss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+enum Fault {
     /// Redis does not answer, or no shard of it.
     Redis,
     /// A shard of Redis does not answer.
     Shard,
     /// Redis answers, and may lose what it confirms.
     Durability,
+    /// Redis is filling up.
+    Memory,
+    /// Redis has lost what it had confirmed.
+    Rollback,
     /// MongoDB does not answer.
     Mongodb,
+    /// MongoDB answers, and results are not recorded.
+    Recording,
+}
+
+/// What the faults are told by.
+#[derive(Clone, Copy, Debug)]
+struct Signs<'a> {
+    snapshot: &'a Snapshot,
+    /// Whether recorders of this process wait.
+    recording_waits: bool,
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Redis, Self::Shard, Self::Durability, Self::Mongodb];
+    const ALL: [Self; 7] = [
+        Self::Redis,
+        Self::Shard,
+        Self::Durability,
+        Self::Memory,
+        Self::Rollback,
+        Self::Mongodb,
+        Self::Recording,
+    ];
 
-    fn is_in(self, snapshot: &Snapshot) -> bool {
+    fn is_in(self, signs: Signs<'_>) -> bool {
+        let Snapshot {
+            redis,
+            mongodb,
+            counters,
+            ..
+        } = signs.snapshot;
         match self {
-            Self::Redis => !snapshot.redis.up,
-            Self::Shard => snapshot.redis.up && snapshot.redis.trouble.is_some(),
-            Self::Durability => snapshot.redis.up && !snapshot.redis.durable,
-            Self::Mongodb => !snapshot.mongodb.up,
+            Self::Redis => !redis.up,
+            Self::Shard => redis.up && redis.trouble.is_some(),
+            Self::Durability => redis.up && !redis.durable,
+            Self::Memory => {
+                let mut shards = redis.shards.iter();
+                shards.any(|shard| is_filling(shard.used_memory_bytes, shard.max_memory_bytes))
+            }
+            Self::Rollback => counters.rolled_back > 0,
+            Self::Mongodb => !mongodb.up,
+            Self::Recording => redis.up && mongodb.up && signs.recording_waits,
         }
     }
 
@@ -40,7 +79,10 @@ impl Fault {
             Self::Redis => "redis",
             Self::Shard => "shard",
             Self::Durability => "durability",
+            Self::Memory => "memory",
+            Self::Rollback => "rollback",
             Self::Mongodb => "mongodb",
+            Self::Recording => "recording",
         }
     }
 
@@ -49,7 +91,24 @@ impl Fault {
             Self::Redis => "Redis does not answer: no loan is taken",
             Self::Shard => "part of Redis does not answer: the loans of its partitions are refused",
             Self::Durability => "Redis may lose loans that were answered 202",
+            Self::Memory => {
+                "Redis is nearly full: new loans are refused until results have left it"
+            }
+            Self::Rollback => {
+                "Redis has lost what it had confirmed: loans that were answered 202 may be gone; the log says which partitions"
+            }
             Self::Mongodb => "MongoDB does not answer: loans are taken and wait in Redis",
+            Self::Recording => {
+                "MongoDB answers and takes no results: they wait in Redis; the log says why"
+            }
+        }
+    }
+
+    /// How long it may last before it is told.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Recording => RECORDING_PATIENCE,
+            _ => Duration::ZERO,
         }
     }
 
@@ -58,93 +117,99 @@ impl Fault {
         let has = |role| roles.contains(&role);
         match self {
             Self::Redis => true,
-            Self::Shard | Self::Durability => false,
-            Self::Mongodb => has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard),
+            Self::Shard | Self::Durability | Self::Memory | Self::Rollback => false,
+            Self::Mongodb | Self::Recording => {
+                has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard)
+            }
         }
     }
 }
 
-/// The faults that there are.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Health(Arc<Mutex<Option<Vec<Standing>>>>);
+/// The faults that there are, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Standing>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Standing {
     fault: Fault,
     since: Instant,
+    /// The same by the wall clock.
     since_ms: u64,
+    is_told: bool,
 }
 
-impl Health {
-    /// Follows the snapshots as long as they come.
-    pub(crate) fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        let health = Self::default();
-        let told = health.clone();
-        task::spawn("health", async move {
-            while snapshots.changed().await.is_ok() {
-                let snapshot = Arc::clone(&snapshots.borrow_and_update());
-                told.note(&snapshot);
-            }
-        });
-        health
-    }
-
-    fn note(&self, snapshot: &Snapshot) {
-        let now = Instant::now();
-        let mut faults = self.lock();
-        let standing = faults.get_or_insert_default();
+impl Faults {
+    /// Notes in a snapshot what is amiss in it, each thing since when. `recording_waits` says whether recorders of this
+    /// process do.
+    pub(crate) fn note(&mut self, snapshot: &mut Snapshot, recording_waits: bool, now: Instant) {
+        let signs = Signs {
+            snapshot,
+            recording_waits,
+        };
         for fault in Fault::ALL {
-            let at = standing.iter().position(|other| other.fault == fault);
-            match (at, fault.is_in(snapshot)) {
-                (None, true) => {
-                    tracing::warn!(fault = fault.name(), "{}", fault.words());
-                    standing.push(Standing {
-                        fault,
-                        since: now,
-                        since_ms: snapshot.at_ms,
-                    });
-                }
+            let at = self.0.iter().position(|other| other.fault == fault);
+            match (at, fault.is_in(signs)) {
+                (None, true) => self.0.push(Standing {
+                    fault,
+                    since: now,
+                    since_ms: snapshot.at_ms,
+                    is_told: false,
+                }),
                 (Some(at), false) => {
-                    let seconds = (now - standing.remove(at).since).as_secs_f64();
-                    let seconds = (seconds * 10.0).round() / 10.0;
-                    tracing::info!(fault = fault.name(), seconds, "that is over");
+                    let over = self.0.remove(at);
+                    if over.is_told {
+                        let seconds = (now - over.since).as_secs_f64();
+                        let seconds = (seconds * 10.0).round() / 10.0;
+                        tracing::info!(fault = fault.name(), seconds, "that is over");
+                    }
                 }
                 _ => {}
             }
         }
+        for standing in &mut self.0 {
+            let lasts = now - standing.since;
+            let since_ms = snapshot.at_ms.saturating_sub(lasts.as_millis() as u64);
+            if since_ms.abs_diff(standing.since_ms) > CLOCK_SLACK_MS {
+                standing.since_ms = since_ms;
+            }
+            if lasts >= standing.fault.patience() && !standing.is_told {
+                standing.is_told = true;
+                let fault = standing.fault;
+                tracing::warn!(fault = fault.name(), "{}", fault.words());
+            }
+        }
+        let told = self.0.iter().filter(|standing| standing.is_told);
+        snapshot.degraded = told
+            .map(|standing| Degraded {
+                what: standing.fault.name().to_owned(),
+                since: rfc3339_ms(standing.since_ms),
+                detail: standing.fault.words().to_owned(),
+            })
+            .collect();
     }
+}
 
-    /// What is amiss, each thing since when. `None` before the first look.
-    pub(crate) fn degraded(&self) -> Option<Vec<Degraded>> {
-        let faults = self.lock();
-        let standing = faults.as_ref()?.iter();
-        Some(
-            standing
-                .map(|standing| Degraded {
-                    what: standing.fault.name().to_owned(),
-                    since: rfc3339_ms(standing.since_ms),
-                    detail: standing.fault.words().to_owned(),
-                })
-                .collect(),
-        )
-    }
+/// Whether a snapshot is one: before the first look at the stores nothing is known.
+pub(crate) fn is_known(snapshot: &Snapshot) -> bool {
+    snapshot.at_ms > 0
+}
 
-    /// Whether a process with these roles can do what others send to it.
-    pub(crate) fn is_ready(&self, roles: &[Role]) -> bool {
-        let faults = self.lock();
-        let standing = faults.as_ref();
-        standing.is_some_and(|faults| !faults.iter().any(|other| other.fault.stops(roles)))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Standing>>> {
-        // Each critical section leaves the list whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whether a process with these roles can do what others send to it.
+pub(crate) fn is_ready(snapshot: &Snapshot, roles: &[Role]) -> bool {
+    let is_in = |fault: &Fault| {
+        let mut degraded = snapshot.degraded.iter();
+        degraded.any(|degraded| degraded.what == fault.name())
+    };
+    is_known(snapshot)
+        && !Fault::ALL
+            .iter()
+            .any(|fault| fault.stops(roles) && is_in(fault))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Shard;
 
     fn snapshot(redis: bool, durable: bool, mongodb: bool) -> Snapshot {
         let mut snapshot = Snapshot {
@@ -157,11 +222,18 @@ mod tests {
         snapshot
     }
 
+    fn told(snapshot: &Snapshot) -> Vec<(&str, &str)> {
+        let told = snapshot.degraded.iter();
+        told.map(|degraded| (&*degraded.what, &*degraded.since))
+            .collect()
+    }
+
     #[test]
     fn readiness_is_by_role() {
-        let health = Health::default();
+        let mut faults = Faults::default();
         let api = [Role::Api];
-        assert!(!health.is_ready(&api), "nobody has looked yet");
+        let unknown = Snapshot::default();
+        assert!(!is_ready(&unknown, &api), "nobody has looked yet");
         let persister = [Role::Worker, Role::Persister];
         let all = [Role::Api, Role::Worker, Role::Persister, Role::Dashboard];
         for (state, expected) in [
@@ -171,33 +243,81 @@ mod tests {
             ((false, false, true), [false, false, false]),
             ((true, true, true), [true, true, true]),
         ] {
-            health.note(&snapshot(state.0, state.1, state.2));
-            let ready = [&api[..], &persister, &all].map(|roles| health.is_ready(roles));
+            let mut snapshot = snapshot(state.0, state.1, state.2);
+            faults.note(&mut snapshot, false, Instant::now());
+            let ready = [&api[..], &persister, &all].map(|roles| is_ready(&snapshot, roles));
             assert_eq!(ready, expected, "{state:?}");
         }
     }
 
     #[test]
     fn what_is_amiss_stands_with_its_beginning() {
-        let health = Health::default();
-        assert_eq!(health.degraded(), None);
-        health.note(&snapshot(true, true, false));
+        let mut faults = Faults::default();
+        let begin = Instant::now();
+        let mut first = snapshot(true, true, false);
+        faults.note(&mut first, false, begin);
+        assert_eq!(told(&first), [("mongodb", "1970-01-01T00:00:01.000Z")]);
         let mut later = snapshot(true, false, false);
         later.at_ms = 5_000;
-        health.note(&later);
-        let degraded = health.degraded().unwrap();
-        let told: Vec<_> = degraded
-            .iter()
-            .map(|degraded| (&*degraded.what, &*degraded.since))
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("mongodb", "1970-01-01T00:00:01.000Z"),
-                ("durability", "1970-01-01T00:00:05.000Z")
-            ]
-        );
-        health.note(&snapshot(true, true, true));
-        assert_eq!(health.degraded(), Some(Vec::new()));
+        faults.note(&mut later, false, begin + Duration::from_secs(4));
+        let both = [
+            ("mongodb", "1970-01-01T00:00:01.000Z"),
+            ("durability", "1970-01-01T00:00:05.000Z"),
+        ];
+        assert_eq!(told(&later), both);
+        let mut well = snapshot(true, true, true);
+        faults.note(&mut well, false, begin + Duration::from_secs(5));
+        assert_eq!(told(&well), []);
+    }
+
+    /// Who sets the clock does not move the beginning away from now.
+    #[test]
+    fn a_clock_that_is_set_moves_the_beginning_along() {
+        let mut faults = Faults::default();
+        let begin = Instant::now();
+        faults.note(&mut snapshot(true, true, false), false, begin);
+        let mut later = snapshot(true, true, false);
+        later.at_ms = 300_000 + 1_000 + 2_000;
+        faults.note(&mut later, false, begin + Duration::from_secs(2));
+        assert_eq!(told(&later), [("mongodb", "1970-01-01T00:05:01.000Z")]);
+    }
+
+    #[test]
+    fn recording_that_waits_for_a_moment_is_not_amiss() {
+        let mut faults = Faults::default();
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        for (seconds, waits, expected) in [
+            (0, true, false),
+            (4, true, false),
+            (4, false, false),
+            (5, true, false),
+            (9, true, false),
+            (10, true, true),
+            (11, false, false),
+        ] {
+            let mut snapshot = snapshot(true, true, true);
+            faults.note(&mut snapshot, waits, after(seconds));
+            let names: Vec<_> = told(&snapshot).into_iter().map(|(what, _)| what).collect();
+            assert_eq!(names == ["recording"], expected, "{seconds} s: {names:?}");
+            assert!(expected || names.is_empty(), "{seconds} s: {names:?}");
+            let recorder = is_ready(&snapshot, &[Role::Persister]);
+            assert_eq!(recorder, !expected, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn a_full_redis_and_a_lost_admission_are_told() {
+        let mut snapshot = snapshot(true, true, true);
+        snapshot.counters.rolled_back = 1;
+        snapshot.redis.shards.push(Shard {
+            used_memory_bytes: 86,
+            max_memory_bytes: 100,
+            ..Shard::default()
+        });
+        Faults::default().note(&mut snapshot, false, Instant::now());
+        let names: Vec<_> = told(&snapshot).into_iter().map(|(what, _)| what).collect();
+        assert_eq!(names, ["memory", "rollback"]);
+        assert!(is_ready(&snapshot, &[Role::Api]));
     }
 }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::activity::Activity;
@@ -21,6 +21,7 @@ use crate::admit::Door;
 use crate::api::{Health, Session};
 use crate::config::Role;
 use crate::figures::{Family, families};
+use crate::health;
 use crate::limits::{CONNECTION_BUFFER_LEN_MAX, HEAD_LEN_MAX, HEADERS_MAX, SHED_GRACE};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
@@ -40,7 +41,7 @@ mod connections;
 mod control;
 mod errors;
 mod explain;
-mod exports;
+pub(crate) mod exports;
 mod exposition;
 pub(crate) mod feed;
 mod loans;
@@ -62,6 +63,7 @@ use clients::{Clients, Guest};
 pub(crate) use connections::Connections;
 use connections::{Close, HeldSlot, Patient};
 use explain::Explain;
+use exports::Exports;
 use feed::{Days, Feed};
 use names::Names;
 use parts::{Parts, Unsent};
@@ -81,13 +83,11 @@ pub(crate) struct Front {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) monitor: Monitor,
     pub(crate) roles: Vec<Role>,
-    pub(crate) health: crate::health::Health,
     pub(crate) tls: Option<Tls>,
     pub(crate) access: Access,
     pub(crate) activity: Activity,
     pub(crate) tasks: Tasks,
-    /// Room for exports.
-    pub(crate) exports: Arc<Semaphore>,
+    pub(crate) exports: Arc<Exports>,
     pub(crate) feed: Feed,
     pub(crate) clients: Arc<Clients>,
     pub(crate) unsent: Arc<Unsent>,
@@ -660,7 +660,8 @@ fn page(front: &Front, request: &Request<Incoming>) -> Option<Reply> {
 
 /// Whether this process can do what its roles are for, and is not stopping.
 fn is_ready(front: &Front) -> bool {
-    front.health.is_ready(&front.roles) && !front.is_draining.load(Ordering::Relaxed)
+    health::is_ready(&front.monitor.latest(), &front.roles)
+        && !front.is_draining.load(Ordering::Relaxed)
 }
 
 /// What `/metrics` tells, and a collector is sent.
@@ -676,20 +677,20 @@ pub(crate) fn figures(front: &Front) -> Vec<Family> {
 
 /// Ready for what this process's roles do; what is amiss besides is told.
 fn ready(front: &Front) -> Result<Reply, Problem> {
-    let degraded = front.health.degraded();
+    let snapshot = front.monitor.latest();
     if is_ready(front) {
         return Ok(response::json(&Health {
             status: "ready".to_owned(),
-            degraded: degraded.unwrap_or_default(),
+            degraded: snapshot.degraded.clone(),
         }));
     }
-    let mut words = match degraded {
-        None => vec!["this instance has just started".to_owned()],
-        Some(degraded) => degraded
-            .into_iter()
-            .map(|degraded| format!("{} (since {})", degraded.detail, degraded.since))
-            .collect(),
-    };
+    let degraded = snapshot.degraded.iter();
+    let mut words: Vec<_> = degraded
+        .map(|degraded| format!("{} (since {})", degraded.detail, degraded.since))
+        .collect();
+    if !health::is_known(&snapshot) {
+        words.push("this instance has just started".to_owned());
+    }
     if front.is_draining.load(Ordering::Relaxed) {
         words.push("this instance is stopping".to_owned());
     }

@@ -56,8 +56,10 @@ pub mod clock;
 pub mod error;
 mod failpoint;
 pub mod figures;
+mod files;
 mod health;
 pub mod log;
+mod mention;
 mod shutdown;
 #[cfg(feature = "slowdown")]
 mod slowdown;
@@ -109,13 +111,13 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A URL that cannot be understood.
-    #[error("{flag}: {source}")]
+    /// An address that cannot be understood, or files that do not go with it.
+    #[error("{flag}: {fault}")]
     Address {
         /// The flag with the fault, and its variable.
         flag: &'static str,
-        /// The fault.
-        source: error::ServiceError,
+        /// What is wrong, or what it has to be.
+        fault: String,
     },
     /// `--require-durable`, and Redis is not, or does not say.
     #[error("Redis may lose loans that were answered 202: {0}; or leave --require-durable out")]
@@ -128,6 +130,9 @@ pub enum StartError {
         "{0}: an id is then unique on each shard alone, and a loan could be recorded twice; shard by {{_id: \"hashed\"}}"
     )]
     WrongShardKey(String),
+    /// A collection of MongoDB that loses records, or mixes ids up.
+    #[error("{0}; drop it, if it is empty, or rename it: the service makes its own")]
+    UnfitCollection(String),
     /// Redis or MongoDB belong to a queue of another shape.
     #[error("{0}")]
     OtherQueue(String),
@@ -182,23 +187,9 @@ pub async fn run(
         address: config.listen.to_string(),
         source,
     })?;
-    let queue = queue_of(config)
-        .map_err(|source| StartError::Address {
-            flag: match source {
-                error::ServiceError::RedisTls(_) => {
-                    "--redis-tls-ca (SLUICE_REDIS_TLS_CA), --redis-tls-cert and --redis-tls-key"
-                }
-                _ => "--redis-url (SLUICE_REDIS_URL)",
-            },
-            source,
-        })?
-        .with_timeout(config.redis_timeout.0);
-    let store = Store::new(&config.mongodb_uri, &config.mongodb_database)
-        .await
-        .map_err(|source| StartError::Address {
-            flag: "--mongodb-uri (SLUICE_MONGODB_URI)",
-            source,
-        })?
+    let queue = queue_of(config)?.with_timeout(config.redis_timeout.0);
+    let store = store_of(config)
+        .await?
         .with_timeout(config.mongodb_timeout.0);
     start::check(config, &queue, &store).await?;
     let tokens = match &config.tokens_file {
@@ -304,13 +295,13 @@ pub async fn run(
         )
     });
     let activity = activity::Activity::start(store.database());
-    let feed = http::feed::Feed::start(&monitor, &metrics);
+    let exports = http::exports::Exports::new(limits::EXPORTS_MAX);
+    let feed = http::feed::Feed::start(&monitor, &metrics, &store, &exports);
     let snapshots = monitor.follow();
     task::spawn("history", history::keep(monitor.clone(), store.clone()));
     if config.has(Role::Persister) {
         task::spawn("retention", keep_records(store.clone(), config.retention()));
     }
-    let health = health::Health::follow(monitor.follow());
     let tasks = tasks::Tasks::start(
         &tasks::Works {
             queue: queue.clone(),
@@ -330,11 +321,10 @@ pub async fn run(
         metrics,
         monitor,
         roles: config.role.clone(),
-        health,
         tls,
         access: http::access::Access::new(admin_token, tokens),
         tasks,
-        exports: Arc::new(tokio::sync::Semaphore::new(limits::EXPORTS_MAX)),
+        exports,
         activity: activity.clone(),
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
@@ -397,13 +387,40 @@ pub async fn run(
 }
 
 /// The queue that the settings name. Nothing is connected yet.
-pub(crate) fn queue_of(config: &Config) -> Result<Queue, error::ServiceError> {
+pub(crate) fn queue_of(config: &Config) -> Result<Queue, StartError> {
     let (url, tls_files) = (&config.redis_url, config.redis_tls());
-    if config.redis_cluster {
+    let queue = if config.redis_cluster {
         Queue::in_cluster(url, config.partitions, &tls_files)
     } else {
         Queue::with_tls(url, config.partitions, &tls_files)
-    }
+    };
+    queue.map_err(|error| StartError::Address {
+        flag: match error {
+            error::ServiceError::RedisTls(_) => {
+                "--redis-tls-ca (SLUICE_REDIS_TLS_CA), --redis-tls-cert (SLUICE_REDIS_TLS_CERT) and --redis-tls-key (SLUICE_REDIS_TLS_KEY)"
+            }
+            _ => "--redis-url (SLUICE_REDIS_URL)",
+        },
+        fault: error.to_string(),
+    })
+}
+
+/// The record that the settings name. Nothing is connected yet.
+pub(crate) async fn store_of(config: &Config) -> Result<Store, StartError> {
+    let uri = &config.mongodb_uri;
+    Store::new(uri, &config.mongodb_database)
+        .await
+        .map_err(|error| {
+            let rule = "must be mongodb://HOST:PORT, such as mongodb://127.0.0.1:27017, or mongodb://HOST,HOST/?replicaSet=NAME for a replica set, with USER:PASSWORD@ before the first host where they are needed, signs such as @ / : in them written %40 %2F %3A";
+            StartError::Address {
+                flag: "--mongodb-uri (SLUICE_MONGODB_URI)",
+                fault: match error.argument_fault() {
+                    // The driver may repeat what it could not read: not where a password may be in it.
+                    Some(fault) if !uri.contains('@') => format!("{rule}; {fault}"),
+                    _ => rule.to_owned(),
+                },
+            }
+        })
 }
 
 /// Has MongoDB keep records for as long as is set, once it is there.

@@ -113,6 +113,8 @@ pub const RETRY_STEP_LEN_MAX: usize = 100;
 pub const RETRY_AHEAD_MAX: u64 = 2_000;
 /// Exports at once of one instance.
 pub const EXPORTS_MAX: usize = 8;
+/// The newest exports of one instance, of which it tells how far they are.
+pub const EXPORTS_TOLD_MAX: usize = 20;
 /// Parts of an export that wait for its client.
 pub const EXPORT_PARTS_MAX: usize = 2;
 /// Failed loans that one call of a retry queues again, unless it says fewer.
@@ -132,6 +134,13 @@ pub const INSTANCE_KEPT: Duration = Duration::from_secs(5);
 /// New loans are refused when Redis has used this much of its memory, in percent: what was admitted
 /// needs the rest to go its way.
 pub const REDIS_MEMORY_PERCENT_MAX: u64 = 85;
+
+/// Whether a Redis is so full that new loans are refused. 0 is no bound.
+pub const fn is_filling(used_memory_bytes: u64, max_memory_bytes: u64) -> bool {
+    let bound = max_memory_bytes / 100 * REDIS_MEMORY_PERCENT_MAX;
+    max_memory_bytes > 0 && used_memory_bytes >= bound
+}
+
 /// A drain gives up after this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 

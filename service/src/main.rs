@@ -17,6 +17,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A probe waits this long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a thread still waits for when all is done has this long.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // The allocator asks for huge pages, and then each touch of its sparse heap costs 2 MiB: an idle service takes
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error),
     };
     let ended = runtime.block_on(run(&config));
+    // What a thread may still wait for does not hold the end up.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     log::finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -180,8 +180,8 @@ pub struct Metrics {
     pub rolled_back: AtomicU64,
     /// Ids that went into the filters so far, while these are rebuilt.
     rebuilding: AtomicU64,
-    /// Whether recording waits: told once.
-    is_recording_waiting: AtomicBool,
+    /// Recorders whose last try failed.
+    recorders_waiting: AtomicU64,
     /// Where spans of traced loans go.
     pub traces: Traces,
 }
@@ -207,7 +207,7 @@ impl Default for Metrics {
             outgoing: Mutex::new(Some(outgoing)),
             rolled_back: AtomicU64::default(),
             rebuilding: AtomicU64::default(),
-            is_recording_waiting: AtomicBool::new(false),
+            recorders_waiting: AtomicU64::default(),
             traces: Traces::default(),
         }
     }
@@ -249,18 +249,23 @@ impl Metrics {
         self.rebuilding.store(ids, Ordering::Relaxed);
     }
 
-    /// Recording waits, for this reason. Told once.
+    /// One more recorder waits, for this reason. Told of the first.
     pub(crate) fn recording_waits(&self, error: &ServiceError) {
-        if !self.is_recording_waiting.swap(true, Ordering::Relaxed) {
+        if self.recorders_waiting.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(%error, "recording waits");
         }
     }
 
-    /// Recording goes on.
+    /// One recorder that waited goes on. Told of the last.
     pub(crate) fn recording_goes_on(&self) {
-        if self.is_recording_waiting.swap(false, Ordering::Relaxed) {
+        if self.recorders_waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
             tracing::info!("recording goes on");
         }
+    }
+
+    /// Whether a recorder of this process waits.
+    pub(crate) fn is_recording_waiting(&self) -> bool {
+        self.recorders_waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Tells every listener of every instance.

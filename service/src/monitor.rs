@@ -14,6 +14,7 @@ use crate::api::{InstanceList, PartitionView, WorkerView};
 use crate::clock::now_ms;
 use crate::config::Role;
 use crate::error::ServiceError;
+use crate::health::Faults;
 use crate::instances::{self, Facts};
 use crate::limits::INSTANCE_KEPT;
 use crate::metrics::Metrics;
@@ -358,6 +359,7 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
     let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
     let mut recent = RecentLatencies::default();
     let mut redis = RedisState::default();
+    let mut faults = Faults::default();
     let mut ticks: u32 = 0;
     let mut tick = interval(SNAPSHOT_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -393,7 +395,7 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
             };
         }
         let alive = alive(&partitions);
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             at_ms: now_ms(),
             instance: instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -424,7 +426,9 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
             mongodb: mongodb.borrow().clone(),
             process: process_state(),
             counters,
+            degraded: Vec::new(),
         };
+        faults.note(&mut snapshot, metrics.is_recording_waiting(), now);
         if is_slow {
             lock(&past).add_point(point(&snapshot));
             teller.send_replace(Arc::new(InstanceList {

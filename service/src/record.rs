@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 
-use bson::DateTime;
 use bson::oid::ObjectId;
 use bson::spec::ElementType;
+use bson::{DateTime, RawBsonRef, RawDocument};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -65,6 +65,54 @@ pub struct FailureDocument {
     #[serde(default)]
     pub waiting: bool,
     pub discarded: Option<DiscardDocument>,
+}
+
+impl FailureDocument {
+    /// What a document of `failures` says. One that was changed by hand and cannot be read stands as that, with what can
+    /// be read of it: nobody else's failures are hidden by it.
+    pub(crate) fn read(document: &RawDocument) -> Self {
+        bson::deserialize_from_slice(document.as_bytes())
+            .unwrap_or_else(|_| Self::unreadable(document))
+    }
+
+    fn unreadable(document: &RawDocument) -> Self {
+        let text = |key: &str| document.get_str(key).unwrap_or_default().to_owned();
+        let instant = |key: &str| {
+            let instant = document.get_datetime(key);
+            instant.unwrap_or_else(|_| DateTime::from_millis(0))
+        };
+        Self {
+            id: text("_id"),
+            loan_id: text("loanId"),
+            attempt: number(document, "attempt"),
+            error_type: ErrorType::Unreadable,
+            faults: vec![FaultView {
+                field: "$".to_owned(),
+                rule: "this record was changed in MongoDB and cannot be read".to_owned(),
+                error_type: ErrorType::Unreadable,
+                value: String::new(),
+            }],
+            applicant_email: None,
+            received_at: instant("receivedAt"),
+            queued_at: None,
+            claimed_at: None,
+            failed_at: instant("failedAt"),
+            batch: None,
+            waiting: document.get_bool("waiting").unwrap_or_default(),
+            discarded: None,
+        }
+    }
+}
+
+/// A number that is not negative, however it was written; 0 where there is none.
+fn number(document: &RawDocument, key: &str) -> u32 {
+    let number = match document.get(key) {
+        Ok(Some(RawBsonRef::Int32(number))) => i64::from(number),
+        Ok(Some(RawBsonRef::Int64(number))) => number,
+        Ok(Some(RawBsonRef::Double(number))) => number as i64,
+        _ => 0,
+    };
+    u32::try_from(number).unwrap_or_default()
 }
 
 /// How a failed loan was finished by hand, in a document of `failures`.

@@ -29,6 +29,9 @@ use crate::task;
 use crate::validate::Failure;
 use writer::{Writer, Written};
 
+/// The collections are looked at this often, and their indexes made where they are not there.
+const PREPARE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
 /// The recorders of this process, for all partitions.
 #[derive(Debug)]
 pub(crate) struct Recorders {
@@ -131,10 +134,11 @@ impl Recorder {
     /// Records until `stop` is true, and then whatever is left once more.
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::default();
-        let mut is_prepared = false;
+        let mut prepared = None;
         // A batch whose writing failed. Whether it is written is unknown; writing it again is safe.
         let mut unfinished = None;
         let mut must_release = false;
+        let mut is_waiting = false;
         let mut ticks = interval_at(self.first, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -143,11 +147,14 @@ impl Recorder {
                 if must_release {
                     self.partition.release(self.holder).await?;
                 }
-                self.round(&mut is_prepared, &mut unfinished).await
+                self.round(&mut prepared, &mut unfinished).await
             };
             match round.await {
                 Ok(()) => {
                     backoff.reset();
+                    if std::mem::take(&mut is_waiting) {
+                        self.metrics.recording_goes_on();
+                    }
                     must_release = false;
                     if is_last {
                         return;
@@ -158,7 +165,9 @@ impl Recorder {
                     }
                 }
                 Err(error) => {
-                    self.metrics.recording_waits(&error);
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        self.metrics.recording_waits(&error);
+                    }
                     // It may have been given bundles whose tickets it does not know.
                     must_release = !error.is_of_mongodb();
                     if is_last {
@@ -176,12 +185,20 @@ impl Recorder {
     /// Records all that is decided by now.
     async fn round(
         &mut self,
-        is_prepared: &mut bool,
+        prepared: &mut Option<Instant>,
         unfinished: &mut Option<Arc<Batch>>,
     ) -> Result<(), ServiceError> {
-        if !*is_prepared {
+        // Again now and then: somebody may have dropped the database meanwhile, with its indexes.
+        if prepared.is_none_or(|at| at.elapsed() >= PREPARE_INTERVAL) {
+            let unfit = self.store.unfit_collections().await;
+            // Who may not ask is no worse off than before.
+            if let Ok(unfit) = unfit
+                && !unfit.is_empty()
+            {
+                return Err(ServiceError::UnfitCollection(unfit.join("; ")));
+            }
             self.store.prepare().await?;
-            *is_prepared = true;
+            *prepared = Some(Instant::now());
         }
         loop {
             let batch = match unfinished.take() {
@@ -196,7 +213,6 @@ impl Recorder {
                 *unfinished = Some(batch);
                 return Err(error);
             }
-            self.metrics.recording_goes_on();
             if len < RECORD_BATCH_LEN_MAX {
                 return Ok(());
             }

@@ -94,20 +94,21 @@ impl Retry<'_> {
                 return Ok(sum);
             }
             let len = RETRY_STEP_LEN_MAX.min(room as usize);
-            let failures = self
+            let waiting = self
                 .store
                 .waiting(&which, after.as_ref(), len, Bodies::Read)
                 .await?;
-            let Some(last) = failures.last() else {
+            let Some(last) = waiting.last else {
                 // What another retry took meanwhile does not remain.
                 sum.remaining = 0;
                 return Ok(sum);
             };
-            after = Some(last.place());
-            let step = self.step(failures, None).await?;
+            after = Some(last);
+            let step = self.step(waiting.failures, None).await?;
+            let skipped = step.skipped + waiting.unreadable;
             sum.requeued += step.requeued;
-            sum.skipped += step.skipped;
-            sum.remaining = sum.remaining.saturating_sub(step.requeued + step.skipped);
+            sum.skipped += skipped;
+            sum.remaining = sum.remaining.saturating_sub(step.requeued + skipped);
             if step.is_full {
                 return Ok(sum);
             }
@@ -132,11 +133,11 @@ impl Retry<'_> {
             }
             let (ids, later) = rest.split_at(RETRY_STEP_LEN_MAX.min(rest.len()).min(room as usize));
             until_recorded(self.queue, ids).await?;
-            let failures = self
+            let waiting = self
                 .store
                 .waiting(&Which::Loans(ids), None, ids.len(), Bodies::Read)
                 .await?;
-            let step = self.step(failures, correction).await?;
+            let step = self.step(waiting.failures, correction).await?;
             sum.requeued += step.requeued;
             if step.is_full {
                 return Ok(sum);

@@ -46,6 +46,11 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
     {
         return Err(StartError::WrongShardKey(wrong.join("; ")));
     }
+    if let Some(Ok(unfit)) = within_patience(store.unfit_collections()).await
+        && !unfit.is_empty()
+    {
+        return Err(StartError::UnfitCollection(unfit.join("; ")));
+    }
     let noted = within_patience(store.partitions(config.partitions)).await;
     if let Some(Ok(noted)) = noted
         && noted != config.partitions

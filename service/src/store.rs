@@ -10,7 +10,9 @@ use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawBsonRef, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::{Error, ErrorKind, InsertManyError};
-use mongodb::options::{ClientOptions, IndexOptions, WriteConcern};
+use mongodb::options::{
+    ClientOptions, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern,
+};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::decided::{self, Kind};
@@ -94,6 +96,9 @@ impl Store {
         options
             .connect_timeout
             .get_or_insert(Duration::from_secs(3));
+        // Another member may not have heard yet of what is recorded, and would call a known loan new.
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         // A result leaves Redis only once it has survived a power cut on a majority.
         options.write_concern = Some(
             WriteConcern::builder()
@@ -383,4 +388,22 @@ async fn within<T>(
 
 fn text<'a>(document: &'a bson::RawDocument, key: &str) -> &'a str {
     document.get_str(key).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an address asks for cannot weaken what the service promises.
+    #[tokio::test]
+    async fn the_promise_rests_on_no_option() {
+        let uri = "mongodb://127.0.0.1:1/?readPreference=secondary&w=0&journal=false";
+        let store = Store::new(uri, "sluice").await.unwrap();
+        let database = store.database();
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        assert_eq!(database.selection_criteria(), Some(&primary));
+        let writes = database.write_concern().unwrap();
+        assert_eq!(writes.w, Some(mongodb::options::Acknowledgment::Majority));
+        assert_eq!(writes.journal, Some(true));
+    }
 }

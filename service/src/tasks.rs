@@ -91,7 +91,7 @@ struct Step {
 
 #[derive(Debug)]
 enum Next {
-    After(Place),
+    After(Box<Place>),
     /// Of loans by their ids, the next ones.
     Further,
     /// There is nothing more.
@@ -176,7 +176,7 @@ impl Works {
                         now.step += i64::from(step.next.is_some());
                         is_waiting = step.next.is_none();
                         match step.next {
-                            Some(Next::After(place)) => now.after = Some(place.into()),
+                            Some(Next::After(place)) => now.after = Some((*place).into()),
                             Some(Next::End) => {
                                 // What the operator confirmed and nobody finds any more was taken by others.
                                 now.skipped = now.skipped.max(now.expected - now.done);
@@ -248,7 +248,7 @@ impl Works {
                 .collect();
             until_recorded(&self.queue, &ids).await?;
             let which = Which::Loans(&ids);
-            let failures = self
+            let waiting = self
                 .store
                 .waiting(&which, None, ids.len().max(1), bodies)
                 .await?;
@@ -257,7 +257,7 @@ impl Works {
             } else {
                 Next::Further
             };
-            (to - from, failures, next)
+            (to - from, waiting.failures, next)
         } else {
             let filter = task.filter.clone().unwrap_or_default();
             let filter = Filter::of(&filter).map_err(|wrong| {
@@ -265,14 +265,15 @@ impl Works {
             })?;
             let which = Which::Found(&filter, task.started_at);
             let after = task.after.clone().map(Place::from);
-            let failures = self
+            let waiting = self
                 .store
                 .waiting(&which, after.as_ref(), len, bodies)
                 .await?;
-            let next = failures
-                .last()
-                .map_or(Next::End, |last| Next::After(last.place()));
-            (failures.len(), failures, next)
+            let asked = waiting.failures.len() + waiting.unreadable as usize;
+            let next = waiting
+                .last
+                .map_or(Next::End, |last| Next::After(Box::new(last)));
+            (asked, waiting.failures, next)
         };
         let (done, is_whole) = self.apply(task, failures).await?;
         Ok(if is_whole {
@@ -446,10 +447,11 @@ impl From<TaskDocument> for Task {
         let over = task.done + task.skipped;
         Self {
             task_id: task.id,
-            kind: task.kind,
+            kind: task.kind.into(),
             phase: task.phase,
+            // Without a filter loans were named, each confirmed.
+            named: task.filter.is_none().then(|| count(task.expected)),
             filter: task.filter,
-            named: task.loan_ids.map(|ids| ids.len() as u64),
             reason: task.reason,
             by: task.by,
             started_at: rfc3339(task.started_at),

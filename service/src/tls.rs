@@ -21,6 +21,8 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::files;
+
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// A client has this long for its handshake.
@@ -90,18 +92,10 @@ async fn keep(tls: Tls, files: (PathBuf, PathBuf), mut pair: Pair) {
 }
 
 async fn read((cert, key): (PathBuf, PathBuf)) -> Result<Pair, String> {
-    let one = |file: &Path| -> Result<Vec<u8>, String> {
-        use io::Read as _;
-        let mut bytes = Vec::new();
-        std::fs::File::open(file)
-            .and_then(|open| open.take(FILE_LEN_MAX).read_to_end(&mut bytes))
-            .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-        Ok(bytes)
-    };
     let reading = tokio::task::spawn_blocking(move || {
         Ok::<_, String>(Pair {
-            cert: one(&cert)?,
-            key: one(&key)?,
+            cert: files::read(&cert, FILE_LEN_MAX)?,
+            key: files::read(&key, FILE_LEN_MAX)?,
         })
     });
     reading.await.unwrap_or_else(|error| Err(error.to_string()))

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
+use crate::files;
 use crate::http::admin::AdminToken;
 
 /// How often the file is looked at.
@@ -55,7 +57,21 @@ pub struct Identity {
 
 /// The tokens of a file.
 #[derive(Clone, Debug)]
-pub struct Tokens(Arc<RwLock<Vec<Known>>>);
+pub struct Tokens(Arc<watch::Sender<Vec<Known>>>);
+
+/// Hears that tokens have changed.
+#[derive(Debug)]
+pub(crate) struct Changes(watch::Receiver<Vec<Known>>);
+
+impl Changes {
+    /// Returns when they have changed since it was asked last.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody reads the file any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -71,7 +87,11 @@ impl Tokens {
     /// What is wrong with it, in one line.
     pub async fn follow(file: &Path) -> Result<Self, String> {
         let text = read(file.to_owned()).await?;
-        let tokens = Self::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+        let known = known(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+        if known.is_empty() {
+            tracing::warn!("the file of tokens holds none: nobody can log in or read");
+        }
+        let tokens = Self(Arc::new(watch::Sender::new(known)));
         crate::task::spawn("tokens", keep(tokens.clone(), file.to_owned(), text));
         Ok(tokens)
     }
@@ -81,13 +101,18 @@ impl Tokens {
     /// # Errors
     /// The first line that is wrong, and why.
     pub fn parse(text: &str) -> Result<Self, String> {
-        known(text).map(|known| Self(Arc::new(RwLock::new(known))))
+        known(text).map(|known| Self(Arc::new(watch::Sender::new(known))))
+    }
+
+    /// Hears of changes from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.0.subscribe())
     }
 
     /// Whose token this is.
     pub(crate) fn find(&self, token: &[u8]) -> Option<Identity> {
         let hash: [u8; 32] = Sha256::digest(token).into();
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.borrow();
         let mut found = None;
         // All of them, so that the time tells nothing.
         for known in known.iter() {
@@ -133,7 +158,7 @@ async fn keep(tokens: Tokens, file: PathBuf, mut text: String) {
         match known(&now) {
             Ok(known) => {
                 tracing::info!(tokens = known.len(), "the file of tokens was read again");
-                *tokens.0.write().unwrap_or_else(PoisonError::into_inner) = known;
+                tokens.0.send_replace(known);
             }
             Err(why) => tracing::warn!("the file of tokens stays as it was: {why}"),
         }
@@ -143,12 +168,8 @@ async fn keep(tokens: Tokens, file: PathBuf, mut text: String) {
 
 async fn read(file: PathBuf) -> Result<String, String> {
     let reading = tokio::task::spawn_blocking(move || {
-        use std::io::Read as _;
-        let mut text = String::new();
-        std::fs::File::open(&file)
-            .and_then(|open| open.take(FILE_LEN_MAX).read_to_string(&mut text))
-            .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-        Ok(text)
+        let bytes = files::read(&file, FILE_LEN_MAX)?;
+        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", file.display()))
     });
     reading.await.unwrap_or_else(|error| Err(error.to_string()))
 }
@@ -176,6 +197,11 @@ fn known(text: &str) -> Result<Vec<Known>, String> {
             .strip_prefix(ALGORITHM)
             .and_then(from_hex)
             .ok_or_else(|| at("the hash must be sha256: and 64 hexadecimal digits"))?;
+        if all.iter().any(|known| known.hash == hash) {
+            return Err(at(
+                "this hash stands twice: each name has a token of its own",
+            ));
+        }
         all.push(Known {
             identity: Identity {
                 name: name.to_owned(),

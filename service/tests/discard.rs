@@ -12,8 +12,8 @@ use support::{
 use testbed::{ServiceOptions, ServiceProcess, Stack, TestbedError, http};
 
 const TASKS: &str = "/api/tasks";
-/// More than six steps: each time that a step is done again, it takes the next ones.
-const LOANS: u64 = 3_100;
+/// More than eight steps: each time that a step is done again, it takes the next ones.
+const LOANS: u64 = 4_100;
 
 /// Loans that fail, by number: every one.
 fn bad(number: u64) -> Value {
@@ -220,8 +220,10 @@ async fn a_task_survives_who_does_it() {
     let asked = json!({ "kind": "discard", "filter": {}, "reason": "a test", "expected": LOANS });
     let mut id = None;
     for points in [
+        "discard-marked=return",
         "discard-noted=return",
         "discard-counted=return",
+        "discard-marked=1*off->return",
         "discard-noted=1*off->return",
         "discard-counted=1*off->return",
     ] {
@@ -370,4 +372,75 @@ async fn a_wrong_task_is_refused() {
     )
     .await;
     assert_problem(&answer.unwrap(), 401, "unauthorized");
+}
+
+/// 1. Who listens hears of a task as soon as it is begun, how far it is, and its end; who comes later hears the same at once.
+/// 2. Whom a filter looks for is hidden from whoever has no token.
+/// 3. An export is told like that, too.
+#[tokio::test]
+async fn whoever_listens_hears_how_far_work_is() {
+    let stack = start().await;
+    let address = stack.service.address();
+    fail(&stack, 0..7).await;
+    let mut early = listen(address, &[]).await;
+    assert_eq!(tasks(&mut early).await, json!([]));
+    let asked = json!({ "kind": "discard", "filter": { "applicant": "ada" }, "reason": "a test", "expected": 7 });
+    let answer = ask(&stack, &asked).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let over = loop {
+        let told = tasks(&mut early).await;
+        assert_eq!(told[0]["kind"], "discard", "{told}");
+        if told[0]["phase"] == "done" {
+            break told;
+        }
+    };
+    assert_task(&over[0], "done", 7, 0, 0);
+    let hidden = over[0]["filter"]["applicant"].as_str().unwrap();
+    assert!(hidden.contains('\u{2026}'), "{over}");
+    let file = admin(address, "GET", "/api/exports/errors", &Value::Null).await;
+    assert_eq!(file.status, 200);
+
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let mut late = listen(address, &[("Authorization", &bearer)]).await;
+    let told = loop {
+        // At first what was told last, which may be older than the export.
+        let told = tasks(&mut late).await;
+        if told[0]["kind"] == "export" && told[0]["phase"] == "done" {
+            break told;
+        }
+    };
+    assert_eq!(told[0]["done"], 7, "{told}");
+    assert_eq!(told[1]["filter"]["applicant"], "ada");
+    assert_eq!(told[1]["taskId"], over[0]["taskId"]);
+}
+
+type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn listen(address: std::net::SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+    let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    tokio_tungstenite::connect_async(request).await.unwrap().0
+}
+
+/// What is told next of work on many loans.
+async fn tasks(socket: &mut Socket) -> Value {
+    use futures_util::StreamExt as _;
+    use tokio_tungstenite::tungstenite::Message;
+    let told = async {
+        loop {
+            let Message::Text(text) = socket.next().await.unwrap().unwrap() else {
+                continue;
+            };
+            let message: Value = serde_json::from_str(text.as_str()).unwrap();
+            if message["type"] == "tasks" {
+                return message["tasks"].clone();
+            }
+        }
+    };
+    let told = tokio::time::timeout(support::PATIENCE, told).await;
+    told.expect("how far work is")
 }

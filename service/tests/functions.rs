@@ -16,7 +16,7 @@ use service::error::ServiceError;
 use service::loan::{Category, Cents, Fault, Fingerprint, LoanId};
 use service::queue::admission::Admission::{Admitted, Conflict, Full, MayBeRecorded, Replayed};
 use service::queue::admission::{
-    Admission, Admitted as AdmittedBatch, Arrival, Entry, Known, LookUp,
+    Admission, Admitted as AdmittedBatch, Arrival, Entry, Known, LookUp, Marker,
 };
 use service::queue::bundle::{Holder, IdHash, Instance, Name, Ticket, Unreadable};
 use service::queue::claim::{Claimed, Decided};
@@ -118,6 +118,92 @@ async fn admit_each(partition: &mut Partition, numbers: Range<u64>) {
     for number in numbers {
         admit_all(partition, number..number + 1).await;
     }
+}
+
+/// A step of a task that is done again has the markers that it took; nobody else has, and no retry gets by.
+#[tokio::test]
+async fn a_step_that_is_done_again_has_its_markers() {
+    let (_server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    let mut ask = async |known: Known| {
+        let second = Arrival {
+            attempt: 2,
+            ..arrival(0, 1)
+        };
+        admit(&mut partition, Entry::Retry, &[(second, known)], NO_BOUND)
+            .await
+            .remove(0)
+    };
+    let step = |number| Known::NotRecordedFor(Marker::of("a-task", number));
+    let is_marked = |outcome: Admission| matches!(outcome, Admission::LookUp(_));
+    assert!(is_marked(ask(step(1)).await));
+    assert!(is_marked(ask(step(1)).await), "the same step again");
+    assert_eq!(ask(step(2)).await, Admission::Busy);
+    let other = Known::NotRecordedFor(Marker::of("another", 1));
+    assert_eq!(ask(other).await, Admission::Busy);
+    assert_eq!(ask(Known::NotRecorded).await, Admission::Busy);
+    partition
+        .answered(0, &[&arrival(0, 1).loan_id])
+        .await
+        .unwrap();
+    let mut partition = queue.partition(0);
+    let second = [(arrival(0, 1), Known::NotRecorded)];
+    let outcome = admit(&mut partition, Entry::Retry, &second, NO_BOUND).await;
+    assert!(is_marked(outcome[0].clone()), "{outcome:?}");
+}
+
+/// A key of a wrong type stops a call in its middle, and Redis takes nothing back. No loan is then between two keys: what
+/// was not answered can be sent again, and what was answered goes on once the key is right.
+#[tokio::test]
+async fn a_key_of_a_wrong_type_loses_no_loan() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    let spoil = async |name: &str| {
+        let key = key(&server, name).await;
+        let there: u64 = redis(&server, &["EXISTS", &key]).await;
+        assert_eq!(there, 0, "{name}: nothing is lost by what the test does");
+        let _: () = redis(&server, &["SET", &key, "of another hand"]).await;
+    };
+    let mend = async |name: &str| {
+        let _: u64 = redis(&server, &["DEL", &key(&server, name).await]).await;
+    };
+    for name in ["waiting", "bundles", "ids"] {
+        spoil(name).await;
+        let arrivals = [(arrival(0, 1), Known::Nothing)];
+        let refused = partition
+            .admit(Entry::New, &arrivals, NO_BOUND, PATIENCE)
+            .await;
+        assert!(refused.is_err(), "{name}: {refused:?}");
+        mend(name).await;
+    }
+    let left: u64 = redis(&server, &["EXISTS", &key(&server, "bundles").await]).await;
+    assert_eq!(left, 0, "nothing of what was not admitted stays");
+    let again = admit_one(&mut partition, arrival(0, 1), Known::Nothing).await;
+    assert_eq!(again, Admission::Admitted, "it is not known");
+    for name in ["tickets", "claimed"] {
+        spoil(name).await;
+        assert!(
+            partition.claim(holder("w"), HELD, 1).await.is_err(),
+            "{name}"
+        );
+        mend(name).await;
+    }
+    let claimed = claim_one(&mut partition, holder("w"), RUN_OUT).await;
+    for name in ["results", "decided"] {
+        spoil(name).await;
+        let results = results(vec![accepted()]);
+        let decided = [Decided {
+            ticket: &claimed.ticket,
+            results: &results,
+        }];
+        assert!(partition.decide(&decided).await.is_err(), "{name}");
+        mend(name).await;
+        let _: u64 = redis(&server, &["DEL", &key(&server, "results").await]).await;
+    }
+    // Whoever held it may be gone: another has it.
+    let claimed = claim_one(&mut partition, holder("w2"), HELD).await;
+    assert!(accept(&mut partition, &claimed).await);
+    assert_eq!(record_all(&mut partition).await, [1, 0]);
 }
 
 async fn look_up_of(partition: &mut Partition, arrival: Arrival) -> LookUp {

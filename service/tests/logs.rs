@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{
-    ADMIN_TOKEN, Load, PATIENCE, assert_problem, audit, body, loan, post, quick, service_options,
-    start, start_with, wait_until,
+    ADMIN_TOKEN, Load, PATIENCE, assert_problem, audit, body, loan, metrics, post, quick,
+    service_options, start, start_with, wait_until,
 };
 use testbed::{ServiceOptions, http};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -207,12 +207,21 @@ async fn readiness_is_by_role() {
         told["since"].is_string() && told["detail"].is_string(),
         "{told}"
     );
+    // The snapshot tells the same.
+    let snapshot = metrics(address).await.degraded;
+    let snapshot: Vec<_> = snapshot
+        .iter()
+        .map(|degraded| (&*degraded.what, &*degraded.since, &*degraded.detail))
+        .collect();
+    let text = |key: &str| told[key].as_str().unwrap();
+    assert_eq!(snapshot, [("mongodb", text("since"), text("detail"))]);
     assert_eq!(post(address, &loan(0)).await.status, 202);
     stack.mongodb.restart().await.unwrap();
     wait_until("all is well again", async || {
         degraded().await == Value::Null
     })
     .await;
+    assert_eq!(metrics(address).await.degraded, []);
     wait_until("the recorder is ready again", async || {
         let answer = http::get(recorder.address(), "/readyz").await.unwrap();
         answer.status == 200

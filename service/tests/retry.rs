@@ -418,15 +418,16 @@ async fn a_retry_does_not_run_after_its_own_loans() {
     for round in 0..3 {
         let step = store.waiting(&which, after.as_ref(), 1, Bodies::Read);
         let step = step.await.unwrap();
-        let asked = json!({ "loanIds": [step[0].loan_id] });
+        let loan_id = step.failures[0].loan_id.clone();
+        let asked = json!({ "loanIds": [loan_id] });
         assert_eq!(office.retry(asked).await, retried(1, 0, 0));
         failures(&office.stack, 3 + 1 + round).await;
-        taken.insert(step[0].loan_id.clone());
-        after = Some(step[0].place());
+        taken.insert(loan_id);
+        after = step.last;
     }
     assert_eq!(taken.len(), 3);
     let step = store.waiting(&which, after.as_ref(), 1, Bodies::Left);
-    assert_eq!(step.await.unwrap().len(), 0);
+    assert_eq!(step.await.unwrap().failures.len(), 0);
     assert_eq!(store.count_waiting(&which).await.unwrap(), 0);
     let now = Which::Of(&categories, bson::DateTime::now());
     assert_eq!(store.count_waiting(&now).await.unwrap(), 3);

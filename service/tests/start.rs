@@ -70,8 +70,75 @@ fn all_bad_settings_are_told_at_once() {
 fn bad_addresses_of_the_stores_are_named() {
     let listen = ["--listen", "127.0.0.1:0"];
     let with = |rest: [&'static str; 2]| [listen[0], listen[1], rest[0], rest[1]];
-    refuses(&with(["--redis-url", "nonsense"]), &["--redis-url"]);
-    refuses(&with(["--mongodb-uri", "nonsense"]), &["--mongodb-uri"]);
+    // What to write instead, and nothing of the driver's, who also may repeat a password.
+    for wrong in [
+        "nonsense",
+        "127.0.0.1:6379",
+        "http://127.0.0.1:6379",
+        "redis://",
+        "redis://127.0.0.1:port",
+        "redis://:s3cret@127.0.0.1:6379/first",
+        "redis://a:1,redis://b:2",
+        "redis://127.0.0.1:6379/0?protocol=resp3",
+    ] {
+        let (code, said) = start(&with(["--redis-url", wrong]));
+        assert_eq!(code, Some(2), "{wrong}: {said}");
+        assert_eq!(said.lines().count(), 1, "{wrong}: {said}");
+        assert!(
+            said.contains("--redis-url (SLUICE_REDIS_URL): "),
+            "{wrong}: {said}"
+        );
+        assert!(
+            said.contains("redis://HOST:PORT") || said.contains("leave it out of the URL"),
+            "{wrong}: {said}"
+        );
+        assert!(
+            !said.contains("s3cret") && !said.contains("InvalidClientConfig"),
+            "{said}"
+        );
+    }
+    let cluster = ["--redis-cluster", "--redis-url", "redis://a:1,b:2"];
+    refuses(
+        &[&listen[..], &cluster].concat(),
+        &["--redis-url (SLUICE_REDIS_URL)", "HOST:PORT"],
+    );
+    for (wrong, words) in [
+        ("nonsense", ""),
+        ("127.0.0.1:27017", ""),
+        ("http://127.0.0.1", ""),
+        ("mongodb://", ""),
+        ("mongodb://u:p@s3cret@h:1", ""),
+        (
+            "mongodb://h:1/?w=majority&readPreference=nonsense",
+            "nonsense",
+        ),
+    ] {
+        let (code, said) = start(&with(["--mongodb-uri", wrong]));
+        assert_eq!(code, Some(2), "{wrong}: {said}");
+        for word in [
+            "--mongodb-uri (SLUICE_MONGODB_URI): ",
+            "mongodb://HOST:PORT",
+            words,
+        ] {
+            assert!(said.contains(word), "{wrong}: {said}");
+        }
+        assert!(
+            !said.contains("s3cret") && !said.contains("labels"),
+            "{said}"
+        );
+    }
+    let (code, said) = start(&[
+        "--redis-url",
+        "foo",
+        "forget",
+        "--applicant",
+        "a@example.org",
+    ]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("--redis-url (SLUICE_REDIS_URL): must be redis://HOST:PORT"),
+        "{said}"
+    );
 }
 
 /// Every value that cannot be read is refused in one line, which names the flag and the variable, wherever it came from.
@@ -115,6 +182,70 @@ fn a_value_that_cannot_be_read_is_named() {
         let (code, said) = start(&[&format!("{flag}=")]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(flag) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// A value that is no text is named by its flag and variable.
+#[test]
+fn what_is_not_utf_8_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    for (flag, variable) in [
+        ("--listen", "SLUICE_LISTEN"),
+        ("--redis-url", "SLUICE_REDIS_URL"),
+        ("--admin-token", "SLUICE_ADMIN_TOKEN"),
+    ] {
+        let output = service()
+            .env(variable, no_text)
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("{flag} ({variable}) is not UTF-8")),
+            "{said}"
+        );
+    }
+    let output = service()
+        .arg("--listen")
+        .arg(no_text)
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), said.lines().count()),
+        (Some(2), 1),
+        "{said}"
+    );
+}
+
+/// What is read again later must be a file: a pipe would hold the start up, and the end.
+#[test]
+fn what_is_no_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let long = folder.path().join("long");
+    std::fs::write(&long, "#".repeat((1 << 20) + 1)).unwrap();
+    let twice = folder.path().join("twice");
+    let hash = service::tokens::hash(b"one");
+    std::fs::write(&twice, format!("ada viewer {hash}\nalf operator {hash}\n")).unwrap();
+    let name = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    for (file, words) in [
+        (name(folder.path()), "is a folder"),
+        (name(&pipe), "is no file"),
+        (name(&long), "is longer than"),
+        (name(&twice), "this hash stands twice"),
+    ] {
+        for (flag, more) in [("--tokens-file", None), ("--tls-cert", Some("--tls-key"))] {
+            if more.is_some() && words.contains("hash") {
+                continue;
+            }
+            let mut arguments = vec![flag, &*file];
+            arguments.extend(more.map(|more| [more, &*file]).into_iter().flatten());
+            refuses(&arguments, &[flag, words]);
+        }
     }
 }
 

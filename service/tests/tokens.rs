@@ -98,6 +98,13 @@ async fn tokens_have_names_and_roles() {
         200
     );
 
+    let mut listening = {
+        use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        let bearer = format!("Bearer {grace}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        tokio_tungstenite::connect_async(request).await.unwrap().0
+    };
     std::fs::write(&file, "nonsense\n").unwrap();
     wait_until("the fault is logged", async || {
         stack
@@ -118,6 +125,14 @@ async fn tokens_have_names_and_roles() {
     .await;
     let answer = call(address, Some(&grace), "GET", "/api/session").await;
     assert_problem(&answer, 403, "forbidden");
+    // Whoever listens by a token that is taken back hears no more.
+    loop {
+        let frame = tokio::time::timeout(support::PATIENCE, listening.next()).await;
+        match frame.unwrap() {
+            Some(Ok(frame)) if !frame.is_close() => {}
+            _ => break,
+        }
+    }
 
     wait_until("both changes are recorded", async || {
         documents(&stack.mongodb, "activity").await.len() == 2

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod work;
+
+pub use work::{FailureFilter, Task, TaskPhase, WorkKind};
+
 /// Everything that is known about the service at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +42,22 @@ pub struct Snapshot {
     pub mongodb: MongoState,
     /// What the process uses.
     pub process: ProcessState,
+    /// What is amiss, the oldest first. Nothing when all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<Degraded>,
+}
+
+/// Something that is amiss.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Degraded {
+    /// `redis`, `shard`, `durability`, `memory`, `rollback`, `mongodb` or `recording`.
+    pub what: String,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// What it means, in words.
+    pub detail: String,
 }
 
 /// Sums that only grow.
@@ -440,5 +460,10 @@ pub enum Message {
     Event {
         /// The event.
         event: Event,
+    },
+    /// Work on many loans, the newest first: sent at first, and whenever it has gone on.
+    Tasks {
+        /// The work of the last day, at most 70.
+        tasks: Vec<Task>,
     },
 }

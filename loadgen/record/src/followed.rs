@@ -229,7 +229,7 @@ impl Followed {
     /// are kept by that one.
     pub fn take_at(&mut self, message: Message, received_ms: u64) {
         match message {
-            Message::History { .. } => {}
+            Message::History { .. } | Message::Tasks { .. } => {}
             Message::Event { event } => {
                 if let EventKind::Scale {
                     from, to, reason, ..

@@ -41,7 +41,7 @@ export interface Story {
   name: string;
   /** Refuses pages, as the service does when it does not know their address as its own. */
   refusesPages: boolean;
-  /** What `/readyz` tells of. */
+  /** What is amiss. */
   degraded: readonly string[];
   /** Changes what a snapshot says. */
   retouch: (snapshot: Snapshot) => Snapshot;
@@ -115,6 +115,7 @@ export class Fake {
       socket.on('close', () => this.sockets.delete(socket));
       socket.on('error', () => this.sockets.delete(socket));
       this.send({ type: 'history', points: this.points.slice(-300) }, socket);
+      this.send({ type: 'tasks', tasks: this.tasks }, socket);
     });
   }
 
@@ -290,6 +291,7 @@ export class Fake {
       redis: { up: true, version: '7.0.15', appendfsync: 'always', usedMemoryBytes: 5_300_000, maxMemoryBytes: 0, durable: true },
       mongodb: { up: true, version: '6.0.5' },
       process: { rssBytes: 48_000_000, cpuSeconds: 12, openFiles: 60 },
+      degraded: this.story.degraded.map((what) => ({ what, since: new Date(this.atMs - 600_000).toISOString(), detail: `${what} does not do what it is there for` })),
     });
   }
 
@@ -317,18 +319,13 @@ export class Fake {
       const detail = `a page of "https://${'loans.'.repeat(20)}example.org" may not do this; if it is the service's own, start the service with --public-url and that address`;
       return this.story.refusesPages ? json({ status: 403, title: 'Forbidden', detail, errorType: 'foreign_origin' }, 403) : json({ status: 405, title: 'Method Not Allowed', errorType: 'method_not_allowed' }, 405);
     }
-    if (pathname === '/readyz') {
-      const { degraded } = this.story;
-      const told = degraded.map((what) => ({ what, since: new Date(this.atMs - 600_000).toISOString(), detail: `${what} does not do what it is there for` }));
-      return json({ status: 'ready', degraded: told });
-    }
     if (pathname === '/api/session') return isAdmin ? json({ admin: true }) : json({ status: 403, title: 'Forbidden', errorType: 'forbidden' }, 403);
     if (pathname.startsWith('/api/control') && method === 'POST') {
       this.pause(pathname.endsWith('pause'));
       return json({ paused: this.paused });
     }
     if (pathname === '/api/loans/retry') return json({ requeued: 12, skipped: 0, remaining: 3 });
-    const operator = this.operate(pathname, method, searchParams, body, isAdmin);
+    const operator = this.operate(pathname, searchParams, body, isAdmin);
     if (operator !== null) return json(operator, pathname === '/api/tasks' && method === 'POST' ? 202 : 200);
     if (pathname === '/api/errors') {
       const [loanId, errorType, limit, cursor] = ['loanId', 'errorType', 'limit', 'cursor'].map((name) => searchParams.get(name));
@@ -351,7 +348,7 @@ export class Fake {
   /** Filters that were exported. */
   readonly exported: unknown[] = [];
 
-  private operate(pathname: string, method: string, query: URLSearchParams, body: string, isAdmin: boolean): unknown {
+  private operate(pathname: string, query: URLSearchParams, body: string, isAdmin: boolean): unknown {
     const found = () => this.failures.filter(({ loanId, errorType }) => loanId.startsWith(query.get('loanId') ?? '') && errorType === (query.get('errorType') ?? errorType)).length;
     const waiting = query.size === 0 ? this.totals.failed : found();
     if (pathname === '/api/errors/count') return { attempts: waiting, loans: waiting, waiting, isExact: true };
@@ -361,21 +358,24 @@ export class Fake {
       const partitions = Array.from({ length: 4 }, (_, partition) => ({ partition, queueDepth: 1_234_567, inFlight: 50, oldestWaitingMs: 61_000, failedWaiting: 3, unrecorded: 12, redisUp: partition !== 2 }));
       return { instances, partitions };
     }
-    if (pathname === '/api/tasks' && method === 'GET') return { tasks: this.tasks };
     if (!isAdmin) return null;
     if (pathname === '/api/tasks') {
       const asked = JSON.parse(body) as { kind: Task['kind']; expected: number };
       const task: Task = { ...asked, taskId: `t${this.tasks.length}`, phase: 'running', by: 'ada', startedAt: new Date(this.atMs).toISOString(), done: 0, skipped: 0, remaining: asked.expected };
       this.tasks.unshift(task);
+      this.tellTasks();
       return task;
     }
     if (pathname.endsWith('/stop')) {
       const task = this.tasks[0];
       if (task !== undefined) task.phase = 'stopped';
+      this.tellTasks();
       return task;
     }
     if (pathname === '/api/exports') {
       this.exported.push(JSON.parse(body));
+      this.tasks.unshift({ taskId: `e${this.exported.length}`, kind: 'export', phase: 'running', by: 'ada', startedAt: new Date(this.atMs).toISOString(), expected: 0, done: 0, skipped: 0, remaining: 0 });
+      this.tellTasks();
       return { href: '/licences.txt' };
     }
     return null;
@@ -388,7 +388,12 @@ export class Fake {
     const step = Math.min(loans, task.remaining);
     task.done += step;
     task.remaining -= step;
-    if (task.remaining === 0) task.phase = 'done';
+    if (task.remaining === 0 && task.kind !== 'export') task.phase = 'done';
+    this.tellTasks();
+  }
+
+  private tellTasks(): void {
+    this.send({ type: 'tasks', tasks: this.tasks });
   }
 
   /** The id of the one loan that was accepted. */

@@ -58,6 +58,41 @@ const busy: Partial<Story> = {
   },
 };
 
+/** A cluster whose nodes have names as long as those of pods, one of them down. */
+const clustered: Partial<Story> = {
+  ...longest,
+  degraded: ['shard', 'durability', 'memory', 'rollback', 'recording'],
+  retouch: (snapshot) => {
+    const host = (number: number) => `redis-shard-${number}.redis-headless.loan-ingestion-production.svc.cluster.local:6379`;
+    const shards = Array.from({ length: 3 }, (_, number) => ({
+      address: host(number),
+      partitions: Array.from({ length: 22 }, (_, index) => number + 3 * index),
+      up: number !== 1,
+      ...(number === 1 ? { trouble: 'Redis refused: no connection: Connection refused (os error 111)' } : {}),
+      durable: number !== 2,
+      version: '7.0.15',
+      queueDepth: 9_876_543,
+      unrecorded: 1_234_567,
+      oldestWaitingMs: 273_600_000,
+      usedMemoryBytes: 123_400_000_000,
+      maxMemoryBytes: 128_000_000_000,
+    }));
+    return {
+      ...snapshot,
+      counters: { ...snapshot.counters, rolledBack: 1_234_567 },
+      redis: {
+        ...snapshot.redis,
+        isCluster: true,
+        shards,
+        replicas: [3, 4, 5].map((number) => ({ address: host(number), up: number !== 4 })),
+        durable: false,
+        trouble: 'no connection: Connection refused (os error 111)',
+        weaknesses: [0, 1, 2, 3].map((number) => `${host(number)}: cluster-replica-no-failover no: set it to yes`),
+      },
+    };
+  },
+};
+
 const STATES: readonly State[] = [
   { name: 'no failure', story: { load: quiet, failureShare: 0 } },
   {
@@ -81,6 +116,29 @@ const STATES: readonly State[] = [
   { name: 'an accepted loan', story: longest, path: (fake) => `/?loan=${fake.recordedId}`, arrange: (page) => page.getByText('Fingerprint').waitFor() },
   { name: 'no such loan', story: longest, path: () => `/?loan=${'NOBODY'.repeat(10)}`, arrange: (page) => page.getByText(/There is no loan/).waitFor() },
   { name: 'everything is in trouble', story: troubled, isAdmin: true, arrange: (page) => page.getByText('Recorder of the second partition does not do what it is there for. Since').waitFor() },
+  {
+    name: 'a shard of a cluster is down',
+    story: clustered,
+    arrange: async (page) => {
+      await page.getByTestId('shards').getByText('down', { exact: true }).waitFor();
+      await page.getByText('Shard does not do what it is there for. Since').waitFor();
+    },
+  },
+  {
+    name: 'work on many loans goes on',
+    story: busy,
+    isAdmin: true,
+    arrange: async (page, fake) => {
+      const more = { by: 'wilhelmina.friederike.charlotte', startedAt: new Date(fake.atMs).toISOString(), expected: 12_345_678 };
+      fake.tasks.unshift(
+        { ...more, taskId: 'a', kind: 'export', phase: 'running', done: 1_234_567, skipped: 1_234, remaining: 0 },
+        { ...more, taskId: 'b', kind: 'discard', phase: 'stopping', done: 1_234_567, skipped: 1_234_567, remaining: 9_876_544, reason: 'x'.repeat(500) },
+        { ...more, taskId: 'c', kind: 'retry', phase: 'running', done: 1, skipped: 0, remaining: 12_345_677, fault: 'Redis did not answer within 10s' },
+      );
+      fake.work(0);
+      await page.getByRole('list', { name: 'Tasks' }).getByText('of 12.35M discarded').waitFor();
+    },
+  },
   {
     name: 'cut off',
     story: busy,

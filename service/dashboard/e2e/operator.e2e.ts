@@ -110,6 +110,24 @@ test('export takes the filters and no token into the address', async () => {
   await download;
   expect(fake.exported).toEqual([{ of: 'errors', format: 'ndjson', filter: { applicant: 'wilhelmina' } }]);
   expect(page.url()).not.toContain(TOKEN);
+  await tasks().filter({ hasText: 'Exporting0 rows written, by ada' }).waitFor();
+  expect(await tasks().getByRole('button', { name: 'Stop' }).count()).toBe(0);
+  await isSound();
+});
+
+test('a page that is opened in the middle shows how far a task is', async () => {
+  await page.getByRole('button', { name: 'Retry …' }).click();
+  await dialog().getByRole('button', { name: /^Retry 1,\d{3},\d{3}$/ }).click();
+  await dialog().waitFor({ state: 'detached' });
+  fake.work(1_000);
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  await page.reload();
+  await tasks().filter({ hasText: /^Queueing again1,000 of/ }).waitFor();
+  fake.work(234);
+  await tasks().filter({ hasText: /^Queueing again1,234 of/ }).waitFor();
+  // Told, not asked for.
+  expect(asked.filter((path) => path.startsWith('/api/tasks') || path === '/readyz')).toEqual([]);
 });
 
 test('instances and partitions are listed', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { LiveEvent, Point, Snapshot } from '../src/api/types';
+import type { LiveEvent, Point, Snapshot, Task } from '../src/api/types';
 import { backoffMs } from '../src/live/backoff';
 import { Connection, type Batch, type ConnectionState } from '../src/live/connection';
 import { runningAt, runsOf } from '../src/live/runs';
@@ -100,6 +100,7 @@ describe('the connection', () => {
   let states: ConnectionState[];
   let batches: Batch[];
   let histories: Point[][];
+  let works: Task[][];
   let connection: Connection;
   const newest = () => {
     const socket = FakeSocket.all.at(-1);
@@ -118,9 +119,11 @@ describe('the connection', () => {
     states = [];
     batches = [];
     histories = [];
+    works = [];
     connection = new Connection('ws://x/ws', {
       onState: (state) => states.push(state),
       onHistory: (points) => histories.push(points),
+      onTasks: (tasks) => works.push(tasks),
       onBatch: (news) => batches.push(news),
     });
     connection.start();
@@ -141,6 +144,12 @@ describe('the connection', () => {
     newest().say({ type: 'snapshot', snapshot: snapshot(1) });
     vi.advanceTimersByTime(20);
     expect(phase()).toBe('live');
+  });
+
+  test('hears how far work is, whatever else is told', () => {
+    newest().say({ type: 'tasks', tasks: [] });
+    newest().say({ type: 'of a later version' });
+    expect(works).toEqual([[]]);
   });
 
   test('a slow page gets the newest snapshot and every event, at once', () => {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::admin::AdminToken;
 use super::clients::one_client;
 use super::response::Problem;
-use crate::tokens::{Identity, TokenRole, Tokens};
+use crate::tokens::{Changes, Identity, TokenRole, Tokens};
 
 /// The protocol that `/ws` speaks.
 pub(super) const PROTOCOL: &str = "sluice";
@@ -125,24 +125,61 @@ impl Access {
         if self.attempts.waiting(client) >= WAITING_MAX {
             return Err(Problem::TooManyAttempts);
         }
-        let known = match &self.administrator {
-            Some(administrator) if administrator.is(token) => Some(Identity {
-                name: ADMINISTRATOR.to_owned(),
-                role: TokenRole::Operator,
-            }),
-            _ => self.tokens.as_ref().and_then(|tokens| tokens.find(token)),
-        };
-        if let Some(identity) = known {
+        if let Some(identity) = self.find(token) {
             return Ok(identity);
         }
         self.attempts.failed(client, Instant::now()).wait().await;
         Err(Problem::Forbidden)
     }
+
+    /// Whose token this is.
+    fn find(&self, token: &[u8]) -> Option<Identity> {
+        match &self.administrator {
+            Some(administrator) if administrator.is(token) => Some(Identity {
+                name: ADMINISTRATOR.to_owned(),
+                role: TokenRole::Operator,
+            }),
+            _ => self.tokens.as_ref()?.find(token),
+        }
+    }
+
+    /// What somebody who stays rests on: the token that these headers bring. `None` where no token can be taken back.
+    pub(super) fn leave_to_stay(&self, headers: &HeaderMap) -> Option<LeaveToStay> {
+        let token = sent(headers)?.into_owned();
+        Some(LeaveToStay {
+            identity: self.find(&token)?,
+            token,
+            changes: self.tokens.as_ref()?.changes(),
+        })
+    }
+
+    /// Returns when somebody who stays may not any more: the token is gone from the file, or is another's.
+    pub(super) async fn taken_back(&self, leave: &mut Option<LeaveToStay>) {
+        let Some(leave) = leave else {
+            return std::future::pending().await;
+        };
+        while self.find(&leave.token).as_ref() == Some(&leave.identity) {
+            leave.changes.next().await;
+        }
+    }
+}
+
+/// What somebody who stays rests on.
+#[derive(Debug)]
+pub(super) struct LeaveToStay {
+    token: Vec<u8>,
+    identity: Identity,
+    changes: Changes,
 }
 
 /// The token that a request brings.
 fn sent(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    if let Some(value) = values.next() {
+        if values.next().is_some() {
+            // Which of them counts, others on the way may see otherwise: none.
+            return Some(Cow::Borrowed(b""));
+        }
         let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
         return scheme
             .eq_ignore_ascii_case(b"Bearer ")
@@ -291,6 +328,13 @@ mod tests {
             );
         }
         assert_eq!(sent(&HeaderMap::new()), None);
+        let mut two = headers("authorization", "Bearer correct-token");
+        two.append(AUTHORIZATION, "Bearer another".parse().unwrap());
+        assert_eq!(
+            sent(&two).as_deref(),
+            Some(&b""[..]),
+            "no token is known by it"
+        );
     }
 
     #[tokio::test]

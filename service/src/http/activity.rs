@@ -2,6 +2,7 @@
 
 use bson::oid::ObjectId;
 
+use super::control::unavailable;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
@@ -30,7 +31,7 @@ pub(super) async fn list(front: &Front, query: Option<&str>) -> Result<Reply, Pr
         .await
         .map_err(|error| {
             tracing::warn!(%error, "the record of activity cannot be read");
-            Problem::StoreUnavailable
+            unavailable(error)
         })?;
     let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);

@@ -75,13 +75,12 @@ pub(super) async fn read_json(
 /// A page of another origin can make a browser send a body without a type, or with one of a few others, but JSON by its
 /// type only when it may.
 fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
-    for coding in headers.get_all(CONTENT_ENCODING) {
-        if !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"identity")
-        {
-            return Err(Problem::UnsupportedCoding(named(coding.as_bytes())));
+    for codings in headers.get_all(CONTENT_ENCODING) {
+        let mut all = codings.as_bytes().split(|&byte| byte == b',');
+        // An empty element of a list stands for nothing.
+        let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+        if !all.all(|coding| is_none(coding.trim_ascii())) {
+            return Err(Problem::UnsupportedCoding(named(codings.as_bytes())));
         }
     }
     let mut kinds = headers.get_all(CONTENT_TYPE).iter();
@@ -200,8 +199,10 @@ mod tests {
             "application/json;",
         ] {
             assert_eq!(check(&[("content-type", kind)]), Ok(()), "{kind}");
-            let plain = [("content-type", kind), ("content-encoding", "identity")];
-            assert_eq!(check(&plain), Ok(()), "{kind}");
+            for coding in ["identity", "", "identity, Identity"] {
+                let plain = [("content-type", kind), ("content-encoding", coding)];
+                assert_eq!(check(&plain), Ok(()), "{kind} {coding}");
+            }
         }
     }
 

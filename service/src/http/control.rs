@@ -207,6 +207,10 @@ pub(super) fn invalid(detail: impl Into<String>) -> Problem {
 /// Which of the two stores was the reason.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn unavailable(error: ServiceError) -> Problem {
+    if matches!(error, ServiceError::UnreadableRecord(_)) {
+        tracing::error!(%error, "a call failed");
+        return Problem::UnreadableRecord;
+    }
     tracing::debug!(%error, "a call failed");
     if error.is_of_mongodb() {
         Problem::StoreUnavailable

@@ -1,13 +1,17 @@
 //! `GET /api/errors`: the failed attempts, newest first, page by page.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bson::{Document, doc};
+
+use super::control::unavailable;
 use super::personal::mask_attempt;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
 use crate::api::{ErrorPage, FailedAttempt, FailureFilter};
-use crate::filter::{Filter, INSTANT_MS_MAX, plain_number};
+use crate::filter::{Filter, plain_number};
 use crate::limits::ERRORS_PAGE_LEN_MAX;
-use crate::loan::LoanId;
 use crate::store::failures::Place;
 
 /// The parameters of a filter.
@@ -47,17 +51,14 @@ pub(super) async fn list(
         .await
         .map_err(|error| {
             tracing::warn!(%error, "the error log cannot be read");
-            Problem::StoreUnavailable
+            unavailable(error)
         })?;
     let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| has_more).map(|last| {
-        to_cursor(&Place {
-            failed_at: last.failed_at,
-            id: last.id.clone(),
-        })
-    });
-    let mut errors: Vec<_> = found.into_iter().map(FailedAttempt::from).collect();
+    let last = found.last().filter(|_| has_more);
+    let next_cursor = last.map(|(place, _)| to_cursor(place));
+    let failures = found.into_iter().map(|(_, failure)| failure);
+    let mut errors: Vec<_> = failures.map(FailedAttempt::from).collect();
     if !sees_personal {
         errors.iter_mut().for_each(mask_attempt);
     }
@@ -77,7 +78,7 @@ pub(super) async fn count(
     may_look_for(&filter, sees_personal)?;
     let count = front.store.count_errors(&filter).await.map_err(|error| {
         tracing::warn!(%error, "failures cannot be counted");
-        Problem::StoreUnavailable
+        unavailable(error)
     })?;
     Ok(response::json(&count))
 }
@@ -115,39 +116,46 @@ pub(super) fn filter(query: &Query<'_>) -> Result<Filter, Problem> {
     })
 }
 
-/// A place in the log, in characters that an address may hold: milliseconds, attempt, loan.
+/// A place in the log, in characters that an address may hold: its two values as BSON, in base64.
 fn to_cursor(place: &Place) -> String {
-    let (loan_id, attempt) = place.id.rsplit_once('#').unwrap_or((&place.id, "0"));
-    format!("{}~{attempt}~{loan_id}", place.failed_at.timestamp_millis())
+    let place = doc! { "failedAt": &place.failed_at, "_id": &place.id };
+    // Both were read from BSON.
+    URL_SAFE_NO_PAD.encode(place.to_vec().unwrap_or_default())
 }
 
 fn from_cursor(text: &str) -> Option<Place> {
-    let mut parts = text.splitn(3, '~');
-    let failed_ms = plain_number(parts.next()?).filter(|at_ms| *at_ms <= INSTANT_MS_MAX)?;
-    let attempt = u32::try_from(plain_number(parts.next()?)?).ok()?;
-    let loan_id = LoanId::new(parts.next()?)?;
-    Some(Place {
-        failed_at: bson::DateTime::from_millis(failed_ms),
-        id: format!("{loan_id}#{attempt}"),
-    })
+    let place = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let mut place = Document::from_reader(&*place).ok()?;
+    let (failed_at, id) = (place.remove("failedAt")?, place.remove("_id")?);
+    place.is_empty().then_some(Place { failed_at, id })
 }
 
 #[cfg(test)]
 mod tests {
+    use bson::oid::ObjectId;
+    use bson::{Bson, DateTime};
+
     use super::*;
 
     #[test]
     fn a_cursor_leads_back_to_its_place() {
-        let place = Place {
-            failed_at: bson::DateTime::from_millis(1_700_000_000_123),
-            id: "GC:1.2_3-4#17".to_owned(),
-        };
-        let cursor = to_cursor(&place);
-        assert_eq!(cursor, "1700000000123~17~GC:1.2_3-4");
-        assert_eq!(from_cursor(&cursor), Some(place));
-        for wrong in [
-            "", "1", "1~1", "1~1~", "x~1~A", "1~x~A", "1~1~A~B", "-1~1~A", "+1~1~A",
+        let failed_at = Bson::from(DateTime::from_millis(1_700_000_000_123));
+        // Somebody may have written one by hand.
+        for (failed_at, id) in [
+            (failed_at.clone(), "GC:1.2_3-4#17".into()),
+            (failed_at.clone(), "".into()),
+            (failed_at.clone(), "ü#~/?&%".into()),
+            (failed_at.clone(), ObjectId::new().into()),
+            (failed_at, Bson::Int32(7)),
+            (Bson::Null, "by hand".into()),
         ] {
+            let place = Place { failed_at, id };
+            let cursor = to_cursor(&place);
+            let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            assert!(cursor.chars().all(fits), "{cursor}");
+            assert_eq!(from_cursor(&cursor), Some(place));
+        }
+        for wrong in ["", "1", "1~1", "AAAA", "BQAAAAA", "nonsense", "%"] {
             assert_eq!(from_cursor(wrong), None, "{wrong}");
         }
     }

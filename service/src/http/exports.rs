@@ -1,7 +1,8 @@
 //! Exports: the rows that a filter finds, streamed, and tickets by which a page downloads without a token in the address.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::access::Caller;
 use super::control::{from_json, invalid, unavailable};
@@ -18,20 +19,66 @@ use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply, body, errors};
 use crate::activity::Entry;
-use crate::api::{ExportFormat, ExportOf, ExportRequest, ExportTicket, FailureFilter, rfc3339};
+use crate::api::{
+    ExportFormat, ExportOf, ExportRequest, ExportTicket, FailureFilter, Task, TaskPhase, rfc3339,
+};
 use crate::error::ServiceError;
 use crate::export::Rows;
 use crate::filter::{Filter, instant};
-use crate::limits::{ADMIN_BODY_LEN_MAX, EXPORT_PARTS_MAX, PART_LEN_MAX};
+use crate::limits::{ADMIN_BODY_LEN_MAX, EXPORT_PARTS_MAX, EXPORTS_TOLD_MAX, PART_LEN_MAX};
+use crate::record::{FailureDocument, LoanDocument};
+use crate::snapshot::WorkKind;
 use crate::store::exports::{TICKET_KEPT, TicketDocument};
 use crate::tasks::describe_filter;
 use crate::tokens;
+
+/// The exports of this instance: few at once, and how far the newest are.
+#[derive(Debug)]
+pub(crate) struct Exports {
+    room: Arc<Semaphore>,
+    /// The newest first.
+    newest: Mutex<VecDeque<Task>>,
+}
+
+impl Exports {
+    /// Room for so many at once.
+    pub(crate) fn new(room: usize) -> Arc<Self> {
+        Arc::new(Self {
+            room: Arc::new(Semaphore::new(room)),
+            newest: Mutex::default(),
+        })
+    }
+
+    /// How far they are.
+    pub(super) fn tasks(&self) -> Vec<Task> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn begin(&self, task: Task) {
+        let mut newest = self.lock();
+        newest.truncate(EXPORTS_TOLD_MAX - 1);
+        newest.push_front(task);
+    }
+
+    fn note(&self, task_id: &str, change: impl FnOnce(&mut Task)) {
+        let mut newest = self.lock();
+        if let Some(task) = newest.iter_mut().find(|task| task.task_id == task_id) {
+            change(task);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Task>> {
+        // Each critical section leaves the list whole.
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// An export that is allowed and checked.
 struct Export {
     of: ExportOf,
     format: ExportFormat,
     filter: Filter,
+    asked: FailureFilter,
     /// Which, in words without personal data.
     words: String,
 }
@@ -66,6 +113,7 @@ pub(super) fn errors(
         format: format(&query)?,
         filter: errors::filter(&query)?,
         words: describe_filter(&filter),
+        asked: filter,
     };
     stream(front, export, Who::of(caller))
 }
@@ -77,6 +125,7 @@ pub(super) fn loans(
     caller: &Caller,
 ) -> Result<Reply, Problem> {
     let query = Query::parse(query, &["format", "from", "to"])?;
+    let text = |name| query.get(name, |text| Ok(text.to_owned()));
     let export = Export {
         of: ExportOf::Loans,
         format: format(&query)?,
@@ -84,6 +133,11 @@ pub(super) fn loans(
             from: query.get("from", instant)?,
             to: query.get("to", instant)?,
             ..Filter::default()
+        },
+        asked: FailureFilter {
+            from: text("from")?,
+            to: text("to")?,
+            ..FailureFilter::default()
         },
         words: "loans".to_owned(),
     };
@@ -146,6 +200,7 @@ pub(super) async fn download(
             ExportOf::Errors => describe_filter(&ticket.filter),
             ExportOf::Loans => "loans".to_owned(),
         },
+        asked: ticket.filter,
     };
     let who = Who {
         name: ticket.by,
@@ -171,7 +226,7 @@ fn check(of: ExportOf, asked: &FailureFilter) -> Result<Filter, Problem> {
 
 /// Begins to answer; the rest comes as fast as it is taken.
 fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem> {
-    let permit = Arc::clone(&front.exports).try_acquire_owned();
+    let permit = Arc::clone(&front.exports.room).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::TooManyExports)?;
     let (sender, parts) = mpsc::channel(EXPORT_PARTS_MAX);
     let reply = response::download(
@@ -188,12 +243,17 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
         Parts::stream(parts),
     );
     let front = Arc::clone(front);
+    let task = export.task(&who);
+    let mut sent = Sent {
+        task_id: task.task_id.clone(),
+        sender,
+        rows: 0,
+        unreadable: 0,
+        _permit: permit,
+    };
+    front.exports.begin(task);
+    front.feed.look_for_tasks();
     tokio::spawn(async move {
-        let mut sent = Sent {
-            sender,
-            rows: 0,
-            _permit: permit,
-        };
         let written = write(&front, &export, &mut sent).await;
         let how = match &written {
             Ok(true) => "",
@@ -203,6 +263,16 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
                 "; broken off"
             }
         };
+        sent.note(&front.exports);
+        front.exports.note(&sent.task_id, |task| {
+            task.phase = match &written {
+                Ok(true) => TaskPhase::Done,
+                Ok(false) => TaskPhase::Stopped,
+                Err(_) => TaskPhase::Failed,
+            };
+            task.fault = written.as_ref().err().map(|_| "broken off".to_owned());
+            task.ended_at = Some(rfc3339(bson::DateTime::now()));
+        });
         if written.is_err() {
             // The client must not take what came for all.
             let _ = sent
@@ -210,6 +280,11 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
                 .send(Err(io::ErrorKind::BrokenPipe.into()))
                 .await;
         }
+        let lacking = match sent.unreadable {
+            0 => String::new(),
+            1 => "; 1 record that cannot be read is not in it".to_owned(),
+            records => format!("; {records} records that cannot be read are not in it"),
+        };
         let format = match export.format {
             ExportFormat::Csv => "CSV",
             ExportFormat::Ndjson => "NDJSON",
@@ -220,26 +295,63 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
             name: who.name,
             address: who.address,
             action: "export".to_owned(),
-            effect: format!("{} as {format}: {} rows{how}", export.words, sent.rows),
+            effect: format!(
+                "{} as {format}: {} rows{lacking}{how}",
+                export.words, sent.rows
+            ),
             request_id: who.request_id,
         });
     });
     Ok(reply)
 }
 
+impl Export {
+    /// As others are told of it.
+    fn task(&self, who: &Who) -> Task {
+        Task {
+            task_id: uuid::Uuid::new_v4().simple().to_string(),
+            kind: WorkKind::Export,
+            phase: TaskPhase::Running,
+            filter: Some(self.asked.clone()),
+            named: None,
+            reason: None,
+            by: who.name.clone(),
+            started_at: rfc3339(bson::DateTime::now()),
+            ended_at: None,
+            expected: 0,
+            done: 0,
+            skipped: 0,
+            remaining: 0,
+            fault: None,
+        }
+    }
+}
+
 /// What was handed on of an export, one of few at once.
 struct Sent {
+    task_id: String,
     sender: mpsc::Sender<io::Result<Bytes>>,
     rows: u64,
+    /// Records that were changed by hand, and are not among the rows.
+    unreadable: u64,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Sent {
+    /// Tells how far it is.
+    fn note(&self, exports: &Exports) {
+        exports.note(&self.task_id, |task| {
+            task.done = self.rows;
+            task.skipped = self.unreadable;
+        });
+    }
+
     /// Hands on what is written, if it is enough. Answers whether anybody takes it.
-    async fn hand_on(&mut self, rows: &mut Rows, len_min: usize) -> bool {
+    async fn hand_on(&mut self, rows: &mut Rows, len_min: usize, exports: &Exports) -> bool {
         if rows.len() < len_min.max(1) {
             return !self.sender.is_closed();
         }
+        self.note(exports);
         self.sender.send(Ok(rows.take().into())).await.is_ok()
     }
 }
@@ -252,9 +364,9 @@ async fn write(front: &Front, export: &Export, sent: &mut Sent) -> Result<bool, 
             rows = Rows::of_failures(export.format);
             let mut found = front.store.all_errors(&export.filter).await?;
             while let Some(document) = found.try_next().await? {
-                rows.failure(document);
+                rows.failure(FailureDocument::read(&document));
                 sent.rows += 1;
-                if !sent.hand_on(&mut rows, PART_LEN_MAX).await {
+                if !sent.hand_on(&mut rows, PART_LEN_MAX, &front.exports).await {
                     return Ok(false);
                 }
             }
@@ -264,13 +376,20 @@ async fn write(front: &Front, export: &Export, sent: &mut Sent) -> Result<bool, 
             let Filter { from, to, .. } = export.filter;
             let mut found = front.store.all_loans(from, to).await?;
             while let Some(document) = found.try_next().await? {
-                rows.loan(document);
+                let Ok(loan) = bson::deserialize_from_slice::<LoanDocument>(document.as_bytes())
+                else {
+                    let loan_id = document.get_str("_id").unwrap_or_default();
+                    tracing::error!(loan_id, "a record cannot be read: an export lacks it");
+                    sent.unreadable += 1;
+                    continue;
+                };
+                rows.loan(loan);
                 sent.rows += 1;
-                if !sent.hand_on(&mut rows, PART_LEN_MAX).await {
+                if !sent.hand_on(&mut rows, PART_LEN_MAX, &front.exports).await {
                     return Ok(false);
                 }
             }
         }
     }
-    Ok(sent.hand_on(&mut rows, 0).await)
+    Ok(sent.hand_on(&mut rows, 0, &front.exports).await)
 }

@@ -42,7 +42,7 @@ fn put(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     });
     let kind = match &family.points {
         Points::Counters(_) => MetricType::Counter,
-        Points::Gauge(_) => MetricType::Gauge,
+        Points::Gauges(_) => MetricType::Gauge,
         Points::Info(_) => MetricType::Info,
         Points::Histograms(_) => MetricType::Histogram,
     };
@@ -59,7 +59,16 @@ fn put(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
                 put_counter(*number, encoder.encode_family(&written(labels))?)
             })
         }
-        Points::Gauge(value) => ConstGauge::new(*value).encode(encoder),
+        Points::Gauges(gauges) => {
+            if let [(labels, value)] = &gauges[..]
+                && labels.is_empty()
+            {
+                return ConstGauge::new(*value).encode(encoder);
+            }
+            gauges.iter().try_for_each(|(labels, value)| {
+                ConstGauge::new(*value).encode(encoder.encode_family(&written(labels))?)
+            })
+        }
         Points::Info(labels) => Info::new(written(labels)).encode(encoder),
         Points::Histograms(histograms) => histograms.iter().try_for_each(|(labels, buckets)| {
             encoder
@@ -112,7 +121,7 @@ mod tests {
     use super::*;
     use crate::figures::families;
     use crate::metrics::Metrics;
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Replica, Shard, Snapshot};
 
     fn told(snapshot: &Snapshot) -> String {
         text(families(snapshot, &Metrics::default(), 0, true))
@@ -156,6 +165,43 @@ mod tests {
         }];
         let text = told(&snapshot);
         assert!(!text.contains("ada@example.org"), "{text}");
+    }
+
+    /// One node is one label, whatever its address holds; without a cluster there are none of them.
+    #[test]
+    fn each_shard_is_told() {
+        let mut snapshot = Snapshot::default();
+        let shard = |address: &str, up| Shard {
+            address: address.to_owned(),
+            up,
+            durable: up,
+            queue_depth: 7,
+            oldest_waiting_ms: 1_500,
+            used_memory_bytes: 1_000,
+            max_memory_bytes: 2_000,
+            ..Shard::default()
+        };
+        snapshot.redis.shards = vec![shard("10.0.0.1:6379", true)];
+        assert!(!told(&snapshot).contains("10.0.0.1"));
+        snapshot.redis.is_cluster = true;
+        snapshot.redis.shards.push(shard("a\"b:1", false));
+        snapshot.redis.replicas = vec![Replica {
+            address: "10.0.0.3:6379".to_owned(),
+            up: false,
+        }];
+        let text = told(&snapshot);
+        for line in [
+            r#"sluice_cluster_shard_queue_depth{shard="10.0.0.1:6379"} 7.0"#,
+            r#"sluice_cluster_shard_oldest_waiting_seconds{shard="10.0.0.1:6379"} 1.5"#,
+            r#"sluice_cluster_shard_used_memory_bytes{shard="10.0.0.1:6379"} 1000.0"#,
+            r#"sluice_redis_node_up{node="10.0.0.1:6379",role="master"} 1.0"#,
+            r#"sluice_redis_node_up{node="a\"b:1",role="master"} 0.0"#,
+            r#"sluice_redis_node_up{node="10.0.0.3:6379",role="replica"} 0.0"#,
+            r#"sluice_redis_node_durable{node="a\"b:1",role="master"} 0.0"#,
+            "# UNIT sluice_cluster_shard_used_memory_bytes bytes",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        }
     }
 
     /// A figure of all instances is named as one, and its help says how to read it.

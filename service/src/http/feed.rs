@@ -3,24 +3,26 @@
 //! Each message exists in two forms, for those who may see personal data and for the others.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::exports::Exports;
 use super::parts::Parts;
-use super::personal::{mask_event, mask_snapshot};
+use super::personal::{mask_event, mask_snapshot, mask_task};
 use crate::clock::now_ms;
 use crate::error::ServiceError;
 use crate::history::{MINUTE_MS, thinned};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
-use crate::snapshot::{Event, EventKind, History, Message, Snapshot};
+use crate::snapshot::{Event, EventKind, History, Message, Snapshot, Task, TaskPhase};
 use crate::store::Store;
 use crate::task;
 
@@ -32,11 +34,16 @@ const BATCHES_KEPT: usize = 256;
 const HISTORY_GOOD: Duration = Duration::from_secs(1);
 /// How long a history of days is good.
 const DAYS_GOOD: Duration = Duration::from_secs(10);
+/// While work is under way, and while there is none, MongoDB is asked this often how far it is, once for all clients.
+const WORK_INTERVAL: Duration = Duration::from_millis(500);
+const CALM_INTERVAL: Duration = Duration::from_secs(1);
+/// Whoever asks for it sooner is told this often.
+const WORK_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// What stands before and after a snapshot in its message.
 const SNAPSHOT_MESSAGE: (&str, &str) = (r#"{"type":"snapshot","snapshot":"#, "}");
 
 /// One text in both forms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Both {
     plain: Utf8Bytes,
     masked: Utf8Bytes,
@@ -62,6 +69,9 @@ pub(crate) struct Feed {
     monitor: Monitor,
     snapshots: watch::Receiver<Option<Both>>,
     events: broadcast::Sender<Batch>,
+    /// `None` while nobody listens.
+    tasks: watch::Receiver<Option<Both>>,
+    looked_for: Arc<Notify>,
     history: Mutex<Option<Arc<Past>>>,
     days: tokio::sync::Mutex<HashMap<Days, (Instant, Bytes)>>,
 }
@@ -93,8 +103,22 @@ impl Days {
 
 impl Feed {
     /// Starts telling, as long as snapshots come.
-    pub(crate) fn start(monitor: &Monitor, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn start(
+        monitor: &Monitor,
+        metrics: &Arc<Metrics>,
+        store: &Store,
+        exports: &Arc<Exports>,
+    ) -> Self {
         let (sender, snapshots) = watch::channel(None);
+        let (tasks_sender, tasks) = watch::channel(None);
+        let looked_for = Arc::new(Notify::new());
+        let work = Work {
+            store: store.clone(),
+            exports: Arc::clone(exports),
+            metrics: Arc::clone(metrics),
+            looked_for: Arc::clone(&looked_for),
+        };
+        task::spawn("work", work.tell(tasks_sender));
         let events = broadcast::Sender::new(BATCHES_KEPT);
         task::spawn(
             "feed",
@@ -104,6 +128,8 @@ impl Feed {
             monitor: monitor.clone(),
             snapshots,
             events,
+            tasks,
+            looked_for,
             history: Mutex::default(),
             days: tokio::sync::Mutex::default(),
         }
@@ -136,6 +162,18 @@ impl Feed {
     /// Follows the messages of snapshots: always the newest.
     pub(super) fn snapshots(&self) -> watch::Receiver<Option<Both>> {
         self.snapshots.clone()
+    }
+
+    /// Follows the messages of work on many loans, from what was told last.
+    pub(super) fn tasks(&self) -> watch::Receiver<Option<Both>> {
+        let mut tasks = self.tasks.clone();
+        tasks.mark_changed();
+        tasks
+    }
+
+    /// Work was begun or stopped, or somebody new listens: it is looked at soon.
+    pub(super) fn look_for_tasks(&self) {
+        self.looked_for.notify_one();
     }
 
     /// Listens to events from now on.
@@ -194,6 +232,60 @@ impl Feed {
                 past
             }
         }
+    }
+}
+
+/// What is asked how far work on many loans is.
+struct Work {
+    store: Store,
+    exports: Arc<Exports>,
+    metrics: Arc<Metrics>,
+    looked_for: Arc<Notify>,
+}
+
+impl Work {
+    /// Tells it, as long as anybody listens, whenever it has gone on.
+    async fn tell(self, told: watch::Sender<Option<Both>>) {
+        while !told.is_closed() {
+            let mut interval = CALM_INTERVAL;
+            let has_listeners = self.metrics.web_socket_clients.load(Ordering::Relaxed) > 0;
+            if !has_listeners {
+                // Whoever comes next is not told what was then.
+                told.send_replace(None);
+            } else if let Some(tasks) = self.look().await {
+                let is_over =
+                    |task: &Task| !matches!(task.phase, TaskPhase::Running | TaskPhase::Stopping);
+                if !tasks.iter().all(is_over) {
+                    interval = WORK_INTERVAL;
+                }
+                let message = Some(tasks_message(tasks));
+                told.send_if_modified(|before| {
+                    let is_news = *before != message;
+                    *before = message;
+                    is_news
+                });
+            }
+            tokio::time::sleep(WORK_INTERVAL_MIN).await;
+            tokio::select! {
+                () = tokio::time::sleep(interval - WORK_INTERVAL_MIN) => {}
+                () = self.looked_for.notified() => {}
+            }
+        }
+    }
+
+    /// All work, the newest first; `None` while MongoDB does not answer.
+    async fn look(&self) -> Option<Vec<Task>> {
+        let mut tasks = self.exports.tasks();
+        match self.store.tasks().await {
+            Ok(stored) => tasks.extend(stored.into_iter().map(Task::from)),
+            Err(error) => {
+                tracing::debug!(%error, "how far tasks are is not known");
+                return None;
+            }
+        }
+        // By the same clocks as the lists are: both are written in one way, in which texts sort as instants do.
+        tasks.sort_by(|a, b| b.started_at.cmp(&a.started_at));
+        Some(tasks)
     }
 }
 
@@ -284,6 +376,19 @@ fn snapshot_message(snapshot: &Snapshot) -> Both {
         mask_snapshot(&mut snapshot);
         message(&snapshot)
     };
+    Both { plain, masked }
+}
+
+fn tasks_message(mut tasks: Vec<Task>) -> Both {
+    let message = |tasks: &Vec<Task>| -> Utf8Bytes {
+        json(&Message::Tasks {
+            tasks: tasks.clone(),
+        })
+        .into()
+    };
+    let plain = message(&tasks);
+    tasks.iter_mut().for_each(mask_task);
+    let masked = message(&tasks);
     Both { plain, masked }
 }
 

@@ -189,7 +189,7 @@ fn errors_parameters() -> Vec<Parameter> {
         .minimum(Some(1))
         .maximum(Some(crate::limits::ERRORS_PAGE_LEN_MAX))
         .default(Some(super::errors::PAGE_LEN.into()));
-    let cursor = text().pattern(Some("^[0-9]{1,13}~[0-9]{1,9}~[A-Za-z0-9._:-]{1,64}$"));
+    let cursor = text().pattern(Some("^[A-Za-z0-9_-]+$"));
     let mut parameters = filter_parameters();
     parameters.extend([
         in_query("limit", "How many on a page.", limit),
@@ -241,7 +241,12 @@ fn loan_named(path: &'static str) -> Route {
         parameters: none,
         body: None,
         success: (200, "The loan.", json!(api::LoanView)),
-        problems: &["not_found", "queue_unavailable"],
+        problems: &[
+            "not_found",
+            "queue_unavailable",
+            "store_unavailable",
+            "unreadable_record",
+        ],
     }
 }
 
@@ -293,7 +298,12 @@ fn routes() -> Vec<Route> {
             parameters: loan_id_in_path,
             body: None,
             success: (200, "The loan.", json!(api::LoanView)),
-            problems: &["not_found", "queue_unavailable"],
+            problems: &[
+                "not_found",
+                "queue_unavailable",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/loans/retry",
@@ -319,6 +329,8 @@ fn routes() -> Vec<Route> {
                 "body_too_large",
                 "unsupported_media_type",
                 "queue_unavailable",
+                "store_unavailable",
+                "unreadable_record",
             ],
         },
         Route {
@@ -330,7 +342,11 @@ fn routes() -> Vec<Route> {
             parameters: errors_parameters,
             body: None,
             success: (200, "A page.", json!(api::ErrorPage)),
-            problems: &["invalid_parameter", "store_unavailable"],
+            problems: &[
+                "invalid_parameter",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/errors/count",
@@ -341,7 +357,11 @@ fn routes() -> Vec<Route> {
             parameters: filter_parameters,
             body: None,
             success: (200, "How many.", json!(api::FailureCount)),
-            problems: &["invalid_parameter", "store_unavailable"],
+            problems: &[
+                "invalid_parameter",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/tasks",
@@ -352,7 +372,7 @@ fn routes() -> Vec<Route> {
             parameters: none,
             body: None,
             success: (200, "At most 50.", json!(api::TaskList)),
-            problems: &["store_unavailable"],
+            problems: &["store_unavailable", "unreadable_record"],
         },
         Route {
             path: "/api/tasks",
@@ -371,6 +391,7 @@ fn routes() -> Vec<Route> {
                 "unsupported_media_type",
                 "task_running",
                 "store_unavailable",
+                "unreadable_record",
             ],
         },
         Route {
@@ -382,7 +403,7 @@ fn routes() -> Vec<Route> {
             parameters: task_in_path,
             body: None,
             success: (200, "The task.", json!(api::Task)),
-            problems: &["not_found", "store_unavailable"],
+            problems: &["not_found", "store_unavailable", "unreadable_record"],
         },
         Route {
             path: "/api/tasks/{taskId}/stop",
@@ -393,7 +414,12 @@ fn routes() -> Vec<Route> {
             parameters: task_in_path,
             body: None,
             success: (200, "The task.", json!(api::Task)),
-            problems: &["not_found", "task_over", "store_unavailable"],
+            problems: &[
+                "not_found",
+                "task_over",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/exports",
@@ -411,6 +437,7 @@ fn routes() -> Vec<Route> {
                 "body_too_large",
                 "unsupported_media_type",
                 "store_unavailable",
+                "unreadable_record",
             ],
         },
         Route {
@@ -422,7 +449,12 @@ fn routes() -> Vec<Route> {
             parameters: ticket_in_path,
             body: None,
             success: (200, "The file.", Content::Export),
-            problems: &["export_expired", "too_many_exports", "store_unavailable"],
+            problems: &[
+                "export_expired",
+                "too_many_exports",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/exports/errors",
@@ -516,7 +548,11 @@ fn routes() -> Vec<Route> {
             parameters: activity_parameters,
             body: None,
             success: (200, "A page.", json!(api::ActivityPage)),
-            problems: &["invalid_parameter", "store_unavailable"],
+            problems: &[
+                "invalid_parameter",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/api/instances",
@@ -549,7 +585,11 @@ fn routes() -> Vec<Route> {
             parameters: history_parameters,
             body: None,
             success: (200, "The past, oldest first.", json!(History)),
-            problems: &["invalid_parameter", "store_unavailable"],
+            problems: &[
+                "invalid_parameter",
+                "store_unavailable",
+                "unreadable_record",
+            ],
         },
         Route {
             path: "/metrics",

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::api::{FailedAttempt, LoanView};
-use crate::snapshot::{Event, EventKind, Snapshot};
+use crate::snapshot::{Event, EventKind, Snapshot, Task};
 
 /// What stands in place of a text.
 const HIDDEN: &str = "…";
@@ -47,6 +47,14 @@ pub(super) fn mask_loan(view: &mut LoanView) {
 pub(super) fn mask_snapshot(snapshot: &mut Snapshot) {
     for entry in &mut snapshot.counters.failed_by_applicant {
         entry.applicant = masked_email(&entry.applicant);
+    }
+}
+
+pub(super) fn mask_task(task: &mut Task) {
+    if let Some(filter) = &mut task.filter
+        && let Some(applicant) = &mut filter.applicant
+    {
+        *applicant = masked_email(applicant);
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) enum Problem {
     NotQueued,
     Draining,
     StoreUnavailable,
+    UnreadableRecord,
     Unauthorized,
     Forbidden,
     InvalidBody(String),
@@ -146,6 +147,11 @@ pub(super) const KINDS: &[Kind] = &[
     kind("overloaded", 503, "the backlog is full"),
     kind("queue_unavailable", 503, "Redis gave no answer"),
     kind("store_unavailable", 503, "MongoDB gave no answer"),
+    kind(
+        "unreadable_record",
+        500,
+        "MongoDB holds a record that this version cannot read",
+    ),
     kind("draining", 503, "this instance is stopping"),
     kind(
         "not_ready",
@@ -198,6 +204,7 @@ impl Problem {
             Self::Overloaded => "overloaded",
             Self::QueueUnavailable | Self::NotQueued => "queue_unavailable",
             Self::StoreUnavailable => "store_unavailable",
+            Self::UnreadableRecord => "unreadable_record",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::RoleTooLow(_) => "role_forbids",
@@ -262,6 +269,9 @@ impl Problem {
                 "the queue gave no answer; the loan may or may not be queued: send the same loan again".to_owned()
             }
             Self::StoreUnavailable => "MongoDB gave no answer, and it is needed for this; send it again later".to_owned(),
+            Self::UnreadableRecord => {
+                "MongoDB holds a record of this that was changed by hand, or by another version, and that this version cannot read; sending it again does not help: the log says what it lacks, by the id of this request".to_owned()
+            }
             Self::Unauthorized => {
                 "this needs a token: Authorization: Bearer TOKEN".to_owned()
             }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
-use super::access::{PROTOCOL, asks_for_protocol};
+use super::access::{LeaveToStay, PROTOCOL, asks_for_protocol};
 use super::feed::Both;
 use super::response::{Problem, switching};
 use super::{Front, Link, Reply};
@@ -36,17 +39,16 @@ pub(super) fn upgrade(
 ) -> Result<Reply, Problem> {
     let headers = request.headers();
     let has = |name: &str, token: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| {
-                value
-                    .split(',')
-                    .any(|part| part.trim().eq_ignore_ascii_case(token))
-            })
+        // A list may be written in several lines.
+        let values = headers.get_all(name).iter();
+        let mut parts = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        parts.any(|part| part.trim().eq_ignore_ascii_case(token))
     };
     let key = headers
         .get("sec-websocket-key")
+        .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16))
         .map(|key| derive_accept_key(key.as_bytes()));
     let (true, true, true, Some(accept)) = (
         has("upgrade", "websocket"),
@@ -57,6 +59,7 @@ pub(super) fn upgrade(
         return Err(Problem::NotAWebSocket);
     };
     let protocol = asks_for_protocol(headers).then_some(PROTOCOL);
+    let leave = front.access.leave_to_stay(headers);
     // Before it is let in: many at once are not more than there is room for.
     let seat = Seat::take(front).ok_or(Problem::TooManyWebSockets)?;
     let upgraded = hyper::upgrade::on(&mut request);
@@ -78,7 +81,7 @@ pub(super) fn upgrade(
             Some(config),
         )
         .await;
-        if let Err(error) = talk(front, socket, sees_personal).await {
+        if let Err(error) = talk(front, socket, sees_personal, leave).await {
             tracing::debug!(%error, "a WebSocket client is gone");
         }
     });
@@ -94,8 +97,9 @@ impl Seat {
         let step = |count| (count < WEB_SOCKET_CLIENTS_MAX as u64).then_some(count + 1);
         clients
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
-            .ok()
-            .map(|_| Self(Arc::clone(front)))
+            .ok()?;
+        front.feed.look_for_tasks();
+        Some(Self(Arc::clone(front)))
     }
 }
 
@@ -110,12 +114,14 @@ async fn talk<S>(
     front: &Front,
     mut socket: WebSocketStream<S>,
     sees_personal: bool,
+    mut leave: Option<LeaveToStay>,
 ) -> Result<(), Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let mut snapshots = front.feed.snapshots();
     let mut events = front.feed.events();
+    let mut tasks = front.feed.tasks();
     let mut stop = front.stop.clone();
     let history = front.feed.history_message(HISTORY_SENT);
     send(&mut socket, [history].into_iter()).await?;
@@ -130,6 +136,14 @@ where
                 let snapshot = snapshot.map(|both| both.of(sees_personal));
                 send(&mut socket, snapshot.into_iter()).await?;
             }
+            changed = tasks.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let told = tasks.borrow_and_update().clone();
+                let told = told.map(|both| both.of(sees_personal));
+                send(&mut socket, told.into_iter()).await?;
+            }
             batch = events.recv() => match batch {
                 Ok(batch) => {
                     let texts = batch.iter().map(|both: &Both| both.of(sees_personal));
@@ -143,6 +157,13 @@ where
                 Some(Err(error)) => return Err(error),
                 _ => return Ok(()),
             },
+            () = front.access.taken_back(&mut leave) => {
+                let frame = CloseFrame {
+                    code: CloseCode::Policy,
+                    reason: "this token is not known any more".into(),
+                };
+                return socket.close(Some(frame)).await;
+            }
             () = stopped(&mut stop) => break,
         }
     }

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::access::Caller;
 use super::control::{from_json, invalid, note, unavailable};
-use super::personal::masked_email;
+use super::personal::mask_task;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::api::{Task, TaskKind, TaskList, TaskPhase, TaskRequest};
@@ -46,6 +46,7 @@ pub(super) async fn begin(
     );
     note(front, caller, action, effect);
     front.tasks.wake();
+    front.feed.look_for_tasks();
     Ok(response::accepted_with(&Task::from(task)))
 }
 
@@ -153,16 +154,14 @@ pub(super) async fn stop(front: &Front, id: &str, caller: &Caller) -> Result<Rep
         format!("{}: asked to stop", describe(&task)),
     );
     front.tasks.wake();
+    front.feed.look_for_tasks();
     Ok(response::json(&Task::from(task)))
 }
 
 fn shown(task: TaskDocument, caller: &Caller) -> Task {
     let mut task = Task::from(task);
-    if let Some(filter) = &mut task.filter
-        && !caller.sees_personal()
-        && let Some(applicant) = &mut filter.applicant
-    {
-        *applicant = masked_email(applicant);
+    if !caller.sees_personal() {
+        mask_task(&mut task);
     }
     task
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Seen;
 use super::nodes::NodeSeen;
-use crate::limits::REDIS_MEMORY_PERCENT_MAX;
+use crate::limits::is_filling;
 use crate::queue::Queue;
 use crate::queue::nodes::ServerState;
 use crate::snapshot::{RedisState, Replica, Shard};
@@ -42,7 +42,7 @@ pub(super) fn join(
             shard.up = false;
             shard.trouble.get_or_insert_with(|| trouble.clone());
         }
-        let is_filling = is_filling(&server);
+        let is_filling = is_filling(server.used_memory_bytes, server.max_memory_bytes);
         if queue.depths().note_filling(number, is_filling) {
             tracing::warn!(
                 partition = number,
@@ -107,12 +107,6 @@ pub(super) fn join(
         shards: shards.into_values().collect(),
         replicas,
     }
-}
-
-/// Whether new loans are refused, so that what was admitted can go its way.
-fn is_filling(server: &ServerState) -> bool {
-    let bound = server.max_memory_bytes / 100 * REDIS_MEMORY_PERCENT_MAX;
-    server.max_memory_bytes > 0 && server.used_memory_bytes >= bound
 }
 
 /// Says what is weak when that changes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use redis::{Cmd, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::bundle::{Bundle, HELD_LEN, IdHash, Name, VERSION, put_loan};
 use super::{Partition, Queue, value};
@@ -43,6 +44,8 @@ pub enum Known {
     Nothing,
     /// MongoDB does not hold it: a look-up that counts is asked for.
     NotRecorded,
+    /// The same, and the look-up has a name: who asks for it once more has it already.
+    NotRecordedFor(Marker),
     /// MongoDB did not hold it during this look-up.
     LookedUp(LookUp),
 }
@@ -73,6 +76,17 @@ pub enum Admission {
 /// Stands for one look-up in MongoDB. Worthless once anyone else has looked the id up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookUp(String);
+
+/// Names the look-ups of one step of a task, so that the same step, done again after a crash, is not kept away by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker(u64);
+
+impl Marker {
+    /// The name for a step of a task.
+    pub fn of(task: &str, step: i64) -> Self {
+        Self(xxh3_64(format!("{task}/{step}").as_bytes()))
+    }
+}
 
 /// Under which rule loans are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,11 +247,13 @@ impl Partition {
         }
         if has_tokens {
             for (_, known) in arrivals {
-                call.arg(match known {
-                    Known::Nothing => "",
-                    Known::NotRecorded => "?",
-                    Known::LookedUp(LookUp(token)) => token,
-                });
+                match known {
+                    Known::Nothing => call.arg(""),
+                    Known::NotRecorded => call.arg("?"),
+                    // No number, as the tokens are that Redis gives.
+                    Known::NotRecordedFor(Marker(name)) => call.arg(format!("?step{name:016x}")),
+                    Known::LookedUp(LookUp(token)) => call.arg(token),
+                };
             }
         }
         call

@@ -4,6 +4,7 @@ use redis::Value;
 
 use super::{Partition, value};
 use crate::error::ServiceError;
+use crate::mention;
 
 /// Entries of a hash that are looked at in one call.
 const SCAN_LEN: usize = 100;
@@ -18,7 +19,7 @@ pub(crate) struct Held {
 }
 
 impl Partition {
-    /// How many bundles hold an address, in any case.
+    /// How many bundles name an address, however it is written.
     ///
     /// # Errors
     /// Redis out of reach or silent.
@@ -46,7 +47,7 @@ impl Partition {
             let mut next = || answer.next().unwrap_or(Value::Nil);
             cursor = value::count(&next())?;
             for (_, content) in value::pairs(next())? {
-                found += u64::from(contains(&content, address));
+                found += u64::from(mention::names(&content, address));
             }
             if cursor == 0 {
                 return Ok(found);
@@ -65,7 +66,7 @@ impl Partition {
         let mut gone = 0;
         for applicant in value::array(self.call(&range).await?)? {
             let applicant = value::bytes(applicant)?;
-            if applicant.eq_ignore_ascii_case(address.as_bytes()) {
+            if mention::names(&applicant, address) {
                 let mut remove = redis::cmd("ZREM");
                 remove.arg(&applicants).arg(applicant);
                 gone += value::count(&self.call(&remove).await?)?;
@@ -80,30 +81,5 @@ impl Partition {
     /// Redis out of reach, without the right to, or at it already.
     pub(crate) async fn rewrite_file(&mut self) -> Result<(), ServiceError> {
         self.call(&redis::cmd("BGREWRITEAOF")).await.map(drop)
-    }
-}
-
-fn contains(content: &[u8], address: &str) -> bool {
-    let address = address.as_bytes();
-    content
-        .windows(address.len().max(1))
-        .any(|part| part.eq_ignore_ascii_case(address))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_found_in_any_case() {
-        assert!(contains(
-            b"\0\"email\":\"Ada@Example.org\"",
-            "ada@example.ORG"
-        ));
-        assert!(!contains(
-            b"\0\"email\":\"adam@example.org\"",
-            "ada@example.org"
-        ));
-        assert!(!contains(b"", "ada@example.org"));
     }
 }

@@ -208,7 +208,8 @@ end
 --   5 for each loan: the filter's word (4) and bits (4)
 --   6 number of loans
 --   7 '' if nothing is known of them and no id stands twice, 'twins' if one may, 'tokens' if tokens follow
---   then the ids, for each its value in IDS, and for each its token, '?' to ask for one, or ''.
+--   then the ids, for each its value in IDS, and for each its token, '?' to ask for one, '?NAME' to ask for the one of this
+--   name, also where an earlier call has taken it already, or ''.
 -- Answers {now in ms, admissions so far, token, outcomes}; the outcomes are a letter for each loan:
 --   a admitted   r the same loan again   c the same id with other content   e the same, but an earlier attempt may have
 --   had this content: ask MongoDB   s may be recorded: ask MongoDB, then call again with '?' if it was not
@@ -247,6 +248,7 @@ local function admit(keys, args)
       local id, value = args[7 + n], args[7 + count + n]
       local now_held = here[id] or held[n]
       local mine = has_tokens and args[7 + 2 * count + n] or ''
+      local asks = string.byte(mine) == 63 -- '?'
       local outcome
       if now_held and #now_held == HELD_LEN then
         if string.sub(now_held, 1, 16) == string.sub(value, 1, 16) then
@@ -258,7 +260,7 @@ local function admit(keys, args)
       else
         local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
         local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
-        if is_retry and now_held and mine == '?' and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
+        if is_retry and asks and now_held and now_held ~= mine and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
           -- Another is at it: of two retries at once one takes the loan.
           outcome = 'b'
         elseif not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
@@ -278,8 +280,12 @@ local function admit(keys, args)
           -- A fresh token each time: an answer from MongoDB counts only if nobody else has looked the id up, admitted
           -- it and recorded it in between.
           outcome = 'l'
-          if token == '' then token = tostring(redis.call('HINCRBY', keys[COUNTERS], 'looked_up', 1)) end
-          here[id] = '?' .. token
+          if #mine > 1 and asks then
+            here[id] = mine
+          else
+            if token == '' then token = tostring(redis.call('HINCRBY', keys[COUNTERS], 'looked_up', 1)) end
+            here[id] = '?' .. token
+          end
           marks[#marks + 1] = id
         end
       end
@@ -307,9 +313,15 @@ local function admit(keys, args)
       end
       loans = table.concat(parts)
     end
+    -- Redis takes nothing back when a call fails in the middle: a key of a wrong type, a user without a right. So an id is
+    -- noted last, when the bundle stands in line with its content; else a repetition would be told that it is known.
     redis.call('HSET', keys[BUNDLES], name, struct.pack('>BI8I2', VERSION, now, admitted) .. loans)
+    local pushed = redis.pcall('RPUSH', keys[WAITING], name .. struct.pack('>I2I8', admitted, now))
+    if type(pushed) == 'table' and pushed.err then
+      redis.call('HDEL', keys[BUNDLES], name)
+      return pushed
+    end
     call_with_all('HSET', keys[IDS], writes, len)
-    redis.call('RPUSH', keys[WAITING], name .. struct.pack('>I2I8', admitted, now))
     admissions = admissions + 1
     redis.call('HSET', keys[COUNTERS], 'queued', queued + admitted, 'admissions', admissions)
     redis.call('HINCRBY', keys[COUNTERS], is_retry and 'retried' or 'admitted', admitted)
@@ -423,11 +435,12 @@ local function claim(keys, args)
         redis.call('HINCRBY', keys[COUNTERS], 'set_aside_places', 1)
       end
     end
-    if popped > 0 then redis.call('LTRIM', keys[WAITING], popped, -1) end
   end
+  -- The line is left last: whatever fails before, a bundle is in it or is held.
+  call_with_all('HSET', keys[TICKETS], holds, #holds)
+  call_with_all('ZADD', keys[CLAIMED], scores, #scores)
+  if popped > 0 then redis.call('LTRIM', keys[WAITING], popped, -1) end
   if #tickets > 0 then
-    call_with_all('ZADD', keys[CLAIMED], scores, #scores)
-    call_with_all('HSET', keys[TICKETS], holds, #holds)
     local fresh = taken - redelivered
     if fresh > 0 then
       local queued, claimed = counts(keys, 'queued', 'claimed')
@@ -479,8 +492,9 @@ local function decide(keys, args)
   end
   if #won > 0 then
     call_with_all('HSET', keys[RESULTS], noted, #noted)
-    call_with_all('ZREM', keys[CLAIMED], won, #won)
+    -- Into the next line before it leaves this one.
     call_with_all('ZADD', keys[DECIDED], ready, #ready)
+    call_with_all('ZREM', keys[CLAIMED], won, #won)
     -- The place stays in the ticket; nobody holds it.
     local free = {}
     for n = 1, bundles do

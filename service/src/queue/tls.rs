@@ -7,6 +7,7 @@ use tokio_rustls::rustls::crypto::ring;
 
 use super::refusal::told;
 use crate::error::ServiceError;
+use crate::files;
 
 /// The largest file that is read.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -61,13 +62,7 @@ pub(super) fn client(info: ConnectionInfo, files: &TlsFiles) -> Result<Client, S
 
 /// What a file of PEM holds, in which a section of this kind must stand.
 fn read(file: &Path, kind: &str) -> Result<Vec<u8>, ServiceError> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|open| open.take(FILE_LEN_MAX).read_to_end(&mut bytes))
-        .map_err(|error| {
-            ServiceError::RedisTls(format!("{} cannot be read: {error}", file.display()))
-        })?;
+    let bytes = files::read(file, FILE_LEN_MAX).map_err(ServiceError::RedisTls)?;
     let text = String::from_utf8_lossy(&bytes);
     let holds = text.lines().any(|line| {
         line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{kind}-----"))

@@ -27,6 +27,8 @@ use crate::limits::{REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT};
 
 /// A node has this long to say who serves what.
 const DIRECTORY_TIMEOUT: Duration = Duration::from_millis(500);
+/// What an address of Redis has to be.
+const ADDRESS_RULE: &str = "must be redis://HOST:PORT, such as redis://127.0.0.1:6379, with USER:PASSWORD@ before the host and /NUMBER of a database behind the port where they are needed; rediss:// for TLS, unix:///PATH for a socket; several with commas between only with --redis-cluster";
 /// The cluster is asked no sooner again.
 const DIRECTORY_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -98,14 +100,14 @@ impl Topology {
         let mut seeds = Vec::new();
         for info in &infos {
             if info.redis_settings().db() != 0 {
-                return Err(ServiceError::RedisReply(
+                return Err(ServiceError::RedisAddress(
                     "a cluster knows no database numbers: leave the number out of the URL",
                 ));
             }
             let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
                 info.addr()
             else {
-                return Err(ServiceError::RedisReply(
+                return Err(ServiceError::RedisAddress(
                     "the nodes of a cluster have hosts and ports: a socket's path is none",
                 ));
             };
@@ -120,7 +122,7 @@ impl Topology {
             asking: tokio::sync::Mutex::default(),
         };
         let first = infos.into_iter().next();
-        let first = first.ok_or(ServiceError::RedisReply("no node is named"))?;
+        let first = first.ok_or(ServiceError::RedisAddress(ADDRESS_RULE))?;
         Ok(Self::new(first, Some(cluster)))
     }
 
@@ -398,10 +400,11 @@ fn connection_info(url: &str, files: &TlsFiles) -> Result<ConnectionInfo, Servic
         .set_user_timeout(REDIS_TIMEOUT);
     let info = url
         .into_connection_info()
-        .map_err(told)?
+        // The driver's words name neither the fault nor what to write.
+        .map_err(|_| ServiceError::RedisAddress(ADDRESS_RULE))?
         .set_tcp_settings(tcp);
     if info.redis_settings().protocol() != ProtocolVersion::RESP2 {
-        return Err(ServiceError::RedisReply(
+        return Err(ServiceError::RedisAddress(
             "protocol=resp3 is not spoken here; leave it out of the URL",
         ));
     }

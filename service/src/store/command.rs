@@ -20,6 +20,8 @@ const FOR_NOW: [i32; 22] = [
     11_602, 13_435, 13_436,
 ];
 const OUT_OF_DISK_SPACE: i32 = 14_031;
+/// A view stands where the collection should: the fault of no loan. Recording waits until somebody drops it.
+const IS_A_VIEW: i32 = 166;
 
 /// An `insert` of many documents: unordered, durable on a majority.
 #[derive(Debug)]
@@ -162,9 +164,9 @@ impl Refused {
             }
     }
 
-    /// Whether it may pass by itself.
+    /// Whether it may pass, by itself or by an operator's hand, without anything done to the document.
     pub(super) fn is_for_now(&self) -> bool {
-        FOR_NOW.contains(&self.code) || self.code == OUT_OF_DISK_SPACE
+        FOR_NOW.contains(&self.code) || matches!(self.code, OUT_OF_DISK_SPACE | IS_A_VIEW)
     }
 
     /// Why, without the values: they may be somebody's data.

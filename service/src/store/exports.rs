@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::{DateTime, doc};
+use bson::{DateTime, RawDocumentBuf, doc};
 use mongodb::options::{Hint, IndexOptions};
 use mongodb::{Cursor, IndexModel};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use super::{READ_TIMEOUT, Store, within};
 use crate::api::{ExportFormat, ExportOf, FailureFilter};
 use crate::error::ServiceError;
 use crate::filter::Filter;
-use crate::record::{FailureDocument, LoanDocument};
 
 /// Documents that the driver holds at once.
 const BATCH_LEN: u32 = 200;
@@ -46,11 +45,11 @@ impl Store {
     pub async fn all_errors(
         &self,
         filter: &Filter,
-    ) -> Result<Cursor<FailureDocument>, ServiceError> {
+    ) -> Result<Cursor<RawDocumentBuf>, ServiceError> {
         // Always through the index of time: another would have to be sorted first, in MongoDB's memory.
         self.prepare().await?;
-        let failures = self.failures.clone_with_type::<FailureDocument>();
-        let find = failures
+        let find = self
+            .failures
             .find(matching(conditions(filter), None))
             .projection(without_body())
             .hint(Hint::Keys(newest_first()))
@@ -67,7 +66,7 @@ impl Store {
         &self,
         from: Option<DateTime>,
         to: Option<DateTime>,
-    ) -> Result<Cursor<LoanDocument>, ServiceError> {
+    ) -> Result<Cursor<RawDocumentBuf>, ServiceError> {
         let mut between = bson::Document::new();
         if let Some(from) = from {
             between.insert("$gte", from);
@@ -79,8 +78,7 @@ impl Store {
         if !between.is_empty() {
             conditions.insert("processedAt", between);
         }
-        let loans = self.loans.clone_with_type::<LoanDocument>();
-        let find = loans.find(conditions).batch_size(BATCH_LEN);
+        let find = self.loans.find(conditions).batch_size(BATCH_LEN);
         within(READ_TIMEOUT * 12, find.into_future()).await
     }
 

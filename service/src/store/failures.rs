@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bson::{Bson, DateTime, Document, Regex, doc};
+use bson::{Bson, DateTime, Document, RawDocument, Regex, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Collation, CollationStrength, Hint, ReadConcern};
@@ -46,14 +46,15 @@ pub struct WaitingFailure {
     pub body: Option<String>,
 }
 
-impl WaitingFailure {
-    /// Where it stands in the log.
-    pub fn place(&self) -> Place {
-        Place {
-            failed_at: self.failed_at,
-            id: self.id.clone(),
-        }
-    }
+/// Some of the failures that wait.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    /// Those that can be read, in order.
+    pub failures: Vec<WaitingFailure>,
+    /// How many were changed by hand and cannot be read. They go on waiting.
+    pub unreadable: u64,
+    /// Where the last of all stands; `None` if there was none.
+    pub last: Option<Place>,
 }
 
 /// Whether the bodies of failures are read with them.
@@ -101,13 +102,50 @@ impl Which<'_> {
     }
 }
 
-/// A place in the log of failures.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A place in the log of failures. Somebody may have written failures by hand, so that either part can be of any type.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Place {
-    /// When the attempt failed.
-    pub failed_at: DateTime,
+    /// When the attempt failed; null if the document does not say.
+    pub failed_at: Bson,
     /// The document's `_id`, which orders attempts of the same instant.
-    pub id: String,
+    pub id: Bson,
+}
+
+impl Place {
+    /// Where a document stands.
+    fn of(document: &RawDocument) -> Self {
+        let value = |key| {
+            let value = document.get(key).ok().flatten();
+            value.map_or(Bson::Null, |value| {
+                Bson::try_from(value).unwrap_or_default()
+            })
+        };
+        Self {
+            failed_at: value("failedAt"),
+            id: value("_id"),
+        }
+    }
+
+    /// What stands on one side of it: `$lt` or `$gt`. In an expression, which compares across types as the order of an
+    /// index does; a plain condition would pass over what is of another type.
+    fn beyond(&self, side: &str) -> Document {
+        let failed_at = doc! { "$ifNull": ["$failedAt", Bson::Null] };
+        let here = doc! { "$literal": &self.failed_at };
+        let id = doc! { "$literal": &self.id };
+        let (mut further, mut next) = (Document::new(), Document::new());
+        further.insert(side, vec![failed_at.clone(), here.clone()]);
+        next.insert(side, vec![Bson::from("$_id"), id.into()]);
+        doc! { "$expr": { "$or": [further, { "$and": [{ "$eq": [failed_at, here] }, next] }] } }
+    }
+
+    /// The same as far as an index leads to it by its bounds; `not` is the other side.
+    fn bound(&self, not: &str) -> Option<Document> {
+        let is_instant = matches!(self.failed_at, Bson::DateTime(_));
+        let mut other = Document::new();
+        other.insert(not, &self.failed_at);
+        // What has no instant is on neither side of one, and stays in.
+        is_instant.then(|| doc! { "failedAt": { "$not": other } })
+    }
 }
 
 /// What a filter asks of a document, each part for itself; none for a filter that is empty.
@@ -169,11 +207,8 @@ pub(super) fn escaped(text: &str) -> String {
 pub(super) fn matching(mut all: Vec<Document>, before: Option<&Place>) -> Document {
     if let Some(before) = before {
         // The bound leads into the index; the rest orders what failed in the same millisecond.
-        all.push(doc! { "failedAt": { "$lte": before.failed_at } });
-        all.push(doc! { "$or": [
-            { "failedAt": { "$lt": before.failed_at } },
-            { "failedAt": before.failed_at, "_id": { "$lt": &before.id } },
-        ] });
+        all.extend(before.bound("$gt"));
+        all.push(before.beyond("$lt"));
     }
     if all.is_empty() {
         return Document::new();
@@ -255,7 +290,7 @@ impl Store {
         filter: &Filter,
         before: Option<&Place>,
         len_max: u32,
-    ) -> Result<Vec<FailureDocument>, ServiceError> {
+    ) -> Result<Vec<(Place, FailureDocument)>, ServiceError> {
         match self.errors_once(filter, before, len_max).await {
             // The index is not there yet: nobody has recorded anything.
             Err(ServiceError::Mongo(error)) if is_bad_hint(&error) => {
@@ -271,7 +306,7 @@ impl Store {
         filter: &Filter,
         before: Option<&Place>,
         len_max: u32,
-    ) -> Result<Vec<FailureDocument>, ServiceError> {
+    ) -> Result<Vec<(Place, FailureDocument)>, ServiceError> {
         let mut all = conditions(filter);
         if let Some(start) = &filter.applicant {
             // Leads into the index, which knows no case; the pattern decides.
@@ -280,8 +315,8 @@ impl Store {
             );
         }
         let find = async {
-            let failures = self.failures.clone_with_type::<FailureDocument>();
-            let mut find = failures
+            let mut find = self
+                .failures
                 .find(matching(all, before))
                 .projection(without_body())
                 .sort(newest_first())
@@ -292,7 +327,10 @@ impl Store {
             } else if let Some(index) = index(filter) {
                 find = find.hint(Hint::Keys(index));
             }
-            find.await?.try_collect().await
+            let found = find.await?;
+            let failures =
+                found.map_ok(|document| (Place::of(&document), FailureDocument::read(&document)));
+            failures.try_collect().await
         };
         within(READ_TIMEOUT, find).await
     }
@@ -368,33 +406,43 @@ impl Store {
         after: Option<&Place>,
         len_max: usize,
         bodies: Bodies,
-    ) -> Result<Vec<WaitingFailure>, ServiceError> {
+    ) -> Result<Waiting, ServiceError> {
         let mut conditions = which.conditions();
-        if let Some(Place { failed_at, id }) = after {
+        if let Some(after) = after {
             // The bound leads into the index; the rest orders what failed in the same millisecond.
-            let mut all = vec![doc! { "failedAt": { "$gte": failed_at } }];
-            all.push(doc! { "$or": [
-                { "failedAt": { "$gt": failed_at } },
-                { "failedAt": failed_at, "_id": { "$gt": id } },
-            ] });
-            conditions = doc! { "$and": [conditions, { "$and": all }] };
+            let mut all = vec![conditions, after.beyond("$gt")];
+            all.extend(after.bound("$lt"));
+            conditions = doc! { "$and": all };
         }
         let fields = match bodies {
             Bodies::Read => Document::new(),
             Bodies::Left => without_body(),
         };
         let find = async {
-            self.failures
-                .clone_with_type::<WaitingFailure>()
+            let mut found = self
+                .failures
                 .find(conditions)
                 .projection(fields)
                 .sort(doc! { "failedAt": 1, "_id": 1 })
                 .limit(len_max as i64)
                 .batch_size(len_max as u32)
                 .read_concern(ReadConcern::majority())
-                .await?
-                .try_collect()
-                .await
+                .await?;
+            let mut waiting = Waiting::default();
+            while let Some(document) = found.try_next().await? {
+                let place = Place::of(&document);
+                if let Ok(failure) = bson::deserialize_from_slice(document.as_bytes()) {
+                    waiting.failures.push(failure);
+                } else {
+                    tracing::error!(
+                        failure = %place.id,
+                        "a record was changed in MongoDB and cannot be read: its loan goes on waiting"
+                    );
+                    waiting.unreadable += 1;
+                }
+                waiting.last = Some(place);
+            }
+            Ok(waiting)
         };
         within(STEP_TIMEOUT, find).await
     }

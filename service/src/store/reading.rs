@@ -70,15 +70,15 @@ impl Store {
         len_max: u32,
     ) -> Result<Vec<FailureDocument>, ServiceError> {
         let find = async {
-            self.failures
-                .clone_with_type::<FailureDocument>()
+            let found = self
+                .failures
                 .find(doc! { "loanId": loan_id.as_str() })
                 .projection(without_body())
                 .sort(newest_first())
                 .limit(i64::from(len_max))
-                .await?
-                .try_collect()
-                .await
+                .await?;
+            let failures = found.map_ok(|document| FailureDocument::read(&document));
+            failures.try_collect().await
         };
         within(READ_TIMEOUT, find).await
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::{DateTime, Document, doc};
+use bson::{Bson, DateTime, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
@@ -80,8 +80,8 @@ pub struct TaskDocument {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlaceDocument {
-    failed_at: DateTime,
-    id: String,
+    failed_at: Bson,
+    id: Bson,
 }
 
 impl From<Place> for PlaceDocument {
@@ -145,7 +145,7 @@ impl Store {
         within(READ_TIMEOUT, begin).await
     }
 
-    /// The newest tasks of the last day.
+    /// The newest tasks of the last day, without the ids of their loans.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
@@ -156,7 +156,7 @@ impl Store {
         let find = async {
             self.tasks
                 .find(doc! { "$or": [{ "startedAt": { "$gte": since } }, { "isActive": true }] })
-                .projection(doc! { "after": 0 })
+                .projection(doc! { "after": 0, "loanIds": 0 })
                 .sort(newest_first())
                 .limit(TASKS_TOLD_MAX)
                 .await?
@@ -232,7 +232,7 @@ impl Store {
         if let Some(after) = &now.after {
             set.insert(
                 "after",
-                doc! { "failedAt": after.failed_at, "id": &after.id },
+                doc! { "failedAt": &after.failed_at, "id": &after.id },
             );
         }
         match &now.fault {

@@ -158,10 +158,13 @@ fn metric(family: &Family, started_us: u64, now_us: u64) -> Json {
                 "dataPoints": points,
             });
         }
-        Points::Gauge(value) => {
-            let mut point = point(&Labels::new());
-            point["asDouble"] = (*value).into();
-            metric["gauge"] = json!({ "dataPoints": [point] });
+        Points::Gauges(gauges) => {
+            let points = gauges.iter().map(|(labels, value)| {
+                let mut point = point(labels);
+                point["asDouble"] = (*value).into();
+                point
+            });
+            metric["gauge"] = json!({ "dataPoints": points.collect::<Vec<_>>() });
         }
         // A one that carries the words, as in Prometheus.
         Points::Info(labels) => {

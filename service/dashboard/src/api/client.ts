@@ -1,6 +1,6 @@
 // The calls that the page makes. Every fault becomes an `ApiError` with a sentence for a person.
 
-import type { ActivityPage, Control, Degraded, FailurePage, History, LoanState, ProblemBody, RetryResult, Session } from './types';
+import type { ActivityPage, Control, FailurePage, History, LoanState, ProblemBody, RetryResult, Session } from './types';
 
 const TIMEOUT_MS = 15_000;
 
@@ -111,13 +111,6 @@ export async function fetchRefusal(signal: AbortSignal): Promise<string | null> 
 
 /** Reading asks for a token where the service has a file of them. */
 export const NEEDS_TOKEN = 'It shows its figures to whoever has a token: log in.';
-
-/** What is amiss, also where the instance is not ready because of it. */
-export async function fetchDegraded(signal: AbortSignal): Promise<readonly Degraded[]> {
-  const response = await fetch('/readyz', { signal, cache: 'no-store' });
-  const { degraded } = (await response.json()) as { degraded?: Degraded[] };
-  return degraded ?? [];
-}
 
 export function checkSession(token: string): Promise<Session> {
   return call('/api/session', { token });

@@ -31,10 +31,6 @@ export function startTask(request: Target & { kind: ActionKind; reason?: string;
   return call('/api/tasks', { method: 'POST', token, body: request });
 }
 
-export function fetchTasks(): Promise<{ tasks: Task[] }> {
-  return call('/api/tasks');
-}
-
 export function stopTask(taskId: string, token: string): Promise<Task> {
   return call(`/api/tasks/${encodeURIComponent(taskId)}/stop`, { method: 'POST', token });
 }

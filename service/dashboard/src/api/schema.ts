@@ -737,7 +737,7 @@ export interface components {
              * @description Since when.
              */
             since: string;
-            /** @description `redis`, `shard`, `durability` or `mongodb`. */
+            /** @description `redis`, `shard`, `durability`, `memory`, `rollback`, `mongodb` or `recording`. */
             what: string;
         };
         /** @description How a failed loan was finished by hand. */
@@ -1274,6 +1274,11 @@ export interface components {
             event: components["schemas"]["Event"];
             /** @enum {string} */
             type: "event";
+        } | {
+            /** @description The work of the last day, at most 70. */
+            tasks: components["schemas"]["Task"][];
+            /** @enum {string} */
+            type: "tasks";
         };
         /** @description MongoDB as the service sees it. */
         MongoState: {
@@ -1589,6 +1594,8 @@ export interface components {
             atMs: number;
             /** @description Sums since the queue was created. */
             counters: components["schemas"]["Counters"];
+            /** @description What is amiss, the oldest first. Nothing when all is well. */
+            degraded?: components["schemas"]["Degraded"][];
             /** @description Values at this instant. */
             gauges: components["schemas"]["Gauges"];
             /** @description Commit that the binary was built from, or `unknown`. */
@@ -1630,13 +1637,13 @@ export interface components {
          * @enum {string}
          */
         StepKind: "received" | "queued" | "claimed" | "processed" | "recorded" | "discarded";
-        /** @description Work on many failed loans. */
+        /** @description Work on many loans. */
         Task: {
             /** @description The name that goes with the operator's token. */
             by: string;
             /**
              * Format: int64
-             * @description Loans that it was done with.
+             * @description Loans that it was done with; of an export the rows that were handed on.
              */
             done: number;
             /**
@@ -1653,7 +1660,7 @@ export interface components {
             fault?: string | null;
             filter?: null | components["schemas"]["FailureFilter"];
             /** @description What is done. */
-            kind: components["schemas"]["TaskKind"];
+            kind: components["schemas"]["WorkKind"];
             /**
              * Format: int64
              * @description How many loans were named by their ids.
@@ -1741,6 +1748,11 @@ export interface components {
              */
             worker: number;
         };
+        /**
+         * @description What is done with many loans.
+         * @enum {string}
+         */
+        WorkKind: "retry" | "discard" | "export";
     };
     responses: never;
     parameters: never;
@@ -1829,6 +1841,15 @@ export interface operations {
             };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2198,6 +2219,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_many_exports`: too many exports are under way; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
@@ -2313,6 +2343,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
@@ -2417,6 +2456,15 @@ export interface operations {
             };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2542,6 +2590,15 @@ export interface operations {
             };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2862,6 +2919,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
@@ -3062,7 +3128,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3165,7 +3240,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3393,7 +3477,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3518,7 +3611,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3923,6 +4025,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
@@ -4057,6 +4168,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
@@ -4156,6 +4276,15 @@ export interface operations {
             };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4271,6 +4400,15 @@ export interface operations {
             };
             /** @description `head_too_large`: the head of the request is too large */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unreadable_record`: MongoDB holds a record that this version cannot read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -15,8 +15,6 @@ export type Failure = Schemas['FailedAttempt'];
 export type FailurePage = Schemas['ErrorPage'];
 export type LoanState = Schemas['LoanView'];
 export type RetryResult = Schemas['Retried'];
-/** Something that is amiss. */
-export type Degraded = Schemas['Degraded'];
 export type Control = Schemas['Control'];
 export type ProblemBody = Schemas['ProblemDetails'];
 export type ErrorType = Schemas['ErrorType'];

@@ -4,7 +4,6 @@ import { useEffect, useState } from 'react';
 import { countFailures, filterOf, makeExport, startTask, type ActionKind, type FailureCount, type Target } from '../api/operator';
 import { asAdmin } from '../control/actions';
 import { refusal } from '../control/session';
-import { lookForTasks } from '../control/tasks';
 import { count, plural } from '../format';
 import { Button } from '../ui/button';
 import { Dialog } from '../ui/dialog';
@@ -57,7 +56,6 @@ export function Actions({ filters, selected, onClear }: Props) {
           onDone={() => {
             setAsked(null);
             onClear();
-            lookForTasks();
           }}
           onClose={() => setAsked(null)}
         />

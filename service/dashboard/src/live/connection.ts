@@ -1,7 +1,7 @@
 // The WebSocket: opens it, keeps it, says how it is, and hands on what arrives, the newest snapshot only.
 
 import { webSocketProtocols } from '../api/client';
-import type { LiveEvent, Message, Point, Snapshot } from '../api/types';
+import type { LiveEvent, Message, Point, Snapshot, Task } from '../api/types';
 import { backoffMs } from './backoff';
 
 /** Snapshots come five times a second. Without one for this long, what is shown is not of now. */
@@ -33,6 +33,8 @@ export interface Handlers {
   onState(state: ConnectionState): void;
   /** The history that the service sends first. */
   onHistory(points: Point[]): void;
+  /** Work on many loans: at first, and whenever it has gone on. */
+  onTasks(tasks: Task[]): void;
   onBatch(batch: Batch): void;
 }
 
@@ -113,6 +115,7 @@ export class Connection {
     } else {
       const message = JSON.parse(text) as Message;
       if (message.type === 'history') this.handlers.onHistory(message.points);
+      else if (message.type === 'tasks') this.handlers.onTasks(message.tasks);
       else if (message.type === 'event') this.keep(message.event);
     }
     this.scheduleFlush();

@@ -2,7 +2,7 @@
 // it in a `Series`, which changes in place.
 
 import { fetchHistory } from '../api/client';
-import type { History, LiveEvent, Point, Snapshot } from '../api/types';
+import type { History, LiveEvent, Point, Snapshot, Task } from '../api/types';
 import { inOrder, ServiceClock } from './clock';
 import { Connection, type Batch, type ConnectionState } from './connection';
 import { runsOf, type Run } from './runs';
@@ -24,6 +24,8 @@ export interface LiveState {
   /** What happened, oldest first; neither failures nor a run's latencies. */
   events: readonly LiveEvent[];
   runs: readonly Run[];
+  /** Work on many loans, the newest first; `null` while nothing is known of it. */
+  tasks: readonly Task[] | null;
   /** The version of the service that this page came from; another one means: load again. */
   firstVersion: string | null;
 }
@@ -33,6 +35,7 @@ export const initialState: LiveState = {
   snapshot: null,
   events: [],
   runs: [],
+  tasks: null,
   firstVersion: null,
 };
 
@@ -115,6 +118,7 @@ export class Live {
     this.connection = new Connection(url, {
       onState: (connection) => this.setConnection(connection),
       onHistory: (points) => (this.firstHistory = points),
+      onTasks: (tasks) => this.set({ ...this.state, tasks }),
       onBatch: (batch) => this.takeBatch(batch),
     });
   }

@@ -5,7 +5,6 @@ import { ApiError, fetchLoan } from '../api/client';
 import type { Failure, LoanState } from '../api/types';
 import { retryLoans } from '../control/actions';
 import { refusal, whoIs } from '../control/session';
-import { lookForTasks } from '../control/tasks';
 import { Ask } from '../errors/act';
 import { clockWithMs, day, duration, instant, isSameDay, words } from '../format';
 import { Button } from '../ui/button';
@@ -106,11 +105,8 @@ export function LoanDetails({ loanId, failure, onChanged }: Props) {
         <Ask
           kind="discard"
           target={{ loanIds: [loanId] }}
-          onDone={() => {
-            setDiscarding(false);
-            // The failure stays in the log, so the row stays open and tells when it is done.
-            lookForTasks();
-          }}
+          // The failure stays in the log, so the row stays open and tells when it is done.
+          onDone={() => setDiscarding(false)}
           onClose={() => setDiscarding(false)}
         />
       )}

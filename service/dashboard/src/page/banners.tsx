@@ -8,18 +8,17 @@ import { resume } from '../control/actions';
 import { refusal } from '../control/session';
 import type { Snapshot } from '../api/types';
 import { clock, instant, plural } from '../format';
-import { useDegraded } from '../live/degraded';
 import { useRefusal } from '../live/refusal';
 import { buildOf } from '../live/store';
 import { live, useLive, useSession } from '../ui/store';
 
-/** What the snapshots tell at once; all else is told in the service's words. */
-const TOLD_BY_SNAPSHOT = new Set(['redis', 'mongodb', 'durability']);
+/** What has a banner with more to say; all else is told in the service's words. */
+const HAS_ITS_OWN = new Set(['redis', 'mongodb', 'durability', 'rollback']);
 
 export function Banners() {
   const { snapshot, connection, events, firstVersion } = useLive((state) => state);
   const session = useSession();
-  const degraded = useDegraded();
+  const degraded = snapshot?.degraded ?? [];
   const since = (what: string): string => {
     const found = degraded.find((other) => other.what === what);
     return found === undefined ? '' : `Since ${instant(Date.parse(found.since), live.nowMs())}.`;
@@ -51,11 +50,11 @@ export function Banners() {
           {snapshot.counters.rolledBack !== undefined && snapshot.counters.rolledBack > 0 && (
             <Banner kind="bad">
               Redis has lost {plural(snapshot.counters.rolledBack, 'admission')} that it had confirmed: loans that were answered 202 may be gone. The log says
-              which partitions.
+              which partitions. {since('rollback')}
             </Banner>
           )}
           {degraded
-            .filter(({ what }) => !TOLD_BY_SNAPSHOT.has(what))
+            .filter(({ what }) => !HAS_ITS_OWN.has(what))
             .map(({ what, detail }) => (
               <Banner key={what} kind="warn">
                 {sentence(detail)} {since(what)}

@@ -8,8 +8,9 @@ export function Shards() {
   const snapshot = useLive((state) => state.snapshot);
   const isLive = useLive((state) => state.connection.phase === 'live');
   if (snapshot?.redis.isCluster !== true) return null;
+  // `relative`: words for screen readers alone are placed inside it, and scroll with it instead of widening the page.
   return (
-    <section aria-labelledby="shards" className={`card min-w-0 overflow-x-auto transition-opacity ${isLive ? '' : 'opacity-45'}`} tabIndex={0} data-testid="shards">
+    <section aria-labelledby="shards" className={`relative card min-w-0 overflow-x-auto transition-opacity ${isLive ? '' : 'opacity-45'}`} tabIndex={0} data-testid="shards">
       <table className="w-full text-left whitespace-nowrap">
         <caption className="px-4 pt-3 pb-1 text-left">
           <h2 id="shards" className="inline text-base font-semibold">

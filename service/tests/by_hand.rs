@@ -1,0 +1,176 @@
+//! Somebody has changed the record in MongoDB by hand. What cannot be read any more is told as that, and hides nothing else.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use bson::{Bson, DateTime, Document, doc};
+use serde_json::{Value, json};
+use support::{admin, assert_problem, body, drained, loan, loan_id, post, start, wait_until};
+use testbed::{Stack, http};
+
+async fn database(stack: &Stack) -> mongodb::Database {
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri()).await;
+    client.unwrap().database("sluice")
+}
+
+async fn get(stack: &Stack, path: &str) -> http::Answer {
+    admin(stack.service.address(), "GET", path, &Value::Null).await
+}
+
+/// 1. A loan's record that cannot be read is told as that, with the field, and a line in the log with the request's id;
+///    what stands in it is told nobody.
+/// 2. The same loan again is still known.
+/// 3. An export has all the others, and says that one is lacking.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_told_as_that() {
+    let stack = start().await;
+    let address = stack.service.address();
+    for number in 0..3 {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    drained(&stack.redis).await;
+    let loans = database(&stack).await.collection::<Document>("loans");
+    let set = doc! { "$set": { "termMonths": "ada1@example.org" } };
+    let changed = loans.update_one(doc! { "_id": loan_id(1) }, set).await;
+    assert_eq!(changed.unwrap().modified_count, 1);
+
+    let path = format!("/api/loans/{}", loan_id(1));
+    let headers = [("X-Request-Id", "by-hand-1")];
+    let answer = http::request(address, "GET", &path, &headers, b"")
+        .await
+        .unwrap();
+    assert_problem(&answer, 500, "unreadable_record");
+    assert!(!answer.body.contains("ada1"), "{answer:?}");
+    wait_until("the log tells it", async || {
+        let log = stack.service.log();
+        let mut lines = log.lines().filter(|line| line.contains("by-hand-1"));
+        lines.any(|line| line.contains("cannot read") && line.contains("u32"))
+    })
+    .await;
+    assert!(
+        !stack.service.log().contains("ada1@"),
+        "{}",
+        stack.service.log()
+    );
+    assert_eq!(
+        get(&stack, &format!("/api/loans/{}", loan_id(2)))
+            .await
+            .status,
+        200
+    );
+    let again = post(address, &loan(1)).await;
+    assert_eq!(
+        (again.status, &body(&again)["replayed"]),
+        (202, &json!(true))
+    );
+
+    let file = get(&stack, "/api/exports/loans?format=ndjson").await;
+    assert_eq!(file.body.lines().count(), 2, "{file:?}");
+    wait_until("the record of activity tells it", async || {
+        let told = get(&stack, "/api/activity").await.body;
+        told.contains("2 rows; 1 record")
+    })
+    .await;
+}
+
+/// 1. Failures of any form stand beside the others, page by page, each once.
+/// 2. Those that can be read are retried and discarded; those that cannot go on waiting, and are counted as skipped.
+#[tokio::test]
+async fn failures_of_any_form_hide_no_others() {
+    let stack = start().await;
+    let address = stack.service.address();
+    for number in [9, 19, 29] {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    drained(&stack.redis).await;
+    let failures = database(&stack).await.collection::<Document>("failures");
+    let at = DateTime::now();
+    let odd = |id: Bson| doc! { "_id": id, "loanId": "BY-HAND", "waiting": true, "failedAt": at, "errorType": "out_of_range" };
+    let documents = [
+        odd("by hand, with spaces".into()),
+        odd("no number".into()),
+        odd(bson::oid::ObjectId::new().into()),
+        doc! { "_id": "almost#1", "loanId": "ALMOST", "attempt": "one", "errorType": "nonsense", "faults": 7, "waiting": true, "failedAt": at },
+        doc! { "_id": "nothing" },
+    ];
+    failures.insert_many(&documents).await.unwrap();
+
+    let mut seen = Vec::new();
+    let mut path = "/api/errors?limit=1".to_owned();
+    loop {
+        let answer = get(&stack, &path).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let page = body(&answer);
+        seen.extend(page["errors"].as_array().unwrap().clone());
+        assert!(seen.len() <= 8, "{seen:?}");
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            break;
+        };
+        path = format!("/api/errors?limit=1&cursor={cursor}");
+    }
+    assert_eq!(seen.len(), 8, "{seen:?}");
+    for number in [9, 19, 29] {
+        let found = seen
+            .iter()
+            .filter(|error| error["loanId"] == loan_id(number));
+        assert_eq!(found.count(), 1, "{seen:?}");
+    }
+    let almost = seen
+        .iter()
+        .find(|error| error["loanId"] == "ALMOST")
+        .unwrap();
+    assert_eq!(almost["errorType"], "unreadable");
+    let file = get(&stack, "/api/exports/errors?format=ndjson").await;
+    assert_eq!(file.body.lines().count(), 8, "{file:?}");
+    assert_eq!(get(&stack, "/api/errors/count").await.status, 200);
+    assert_eq!(get(&stack, "/api/loans/ALMOST").await.status, 200);
+
+    let retried = admin(address, "PATCH", "/api/loans/retry", &json!({})).await;
+    assert_eq!(retried.status, 200, "{retried:?}");
+    assert_eq!(body(&retried)["requeued"], 3, "{retried:?}");
+    drained(&stack.redis).await;
+    let asked = json!({ "kind": "discard", "filter": {}, "reason": "a test", "expected": 7 });
+    let task = admin(address, "POST", "/api/tasks", &asked).await;
+    assert_eq!(task.status, 202, "{task:?}");
+    let path = format!("/api/tasks/{}", body(&task)["taskId"].as_str().unwrap());
+    wait_until("the task ends", async || {
+        body(&get(&stack, &path).await)["endedAt"].is_string()
+    })
+    .await;
+    let over = body(&get(&stack, &path).await);
+    assert_eq!(
+        [&over["phase"], &over["done"], &over["skipped"]],
+        [&json!("done"), &json!(3), &json!(4)],
+        "{over}"
+    );
+}
+
+/// Recording cannot go on, though MongoDB answers: that is told as amiss, with what to look at, until it goes on.
+#[tokio::test]
+async fn recording_that_stands_still_is_told() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let database = database(&stack).await;
+    // Somebody puts a view where the records go. A recorder that begins may make the collection once more meanwhile.
+    let loans = database.collection::<Document>("loans");
+    let view = doc! { "create": "loans", "viewOn": "others", "pipeline": [] };
+    wait_until("the view stands", async || {
+        loans.drop().await.unwrap();
+        database.run_command(view.clone()).await.is_ok()
+    })
+    .await;
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    wait_until("it is told", async || {
+        let degraded = support::metrics(address).await.degraded;
+        degraded.iter().any(|degraded| degraded.what == "recording")
+    })
+    .await;
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
+    assert!(stack.service.log().contains("recording waits"));
+    loans.drop().await.unwrap();
+    wait_until("all is well", async || {
+        support::metrics(address).await.degraded.is_empty()
+    })
+    .await;
+    support::audit(&stack, 1).await;
+}
