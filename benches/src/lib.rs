@@ -1,9 +1,16 @@
 //! What the measurements share.
 
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use testbed::{RedisOptions, ServiceOptions, Stack, StackOptions, TestbedError};
+use service::snapshot::Snapshot;
+use testbed::{RedisOptions, RedisServer, ServiceOptions, Stack, StackOptions, TestbedError, http};
+
+/// Why a measurement gave nothing. It is printed, not acted on.
+pub type Failure = Box<dyn Error>;
 
 /// A running floor server, the bare one to compare with. It ends when it goes out of scope.
 #[derive(Debug)]
@@ -71,6 +78,8 @@ pub async fn start_stack(role: &str, partitions: u32) -> Result<Stack, TestbedEr
         ["--role", role],
         ["--partitions", &partitions],
         ["--workers-max", &workers_max],
+        // What is measured is how a long queue behaves, not its bound.
+        ["--backlog-max", "10000000"],
     ];
     Stack::start(StackOptions {
         redis: RedisOptions {
@@ -119,4 +128,60 @@ pub fn wrk(seconds: u32, connections: u32, url: &str, run: &str) -> io::Result<f
     text.lines()
         .find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok())
         .ok_or_else(|| io::Error::other(format!("wrk gave no rate: {text}")))
+}
+
+/// The processor time of a process and of all its threads so far.
+///
+/// # Errors
+/// When there is no such process.
+pub fn processor_time(pid: u32) -> Result<Duration, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in brackets, may hold anything. Behind it, user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(')').ok_or("stat has no name")?.1;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap_or_default())
+        .sum();
+    // Linux tells them in hundredths of a second, whatever its own tick is.
+    Ok(Duration::from_millis(10 * ticks))
+}
+
+/// How large Redis's append-only file is, in bytes.
+///
+/// # Errors
+/// When its folder cannot be read.
+pub fn append_only_bytes(redis: &RedisServer) -> io::Result<u64> {
+    std::fs::read_dir(redis.folder().join("appendonlydir"))?
+        .map(|file| Ok(file?.metadata()?.len()))
+        .sum()
+}
+
+/// What the service says of itself at this moment.
+///
+/// # Errors
+/// When it does not answer, or something else.
+pub async fn snapshot(address: SocketAddr) -> Result<Snapshot, Failure> {
+    let answer = http::get(address, "/api/metrics").await?;
+    Ok(serde_json::from_str(&answer.body)?)
+}
+
+/// Waits until every admitted loan is recorded; answers how many there are.
+///
+/// # Errors
+/// When some are missing after `within`.
+pub async fn wait_until_recorded(address: SocketAddr, within: Duration) -> Result<u64, Failure> {
+    let deadline = Instant::now() + within;
+    loop {
+        let counters = snapshot(address).await?.counters;
+        let (admitted, recorded) = (counters.admitted, counters.recorded_loans);
+        if recorded >= admitted && admitted > 0 {
+            return Ok(recorded);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("only {recorded} of {admitted} loans were recorded").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -4,16 +4,17 @@
 //! the floor, a bare hyper server; admission alone (`--role api`); the whole service, from the first request until the
 //! last accepted loan is confirmed by MongoDB.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use benches::{Floor, say, start_stack, wrk};
+use benches::{
+    Failure, Floor, append_only_bytes, processor_time, say, snapshot, start_stack,
+    wait_until_recorded, wrk,
+};
 use clap::Parser;
-use testbed::{Stack, http};
+use testbed::Stack;
 
 /// Measures the highest rates of admission and of recording against a bare hyper server, and what a loan costs.
 #[derive(Parser)]
@@ -59,8 +60,6 @@ struct Whole {
 
 /// The processes, in the order of [`Whole::cpu_us`].
 const PROCESSES: [&str; 3] = ["service", "redis-server", "mongod"];
-
-type Failure = Box<dyn Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -189,7 +188,7 @@ async fn admission(options: &Options, connections: u32, round: u32) -> Result<f6
         &stack.service.url(),
         &format!("a{round}"),
     )?;
-    let (admitted, _) = counters(stack.service.address()).await?;
+    let admitted = snapshot(stack.service.address()).await?.counters.admitted;
     refuse_if_short(rate * f64::from(options.seconds), admitted)?;
     stack.stop().await?;
     Ok(rate)
@@ -206,7 +205,8 @@ async fn whole(options: &Options, connections: u32, round: u32) -> Result<Whole,
         &stack.service.url(),
         &format!("w{round}"),
     )?;
-    let recorded = wait_until_recorded(&stack, options).await?;
+    let within = Duration::from_secs(u64::from(options.seconds) + 300);
+    let recorded = wait_until_recorded(stack.service.address(), within).await?;
     let took = started.elapsed();
     let after = Spent::read(pids, &stack)?;
     let memory_mib = most_memory_mib(stack.service.pid())?;
@@ -227,21 +227,6 @@ async fn whole(options: &Options, connections: u32, round: u32) -> Result<Whole,
     })
 }
 
-/// Waits for the last record; answers how many there are.
-async fn wait_until_recorded(stack: &Stack, options: &Options) -> Result<u64, Failure> {
-    let deadline = Instant::now() + Duration::from_secs(u64::from(options.seconds) + 300);
-    loop {
-        let (admitted, recorded) = counters(stack.service.address()).await?;
-        if recorded >= admitted && admitted > 0 {
-            return Ok(recorded);
-        }
-        if Instant::now() > deadline {
-            return Err(format!("only {recorded} of {admitted} loans were recorded").into());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// What has been spent so far.
 struct Spent {
     cpu: [Duration; 3],
@@ -254,27 +239,9 @@ impl Spent {
         for (cpu, pid) in cpu.iter_mut().zip(pids) {
             *cpu = processor_time(pid)?;
         }
-        let mut aof_bytes = 0;
-        for file in std::fs::read_dir(stack.redis.folder().join("appendonlydir"))? {
-            aof_bytes += file?.metadata()?.len();
-        }
+        let aof_bytes = append_only_bytes(&stack.redis)?;
         Ok(Self { cpu, aof_bytes })
     }
-}
-
-/// The processor time of a process and of all its threads.
-fn processor_time(pid: u32) -> Result<Duration, Failure> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in brackets, may hold anything. Behind it, user and system time are the 12th and 13th field.
-    let fields = stat.rsplit_once(')').ok_or("stat has no name")?.1;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().unwrap_or_default())
-        .sum();
-    // Linux tells them in hundredths of a second, whatever its own tick is.
-    Ok(Duration::from_millis(10 * ticks))
 }
 
 fn most_memory_mib(pid: u32) -> Result<f64, Failure> {
@@ -286,13 +253,6 @@ fn most_memory_mib(pid: u32) -> Result<f64, Failure> {
         .trim()
         .parse()?;
     Ok(kib / 1024.0)
-}
-
-/// Loans admitted and loans recorded.
-async fn counters(address: SocketAddr) -> Result<(u64, u64), Failure> {
-    let answer = http::get(address, "/api/metrics").await?;
-    let snapshot: service::snapshot::Snapshot = serde_json::from_str(&answer.body)?;
-    Ok((snapshot.counters.admitted, snapshot.counters.recorded_loans))
 }
 
 /// wrk counts every answer. If far fewer loans were admitted than it counted, it counted refusals.
