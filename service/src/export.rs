@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::api::{ExportFormat, FailedAttempt, LoanResult, rfc3339};
 use crate::applicant::Applicant;
 use crate::loan::hundredths;
+use crate::printable::{is_printable, printable};
 use crate::record::{FailureDocument, LoanDocument};
 
 /// The columns of failures.
@@ -170,9 +171,26 @@ impl Rows {
     }
 }
 
-/// A text that no spreadsheet takes for a formula: those that could be begin with an apostrophe.
+/// What begins a formula, in some spreadsheets also in the wide form of the same characters.
+const FORMULA_STARTS: [char; 11] = [
+    '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+];
+
+/// A text that no spreadsheet takes for a formula: those that could be begin with an apostrophe. Nor does a terminal obey
+/// it: what is not printable is written as an escape.
 fn safe(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    let is_plain = |c: char| is_printable(c) || matches!(c, '\t' | '\r' | '\n');
+    let cell = if cell.chars().all(is_plain) {
+        cell
+    } else {
+        let parts = cell.split_inclusive(['\t', '\r', '\n']);
+        let parts = parts.map(|part| {
+            let text = part.trim_end_matches(['\t', '\r', '\n']);
+            [&*printable(text), &part[text.len()..]].concat()
+        });
+        parts.collect()
+    };
+    if cell.starts_with(FORMULA_STARTS) {
         format!("'{cell}")
     } else {
         cell
@@ -216,7 +234,7 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula_and_each_comes_back() {
-        for start in ["=", "+", "-", "@", "\t", "\r", "\n"] {
+        for start in ["=", "+", "-", "@", "\t", "\r", "\n", "\u{ff1d}", "\u{ff20}"] {
             let email = format!("{start}1+1|cmd@example.org");
             let mut rows = Rows::of_failures(ExportFormat::Csv);
             rows.failure(failure(&email));
@@ -238,6 +256,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn no_cell_speaks_to_a_terminal() {
+        let mut rows = Rows::of_failures(ExportFormat::Csv);
+        rows.failure(failure("a\u{1b}]0;b\u{7}\tc\u{202e}\u{9b}d\ne\u{7f}"));
+        let text = rows.take();
+        let mut reader = csv::Reader::from_reader(&*text);
+        let row = reader.records().next().unwrap().unwrap();
+        assert_eq!(&row[4], "a\\u{1b}]0;b\\u{7}\tc\\u{202e}\\u{9b}d\ne\\u{7f}");
     }
 
     #[test]

@@ -594,10 +594,14 @@ async fn answer_to_caller(
             front.feed.snapshot(caller.sees_personal()),
         )),
         Target::History => history(front, request.uri().query()).await,
-        Target::Exposition => Ok(response::text(
-            exposition::CONTENT_TYPE,
-            exposition::text(figures(front)),
-        )),
+        Target::Exposition => {
+            let text = exposition::text(figures(front));
+            Ok(if exposition::wants_plain(request.headers()) {
+                response::text(exposition::PLAIN_CONTENT_TYPE, exposition::plain(&text))
+            } else {
+                response::text(exposition::CONTENT_TYPE, text)
+            })
+        }
         Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
         Target::Request | Target::Health | Target::Ready | Target::OpenApi | Target::Export(_) => {
             answer(front, target, request).await

@@ -60,6 +60,7 @@ mod files;
 mod health;
 pub mod log;
 mod mention;
+pub mod printable;
 mod shutdown;
 #[cfg(feature = "slowdown")]
 mod slowdown;

@@ -21,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::LogFormat;
+use crate::printable::printable;
 
 /// Lines that wait to be written.
 const LINES_WAITING_MAX: usize = 4_096;
@@ -257,17 +258,7 @@ impl<W: io::Write> io::Write for OneLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         if text.iter().any(|byte| *byte < b' ' || *byte >= 0x7f) {
-            let mut safe = String::with_capacity(line.len() + 16);
-            for c in String::from_utf8_lossy(text).chars() {
-                match c {
-                    '\n' => safe.push_str("\\n"),
-                    // Those that turn the direction of writing make one text look like another.
-                    c if c.is_control() || "\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2028}\u{2029}\u{2066}\u{2067}\u{2068}\u{2069}".contains(c) => {
-                        let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
-                    }
-                    c => safe.push(c),
-                }
-            }
+            let mut safe = printable(&String::from_utf8_lossy(text)).into_owned();
             safe.push('\n');
             self.0.write_all(safe.as_bytes())?;
         } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use service::config::{Command, Config};
 use service::log;
+use service::printable::printable;
 use service::tokens::TokenRole;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -201,7 +202,8 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// Ends with one line that says why.
 fn refuse(why: &str) -> ExitCode {
-    say(format!("service: {why}"));
+    // It may repeat what somebody has set.
+    say(format!("service: {}", printable(why)));
     ExitCode::from(2)
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::neighbours::{program, project};
 use support::{audit, loan, post, second_instance, start, wait_until};
 use testbed::http;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 
 #[track_caller]
@@ -131,6 +131,32 @@ async fn a_real_prometheus_reads_it() {
         }
     }
     child.kill().await.unwrap();
+}
+
+/// Prometheus's own tool reads what is told to who asks for the former form.
+#[tokio::test]
+async fn promtool_reads_it() {
+    let stack = start().await;
+    let address = stack.service.address();
+    for number in [1, 9] {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    let accept = [("Accept", "text/plain")];
+    let answer = http::request(address, "GET", "/metrics", &accept, b"")
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut checked = program("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = checked.stdin.take().unwrap();
+    text.write_all(answer.body.as_bytes()).await.unwrap();
+    drop(text);
+    assert_good(&checked.wait_with_output().await.unwrap());
 }
 
 /// The alerts are well-formed, and fire when they should and only then.

@@ -1,6 +1,9 @@
 //! `GET /metrics`: the figures in OpenMetrics form, which Prometheus reads.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+
+use hyper::header::{ACCEPT, HeaderMap};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -12,6 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{self, Registry};
 
 use crate::figures::{Family, Labels, Number, Points, Unit};
+use crate::printable::is_printable;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -22,6 +26,50 @@ pub(super) fn text(families: Vec<Family>) -> String {
     let mut text = String::with_capacity(16 * 1024);
     encode(&mut text, &registry).expect("a string takes everything");
     text
+}
+
+/// The content type of [`plain`].
+pub(super) const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The same text in Prometheus's former form, for tools that ask for it: there a counter's family has the name of its
+/// lines, and information is a gauge.
+pub(super) fn plain(text: &str) -> String {
+    let kinds: HashMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines() {
+        let Some(comment) = line.strip_prefix("# ") else {
+            plain.push_str(line);
+            plain.push('\n');
+            continue;
+        };
+        let mut words = comment.splitn(3, ' ');
+        let (Some(what @ ("HELP" | "TYPE")), Some(name), Some(rest)) =
+            (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let kind = kinds.get(name).copied().unwrap_or("unknown");
+        let (suffix, kind) = match kind {
+            "counter" => ("_total", kind),
+            "info" => ("_info", "gauge"),
+            "unknown" => ("", "untyped"),
+            kind => ("", kind),
+        };
+        let rest = if what == "TYPE" { kind } else { rest };
+        let _ = writeln!(plain, "# {what} {name}{suffix} {rest}");
+    }
+    plain
+}
+
+/// Whether a client asks for the former form, and not for this one.
+pub(super) fn wants_plain(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter();
+    let accepted: Vec<_> = accepted.filter_map(|value| value.to_str().ok()).collect();
+    let names = |name: &str| accepted.iter().any(|value| value.contains(name));
+    names("text/plain") && !names("application/openmetrics-text")
 }
 
 #[derive(Debug)]
@@ -107,7 +155,7 @@ fn escaped(text: &str) -> String {
             '\\' => safe.push_str("\\\\"),
             '\n' => safe.push_str("\\n"),
             // No reader needs them, and a terminal may obey them.
-            c if c.is_control() => {
+            c if !is_printable(c) => {
                 let _ = write!(safe, "\\\\u{{{:x}}}", u32::from(c));
             }
             c => safe.push(c),
@@ -151,6 +199,41 @@ mod tests {
         let expected = r#"{error_type="a\"b\\c\n# EOF\nsluice_forged 1\\u{d}\\u{1b}[31m"} 1"#;
         assert!(
             text.contains(&format!("sluice_cluster_loans_failed_total{expected}")),
+            "{text}"
+        );
+    }
+
+    /// Who asks for the former form alone gets it; everybody else, the newer one.
+    #[test]
+    fn the_former_form_is_for_who_asks_for_it() {
+        for (accept, plain) in [
+            (None, false),
+            (Some("*/*"), false),
+            (Some("text/plain"), true),
+            (Some("text/plain;version=0.0.4;q=0.5, */*;q=0.1"), true),
+            (
+                Some(
+                    "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                ),
+                false,
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(wants_plain(&headers), plain, "{accept:?}");
+        }
+        let text = plain(&told(&Snapshot::default()));
+        for line in [
+            "# TYPE sluice_requests_received_total counter",
+            "# TYPE sluice_build_info gauge",
+            "# TYPE sluice_latency_seconds histogram",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(
+            !text.contains("# EOF") && !text.contains("# UNIT"),
             "{text}"
         );
     }
