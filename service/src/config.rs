@@ -15,10 +15,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::builder::{BoolishValueParser, Resettable};
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
@@ -61,7 +62,7 @@ pub struct Config {
     #[arg(
         long,
         env = "SLUICE_REDIS_CLUSTER",
-        value_parser = BoolishValueParser::new(),
+        value_parser = yes_or_no,
         value_name = "YES_OR_NO",
         num_args = 0..=1,
         require_equals = true,
@@ -103,25 +104,27 @@ pub struct Config {
     /// never removed
     #[arg(long, env = "SLUICE_FAILURES_KEPT")]
     pub failures_kept: Option<Span>,
-    /// What this process does
+    /// What this process does: api, worker, persister and dashboard, or some of them with commas between
     #[arg(
         long,
         env = "SLUICE_ROLE",
         value_delimiter = ',',
+        value_parser = role,
+        value_name = "ROLE",
         default_value = "api,worker,persister,dashboard"
     )]
     pub role: Vec<Role>,
     /// Most workers
-    #[arg(long, env = "SLUICE_WORKERS_MAX", default_value_t = 5)]
+    #[arg(long, env = "SLUICE_WORKERS_MAX", default_value_t = 5, value_parser = number::<u64>)]
     pub workers_max: u64,
     /// Queued loans that call for one more worker
-    #[arg(long, env = "SLUICE_LOANS_PER_WORKER", default_value_t = 50)]
+    #[arg(long, env = "SLUICE_LOANS_PER_WORKER", default_value_t = 50, value_parser = number::<u64>)]
     pub loans_per_worker: u64,
     /// How long fewer workers must suffice before some are stopped
     #[arg(long, env = "SLUICE_SCALE_COOL_DOWN", default_value = "5s")]
     pub scale_cool_down: Span,
     /// Partitions of the queue; a change needs an empty queue and --repartition
-    #[arg(long, env = "SLUICE_PARTITIONS", default_value_t = 1)]
+    #[arg(long, env = "SLUICE_PARTITIONS", default_value_t = 1, value_parser = number::<u32>)]
     pub partitions: u32,
     /// Change the number of partitions of an empty queue to --partitions, while no other instance runs
     #[arg(long)]
@@ -142,7 +145,7 @@ pub struct Config {
     #[arg(long, env = "SLUICE_MONGODB_TIMEOUT", default_value = "30s")]
     pub mongodb_timeout: Span,
     /// Most loans in Redis that are not recorded; beyond it requests are answered 503
-    #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000)]
+    #[arg(long, env = "SLUICE_BACKLOG_MAX", default_value_t = 1_000_000, value_parser = number::<u64>)]
     pub backlog_max: u64,
     /// Largest request body
     #[arg(long, env = "SLUICE_BODY_MAX", default_value = "64KiB", value_parser = size)]
@@ -152,17 +155,17 @@ pub struct Config {
     #[arg(long, env = "SLUICE_KEEP_ALIVE", default_value = "75s")]
     pub keep_alive: Span,
     /// Most connections at once
-    #[arg(long, env = "SLUICE_CONNECTIONS_MAX", default_value_t = 10_000)]
+    #[arg(long, env = "SLUICE_CONNECTIONS_MAX", default_value_t = 10_000, value_parser = number::<usize>)]
     pub connections_max: usize,
     /// Most connections of one client's address at once; unless set, a tenth of --connections-max, and those of this machine
     /// are not counted
-    #[arg(long, env = "SLUICE_CONNECTIONS_PER_CLIENT_MAX")]
+    #[arg(long, env = "SLUICE_CONNECTIONS_PER_CLIENT_MAX", value_parser = number::<usize>)]
     pub connections_per_client_max: Option<usize>,
     /// Refuse to start on a Redis that may lose confirmed loans
     #[arg(
         long,
         env = "SLUICE_REQUIRE_DURABLE",
-        value_parser = BoolishValueParser::new(),
+        value_parser = yes_or_no,
         value_name = "YES_OR_NO",
         num_args = 0..=1,
         require_equals = true,
@@ -195,7 +198,7 @@ pub struct Config {
     pub otlp_endpoint: Option<Endpoint>,
     /// The share of loans that is traced, 0 to 1, beside those whose clients trace them; 0.01 unless set, here or in
     /// OTEL_TRACES_SAMPLER_ARG
-    #[arg(long, env = "SLUICE_OTLP_SAMPLE_RATIO")]
+    #[arg(long, env = "SLUICE_OTLP_SAMPLE_RATIO", value_parser = share)]
     pub otlp_sample_ratio: Option<f64>,
     /// How often figures are sent to the collector; 60s unless set, here or in OTEL_METRIC_EXPORT_INTERVAL
     #[arg(long, env = "SLUICE_OTLP_FIGURES_INTERVAL")]
@@ -245,7 +248,7 @@ const SAMPLE_RATIO: f64 = 0.01;
 const RESOLVES_SRV: bool = cfg!(feature = "mongodb-srv");
 
 /// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Takes requests.
     Api,
@@ -258,6 +261,8 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::Persister, Self::Dashboard];
+
     /// Its name in settings.
     pub fn name(self) -> &'static str {
         match self {
@@ -291,6 +296,45 @@ impl FromStr for Span {
             "not a duration: write a number and ms, s, m or h, such as 1.5s".to_owned()
         })
     }
+}
+
+/// A whole number.
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    let wrong = "not a whole number within its bounds: write digits alone, such as 5";
+    let text = text.trim();
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| wrong.to_owned())
+}
+
+/// A share of all, 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.trim().parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "must be 0 to 1, such as 0.01".to_owned())
+}
+
+/// Yes or no, in the words that other programs use.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "y" | "t" => Ok(true),
+        "0" | "false" | "no" | "off" | "n" | "f" => Ok(false),
+        _ => Err("must be yes or no; 1, true and on, 0, false and off are the same".to_owned()),
+    }
+}
+
+/// A role by its name.
+fn role(text: &str) -> Result<Role, String> {
+    let named = |role: &Role| role.name().eq_ignore_ascii_case(text.trim());
+    Role::ALL.into_iter().find(named).ok_or_else(|| {
+        format!(
+            "must be one of {}, or several with commas between",
+            Role::ALL.map(Role::name).join(", ")
+        )
+    })
 }
 
 /// A size with its unit, such as `65536`, `64KiB` or `1MB`.
@@ -347,10 +391,16 @@ const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The shortest and the longest that records may be kept, if not for ever: a hundred years.
 const KEPT: RangeInclusive<Duration> =
     Duration::from_secs(60 * 60)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// How often figures may be sent to a collector.
+const FIGURES_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=SPAN_MAX;
 /// The shortest that a time-out may be.
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
-/// Characters that MongoDB allows in no name of a database.
-const NOT_IN_A_DATABASE: &str = "/\\. \"$*<>:|?\0";
+/// Characters that MongoDB allows in no name of a database, beside those that nobody sees.
+const NOT_IN_A_DATABASE: &str = "/\\. \"$*<>:|?";
+/// Databases that are MongoDB's own: it keeps other rules for what is written there.
+const DATABASES_OF_MONGODB: [&str; 3] = ["admin", "config", "local"];
+/// What a message repeats of a value: the reader has the rest.
+const VALUE_SHOWN_LEN_MAX: usize = 80;
 
 /// A flag as messages name it, with its variable.
 fn named(flag: &str) -> String {
@@ -433,7 +483,7 @@ impl Config {
                 .map_err(|_| format!("{FIGURES_INTERVAL} must be a number of milliseconds"))?,
             (None, None) => Duration::from_secs(60),
         };
-        if !(Duration::from_secs(1)..=SPAN_MAX).contains(&interval) {
+        if !FIGURES_INTERVALS.contains(&interval) {
             return Err(format!(
                 "{}, or {FIGURES_INTERVAL}, must be 1s to 24h",
                 named("--otlp-figures-interval")
@@ -538,10 +588,10 @@ impl Config {
             "must be 1 to 1000",
         );
         require(
-            self.otlp_sample_ratio
-                .is_none_or(|share| (0.0..=1.0).contains(&share)),
-            "--otlp-sample-ratio",
-            "must be 0 to 1, such as 0.01",
+            self.otlp_figures_interval
+                .is_none_or(|span| FIGURES_INTERVALS.contains(&span.0)),
+            "--otlp-figures-interval",
+            "must be 1s to 24h",
         );
         require(
             self.loans_per_worker >= 1,
@@ -616,22 +666,28 @@ impl Config {
             "--connections-per-client-max",
             "must be at least 1",
         );
-        require(
-            self.tls_cert.is_some() == self.tls_key.is_some(),
-            "--tls-cert",
-            "and --tls-key go together: give both or neither",
-        );
-        require(
-            self.redis_tls_cert.is_some() == self.redis_tls_key.is_some(),
-            "--redis-tls-cert",
-            "and --redis-tls-key go together: give both or neither",
-        );
+        for (cert, key, is_whole) in [
+            (
+                "--tls-cert",
+                "--tls-key",
+                self.tls_cert.is_some() == self.tls_key.is_some(),
+            ),
+            (
+                "--redis-tls-cert",
+                "--redis-tls-key",
+                self.redis_tls_cert.is_some() == self.redis_tls_key.is_some(),
+            ),
+        ] {
+            let rule = format!("and {} go together: give both or neither", named(key));
+            require(is_whole, cert, &rule);
+        }
         let database = &self.mongodb_database;
         require(
             (1..=63).contains(&database.len())
-                && !database.contains(|c| NOT_IN_A_DATABASE.contains(c)),
+                && !database.contains(|c: char| c.is_control() || NOT_IN_A_DATABASE.contains(c))
+                && !DATABASES_OF_MONGODB.contains(&&**database),
             "--mongodb-database",
-            "must be the name of a database: 1 to 63 bytes without spaces and / \\ . \" $ * < > : | ?",
+            "must be the name of a database: 1 to 63 bytes without spaces, control characters and / \\ . \" $ * < > : | ?, and not admin, config or local, which are MongoDB's own",
         );
         for (url, flag) in [
             (&self.redis_url, "--redis-url"),
@@ -645,7 +701,7 @@ impl Config {
             "must be mongodb://HOST,HOST/?replicaSet=NAME, its hosts written out: mongodb+srv:// needs a release of this program, or a build with --features mongodb-srv",
         );
         require(
-            tracing_subscriber::EnvFilter::try_new(&self.log_level).is_ok(),
+            is_log_level(&self.log_level),
             "--log-level",
             "must be error, warn, info, debug or trace, also by module, such as info,mongodb=off",
         );
@@ -659,6 +715,15 @@ impl Config {
             Err(faults)
         }
     }
+}
+
+/// Whether this says what is logged. A word that is no level would be taken for a module's name, and all else would be
+/// silent.
+fn is_log_level(text: &str) -> bool {
+    let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
+    let mut parts = text.split(',');
+    parts.all(|part| is_level(part.trim()) || part.contains('='))
+        && tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }
 
 /// Whether the variables are texts, but for those that name files.
@@ -689,10 +754,12 @@ fn without_empty(command: clap::Command) -> clap::Command {
     })
 }
 
-/// What clap has to say, in one line; help and the version, and what no line can say, it prints itself.
+/// What clap has to say, in one line; help and the version it prints itself.
 fn explain(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::InvalidUtf8 {
-        return "an argument is not UTF-8".to_owned();
+    match error.kind() {
+        ErrorKind::InvalidUtf8 => return "an argument is not UTF-8".to_owned(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        _ => {}
     }
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -700,19 +767,37 @@ fn explain(error: &clap::Error) -> String {
     };
     let flag = text(ContextKind::InvalidArg).and_then(|arg| arg.split([' ', '=', '[']).next());
     let (Some(flag), Some(value)) = (flag, text(ContextKind::InvalidValue)) else {
-        error.exit();
+        return in_one_line(&error.render().to_string());
     };
     let why = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(source), _) => source.to_string(),
+        _ if value.is_empty() => return format!("{} needs a value", named(flag)),
         (None, Some(ContextValue::Strings(known))) => {
             format!("must be one of {}", known.join(", "))
         }
-        _ if value.is_empty() => "must not be empty".to_owned(),
         _ => "is not understood".to_owned(),
     };
-    format!("{}: {value:?} is {why}", named(flag))
+    format!("{}: {} is {why}", named(flag), shown(value))
         .replace(" is must ", " must ")
         .replace(" is is ", " is ")
+}
+
+/// A message of clap's of several lines, without what it says of the usage.
+fn in_one_line(text: &str) -> String {
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more information").next();
+    let words: Vec<_> = text.unwrap_or_default().split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    format!("{line}; see --help")
+}
+
+/// A value as a message repeats it.
+fn shown(value: &str) -> String {
+    match value.char_indices().nth(VALUE_SHOWN_LEN_MAX) {
+        Some((at, _)) => format!("{:?}…", &value[..at]),
+        None => format!("{value:?}"),
+    }
 }
 
 /// Names and values: `name=value,name=value`, values percent-encoded.
@@ -735,18 +820,18 @@ const SECRET_LEN_MAX: u64 = 64 * 1024;
 fn secret(file: &Path) -> Result<String, String> {
     use std::io::Read as _;
     let mut text = String::new();
+    let name = file.display();
     std::fs::File::open(file)
         .and_then(|open| open.take(SECRET_LEN_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+        .map_err(|error| format!("{name} cannot be read: {error}"))?;
     if text.len() as u64 > SECRET_LEN_MAX {
-        return Err(format!(
-            "{} is longer than {SECRET_LEN_MAX} bytes",
-            file.display()
-        ));
+        return Err(format!("{name} is longer than {SECRET_LEN_MAX} bytes"));
     }
     let secret = text.trim_end_matches(['\r', '\n']);
+    // Some editors put a byte order mark before a text.
+    let secret = secret.strip_prefix('\u{feff}').unwrap_or(secret);
     if secret.is_empty() {
-        return Err(format!("{} is empty", file.display()));
+        return Err(format!("{name} is empty"));
     }
     Ok(secret.to_owned())
 }

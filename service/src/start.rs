@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use crate::StartError;
 use crate::config::Config;
@@ -41,17 +41,28 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
     if config.repartition {
         repartition(config, queue, store).await?;
     }
-    if let Some(Ok(wrong)) = within_patience(store.wrong_shard_keys()).await
+    // A store that does not answer is waited for once, not once for each question.
+    let (wrong, unfit) = join(
+        within_patience(store.wrong_shard_keys()),
+        within_patience(store.unfit_collections()),
+    )
+    .await;
+    if let Some(Ok(wrong)) = wrong
         && !wrong.is_empty()
     {
         return Err(StartError::WrongShardKey(wrong.join("; ")));
     }
-    if let Some(Ok(unfit)) = within_patience(store.unfit_collections()).await
+    if let Some(Ok(unfit)) = unfit
         && !unfit.is_empty()
     {
         return Err(StartError::UnfitCollection(unfit.join("; ")));
     }
-    let noted = within_patience(store.partitions(config.partitions)).await;
+    let mut first = queue.partition(0);
+    let (noted, looked) = join(
+        within_patience(store.partitions(config.partitions)),
+        within_patience(first.probe(STORES_AWAITED)),
+    )
+    .await;
     if let Some(Ok(noted)) = noted
         && noted != config.partitions
     {
@@ -60,8 +71,7 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
             config.partitions
         )));
     }
-    let mut first = queue.partition(0);
-    match within_patience(first.probe(STORES_AWAITED)).await {
+    match looked {
         Some(Err(ServiceError::RedisRefused(refusal @ Refusal::OtherQueue { .. }))) => {
             Err(StartError::OtherQueue(format!(
                 "--partitions is {}, and Redis says: {refusal}",

@@ -176,6 +176,8 @@ async fn read(file: PathBuf) -> Result<String, String> {
 
 fn known(text: &str) -> Result<Vec<Known>, String> {
     let mut all: Vec<Known> = Vec::new();
+    // Some editors put a byte order mark before a text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let words: Vec<_> = line.split_whitespace().collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
@@ -258,6 +260,7 @@ mod tests {
     #[test]
     fn a_wrong_line_is_told_by_its_number() {
         let good = make("ada", TokenRole::Viewer).unwrap().1;
+        assert!(Tokens::parse(&format!("\u{feff}{good}\r\n")).is_ok());
         for (line, why) in [
             ("grace", "NAME"),
             ("grace operator", "NAME"),

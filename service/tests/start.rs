@@ -23,6 +23,8 @@ fn start(arguments: &[&str]) -> (Option<i32>, String) {
 /// The same with variables of the environment.
 fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = service();
+    // Another service on this machine may listen where this one would by default.
+    command.env("SLUICE_LISTEN", "127.0.0.1:0");
     command.envs(environment.iter().copied()).args(arguments);
     let output = command.output().expect("it starts");
     let said = [output.stdout, output.stderr].concat();
@@ -80,6 +82,7 @@ fn bad_addresses_of_the_stores_are_named() {
         "redis://:s3cret@127.0.0.1:6379/first",
         "redis://a:1,redis://b:2",
         "redis://127.0.0.1:6379/0?protocol=resp3",
+        "redis://127.0.0.1:6379/-1",
     ] {
         let (code, said) = start(&with(["--redis-url", wrong]));
         assert_eq!(code, Some(2), "{wrong}: {said}");
@@ -163,11 +166,37 @@ fn a_value_that_cannot_be_read_is_named() {
             "18446744073709551615",
         ),
         ("--claim-timeout", "SLUICE_CLAIM_TIMEOUT", "100years"),
+        // A word that is no level would be a module's name, and everything else silent.
+        ("--log-level", "SLUICE_LOG_LEVEL", "warning"),
+        ("--log-level", "SLUICE_LOG_LEVEL", "info,mongodb"),
+        // MongoDB's own: writes there are not replicated, or not taken.
+        ("--mongodb-database", "SLUICE_MONGODB_DATABASE", "local"),
+        (
+            "--mongodb-database",
+            "SLUICE_MONGODB_DATABASE",
+            "\u{1b}[31m",
+        ),
+        ("--backlog-max", "SLUICE_BACKLOG_MAX", "+5"),
+        ("--partitions", "SLUICE_PARTITIONS", "4294967296"),
+        ("--otlp-sample-ratio", "SLUICE_OTLP_SAMPLE_RATIO", "nan"),
+        (
+            "--otlp-figures-interval",
+            "SLUICE_OTLP_FIGURES_INTERVAL",
+            "0s",
+        ),
+        ("--tls-key", "SLUICE_TLS_KEY", "alone"),
+        ("--redis-tls-key", "SLUICE_REDIS_TLS_KEY", "alone"),
+        ("--tokens-file", "SLUICE_TOKENS_FILE", "\u{1b}[31m\nred"),
     ] {
         let refused = |(code, said): (Option<i32>, String)| {
             assert_eq!(code, Some(2), "{flag}: {said}");
             assert_eq!(said.lines().count(), 1, "{flag}: {said}");
             assert!(said.contains(&format!("{flag} ({variable})")), "{said}");
+            let is_plain = |c: char| c == '\n' || !c.is_control();
+            assert!(said.chars().all(is_plain), "{said:?}");
+            for jargon in ["invalid digit", "boolean", "is is", "must be one of\n"] {
+                assert!(!said.contains(jargon), "{said}");
+            }
         };
         refused(start(&[&format!("{flag}={value}")]));
         refused(start_in(&[(variable, value)], &[]));
@@ -182,6 +211,38 @@ fn a_value_that_cannot_be_read_is_named() {
         let (code, said) = start(&[&format!("{flag}=")]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(flag) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// What is said of the command line is one line, however long what it repeats.
+#[test]
+fn a_wrong_command_line_is_told_in_one_line() {
+    let long = "x".repeat(5_000);
+    for (arguments, words) in [
+        (&["--nope"][..], "--nope"),
+        (&["nope"], "nope"),
+        (&["--partitions", "1", "--partitions", "2"], "--partitions"),
+        (&["--require-durable", "yes"], "yes"),
+        (&["token"], "NAME"),
+        (&["forget"], "--applicant"),
+        (
+            &["--backlog-max"],
+            "--backlog-max (SLUICE_BACKLOG_MAX) needs a value",
+        ),
+        (
+            &["--tls-cert="],
+            "--tls-cert (SLUICE_TLS_CERT) needs a value",
+        ),
+        (&["--listen", &long], "--listen (SLUICE_LISTEN)"),
+    ] {
+        let (code, said) = start(arguments);
+        assert_eq!(code, Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.starts_with("service: ") && said.contains(words),
+            "{said}"
+        );
+        assert!(said.len() < 500, "{said}");
     }
 }
 
@@ -268,6 +329,9 @@ fn values_are_taken_as_people_write_them() {
             "https://loans.example,http://localhost:81",
         ),
         ("SLUICE_TRUSTED_PROXY", "10.0.0.0/8,::1"),
+        ("SLUICE_ROLE", "API, worker"),
+        ("SLUICE_BACKLOG_MAX", " 500 "),
+        ("SLUICE_LOG_LEVEL", "WARN,mongodb=off"),
     ] {
         let (code, said) = start_in(&[(variable, value)], &["--redis-url", "nonsense"]);
         assert_eq!(code, Some(2), "{said}");
@@ -338,6 +402,9 @@ fn a_secret_may_stand_in_a_file() {
     for flag in ["--admin-token (", "--admin-token-file ("] {
         assert!(said.contains(flag), "{said}");
     }
+    std::fs::write(&file, "\u{feff}long-enough\n").expect("written");
+    let (_, said) = start_in(&[("SLUICE_ADMIN_TOKEN_FILE", name)], &other);
+    assert!(said.starts_with("service: --mongodb-uri"), "{said}");
     std::fs::write(&file, "\n").expect("written");
     let (code, said) = start_in(&[("SLUICE_ADMIN_TOKEN_FILE", name)], &other);
     assert_eq!(code, Some(2), "{said}");

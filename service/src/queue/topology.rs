@@ -403,6 +403,11 @@ fn connection_info(url: &str, files: &TlsFiles) -> Result<ConnectionInfo, Servic
         // The driver's words name neither the fault nor what to write.
         .map_err(|_| ServiceError::RedisAddress(ADDRESS_RULE))?
         .set_tcp_settings(tcp);
+    if info.redis_settings().db() < 0 {
+        return Err(ServiceError::RedisAddress(
+            "the number of the database must be 0 or more: leave it out of the URL for 0",
+        ));
+    }
     if info.redis_settings().protocol() != ProtocolVersion::RESP2 {
         return Err(ServiceError::RedisAddress(
             "protocol=resp3 is not spoken here; leave it out of the URL",
