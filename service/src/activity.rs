@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{DateTime, doc};
-use futures_util::TryStreamExt as _;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::{Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
-use crate::error::ServiceError;
+use crate::error::{ServiceError, words_of};
 use crate::log::OPERATOR;
+use crate::store::readable;
 use crate::task;
 
 /// Entries that wait to be written.
@@ -115,9 +115,9 @@ impl Activity {
                 .collection
                 .find(filter)
                 .sort(newest_first())
-                .limit(limit.into())
+                .batch_size(limit)
                 .await?;
-            found.try_collect().await
+            readable(found, limit as usize).await
         };
         let found: Result<Vec<Entry>, Error> = tokio::time::timeout(READ_TIMEOUT, asking)
             .await
@@ -159,7 +159,10 @@ async fn write(
                 // An earlier try was confirmed to nobody.
                 Err(error) if is_duplicate(&error) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "an operator's change waits for MongoDB");
+                    tracing::warn!(
+                        error = words_of(&error),
+                        "an operator's change waits for MongoDB"
+                    );
                     backoff.wait().await;
                 }
             }

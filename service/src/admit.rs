@@ -165,27 +165,28 @@ impl Batcher {
                     Some(first) => {
                         let batch = self.gather(first, &mut waiting);
                         if !batch.is_empty() {
-                            let has_answered = self.flush(&mut partition, batch).await;
-                            self.shut(!has_answered);
+                            let flushed = self.flush(&mut partition, batch).await;
+                            self.shut(flushed.err().as_ref());
                         }
                     }
                 },
                 _ = probe.tick(), if is_shut => {
                     if let Ok(()) = partition.probe(self.deadline).await {
-                        self.shut(false);
+                        self.shut(None);
                     }
                 }
             }
         }
     }
 
-    /// Shuts the door, or opens it again: told once each time.
-    fn shut(&self, is_shut: bool) {
+    /// Shuts the door, for a reason, or opens it again: told once each time.
+    fn shut(&self, reason: Option<&ServiceError>) {
+        let is_shut = reason.is_some();
         if self.is_shut.swap(is_shut, Ordering::Relaxed) == is_shut {
             return;
         }
-        if is_shut {
-            tracing::warn!("Redis takes no loans: clients are told to try again");
+        if let Some(error) = reason {
+            tracing::warn!(%error, "Redis takes no loans: clients are told to try again");
         } else {
             tracing::info!("Redis takes loans again");
         }
@@ -230,17 +231,18 @@ impl Batcher {
         batch
     }
 
-    /// Admits a batch and answers its clients, or hands them on to be looked up. Answers whether Redis is there.
-    async fn flush(&self, partition: &mut Partition, batch: Vec<Waiting>) -> bool {
+    /// Admits a batch and answers its clients, or hands them on to be looked up.
+    async fn flush(
+        &self,
+        partition: &mut Partition,
+        batch: Vec<Waiting>,
+    ) -> Result<(), ServiceError> {
         failpoint!("admit-before");
         let batch = batch
             .into_iter()
             .map(|waiting| (waiting, Known::Nothing))
             .collect();
-        let Some(look_ups) = self.admit(partition, batch).await else {
-            return false;
-        };
-        for look_up in look_ups {
+        for look_up in self.admit(partition, batch).await? {
             // A look-up waits for MongoDB; the next batch of new loans must not wait with it.
             if let Err(
                 mpsc::error::TrySendError::Full(look_up)
@@ -250,16 +252,18 @@ impl Batcher {
                 let _ = look_up.waiting.answer.send(Answer::Full);
             }
         }
-        true
+        Ok(())
     }
 
     /// Admits a batch and answers its clients, but for those that MongoDB has to be asked about: these it gives back.
-    /// `None` when Redis gave no answer; then all were told.
+    ///
+    /// # Errors
+    /// Redis did not admit them, or that is not known. All were told.
     async fn admit(
         &self,
         partition: &mut Partition,
         batch: Vec<(Waiting, Known)>,
-    ) -> Option<Vec<LookedUp>> {
+    ) -> Result<Vec<LookedUp>, ServiceError> {
         let since = batch
             .iter()
             .map(|(waiting, _)| waiting.since)
@@ -274,9 +278,11 @@ impl Batcher {
                 let _ = answer.send(Answer::Admitted);
             }
             let _ = self.outcomes(partition, &arrivals, since).await;
-            return Some(Vec::new());
+            return Ok(Vec::new());
         }
-        let outcomes = match self.outcomes(partition, &arrivals, since).await {
+        let outcomes = self.outcomes(partition, &arrivals, since).await;
+        self.metrics.note_admission(&outcomes);
+        let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 tracing::debug!(%error, loans = arrivals.len(), "admission failed");
@@ -288,7 +294,7 @@ impl Batcher {
                 for (answer, _) in answers {
                     let _ = answer.send(told);
                 }
-                return None;
+                return Err(error);
             }
         };
         failpoint!("admit-after");
@@ -310,7 +316,7 @@ impl Batcher {
                 answer_or_look_up(outcome, waiting)
             },
         );
-        Some(look_ups.collect())
+        Ok(look_ups.collect())
     }
 
     /// Admits arrivals. Where Redis is full, those that it knows are still told apart.

@@ -31,8 +31,8 @@ pub enum ServiceError {
     #[error("a bundle of loans cannot be read: {0}")]
     Unreadable(#[from] Unreadable),
     /// MongoDB refused or failed. The outcome of a write is unknown.
-    #[error("MongoDB: {0}")]
-    Mongo(#[source] mongodb::error::Error),
+    #[error("MongoDB: {}", words_of(.0))]
+    Mongo(mongodb::error::Error),
     /// MongoDB holds what this version did not write so. What stands there is not told: it may be personal.
     #[error("MongoDB holds a record that this version cannot read: {0}")]
     UnreadableRecord(String),
@@ -56,6 +56,22 @@ impl From<mongodb::error::Error> for ServiceError {
             _ => Self::Mongo(error),
         }
     }
+}
+
+/// The longest that MongoDB's own words may be.
+const WORDS_LEN_MAX: usize = 400;
+
+/// What the driver says, up to where it repeats what the server has answered: values of keys, whole documents. They may be
+/// somebody's data.
+pub(crate) fn words_of(error: &mongodb::error::Error) -> String {
+    shortened(&error.kind.to_string())
+}
+
+fn shortened(words: &str) -> String {
+    let ends = ["dup key:", ", labels:", "server response:"];
+    let end = ends.iter().filter_map(|end| words.find(end)).min();
+    let words = &words[..end.unwrap_or(words.len())];
+    words.trim_end().chars().take(WORDS_LEN_MAX).collect()
 }
 
 /// What a record lacks, by serde's words, of which those that repeat what stands there are left out.
@@ -93,6 +109,23 @@ impl ServiceError {
         }
     }
 
+    /// Whether Redis answered that it will not do this, and neither that it cannot now nor that another must be asked.
+    pub(crate) fn is_refusal_of_redis(&self) -> bool {
+        match self {
+            Self::Redis(error) => error.code().is_some(),
+            Self::RedisRefused(refusal) => match refusal {
+                Refusal::NotPermitted(_)
+                | Refusal::OtherQueue { .. }
+                | Refusal::FormerQueue { .. } => true,
+                Refusal::Full
+                | Refusal::Unreachable(_)
+                | Refusal::Elsewhere(_)
+                | Refusal::NotNow(_) => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether it is certain that nothing was written.
     pub fn has_not_run(&self) -> bool {
         matches!(self, Self::RedisRefused(_))
@@ -102,6 +135,24 @@ impl ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Values of keys, and the bytes of whole answers.
+    #[test]
+    fn what_a_server_answers_is_not_repeated() {
+        for (words, told) in [
+            (
+                "Command failed: Error code 11000 (DuplicateKey): E11000 duplicate key error collection: sluice.loans index: one_each dup key: { applicant.email: \"ada@example.org\" }",
+                "Command failed: Error code 11000 (DuplicateKey): E11000 duplicate key error collection: sluice.loans index: one_each",
+            ),
+            (
+                "Server selection timeout: No available servers. Topology: { Error: Kind: Command failed: Error code 91, labels: {}, source: None, server response: Some(RawDocumentBuf { data: \"6164\" }) }",
+                "Server selection timeout: No available servers. Topology: { Error: Kind: Command failed: Error code 91",
+            ),
+        ] {
+            assert_eq!(shortened(words), told);
+        }
+        assert_eq!(shortened(&"ü".repeat(1_000)).chars().count(), WORDS_LEN_MAX);
+    }
 
     #[test]
     fn what_stands_in_a_record_is_not_repeated() {

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use crate::api::rfc3339_ms;
 use crate::config::Role;
 use crate::limits::is_filling;
+use crate::metrics::Metrics;
 use crate::snapshot::{Degraded, Snapshot};
 
-/// Recording waits for a moment whenever a store comes back: only what lasts longer is amiss.
-const RECORDING_PATIENCE: Duration = Duration::from_secs(5);
+/// Work waits for a moment whenever a store comes back: only what lasts longer is amiss.
+const WORK_PATIENCE: Duration = Duration::from_secs(5);
 /// The wall clock may be set: an instant that it moved away from now by more is told anew.
 const CLOCK_SLACK_MS: u64 = 1_000;
 
@@ -22,35 +23,67 @@ enum Fault {
     Redis,
     /// A shard of Redis does not answer.
     Shard,
+    /// Redis answers, and takes no new loans.
+    Admission,
     /// Redis answers, and may lose what it confirms.
     Durability,
     /// Redis is filling up.
     Memory,
     /// Redis has lost what it had confirmed.
     Rollback,
+    /// Redis answers, and loans are not processed.
+    Processing,
     /// MongoDB does not answer.
     Mongodb,
     /// MongoDB answers, and results are not recorded.
     Recording,
+    /// MongoDB answers, and refuses an index of the record.
+    Indexes,
 }
 
 /// What the faults are told by.
 #[derive(Clone, Copy, Debug)]
 struct Signs<'a> {
     snapshot: &'a Snapshot,
-    /// Whether recorders of this process wait.
-    recording_waits: bool,
+    work: Work,
+}
+
+/// How the work of this process goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    /// Whether Redis answers its admissions with errors.
+    pub(crate) admission_refused: bool,
+    /// Whether its workers wait.
+    pub(crate) processing_waits: bool,
+    /// Whether its recorders wait.
+    pub(crate) recording_waits: bool,
+    /// Whether MongoDB refused its recorders an index.
+    pub(crate) indexes_refused: bool,
+}
+
+impl Work {
+    pub(crate) fn of(metrics: &Metrics) -> Self {
+        Self {
+            admission_refused: metrics.is_admission_refused(),
+            processing_waits: metrics.is_processing_waiting(),
+            recording_waits: metrics.is_recording_waiting(),
+            indexes_refused: metrics.are_indexes_refused(),
+        }
+    }
 }
 
 impl Fault {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Redis,
         Self::Shard,
+        Self::Admission,
         Self::Durability,
         Self::Memory,
         Self::Rollback,
+        Self::Processing,
         Self::Mongodb,
         Self::Recording,
+        Self::Indexes,
     ];
 
     fn is_in(self, signs: Signs<'_>) -> bool {
@@ -60,17 +93,27 @@ impl Fault {
             counters,
             ..
         } = signs.snapshot;
+        let Work {
+            admission_refused,
+            processing_waits,
+            recording_waits,
+            indexes_refused,
+        } = signs.work;
+        let is_whole = redis.up && redis.trouble.is_none();
         match self {
             Self::Redis => !redis.up,
             Self::Shard => redis.up && redis.trouble.is_some(),
+            Self::Admission => is_whole && admission_refused,
             Self::Durability => redis.up && !redis.durable,
             Self::Memory => {
                 let mut shards = redis.shards.iter();
                 shards.any(|shard| is_filling(shard.used_memory_bytes, shard.max_memory_bytes))
             }
             Self::Rollback => counters.rolled_back > 0,
+            Self::Processing => is_whole && processing_waits,
             Self::Mongodb => !mongodb.up,
-            Self::Recording => redis.up && mongodb.up && signs.recording_waits,
+            Self::Recording => redis.up && mongodb.up && recording_waits,
+            Self::Indexes => mongodb.up && indexes_refused,
         }
     }
 
@@ -78,18 +121,24 @@ impl Fault {
         match self {
             Self::Redis => "redis",
             Self::Shard => "shard",
+            Self::Admission => "admission",
             Self::Durability => "durability",
             Self::Memory => "memory",
             Self::Rollback => "rollback",
+            Self::Processing => "processing",
             Self::Mongodb => "mongodb",
             Self::Recording => "recording",
+            Self::Indexes => "indexes",
         }
     }
 
     fn words(self) -> &'static str {
         match self {
-            Self::Redis => "Redis does not answer: no loan is taken",
+            Self::Redis => "Redis does not answer, or refuses: no loan is taken",
             Self::Shard => "part of Redis does not answer: the loans of its partitions are refused",
+            Self::Admission => {
+                "Redis answers and refuses new loans; the log says why, at \"Redis takes no loans\""
+            }
             Self::Durability => "Redis may lose loans that were answered 202",
             Self::Memory => {
                 "Redis is nearly full: new loans are refused until results have left it"
@@ -97,17 +146,32 @@ impl Fault {
             Self::Rollback => {
                 "Redis has lost what it had confirmed: loans that were answered 202 may be gone; the log says which partitions"
             }
+            Self::Processing => {
+                "Redis answers and loans are not processed: they wait in it; the log says why, at \"processing waits\""
+            }
             Self::Mongodb => "MongoDB does not answer: loans are taken and wait in Redis",
             Self::Recording => {
                 "MongoDB answers and takes no results: they wait in Redis; the log says why"
             }
+            Self::Indexes => {
+                "MongoDB refuses an index of the record: questions to it are slow, and some fail; the log says why, at \"MongoDB refuses an index\""
+            }
+        }
+    }
+
+    /// The same, with the reason where one is known.
+    fn detail(self, snapshot: &Snapshot) -> String {
+        let trouble = snapshot.redis.trouble.as_deref();
+        match (self, trouble) {
+            (Self::Redis | Self::Shard, Some(trouble)) => format!("{} ({trouble})", self.words()),
+            _ => self.words().to_owned(),
         }
     }
 
     /// How long it may last before it is told.
     fn patience(self) -> Duration {
         match self {
-            Self::Recording => RECORDING_PATIENCE,
+            Self::Processing | Self::Recording => WORK_PATIENCE,
             _ => Duration::ZERO,
         }
     }
@@ -117,7 +181,9 @@ impl Fault {
         let has = |role| roles.contains(&role);
         match self {
             Self::Redis => true,
-            Self::Shard | Self::Durability | Self::Memory | Self::Rollback => false,
+            Self::Admission => has(Role::Api),
+            Self::Processing => has(Role::Worker) && !has(Role::Api) && !has(Role::Dashboard),
+            Self::Shard | Self::Durability | Self::Memory | Self::Rollback | Self::Indexes => false,
             Self::Mongodb | Self::Recording => {
                 has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard)
             }
@@ -139,13 +205,9 @@ struct Standing {
 }
 
 impl Faults {
-    /// Notes in a snapshot what is amiss in it, each thing since when. `recording_waits` says whether recorders of this
-    /// process do.
-    pub(crate) fn note(&mut self, snapshot: &mut Snapshot, recording_waits: bool, now: Instant) {
-        let signs = Signs {
-            snapshot,
-            recording_waits,
-        };
+    /// Notes in a snapshot what is amiss in it, each thing since when.
+    pub(crate) fn note(&mut self, snapshot: &mut Snapshot, work: Work, now: Instant) {
+        let signs = Signs { snapshot, work };
         for fault in Fault::ALL {
             let at = self.0.iter().position(|other| other.fault == fault);
             match (at, fault.is_in(signs)) {
@@ -175,17 +237,18 @@ impl Faults {
             if lasts >= standing.fault.patience() && !standing.is_told {
                 standing.is_told = true;
                 let fault = standing.fault;
-                tracing::warn!(fault = fault.name(), "{}", fault.words());
+                tracing::warn!(fault = fault.name(), "{}", fault.detail(snapshot));
             }
         }
         let told = self.0.iter().filter(|standing| standing.is_told);
-        snapshot.degraded = told
+        let degraded = told
             .map(|standing| Degraded {
                 what: standing.fault.name().to_owned(),
                 since: rfc3339_ms(standing.since_ms),
-                detail: standing.fault.words().to_owned(),
+                detail: standing.fault.detail(snapshot),
             })
             .collect();
+        snapshot.degraded = degraded;
     }
 }
 
@@ -244,7 +307,7 @@ mod tests {
             ((true, true, true), [true, true, true]),
         ] {
             let mut snapshot = snapshot(state.0, state.1, state.2);
-            faults.note(&mut snapshot, false, Instant::now());
+            faults.note(&mut snapshot, Work::default(), Instant::now());
             let ready = [&api[..], &persister, &all].map(|roles| is_ready(&snapshot, roles));
             assert_eq!(ready, expected, "{state:?}");
         }
@@ -255,18 +318,18 @@ mod tests {
         let mut faults = Faults::default();
         let begin = Instant::now();
         let mut first = snapshot(true, true, false);
-        faults.note(&mut first, false, begin);
+        faults.note(&mut first, Work::default(), begin);
         assert_eq!(told(&first), [("mongodb", "1970-01-01T00:00:01.000Z")]);
         let mut later = snapshot(true, false, false);
         later.at_ms = 5_000;
-        faults.note(&mut later, false, begin + Duration::from_secs(4));
+        faults.note(&mut later, Work::default(), begin + Duration::from_secs(4));
         let both = [
             ("mongodb", "1970-01-01T00:00:01.000Z"),
             ("durability", "1970-01-01T00:00:05.000Z"),
         ];
         assert_eq!(told(&later), both);
         let mut well = snapshot(true, true, true);
-        faults.note(&mut well, false, begin + Duration::from_secs(5));
+        faults.note(&mut well, Work::default(), begin + Duration::from_secs(5));
         assert_eq!(told(&well), []);
     }
 
@@ -275,10 +338,10 @@ mod tests {
     fn a_clock_that_is_set_moves_the_beginning_along() {
         let mut faults = Faults::default();
         let begin = Instant::now();
-        faults.note(&mut snapshot(true, true, false), false, begin);
+        faults.note(&mut snapshot(true, true, false), Work::default(), begin);
         let mut later = snapshot(true, true, false);
         later.at_ms = 300_000 + 1_000 + 2_000;
-        faults.note(&mut later, false, begin + Duration::from_secs(2));
+        faults.note(&mut later, Work::default(), begin + Duration::from_secs(2));
         assert_eq!(told(&later), [("mongodb", "1970-01-01T00:05:01.000Z")]);
     }
 
@@ -297,7 +360,11 @@ mod tests {
             (11, false, false),
         ] {
             let mut snapshot = snapshot(true, true, true);
-            faults.note(&mut snapshot, waits, after(seconds));
+            let work = Work {
+                recording_waits: waits,
+                ..Work::default()
+            };
+            faults.note(&mut snapshot, work, after(seconds));
             let names: Vec<_> = told(&snapshot).into_iter().map(|(what, _)| what).collect();
             assert_eq!(names == ["recording"], expected, "{seconds} s: {names:?}");
             assert!(expected || names.is_empty(), "{seconds} s: {names:?}");
@@ -315,7 +382,7 @@ mod tests {
             max_memory_bytes: 100,
             ..Shard::default()
         });
-        Faults::default().note(&mut snapshot, false, Instant::now());
+        Faults::default().note(&mut snapshot, Work::default(), Instant::now());
         let names: Vec<_> = told(&snapshot).into_iter().map(|(what, _)| what).collect();
         assert_eq!(names, ["memory", "rollback"]);
         assert!(is_ready(&snapshot, &[Role::Api]));

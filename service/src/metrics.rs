@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -20,6 +20,10 @@ const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Events that a slow listener may be behind before it misses the oldest.
 const EVENTS_KEPT: usize = 1_024;
 
+/// So long after the last one it is told that Redis refuses admissions.
+const REFUSAL_KEPT: Duration = Duration::from_secs(10);
+/// While one of these succeeded within so long, others go on.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Upper bounds of the buckets that Prometheus reads, in microseconds.
 const BUCKETS_US: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
@@ -182,6 +186,14 @@ pub struct Metrics {
     rebuilding: AtomicU64,
     /// Recorders whose last try failed.
     recorders_waiting: AtomicU64,
+    /// Workers whose last try failed.
+    workers_waiting: AtomicU64,
+    /// Whether MongoDB refuses indexes of the record.
+    indexes_refused: AtomicBool,
+    /// When an admission last succeeded, and when Redis last answered one with an error, in ms of this process; 0: never.
+    admitted_ms: AtomicU64,
+    refused_ms: AtomicU64,
+    begun: Instant,
     /// Where spans of traced loans go.
     pub traces: Traces,
 }
@@ -208,6 +220,11 @@ impl Default for Metrics {
             rolled_back: AtomicU64::default(),
             rebuilding: AtomicU64::default(),
             recorders_waiting: AtomicU64::default(),
+            workers_waiting: AtomicU64::default(),
+            indexes_refused: AtomicBool::default(),
+            admitted_ms: AtomicU64::default(),
+            refused_ms: AtomicU64::default(),
+            begun: Instant::now(),
             traces: Traces::default(),
         }
     }
@@ -266,6 +283,72 @@ impl Metrics {
     /// Whether a recorder of this process waits.
     pub(crate) fn is_recording_waiting(&self) -> bool {
         self.recorders_waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// One more worker waits, for this reason. Told of the first.
+    pub(crate) fn processing_waits(&self, error: &ServiceError) {
+        if self.workers_waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(%error, "processing waits");
+        }
+    }
+
+    /// One worker that waited goes on, or ends. Told of the last.
+    pub(crate) fn processing_goes_on(&self) {
+        if self.workers_waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!("processing goes on");
+        }
+    }
+
+    /// Whether a worker of this process waits.
+    pub(crate) fn is_processing_waiting(&self) -> bool {
+        self.workers_waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes whether MongoDB makes the record's indexes, or why not.
+    pub(crate) fn note_indexes(&self, refusal: Option<&ServiceError>) {
+        let was_refused = self
+            .indexes_refused
+            .swap(refusal.is_some(), Ordering::Relaxed);
+        if let Some(error) = refusal
+            && !was_refused
+        {
+            tracing::warn!(%error, "MongoDB refuses an index of the record");
+        }
+    }
+
+    /// Whether it refuses one.
+    pub(crate) fn are_indexes_refused(&self) -> bool {
+        self.indexes_refused.load(Ordering::Relaxed)
+    }
+
+    /// Notes what became of a call of admission. What broke off or took too long says nothing of Redis's mind.
+    pub(crate) fn note_admission<T>(&self, outcome: &Result<T, ServiceError>) {
+        let noted = match outcome {
+            Ok(_) => &self.admitted_ms,
+            Err(error) if error.is_refusal_of_redis() => &self.refused_ms,
+            Err(_) => return,
+        };
+        noted.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether Redis answers, and refused the last admissions of this process. Nobody may ask any more: after a while it is
+    /// forgotten, and whoever asks then finds out.
+    pub(crate) fn is_admission_refused(&self) -> bool {
+        let (admitted, refused) = (&self.admitted_ms, &self.refused_ms);
+        let (admitted, refused) = (
+            admitted.load(Ordering::Relaxed),
+            refused.load(Ordering::Relaxed),
+        );
+        let since = |at_ms: u64| Duration::from_millis(self.now_ms().saturating_sub(at_ms));
+        // Where there are several partitions, some may go on.
+        refused > admitted
+            && since(refused) < REFUSAL_KEPT
+            && (admitted == 0 || since(admitted) >= REFUSAL_PATIENCE)
+    }
+
+    /// Never 0.
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64 + 1
     }
 
     /// Tells every listener of every instance.

@@ -15,7 +15,7 @@ use crate::api::{InstanceList, PartitionView, WorkerView};
 use crate::clock::now_ms;
 use crate::config::Role;
 use crate::error::ServiceError;
-use crate::health::Faults;
+use crate::health::{Faults, Work};
 use crate::instances::{self, Facts};
 use crate::limits::INSTANCE_KEPT;
 use crate::metrics::Metrics;
@@ -429,7 +429,7 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
             counters,
             degraded: Vec::new(),
         };
-        faults.note(&mut snapshot, metrics.is_recording_waiting(), now);
+        faults.note(&mut snapshot, Work::of(&metrics), now);
         if is_slow {
             lock(&past).add_point(point(&snapshot));
             teller.send_replace(Arc::new(InstanceList {

@@ -24,7 +24,7 @@ use crate::queue::recording::{Confirmed, Content};
 use crate::queue::{Partition, Queue};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
-use crate::store::{Outcome, Store};
+use crate::store::{Outcome, Store, is_refusal};
 use crate::task;
 use crate::validate::Failure;
 use writer::{Writer, Written};
@@ -197,7 +197,14 @@ impl Recorder {
             {
                 return Err(ServiceError::UnfitCollection(unfit.join("; ")));
             }
-            self.store.prepare().await?;
+            match self.store.prepare().await {
+                Ok(()) => self.metrics.note_indexes(None),
+                // Another hand's index, or a right that is lacking: records are written without, and found slowly.
+                Err(error) if is_refusal(&error) => {
+                    self.metrics.note_indexes(Some(&error));
+                }
+                Err(error) => return Err(error),
+            }
             *prepared = Some(Instant::now());
         }
         loop {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, RawBsonRef, RawDocumentBuf, doc};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use mongodb::error::{Error, ErrorKind, InsertManyError};
 use mongodb::options::{
     ClientOptions, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Database, IndexModel};
+use mongodb::{Client, Collection, Cursor, Database, IndexModel};
+use serde::de::DeserializeOwned;
 
 use crate::decided::{self, Kind};
 use crate::error::ServiceError;
@@ -33,6 +34,7 @@ mod sharding;
 pub mod tasks;
 
 use command::Refused;
+pub(crate) use command::is_refusal;
 
 /// A question to MongoDB may take this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -384,6 +386,27 @@ async fn within<T>(
         Ok(answer) => Ok(answer?),
         Err(_) => Err(ServiceError::MongoTimeout(limit)),
     }
+}
+
+/// The first `len_max` documents of a cursor that can be read. What cannot, somebody or another version wrote: the log tells
+/// it, and it hides no others.
+pub(crate) async fn readable<T>(mut found: Cursor<T>, len_max: usize) -> Result<Vec<T>, Error>
+where
+    T: DeserializeOwned + Unpin + Send + Sync,
+{
+    let mut all = Vec::new();
+    while all.len() < len_max
+        && let Some(document) = found.next().await
+    {
+        match document.map_err(|error| (ServiceError::from(error.clone()), error)) {
+            Ok(document) => all.push(document),
+            Err((unreadable @ ServiceError::UnreadableRecord(_), _)) => {
+                tracing::error!(error = %unreadable, "a record is passed over");
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 fn text<'a>(document: &'a bson::RawDocument, key: &str) -> &'a str {

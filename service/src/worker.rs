@@ -55,43 +55,46 @@ impl Worker {
         let metrics = Arc::clone(&self.metrics);
         let _running = metrics.begin_worker(self.number);
         let mut backoff = Backoff::default();
+        let mut waits = None;
         let mut partitions = std::mem::take(&mut self.partitions);
         while !*stop.borrow() {
-            match self.round(&mut partitions, &stop).await {
-                Ok(loans) => {
-                    backoff.reset();
-                    let depths = Arc::clone(&self.depths);
-                    // Each claim and each decision costs Redis a flush to disk: loans gather first. Then whatever this
-                    // process admits wakes a worker; what another admits is found by asking.
-                    let rest = async {
-                        sleep(CLAIM_GATHER).await;
-                        if loans == 0 {
-                            let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
-                        }
-                    };
-                    tokio::select! {
-                        () = rest => {}
-                        () = stopped(&mut stop) => break,
-                    }
+            let (loans, failed) = self.round(&mut partitions, &stop).await;
+            let is_in_vain = loans == 0 && failed.is_some();
+            match failed {
+                Some(error) => {
+                    waits.get_or_insert_with(|| Waits::begin(&metrics, &error));
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "worker waits for Redis");
-                    tokio::select! {
-                        () = backoff.wait() => {}
-                        () = stopped(&mut stop) => break,
-                    }
+                None => waits = None,
+            }
+            if !is_in_vain {
+                backoff.reset();
+            }
+            let depths = Arc::clone(&self.depths);
+            // Each claim and each decision costs Redis a flush to disk: loans gather first. Then whatever this process
+            // admits wakes a worker; what another admits is found by asking.
+            let rest = async {
+                if is_in_vain {
+                    return backoff.wait().await;
                 }
+                sleep(CLAIM_GATHER).await;
+                if loans == 0 {
+                    let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
+                }
+            };
+            tokio::select! {
+                () = rest => {}
+                () = stopped(&mut stop) => break,
             }
         }
     }
 
     /// Claims and finishes bundles of every partition that is worth it, the fullest first, until none gives as many loans as
-    /// a claim may bring. Answers how many loans there were.
+    /// a claim may bring. Answers how many loans there were, and why one of the partitions failed, if one did.
     async fn round(
         &self,
         partitions: &mut [Partition],
         stop: &watch::Receiver<bool>,
-    ) -> Result<usize, ServiceError> {
+    ) -> (usize, Option<ServiceError>) {
         let mut loans = 0;
         let mut failed = None;
         for number in self.depths.fullest_first() {
@@ -105,10 +108,7 @@ impl Worker {
             }
         }
         self.metrics.note_work(self.number, None);
-        match failed {
-            Some(error) if loans == 0 => Err(error),
-            _ => Ok(loans),
-        }
+        (loans, failed)
     }
 
     /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
@@ -250,6 +250,22 @@ impl Worker {
                 });
             }
         }
+    }
+}
+
+/// A worker waits for Redis, or for a part of it, until this is dropped.
+struct Waits(Arc<Metrics>);
+
+impl Waits {
+    fn begin(metrics: &Arc<Metrics>, error: &ServiceError) -> Self {
+        metrics.processing_waits(error);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.processing_goes_on();
     }
 }
 

@@ -375,6 +375,7 @@ async fn a_redis_that_lacks_replicas_is_told() {
     wait_until("it is not ready, and says why", async || {
         let answer = http::get(address, "/readyz").await.unwrap();
         answer.status == 503
+            && answer.body.contains("NOREPLICAS")
             && metrics(address)
                 .await
                 .redis
@@ -393,6 +394,128 @@ async fn a_redis_that_lacks_replicas_is_told() {
     .await;
     assert_eq!(metrics(address).await.redis.trouble, None);
     audit(&stack, 6).await;
+}
+
+/// A key of the queue, without the partition's part.
+async fn key(stack: &Stack, name: &str) -> String {
+    let keys: Vec<String> = redis(&stack.redis, &["KEYS", "{l:0:*}:about"]).await;
+    keys[0].replace("about", name)
+}
+
+async fn degraded(address: SocketAddr, what: &str) -> bool {
+    let degraded = metrics(address).await.degraded;
+    degraded.iter().any(|degraded| degraded.what == what)
+}
+
+/// 1. A hand, or a Redis that evicts, takes the counters away, while loans are on their way.
+/// 2. They are made anew, and count what is there; loans are taken and recorded.
+#[tokio::test]
+async fn counters_that_are_gone_are_made_anew() {
+    let mut stack = start().await;
+    record(&stack, 0..5).await;
+    stack.service.terminate().await.unwrap();
+    let options = |role: &str| {
+        let mut arguments = quick();
+        arguments.extend(["--role".to_owned(), role.to_owned()]);
+        ServiceOptions {
+            redis_url: stack.redis.url(),
+            mongodb_uri: stack.mongodb.uri(),
+            ..service_options(arguments)
+        }
+    };
+    let door = ServiceProcess::start(options("api,persister"))
+        .await
+        .unwrap();
+    let address = door.address();
+    for number in 5..10 {
+        wait_until("loans are taken", async || {
+            post(address, &loan(number)).await.status == 202
+        })
+        .await;
+    }
+    let counters = key(&stack, "counters").await;
+    let _: i64 = redis(&stack.redis, &["DEL", &counters]).await;
+    wait_until("loans are taken", async || {
+        post(address, &loan(10)).await.status == 202
+    })
+    .await;
+    let queued: Option<u64> = redis(&stack.redis, &["HGET", &counters, "queued"]).await;
+    assert_eq!(queued, Some(6));
+    stack.service = ServiceProcess::start(options("worker,persister,api"))
+        .await
+        .unwrap();
+    drained(&stack.redis).await;
+    // The sums were taken away; the record is whole.
+    let loans = documents(&stack.mongodb, "loans").await;
+    let failures = documents(&stack.mongodb, "failures").await;
+    assert_eq!(loans.len() + failures.len(), 11);
+    let counted = redis_counters(&stack.redis).await;
+    for state in ["queued", "claimed", "decided"] {
+        assert_eq!(counted.get(state), Some(&0), "{counted:?}");
+    }
+}
+
+/// 1. Redis answers, and refuses each admission: a key is of another type. That is told with its reason, and the process is
+///    not ready for loans.
+/// 2. The key is as it was: loans are taken, and all is well.
+#[tokio::test]
+async fn a_redis_that_refuses_admissions_is_told() {
+    let stack = start().await;
+    let address = stack.service.address();
+    record(&stack, 0..5).await;
+    let waiting = key(&stack, "waiting").await;
+    let _: String = redis(&stack.redis, &["SET", &waiting, "by hand"]).await;
+    wait_until("it is told", async || {
+        assert_eq!(post(address, &loan(5)).await.status, 503);
+        degraded(address, "admission").await
+            && http::get(address, "/readyz").await.unwrap().status == 503
+    })
+    .await;
+    let log = stack.service.log();
+    let mut lines = log.lines();
+    assert!(
+        lines.any(|line| line.contains("Redis takes no loans") && line.contains("WRONGTYPE")),
+        "{log}"
+    );
+    let _: i64 = redis(&stack.redis, &["DEL", &waiting]).await;
+    wait_until("loans are taken again", async || {
+        post(address, &loan(5)).await.status == 202
+    })
+    .await;
+    wait_until("all is well", async || {
+        http::get(address, "/readyz").await.unwrap().status == 200
+            && metrics(address).await.degraded.is_empty()
+    })
+    .await;
+    audit(&stack, 6).await;
+}
+
+/// 1. Workers are refused by Redis: that is told with its reason, while loans are taken.
+/// 2. They are not any more: all is recorded.
+#[tokio::test]
+async fn a_redis_that_refuses_workers_is_told() {
+    let stack = start().await;
+    let address = stack.service.address();
+    record(&stack, 0..5).await;
+    let claimed = key(&stack, "claimed").await;
+    let _: String = redis(&stack.redis, &["SET", &claimed, "by hand"]).await;
+    for number in 5..10 {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    wait_until("it is told", async || degraded(address, "processing").await).await;
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
+    let log = stack.service.log();
+    let mut lines = log.lines();
+    assert!(
+        lines.any(|line| line.contains("processing waits") && line.contains("WRONGTYPE")),
+        "{log}"
+    );
+    let _: i64 = redis(&stack.redis, &["DEL", &claimed]).await;
+    audit(&stack, 10).await;
+    wait_until("all is well", async || {
+        metrics(address).await.degraded.is_empty()
+    })
+    .await;
 }
 
 /// 1. Redis stands still. Whoever posts is answered while it does; after the first failure nobody waits, and the answer

@@ -145,6 +145,98 @@ async fn failures_of_any_form_hide_no_others() {
     );
 }
 
+/// A task and an operator's change that cannot be read hide no others.
+#[tokio::test]
+async fn lists_pass_over_what_they_cannot_read() {
+    let stack = start().await;
+    let address = stack.service.address();
+    assert_eq!(post(address, &loan(9)).await.status, 202);
+    drained(&stack.redis).await;
+    let asked = json!({ "kind": "discard", "filter": {}, "reason": "a test", "expected": 1 });
+    let task = admin(address, "POST", "/api/tasks", &asked).await;
+    assert_eq!(task.status, 202, "{task:?}");
+    let id = body(&task)["taskId"].as_str().unwrap().to_owned();
+    wait_until("the task is noted", async || {
+        get(&stack, "/api/activity")
+            .await
+            .body
+            .contains("1 discarded")
+    })
+    .await;
+    let database = database(&stack).await;
+    let later = DateTime::from_millis(DateTime::now().timestamp_millis() + 60_000);
+    let of_another =
+        doc! { "_id": "by hand", "kind": "audit", "phase": "dancing", "startedAt": later };
+    let tasks = database.collection::<Document>("tasks");
+    tasks.insert_one(of_another).await.unwrap();
+    let activity = database.collection::<Document>("activity");
+    let change = doc! { "at": later, "name": 7, "effect": "ada@example.org" };
+    activity.insert_one(change).await.unwrap();
+
+    let told = get(&stack, "/api/tasks").await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = body(&told)["tasks"].as_array().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["taskId"], json!(id));
+    // Page by page, all the others.
+    let mut seen = 0;
+    let mut path = "/api/activity?limit=1".to_owned();
+    loop {
+        let answer = get(&stack, &path).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let page = body(&answer);
+        seen += page["entries"].as_array().unwrap().len();
+        match page["nextCursor"].as_str() {
+            Some(cursor) => path = format!("/api/activity?limit=1&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 2, "begun and done");
+    let log = stack.service.log();
+    assert!(log.contains("a record is passed over"), "{log}");
+    assert!(!log.contains("ada@example.org"), "{log}");
+}
+
+/// Another hand's index stands where one of the record's should: loans are recorded, and it is told.
+#[tokio::test]
+async fn an_index_that_is_refused_holds_nothing_up() {
+    let mut stack = start().await;
+    stack.service.terminate().await.unwrap();
+    let database = database(&stack).await;
+    database
+        .collection::<Document>("failures")
+        .drop()
+        .await
+        .unwrap();
+    let index =
+        doc! { "key": { "failedAt": -1, "_id": -1 }, "name": "failedAt_-1__id_-1", "unique": true };
+    let command = doc! { "createIndexes": "failures", "indexes": [index] };
+    database.run_command(command).await.unwrap();
+    stack.service = testbed::ServiceProcess::start(testbed::ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..support::service_options(support::quick())
+    })
+    .await
+    .unwrap();
+    let address = stack.service.address();
+    for number in [0, 9] {
+        wait_until("it is taken", async || {
+            post(address, &loan(number)).await.status == 202
+        })
+        .await;
+    }
+    drained(&stack.redis).await;
+    wait_until("it is told", async || {
+        let degraded = support::metrics(address).await.degraded;
+        degraded.iter().any(|degraded| degraded.what == "indexes")
+    })
+    .await;
+    let log = stack.service.log();
+    assert!(log.contains("refuses an index"), "{log}");
+    assert!(!log.contains("server response"), "{log}");
+}
+
 /// Recording cannot go on, though MongoDB answers: that is told as amiss, with what to look at, until it goes on.
 #[tokio::test]
 async fn recording_that_stands_still_is_told() {

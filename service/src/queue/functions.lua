@@ -93,8 +93,29 @@ local function unprepared()
   return redis.error_reply('UNPREPARED the partition is not set up')
 end
 
--- ARGV partitions, era. Makes what the other functions rely on. Safe to repeat. Refuses data of another number of
--- partitions or of another version.
+-- Loans in the bundles of a line of tickets.
+local function held_in(keys, line)
+  local sum = 0
+  local names = redis.call('ZRANGE', keys[line], 0, -1)
+  for _, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
+    if ticket and #ticket >= PLACE_LEN then sum = sum + struct.unpack('>I2', ticket, 13) end
+  end
+  return sum
+end
+
+-- Loans in the bundles that wait.
+local function waiting_in(keys)
+  local sum = 0
+  for from = 0, redis.call('LLEN', keys[WAITING]) - 1, STEP do
+    for _, place in ipairs(redis.call('LRANGE', keys[WAITING], from, from + STEP - 1)) do
+      if #place == PLACE_LEN then sum = sum + struct.unpack('>I2', place, 13) end
+    end
+  end
+  return sum
+end
+
+-- ARGV partitions, era. Makes what the other functions rely on, each where it is not there: somebody may have taken one of
+-- them away. Safe to repeat. Refuses data of another number of partitions or of another version.
 local function prepare(keys, args)
   local about = redis.call('HMGET', keys[ABOUT], 'version', 'partitions')
   if about[1] then
@@ -103,8 +124,11 @@ local function prepare(keys, args)
     end
   else
     redis.call('HSET', keys[ABOUT], 'version', VERSION, 'partitions', args[1], 'era', args[2])
-    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0)
+  end
+  if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then
     redis.call('SETRANGE', keys[FILTERS], WORDS * 4 - 1, '\0')
+    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0, 'queued', waiting_in(keys),
+      'claimed', held_in(keys, CLAIMED), 'decided', held_in(keys, DECIDED))
   end
   return redis.status_reply('OK')
 end

@@ -7,6 +7,7 @@ use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf};
 use mongodb::Database;
 use mongodb::action::RunCommand;
+use mongodb::error::ErrorKind;
 
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
@@ -22,6 +23,22 @@ const FOR_NOW: [i32; 22] = [
 const OUT_OF_DISK_SPACE: i32 = 14_031;
 /// A view stands where the collection should: the fault of no loan. Recording waits until somebody drops it.
 const IS_A_VIEW: i32 = 166;
+
+/// Whether MongoDB answered that it will not do this, and not that it cannot now.
+pub(crate) fn is_refusal(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::Mongo(error) => match &*error.kind {
+            ErrorKind::Command(command) => !may_pass(command.code),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether what MongoDB answers with this code may pass, by itself or by an operator's hand.
+fn may_pass(code: i32) -> bool {
+    FOR_NOW.contains(&code) || matches!(code, OUT_OF_DISK_SPACE | IS_A_VIEW)
+}
 
 /// An `insert` of many documents: unordered, durable on a majority.
 #[derive(Debug)]
@@ -166,7 +183,7 @@ impl Refused {
 
     /// Whether it may pass, by itself or by an operator's hand, without anything done to the document.
     pub(super) fn is_for_now(&self) -> bool {
-        FOR_NOW.contains(&self.code) || matches!(self.code, OUT_OF_DISK_SPACE | IS_A_VIEW)
+        may_pass(self.code)
     }
 
     /// Why, without the values: they may be somebody's data.

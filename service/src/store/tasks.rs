@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, doc};
-use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use serde::{Deserialize, Serialize};
 
 use super::failures::Place;
-use super::{READ_TIMEOUT, Store, within};
+use super::{READ_TIMEOUT, Store, readable, within};
 use crate::api::{FailureFilter, TaskKind, TaskPhase};
 use crate::error::ServiceError;
 
 /// Ended tasks are kept this long.
 const TASKS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Tasks that are told at once.
-const TASKS_TOLD_MAX: i64 = 50;
+const TASKS_TOLD_MAX: usize = 50;
 /// MongoDB's code for a second document with the same key.
 const DUPLICATE_KEY: i32 = 11_000;
 
@@ -154,14 +153,14 @@ impl Store {
         let since =
             DateTime::from_millis(DateTime::now().timestamp_millis() - day.as_millis() as i64);
         let find = async {
-            self.tasks
+            let found = self
+                .tasks
                 .find(doc! { "$or": [{ "startedAt": { "$gte": since } }, { "isActive": true }] })
                 .projection(doc! { "after": 0, "loanIds": 0 })
                 .sort(newest_first())
-                .limit(TASKS_TOLD_MAX)
-                .await?
-                .try_collect()
-                .await
+                .batch_size(TASKS_TOLD_MAX as u32)
+                .await?;
+            readable(found, TASKS_TOLD_MAX).await
         };
         within(READ_TIMEOUT, find).await
     }
