@@ -19,7 +19,12 @@ use crate::tokens::TokenRole;
 #[serde(rename_all = "camelCase")]
 pub struct LoanRequest {
     /// The client's own id of the loan.
-    #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$", example = "GC-000001")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_:-][A-Za-z0-9._:-]*|\.{3,})$",
+        example = "GC-000001"
+    )]
     pub loan_id: String,
     /// Above 0, at most two decimals.
     #[schema(exclusive_minimum = 0.0, maximum = 10_000_000.0, example = 1169.0)]

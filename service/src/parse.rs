@@ -33,7 +33,9 @@ pub enum ParseError {
     #[error("the key {0:?} stands twice in one object")]
     DuplicateKey(String),
     /// `loanId` is missing or breaks its rule.
-    #[error("loanId must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -")]
+    #[error(
+        "loanId must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not . or .."
+    )]
     InvalidLoanId,
 }
 
@@ -132,6 +134,8 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, ParseError> {
         parser.parse(body, |document, canonical| {
             let fingerprint = document.fingerprint(canonical)?;
             let loan_id = match document.member(document.root()?, "loanId") {
+                // As a part of a path these two lead elsewhere: nobody could ask for such a loan.
+                Field::Text("." | "..") => return Err(ParseError::InvalidLoanId),
                 Field::Text(text) => LoanId::new(text).ok_or(ParseError::InvalidLoanId)?,
                 _ => return Err(ParseError::InvalidLoanId),
             };

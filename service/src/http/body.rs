@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -75,12 +75,21 @@ pub(super) async fn read_json(
 /// A page of another origin can make a browser send a body without a type, or with one of a few others, but JSON by its
 /// type only when it may.
 fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
-    for codings in headers.get_all(CONTENT_ENCODING) {
-        let mut all = codings.as_bytes().split(|&byte| byte == b',');
-        // An empty element of a list stands for nothing.
-        let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-        if !all.all(|coding| is_none(coding.trim_ascii())) {
-            return Err(Problem::UnsupportedCoding(named(codings.as_bytes())));
+    // hyper undoes `chunked`, and hands over what is below it.
+    for (header, plain) in [
+        (CONTENT_ENCODING, &b"identity"[..]),
+        (TRANSFER_ENCODING, b"chunked"),
+    ] {
+        for codings in headers.get_all(&header) {
+            let mut all = codings.as_bytes().split(|&byte| byte == b',');
+            // An empty element of a list stands for nothing.
+            let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(plain);
+            if !all.all(|coding| is_none(coding.trim_ascii())) {
+                return Err(Problem::UnsupportedCoding {
+                    header,
+                    coding: named(codings.as_bytes()),
+                });
+            }
         }
     }
     let mut kinds = headers.get_all(CONTENT_TYPE).iter();
@@ -181,7 +190,7 @@ mod tests {
         }
         check_form(&headers).map_err(|problem| match problem {
             Problem::UnsupportedMediaType => "type".to_owned(),
-            Problem::UnsupportedCoding(coding) => format!("coding {coding}"),
+            Problem::UnsupportedCoding { coding, .. } => format!("coding {coding}"),
             Problem::UnsupportedCharset(charset) => format!("charset {charset}"),
             other => panic!("{other:?}"),
         })
@@ -199,6 +208,8 @@ mod tests {
             "application/json;",
         ] {
             assert_eq!(check(&[("content-type", kind)]), Ok(()), "{kind}");
+            let chunked = [("content-type", kind), ("transfer-encoding", "Chunked")];
+            assert_eq!(check(&chunked), Ok(()), "{kind}");
             for coding in ["identity", "", "identity, Identity"] {
                 let plain = [("content-type", kind), ("content-encoding", coding)];
                 assert_eq!(check(&plain), Ok(()), "{kind} {coding}");
@@ -216,6 +227,10 @@ mod tests {
             (&[("content-type", "+json")], "type"),
             (&[json, json], "type"),
             (&[json, ("content-encoding", "gzip")], "coding gzip"),
+            (
+                &[json, ("transfer-encoding", "gzip, chunked")],
+                "coding gzip, chunked",
+            ),
             (&[json, ("content-encoding", "gzip, br")], "coding gzip, br"),
             (
                 &[

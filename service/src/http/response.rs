@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
-    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub(crate) enum Problem {
     Truncated,
     Timeout,
     UnsupportedMediaType,
-    UnsupportedCoding(String),
+    UnsupportedCoding { header: HeaderName, coding: String },
     UnsupportedCharset(String),
     Paused,
     Overloaded,
@@ -198,7 +199,7 @@ impl Problem {
             Self::Truncated => "truncated_body",
             Self::Timeout => "request_timeout",
             Self::UnsupportedMediaType
-            | Self::UnsupportedCoding(_)
+            | Self::UnsupportedCoding { .. }
             | Self::UnsupportedCharset(_) => "unsupported_media_type",
             Self::Paused => "paused",
             Self::Overloaded => "overloaded",
@@ -254,8 +255,9 @@ impl Problem {
             Self::Truncated => "the body ended before its announced length".to_owned(),
             Self::Timeout => "the body did not arrive in time".to_owned(),
             Self::UnsupportedMediaType => "send JSON, with the header Content-Type: application/json".to_owned(),
-            Self::UnsupportedCoding(coding) => {
-                format!("the body's Content-Encoding is {coding:?}; send it uncompressed")
+            Self::UnsupportedCoding { header, coding } => {
+                let header = if header == TRANSFER_ENCODING { "Transfer-Encoding" } else { "Content-Encoding" };
+                format!("the body's {header} is {coding:?}; send it uncompressed")
             }
             Self::UnsupportedCharset(charset) => {
                 format!("the body's charset is {charset:?}; send it in UTF-8")
@@ -496,7 +498,7 @@ fn details(problem: &Problem) -> Response<Bytes> {
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     }
-    if matches!(problem, Problem::UnsupportedCoding(_)) {
+    if matches!(problem, Problem::UnsupportedCoding { .. }) {
         // By RFC 9110 this tells which codings would be taken.
         reply
             .headers_mut()

@@ -66,6 +66,8 @@ fn each_fault_has_its_name() {
     assert_eq!(refused(r#"{"amount":1}"#), ParseError::InvalidLoanId);
     assert_eq!(refused(r#"{"loanId":7}"#), ParseError::InvalidLoanId);
     assert_eq!(refused(r#"{"loanId":"a b"}"#), ParseError::InvalidLoanId);
+    assert_eq!(refused(r#"{"loanId":"."}"#), ParseError::InvalidLoanId);
+    assert_eq!(refused(r#"{"loanId":".."}"#), ParseError::InvalidLoanId);
     assert_eq!(
         refused(r#"{"loanId":"A1","a":1,"\u0061":2}"#),
         ParseError::DuplicateKey("a".to_owned())
