@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+mod preparation;
 mod writer;
 
 use crate::aside::set_aside;
@@ -24,13 +25,11 @@ use crate::queue::recording::{Confirmed, Content};
 use crate::queue::{Partition, Queue};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
-use crate::store::{Outcome, Store, is_refusal};
+use crate::store::{Outcome, Store};
 use crate::task;
 use crate::validate::Failure;
+use preparation::Preparation;
 use writer::{Writer, Written};
-
-/// The collections are looked at this often, and their indexes made where they are not there.
-const PREPARE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The recorders of this process, for all partitions.
 #[derive(Debug)]
@@ -50,6 +49,7 @@ impl Recorders {
     /// Starts them. Their tasks end after `stop` is true, when all that is decided by then is recorded.
     pub(crate) fn start(self, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         let (writer, writing) = Writer::start(&self.store);
+        let preparation = Arc::new(Preparation::new(&self.store, &self.metrics));
         let partitions = self.queue.partitions();
         let tasks = recorders(partitions as u32);
         let first = Instant::now();
@@ -60,6 +60,7 @@ impl Recorders {
                     holder: self.instance.holder(RECORDER_TASK + task),
                     partition: self.queue.partition(partition),
                     store: self.store.clone(),
+                    preparation: Arc::clone(&preparation),
                     writer: writer.clone(),
                     metrics: Arc::clone(&self.metrics),
                     handover: Arc::clone(&self.handover),
@@ -82,6 +83,7 @@ struct Recorder {
     holder: Holder,
     partition: Partition,
     store: Store,
+    preparation: Arc<Preparation>,
     writer: Writer,
     metrics: Arc<Metrics>,
     handover: Arc<Handover>,
@@ -134,7 +136,6 @@ impl Recorder {
     /// Records until `stop` is true, and then whatever is left once more.
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::default();
-        let mut prepared = None;
         // A batch whose writing failed. Whether it is written is unknown; writing it again is safe.
         let mut unfinished = None;
         let mut must_release = false;
@@ -147,7 +148,7 @@ impl Recorder {
                 if must_release {
                     self.partition.release(self.holder).await?;
                 }
-                self.round(&mut prepared, &mut unfinished).await
+                self.round(&mut unfinished).await
             };
             match round.await {
                 Ok(()) => {
@@ -183,30 +184,8 @@ impl Recorder {
     }
 
     /// Records all that is decided by now.
-    async fn round(
-        &mut self,
-        prepared: &mut Option<Instant>,
-        unfinished: &mut Option<Arc<Batch>>,
-    ) -> Result<(), ServiceError> {
-        // Again now and then: somebody may have dropped the database meanwhile, with its indexes.
-        if prepared.is_none_or(|at| at.elapsed() >= PREPARE_INTERVAL) {
-            let unfit = self.store.unfit_collections().await;
-            // Who may not ask is no worse off than before.
-            if let Ok(unfit) = unfit
-                && !unfit.is_empty()
-            {
-                return Err(ServiceError::UnfitCollection(unfit.join("; ")));
-            }
-            match self.store.prepare().await {
-                Ok(()) => self.metrics.note_indexes(None),
-                // Another hand's index, or a right that is lacking: records are written without, and found slowly.
-                Err(error) if is_refusal(&error) => {
-                    self.metrics.note_indexes(Some(&error));
-                }
-                Err(error) => return Err(error),
-            }
-            *prepared = Some(Instant::now());
-        }
+    async fn round(&mut self, unfinished: &mut Option<Arc<Batch>>) -> Result<(), ServiceError> {
+        self.preparation.made().await?;
         loop {
             let batch = match unfinished.take() {
                 Some(batch) => batch,

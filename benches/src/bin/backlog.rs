@@ -1,6 +1,7 @@
 //! What it costs when loans pile up: admission onto a long queue, the start after everything was killed, and the way
 //! back to an empty queue.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -233,7 +234,7 @@ async fn way_back(stack: &mut Stack) -> Result<(), Failure> {
         .zip(spent)
     {
         let loan = (processor_time(pid)? - before).as_secs_f64() * 1e6 / queued as f64;
-        cpu_us += &format!(" {name} {loan:.1} us");
+        let _ = write!(cpu_us, " {name} {loan:.1} us");
     }
     let tenths: Vec<_> = std::iter::once(Duration::ZERO)
         .chain(parts.iter().copied())
