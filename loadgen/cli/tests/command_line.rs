@@ -749,7 +749,8 @@ fn a_limit_of_file_sizes_leaves_the_verdict_and_no_half_file() {
 
 #[test]
 fn a_stop_ends_with_a_report_and_its_own_code() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    // The last one comes when a terminal is closed.
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let place = Place::new();
         place.scenario(&SCENARIO.replace("1s", "1h"));
         let stub = stub(Delays::None);
@@ -786,6 +787,30 @@ fn a_stop_ends_with_a_report_and_its_own_code() {
         );
         assert!(!place.0.path().join("reports/latest/running.json").exists());
     }
+}
+
+/// Whoever wants it to outlive its terminal is obeyed.
+#[test]
+fn a_run_under_nohup_goes_on_when_its_terminal_is_closed() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let program = env!("CARGO_BIN_EXE_loadgen");
+    let line = format!(
+        "trap '' HUP; exec {program} {}",
+        to_stub(&stub.url(), &["--quiet"]).join(" ")
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(place.0.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    while stub.requests() < 10 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).expect("it is there");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(place.report().verdict, Verdict::Pass);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A stop that was asked for, by Ctrl-C, SIGTERM or a conductor: one for all stages of a command.
+//! A stop that was asked for, by Ctrl-C, SIGTERM, SIGHUP or a conductor: one for all stages of a command.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,10 @@ static ASKED: OnceLock<(&'static str, Instant)> = OnceLock::new();
 /// Set by the second one.
 static HURRIED: AtomicBool = AtomicBool::new(false);
 
-/// Takes Ctrl-C and SIGTERM from now on, before goose or anybody else can: the first asks for a stop, the second asks to tell at
-/// once what is there, the third ends the process. To be called first of all in a process, while it has one thread. A child takes over what
-/// is blocked here: whoever starts one lifts that for the moment, and then [`hear`] hears what comes.
+/// Takes Ctrl-C, SIGTERM and SIGHUP (of a terminal that is closed; not under `nohup`) from now on, before goose or anybody else
+/// can: the first asks for a stop, the second asks to tell at once what is there, the third ends the process. To be called first
+/// of all in a process, while it has one thread. A child takes over what is blocked here: whoever starts one lifts that for the
+/// moment, and then [`hear`] hears what comes.
 ///
 /// # Errors
 /// When the system does not allow it.
@@ -30,6 +31,9 @@ pub fn catch() -> std::io::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
+    if !is_hangup_ignored() {
+        signals.add(Signal::SIGHUP);
+    }
     // Blocked, a signal waits for the thread below, whatever handlers are set. A file that grows beyond its limit is an
     // error of the write then, and not the end of the process.
     let mut blocked = signals;
@@ -41,11 +45,22 @@ pub fn catch() -> std::io::Result<()> {
             while let Ok(signal) = signals.wait() {
                 note(match signal {
                     Signal::SIGINT => "Ctrl-C",
+                    Signal::SIGHUP => "SIGHUP",
                     _ => "SIGTERM",
                 });
             }
         })?;
     Ok(())
+}
+
+/// Whether whoever started the process wants it to outlive its terminal, as `nohup` does.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (Signal::SIGHUP as i32 - 1)) != 0)
 }
 
 /// Hears the signals that find a thread on which they are not blocked, because it is starting a server: without a handler they would
@@ -57,10 +72,13 @@ pub async fn hear() {
     ) else {
         return;
     };
+    let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()).ok());
+    let mut hangup = hangup.flatten();
     loop {
         tokio::select! {
             _ = interrupt.recv() => note("Ctrl-C"),
             _ = terminate.recv() => note("SIGTERM"),
+            Some(()) = async { hangup.as_mut()?.recv().await } => note("SIGHUP"),
         }
     }
 }
