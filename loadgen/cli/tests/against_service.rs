@@ -1,17 +1,19 @@
 //! The smoke scenario on the real service: the audit finds no fault, and the live counters agree.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use loadgen::commands::run::{Allowed, Finished, Options, RunError, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use observe::follow;
 use observe::proof::ProofError;
 use observe::stack::Target;
 use plan::scenario::Scenario;
 use record::result::run::{Report, Verdict};
+use snapshot::Snapshot;
 use testbed::{ServiceOptions, Stack, StackOptions, http};
 
 fn smoke() -> PathBuf {
@@ -95,6 +97,27 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
         .err();
     assert!(
         matches!(error, Some(RunError::Proof(ProofError::OtherRedis { .. }))),
+        "{error:?}"
+    );
+
+    // Of several targets each must have these stores.
+    let own = target("sluice", stack.redis.url());
+    let known = follow::snapshot(&own.url)
+        .await
+        .expect("it tells its metrics");
+    let strange = Snapshot {
+        instance: "of-another-stack".to_owned(),
+        ..known
+    };
+    let two = Target {
+        other_urls: vec![answering(
+            &serde_json::to_string(&strange).expect("plain data"),
+        )],
+        ..own
+    };
+    let error = try_it(scenario(), reports.path(), Some(two)).await.err();
+    assert!(
+        matches!(&error, Some(RunError::Proof(ProofError::OtherRedis { instance, .. })) if instance == "of-another-stack"),
         "{error:?}"
     );
 
@@ -293,4 +316,22 @@ fn a_kept_stack_ends_with_the_signal() {
             "{server} is still there"
         );
     }
+}
+
+/// Answers every request on a free port with this text, for as long as the test's process lives.
+fn answering(text: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
 }

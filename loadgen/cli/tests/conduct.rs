@@ -240,6 +240,14 @@ async fn three_shards_are_one_run() {
     );
     assert!(report.audit.complete);
     assert!(report.drain.seconds_to_empty.is_some());
+    // Who reads the report sees that they were three, and how it is made again.
+    assert_eq!(report.provenance.generators, 3);
+    assert!(
+        report.repeat.starts_with("loadgen conduct "),
+        "{}",
+        report.repeat
+    );
+    assert!(report.repeat.contains(" --shards 3 "), "{}", report.repeat);
 
     // The parts are with the conductor, and with each shard.
     let parts = place.run_in("reports").join("shards");
@@ -263,6 +271,10 @@ async fn three_shards_are_one_run() {
         assert_eq!(merged.load.service_us, report.load.service_us);
         assert_eq!(merged.load.send_lag_us, report.load.send_lag_us);
         assert_eq!(merged.provenance.appendfsync, report.provenance.appendfsync);
+        assert_eq!(merged.provenance.generators, 3);
+        // It began when its load did, after the conductor had, and not when it was joined.
+        assert!(merged.started_at > report.started_at);
+        assert!(merged.started_at < report.finished_at);
     }
 }
 

@@ -14,7 +14,7 @@ use record::clock::RunClock;
 use record::followed::{Followed, Point, ServiceClock};
 use record::latencies::Latencies;
 use record::ledger::Heard;
-use record::number::{counted, seconds};
+use record::number::{count, counted, seconds};
 use record::recorder::{Recorder, Second};
 use record::result::run::{
     Answers, Check, CounterRow, CrowdReport, CurvePoint, Drain, ErrorRow, EventKind, InstantNote,
@@ -54,8 +54,6 @@ pub struct Account<'a> {
     pub redis_memory_end_bytes: Option<u64>,
     /// Highest resident memory of this process.
     pub loadgen_rss_bytes_peak: Option<u64>,
-    /// Processor seconds of the service over the run.
-    pub service_cpu: Option<f64>,
     /// Why the run was stopped before its end.
     pub aborted: Option<&'a str>,
     /// Why the run ended by itself before its end: a check could no longer hold.
@@ -112,9 +110,10 @@ pub fn account(seen: &Account<'_>) -> Report {
     let load = load(seen);
     let resources = Resources {
         service_rss_bytes_peak: seen.followed.rss_bytes_peak,
-        service_cpu_milliseconds: seen
-            .service_cpu
-            .map(|seconds| (seconds.max(0.0) * 1e3) as u64),
+        service_cpu_milliseconds: seen.snapshots.and_then(|(before, after)| {
+            let used = after.process.cpu_seconds - before.process.cpu_seconds;
+            are_of_one_process(before, after).then_some((used.max(0.0) * 1e3) as u64)
+        }),
         redis_memory_start_bytes: seen.redis_memory_start_bytes,
         redis_memory_end_bytes: seen.redis_memory_end_bytes,
         loadgen_rss_bytes_peak: seen.loadgen_rss_bytes_peak,
@@ -365,6 +364,22 @@ fn judges_speed(scenario: &Scenario) -> bool {
     })
 }
 
+/// Whether one process answered before and after the run: figures that began at zero with another one have no difference.
+fn are_of_one_process(before: &Snapshot, after: &Snapshot) -> bool {
+    before.instance == after.instance && before.uptime_seconds <= after.uptime_seconds
+}
+
+/// When the process that answered after the run started, milliseconds since the Unix epoch by the service's clock; nothing when
+/// that was before the run, as with a second instance behind the same address.
+fn started_within_ms(before: &Snapshot, after: &Snapshot) -> Option<u64> {
+    let started_ms = after
+        .at_ms
+        .saturating_sub((after.uptime_seconds * 1e3) as u64);
+    let has_answered = before.at_ms > 0;
+    (has_answered && !are_of_one_process(before, after) && started_ms > before.at_ms)
+        .then_some(started_ms)
+}
+
 /// What the service's clock and the generator's have to do with each other, a sentence each; nothing when they agree.
 pub fn clocks(service: &ServiceClock, set_ahead_us: i64) -> Vec<String> {
     let words = |ms: i64, (more, less): (&'static str, &'static str)| {
@@ -579,6 +594,17 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
         pauses.sort_by_key(|pause| std::cmp::Reverse(pause.length()));
         pauses
     };
+    if let Some((before, after)) = seen.snapshots
+        && let Some(started_ms) = started_within_ms(before, after)
+    {
+        let ahead_ms = seen.followed.clock.ahead_last_ms.unwrap_or_default();
+        let by_our_clock_ms = started_ms.saturating_add_signed(ahead_ms.saturating_neg());
+        events.push(RunEvent {
+            offset_seconds: seen.clock.offset_seconds(by_our_clock_ms).max(0.0),
+            kind: EventKind::Note,
+            text: "the service was started anew".to_owned(),
+        });
+    }
     events.extend(
         longest_first
             .iter()
@@ -587,8 +613,8 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
                 offset_seconds: pause.from.as_secs_f64(),
                 kind: EventKind::Note,
                 text: format!(
-                    "the generator stood still for {:.0} ms: {}",
-                    pause.length().as_secs_f64() * 1e3,
+                    "the generator stood still for {}: {}",
+                    seconds(pause.length().as_secs_f64()),
                     if pause.is_starved {
                         "it got no processor"
                     } else {
@@ -603,13 +629,19 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
         text: format!("workers {} to {}: {}", scale.from, scale.to, scale.reason),
     }));
     if seen.followed.reconnects > 0 {
+        let first = seen.followed.broke_off_at_ms;
         events.push(RunEvent {
-            offset_seconds: 0.0,
+            offset_seconds: first.map_or(0.0, |at_ms| seen.clock.offset_seconds(at_ms).max(0.0)),
             kind: EventKind::Note,
-            text: format!(
-                "the live metrics broke off {} times",
-                seen.followed.reconnects
-            ),
+            text: match seen.followed.reconnects {
+                1 => "the live metrics broke off".to_owned(),
+                times => {
+                    format!(
+                        "the live metrics broke off, the first of {} times",
+                        count(times)
+                    )
+                }
+            },
         });
     }
     events.sort_by(|a, b| a.offset_seconds.total_cmp(&b.offset_seconds));
@@ -653,11 +685,18 @@ fn instants() -> Vec<InstantNote> {
 /// The command that repeats the run. A secret is not in it: addresses of stores are named by their variables.
 fn repeat(seen: &Account<'_>) -> String {
     let provenance = &seen.provenance;
+    let command = match provenance.generators {
+        0 | 1 => "loadgen run",
+        _ => "loadgen conduct",
+    };
     let mut words = vec![
-        "loadgen run".to_owned(),
+        command.to_owned(),
         quoted(&seen.scenario_path.display().to_string()),
-        format!("--seed {}", seen.scenario.seed),
     ];
+    if provenance.generators > 1 {
+        words.push(format!("--shards {}", provenance.generators));
+    }
+    words.push(format!("--seed {}", seen.scenario.seed));
     words.extend(provenance.set_by_flags.iter().cloned());
     if provenance.target != PRIVATE {
         words.push(format!("--target {}", quoted(&provenance.target)));
@@ -676,7 +715,7 @@ fn repeat(seen: &Account<'_>) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -834,7 +873,8 @@ impl Figures for Measured<'_> {
                 .map(|_| self.seen.followed.flaps() as f64),
             Plain::ServiceCpuMsPer1000 => {
                 let recorded = (audit.complete && audit.recorded > 0).then_some(audit.recorded)?;
-                Some(self.seen.service_cpu?.max(0.0) * 1e6 / recorded as f64)
+                let used_ms = self.resources.service_cpu_milliseconds?;
+                Some(used_ms as f64 * 1e3 / recorded as f64)
             }
             Plain::LoadgenRssMib => self
                 .resources
@@ -995,6 +1035,30 @@ mod tests {
             Some(86_409)
         );
         assert_eq!(rolled_up(day[..60].to_vec()).len(), 60);
+    }
+
+    #[test]
+    fn a_service_that_was_started_anew_is_another_process() {
+        let of = |instance: &str, at_ms: u64, uptime_seconds: f64| Snapshot {
+            instance: instance.to_owned(),
+            at_ms,
+            uptime_seconds,
+            ..Snapshot::default()
+        };
+        let before = of("a", 50_000, 10.0);
+        for (after, is_same, started_ms) in [
+            (of("a", 60_000, 20.0), true, None),
+            (of("a", 60_000, 2.0), false, Some(58_000)),
+            (of("b", 60_000, 5.0), false, Some(55_000)),
+            // A second instance behind the same address: it was there before.
+            (of("b", 60_000, 40.0), false, None),
+        ] {
+            assert_eq!(are_of_one_process(&before, &after), is_same);
+            assert_eq!(started_within_ms(&before, &after), started_ms);
+        }
+        // Of a service that did not answer before the run nothing is known.
+        let nobody = Snapshot::default();
+        assert_eq!(started_within_ms(&nobody, &of("a", 60_000, 5.0)), None);
     }
 
     #[test]

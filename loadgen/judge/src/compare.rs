@@ -138,7 +138,7 @@ fn latency_rows(
             let a = percentile_ms(a, latency, phase.map(|phase| phase.0), name);
             let b = percentile_ms(b, latency, phase.map(|phase| phase.1), name);
             Row {
-                name: format!("{} {name}{place}", latency.name()),
+                name: format!("{} {name}{place}", latency.name().replace('-', " ")),
                 unit: "ms",
                 a,
                 b,
@@ -243,6 +243,8 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
         flags => flags,
     };
     differ("flags", &flags(a), &flags(b));
+    let generators = |report: &Report| report.provenance.generators.max(1).to_string();
+    differ("numbers of generators", &generators(a), &generators(b));
     differ("targets", &a.provenance.target, &b.provenance.target);
     differ(
         "databases",

@@ -44,7 +44,7 @@ impl Follower {
                         }
                     }
                 }
-                lock(&shared).reconnects += 1;
+                lock(&shared).broke_off();
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         });

@@ -32,6 +32,22 @@ impl Target {
             _ => self.url.clone(),
         }
     }
+
+    /// Its further instances, each as a service of the same stores.
+    pub fn each_other(&self) -> impl Iterator<Item = Self> {
+        self.other_urls.iter().map(|url| Self {
+            url: url.clone(),
+            other_urls: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    /// The addresses of all instances, as the command line takes them, without users' names and passwords.
+    pub fn shown_urls(&self) -> String {
+        let mut shown = vec![self.shown_url()];
+        shown.extend(self.each_other().map(|other| other.shown_url()));
+        shown.join(",")
+    }
 }
 
 /// Arguments of the service on a private stack, as the scenario sets them.

@@ -192,6 +192,9 @@ pub struct Followed {
     pub rss_bytes_peak: Option<u64>,
     /// How often the connection broke.
     pub reconnects: u64,
+    /// When it first did, milliseconds since the Unix epoch by the generator's clock.
+    #[serde(default)]
+    pub broke_off_at_ms: Option<u64>,
     /// Its clock.
     #[serde(default)]
     pub clock: ServiceClock,
@@ -218,6 +221,13 @@ impl Followed {
                     && steps[1].at_ms.saturating_sub(steps[0].at_ms) < FLAP_WITHIN_MS
             })
             .count() as u64
+    }
+
+    /// Notes that the connection broke.
+    pub fn broke_off(&mut self) {
+        self.reconnects += 1;
+        self.broke_off_at_ms
+            .get_or_insert((steady_us() / 1000) as u64);
     }
 
     /// Takes what the service told, as of now by the generator's clock.

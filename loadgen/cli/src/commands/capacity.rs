@@ -127,7 +127,10 @@ pub async fn capacity(
         }
         let report = &finished.report;
         if report.verdict == Verdict::Aborted {
-            stopped = report.why.first().cloned();
+            stopped = Some(format!(
+                "{}.",
+                stop::asked().unwrap_or("the last probe was not made to its end")
+            ));
             break;
         }
         let run = finished

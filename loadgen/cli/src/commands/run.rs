@@ -377,12 +377,13 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
         (target, Some(stack), token)
     };
     provenance.target = if options.target.is_some() {
-        target.shown_url()
+        target.shown_urls()
     } else {
         PRIVATE.to_owned()
     };
     provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
     provenance.self_test = provenance::self_test(&options.reports, &provenance.loadgen_sha256);
+    provenance.generators = 1;
     provenance.set_by_flags = scenario.overrides.flags();
     provenance.set_by_flags.extend(
         options
@@ -391,13 +392,14 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
             .map(|allowed| format!("--allow {}", allowed.name())),
     );
     if options.no_stores {
-        let host = Url::parse(&target.url).ok();
-        let found = match &host {
-            Some(host) => address_of(host).await,
-            None => None,
-        };
-        if found.is_none() {
-            return Err(RunError::Nowhere(target.shown_url()));
+        for target in std::iter::once(target.clone()).chain(target.each_other()) {
+            let found = match Url::parse(&target.url) {
+                Ok(host) => address_of(&host).await,
+                Err(_) => None,
+            };
+            if found.is_none() {
+                return Err(RunError::Nowhere(target.shown_url()));
+            }
         }
         // Whether it is there will show; what it says of itself is told as far as it does.
         let snapshot_before = follow::snapshot(&target.url).await.unwrap_or_default();
@@ -450,6 +452,16 @@ async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, Run
             });
         }
         belong_together(&target, &snapshot_before, &stores).await?;
+        for other in target.each_other() {
+            let snapshot =
+                follow::snapshot(&other.url)
+                    .await
+                    .map_err(|source| RunError::Service {
+                        url: other.shown_url(),
+                        source,
+                    })?;
+            belong_together(&other, &snapshot, &stores).await?;
+        }
     }
     let RedisFacts {
         version,
@@ -657,7 +669,10 @@ async fn joined_shards(
         redis_memory_start_bytes: gathered.redis_memory_start_bytes,
         // The shards began at different instants: others' records cannot be told by their number.
         records_before: None,
-        provenance: gathered.provenance,
+        provenance: Provenance {
+            generators: options.merge.len() as u32,
+            ..gathered.provenance
+        },
     };
     let (goose, ours) = gathered.requests;
     let sent = Sent {
@@ -894,6 +909,19 @@ async fn conclude(
     }
     drain.backlog_peak = followed.backlog_peak;
     let finished = OffsetDateTime::now_utc();
+    let (started_at, duration) = if options.merge.is_empty() {
+        (started.0, started.1.elapsed())
+    } else {
+        // The run itself was over long before its shards were joined.
+        let began = started.0 - sent.clock.now();
+        let sending = if aborted.is_none() && sent.ended_early.is_none() {
+            recorder.last_sent.max(schedule.duration())
+        } else {
+            recorder.last_sent
+        };
+        let emptied = Duration::from_secs_f64(drain.seconds_to_empty.unwrap_or_default());
+        (began, sending + emptied)
+    };
     let report = account(&Account {
         scenario,
         scenario_path: &options.scenario_path,
@@ -906,17 +934,14 @@ async fn conclude(
         audited,
         drain,
         provenance,
-        started_at: rfc3339(started.0),
+        started_at: rfc3339(started_at),
         finished_at: rfc3339(finished),
-        duration: started.1.elapsed(),
+        duration,
         redis_memory_start_bytes,
         redis_memory_end_bytes,
         loadgen_rss_bytes_peak: sent
             .loadgen_rss_bytes_peak
             .max(provenance::rss_bytes_peak()),
-        service_cpu: snapshot_after
-            .as_ref()
-            .map(|after| after.process.cpu_seconds - snapshot_before.process.cpu_seconds),
         aborted: aborted.as_deref(),
         ended_early: sent.ended_early.as_deref(),
         held_back: sent.held_back,

@@ -141,7 +141,7 @@ pub enum Verdict {
     Pass,
     /// A check failed, or the audit found a fault.
     Fail,
-    /// The generator was late or saturated: nothing may be concluded.
+    /// Something else than the service disturbed the run: nothing may be concluded.
     Discarded,
     /// The run was stopped before its end.
     #[default]
@@ -200,6 +200,9 @@ pub struct Provenance {
     /// What the command line set in place of what the scenario's file says, as flags.
     #[serde(default)]
     pub set_by_flags: Vec<String>,
+    /// How many generators sent the load together; 0 where nobody said.
+    #[serde(default)]
+    pub generators: u32,
     /// Arguments of the service on a private stack, empty for one that ran already.
     pub service_arguments: Vec<String>,
     /// SHA-256 of the scenario file.

@@ -24,7 +24,7 @@ use record::folder::{run_tag, shared_tag};
 use record::interval;
 use record::number::{counted, seconds};
 use record::part::{self, Gathered, MergeError};
-use record::result::run::Drain;
+use record::result::run::{Drain, Provenance};
 use time::OffsetDateTime;
 
 use super::{
@@ -138,7 +138,10 @@ pub(super) async fn conduct(
     let ended = conductor.ended();
     let last_sent = gathered.recorder.last_sent;
     let (goose, ours) = gathered.requests;
-    ready.provenance = gathered.provenance;
+    ready.provenance = Provenance {
+        generators: conducting.shards,
+        ..gathered.provenance
+    };
     let stopped = ended.and_then(|(_, end)| end.is_stop.then(|| end.why.clone()));
     let ended_early = ended.and_then(|(_, end)| (!end.is_stop).then(|| end.why.clone()));
     Ok(Sent {

@@ -10,7 +10,7 @@ use conduct::message::{Assignment, Start};
 use drive::error::DriveError;
 use drive::load::{Order, drive_when};
 use drive::stop::{self, Stop};
-use judge::account::hopeless;
+use judge::account::{hopeless, quoted};
 use observe::follow::{self, Follower};
 use observe::provenance;
 use observe::stack::Target;
@@ -291,7 +291,8 @@ fn merge_command(assignment: &Assignment, scenario: &Path) -> String {
         seed: assignment.seed,
         duration: assignment.duration,
     };
-    let mut words = vec![format!("loadgen merge {}", scenario.display())];
+    let scenario = quoted(&scenario.display().to_string());
+    let mut words = vec![format!("loadgen merge {scenario}")];
     words.extend(overrides.seed.map(|seed| format!("--seed {seed}")));
     words.extend(overrides.flags());
     words.push("--target ... --redis ... --mongodb ... --shards".to_owned());
