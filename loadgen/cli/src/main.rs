@@ -1,17 +1,21 @@
 //! The load generator's command line.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use conduct::link::{Address, LinkError};
 use drive::load::load_only;
 use drive::stop;
+use judge::account::quoted;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
 use judge::search::RATE_MIN;
@@ -104,10 +108,10 @@ enum Command {
         #[arg(long, default_value = "HEAD")]
         reference: String,
         /// How much longer each admission takes in every other round, nanoseconds
-        #[arg(long)]
+        #[arg(long, value_parser = whole::<u64>)]
         slowdown_ns: u64,
         /// How many rounds of each
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = whole::<usize>)]
         pairs: usize,
         /// The file that the rounds are appended to
         #[arg(long, default_value = "benches/gate-data/rounds.jsonl")]
@@ -120,7 +124,7 @@ enum Command {
         #[arg(default_value = "benches/gate-data/rounds.jsonl")]
         file: PathBuf,
         /// Gates that are drawn
-        #[arg(long, default_value_t = power::GATES)]
+        #[arg(long, default_value_t = power::GATES, value_parser = whole::<u32>)]
         gates: u32,
         /// As JSON
         #[arg(long)]
@@ -210,7 +214,7 @@ struct Run {
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
     /// Seed of the schedule and of the payloads, instead of the scenario's
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// What is not refused though the figures may mislead; the report says so
     #[arg(long, value_enum)]
@@ -270,10 +274,10 @@ struct Conduct {
     #[command(flatten)]
     place: Place,
     /// How many generators send it, 1 to 1,000
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>)]
     shards: u32,
     /// Where they find the conductor; beyond this machine only with a token
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070", value_parser = socket_address)]
     listen: SocketAddr,
     /// The secret that they must bring, or SLUICE_CONDUCTOR_TOKEN
     #[arg(long, value_name = "TOKEN")]
@@ -285,7 +289,7 @@ struct Conduct {
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
     /// Seed of the schedule and of the payloads, instead of the scenario's
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// What is not refused though the figures may mislead; the report says so
     #[arg(long, value_enum)]
@@ -302,6 +306,29 @@ struct Conduct {
     /// Push rate, latencies, errors, backlog and verdict to an OTLP collector once a second, http://host:4318/v1/metrics
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+}
+
+/// A whole number of a flag. What is wrong is said in our words, not in those of a parser.
+fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        match error.kind() {
+            IntErrorKind::PosOverflow => "the number is too large",
+            _ => "write a whole number, 0 or more, such as 20",
+        }
+        .to_owned()
+    })
+}
+
+/// A number of a flag.
+fn number_of(text: &str) -> Result<f64, String> {
+    text.parse()
+        .map_err(|_| "write a number, such as 500 or 2.5".to_owned())
+}
+
+/// An address that can be listened at.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:7070 or [::1]:7070".to_owned())
 }
 
 /// A number of a shard, and how many there are, where that is said.
@@ -339,7 +366,7 @@ struct Merge {
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
     /// The seed that the shards were sent with, if one was given
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// The duration that the shards were sent with, if one was given
     #[arg(long, allow_hyphen_values = true)]
@@ -538,10 +565,10 @@ struct Chaos {
     #[arg(default_value = "scenarios/chaos")]
     plans: Vec<PathBuf>,
     /// Runs with drawn faults: how many seeds; 20, or 1 when --seed names it
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     seeds: Option<u64>,
     /// The first seed, instead of the files'; alone it repeats one run
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// Only the short scenarios, and no more than this many seeds
     #[arg(long)]
@@ -563,19 +590,19 @@ struct Capacity {
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
     /// The first rate, loans per second; the scenario's highest by default
-    #[arg(long)]
+    #[arg(long, value_parser = number_of)]
     start: Option<f64>,
     /// The highest rate that is tried
-    #[arg(long, default_value_t = 20_000.0)]
+    #[arg(long, default_value_t = 20_000.0, value_parser = number_of)]
     rate_max: f64,
     /// The search ends when the best rate and the next failed one are this close, per cent
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = number_of)]
     precision: f64,
     /// How long each probe holds its rate, seconds
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = whole::<u64>)]
     hold: u64,
     /// How often the best rate must pass again
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = whole::<u32>)]
     confirmations: u32,
     /// What is not refused though the figures may mislead; the report says so
     #[arg(long, value_enum)]
@@ -592,10 +619,10 @@ struct Gate {
     #[arg(long, default_value = "HEAD")]
     head: String,
     /// Blocks of six rounds before the first judgement
-    #[arg(long, default_value_t = BLOCKS_MIN)]
+    #[arg(long, default_value_t = BLOCKS_MIN, value_parser = whole::<usize>)]
     blocks: usize,
     /// The most blocks
-    #[arg(long, default_value_t = BLOCKS_MAX)]
+    #[arg(long, default_value_t = BLOCKS_MAX, value_parser = whole::<usize>)]
     blocks_max: usize,
     /// Where reports go
     #[arg(long, default_value = "reports")]
@@ -603,11 +630,33 @@ struct Gate {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Also what `--help` and `--version` print.
+        Err(other) => {
+            let printed = other.print();
+            let code = u8::try_from(other.exit_code()).unwrap_or(COULD_NOT_RUN);
+            return ExitCode::from(if other.use_stderr() || is_told(printed) {
+                code
+            } else {
+                COULD_NOT_RUN
+            });
+        }
+    };
     if let Err(error) = prepare(&cli.command) {
         tell(&error.to_string());
         return ExitCode::from(COULD_NOT_RUN);
     }
+    // Of some commands what they print is all that comes of them.
+    let only_prints = matches!(
+        cli.command,
+        Command::Check { .. }
+            | Command::Compare { .. }
+            | Command::GatePower { .. }
+            | Command::Schema { .. }
+            | Command::Completions { .. }
+            | Command::Man { .. }
+    );
     let result = match cli.command {
         Command::Run(arguments) => run_scenario(arguments),
         Command::Conduct(arguments) => conduct_shards(arguments),
@@ -649,6 +698,7 @@ fn main() -> ExitCode {
         Command::Man { folder } => manual(&folder),
     };
     match result {
+        Ok(_) if only_prints && UNPRINTED.load(Ordering::Relaxed) => ExitCode::from(COULD_NOT_RUN),
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // One line: the error and its causes.
@@ -962,13 +1012,11 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
         .max(schedule.duration())
         .as_secs_f64();
     let mut text = format!(
-        "sent {} of {} arrivals, {:.0}/s; {} without a definite answer; goose counted {} requests, the ledger {}\n",
-        total.sent,
-        schedule.arrivals(),
-        total.sent as f64 / took,
-        total.failed,
-        loaded.requests.0,
-        loaded.requests.1
+        "sent {} of {}, {}; {} without a definite answer\n",
+        number::count(total.sent),
+        number::counted(schedule.arrivals().into(), "arrival"),
+        number::rate(total.sent as f64 / took),
+        number::count(total.failed),
     );
     for (name, histogram) in [
         ("response", &total.response),
@@ -979,22 +1027,22 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
             let _ = writeln!(text, "{name:<9} no data");
             continue;
         }
-        let at = |quantile: f64| histogram.value_at_quantile(quantile);
+        let at = |quantile: f64| number::micros(histogram.value_at_quantile(quantile));
         let _ = writeln!(
             text,
-            "{name:<9} p50 {} us, p90 {} us, p99 {} us, p99.9 {} us, max {} us",
+            "{name:<9} p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
             at(0.5),
             at(0.9),
             at(0.99),
             at(0.999),
-            histogram.max()
+            number::micros(histogram.max())
         );
     }
     if let Some(bytes) = provenance::rss_bytes_peak() {
         let _ = writeln!(
             text,
-            "memory at most {:.1} MiB",
-            bytes as f64 / f64::from(1 << 20)
+            "memory    at most {}, of this generator",
+            number::bytes(bytes)
         );
     }
     print(&text);
@@ -1052,6 +1100,10 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
         (Verdict::Fail, "no loan was acknowledged".to_owned())
     } else if total.sent < u64::from(schedule.arrivals()) {
         (Verdict::Discarded, "not everything was sent".to_owned())
+    } else if loaded.requests.0 != loaded.requests.1 {
+        let (goose, ours) = loaded.requests;
+        let why = format!("goose counted {goose} requests, the ledger {ours}");
+        (Verdict::Discarded, why)
     } else {
         (Verdict::Pass, String::new())
     };
@@ -1076,7 +1128,7 @@ fn tell(line: &str) {
 /// A line on standard error as it is, but for what would steer a terminal.
 fn tell_plain(line: &str) {
     let line = plain(line) + "\n";
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 fn self_test(reports: &Path) -> Result<u8, Failure> {
@@ -1086,7 +1138,7 @@ fn self_test(reports: &Path) -> Result<u8, Failure> {
         error,
     })?;
     let result = runtime()?.block_on(self_test::run(|doing| {
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{doing}\n"));
+        let _ = std::io::stderr().write_all(format!("{doing}\n").as_bytes());
     }))?;
     print(&result.table());
     let missed = result.rows.iter().filter(|row| !row.pass).count();
@@ -1243,8 +1295,9 @@ fn send_shard(options: ShardOptions) -> Result<u8, Failure> {
     }
     if let Some(loss) = &conducted.loss {
         tell(&format!(
-            "{loss}; the part is kept: with those of all other shards it makes the run, {} {folder} ...",
-            conducted.merge
+            "{loss}; the part is kept: with those of all other shards it makes the run, {} {} ...",
+            conducted.merge,
+            quoted(&folder.to_string())
         ));
     }
     Ok(match (stop::asked(), &conducted.loss) {
@@ -1413,11 +1466,10 @@ fn make_run(
         for warning in &finished.warnings {
             tell(&format!("warning: {warning}"));
         }
-        if !json {
-            print(&format!(
-                "report: {}\n",
-                finished.folder.join("report.html").display()
-            ));
+        let page = finished.folder.join("report.html");
+        // A warning said why it is not there.
+        if !json && page.is_file() {
+            print(&format!("report: {}\n", page.display()));
         }
         if let Some(stack) = finished.stack {
             if keep_stack && stop::asked().is_none() {
@@ -1539,12 +1591,35 @@ fn part(
     }))
 }
 
+/// Whether something could not be printed. It was said once then.
+static UNPRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Prints on standard output.
 fn print(text: &str) {
-    // A reader that closed the pipe does not want the rest.
-    let _ = match OUTPUT.get() {
-        Some((output, _)) => std::io::Write::write_all(&mut &*output, text.as_bytes()),
-        None => std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()),
+    let printed = if let Some(mut output) = OUTPUT.get().map(|(output, _)| output) {
+        output.write_all(text.as_bytes())
+    } else {
+        // Only what was flushed is known to be written.
+        let mut output = std::io::stdout();
+        output
+            .write_all(text.as_bytes())
+            .and_then(|()| output.flush())
     };
+    is_told(printed);
+}
+
+/// Whether a text was printed. What could not be is said once on standard error; a reader that closed the pipe does not want
+/// the rest.
+fn is_told(printed: std::io::Result<()>) -> bool {
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            if !UNPRINTED.swap(true, Ordering::Relaxed) {
+                tell(&format!("cannot write to standard output: {error}"));
+            }
+            false
+        }
+        _ => true,
+    }
 }
 
 #[cfg(test)]

@@ -739,6 +739,10 @@ fn a_limit_of_file_sizes_leaves_the_verdict_and_no_half_file() {
                 !["report.html", "report.json.part", "report.html.part"].contains(&name.as_str()),
                 "{name}"
             );
+            if let Some(curve) = name.strip_suffix(".hgrm") {
+                let text = fs::read_to_string(&path).expect("a text");
+                assert!(text.contains("#[Max"), "{curve} is not whole");
+            }
             if name == "report.json" {
                 let text = fs::read_to_string(&path).expect("a text");
                 serde_json::from_str::<Report>(&text).expect("a whole report");
@@ -811,6 +815,73 @@ fn a_run_under_nohup_goes_on_when_its_terminal_is_closed() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).expect("it is there");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert_eq!(place.report().verdict, Verdict::Pass);
+}
+
+/// Of some commands what they print is all that comes of them; a run has its verdict all the same.
+#[test]
+fn what_cannot_be_printed_is_told() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let full = || {
+        fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("the system has one")
+    };
+    let (code, _, error) = place.said(&to_stub(&stub.url(), &["--quiet"]));
+    assert_eq!(code, Some(0), "{error}");
+    for arguments in [
+        &["compare", "reports/latest", "reports/latest", "--json"][..],
+        &["compare", "reports/latest", "reports/latest"],
+        &["check", "short.toml"],
+        &["schema"],
+        &["completions", "bash"],
+        &["--help"],
+        &["run", "--help"],
+        &["--version"],
+    ] {
+        let output = place.loadgen(arguments).stdout(full()).output();
+        let (code, _, error) = said(&output.expect("it runs"));
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+        assert!(error.contains("standard output"), "{arguments:?}: {error}");
+    }
+    let mut run = place.loadgen(&to_stub(&stub.url(), &["--json", "--quiet"]));
+    let (code, _, error) = said(&run.stdout(full()).output().expect("it runs"));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("standard output"), "{error}");
+}
+
+/// What a flag takes is said in words that need no Rust.
+#[test]
+fn a_number_that_is_none_is_told_in_plain_words() {
+    let place = Place::new();
+    for (arguments, told) in [
+        (&["run", "short.toml", "--seed", "x"][..], "a whole number"),
+        (&["run", "short.toml", "--seed", "-1"], "a whole number"),
+        (&["chaos", "--seeds", "1.5"], "a whole number"),
+        (
+            &["gate", "--base", "HEAD", "--blocks", "nan"],
+            "a whole number",
+        ),
+        (
+            &["gate-power", "--gates", "99999999999999999999"],
+            "the number is too large",
+        ),
+        (&["capacity", "short.toml", "--start", "fast"], "a number"),
+        (
+            &["conduct", "short.toml", "--shards", "two"],
+            "a whole number",
+        ),
+        (
+            &["conduct", "short.toml", "--shards", "2", "--listen", "here"],
+            "an address and a port",
+        ),
+    ] {
+        let (code, _, error) = place.said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

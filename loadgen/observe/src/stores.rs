@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use mongodb::error::ErrorKind;
 use plan::payload::{FIELDS, Form, Kept};
 use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
 use redis::aio::{ConnectionLike, ConnectionManager};
@@ -42,11 +43,22 @@ pub enum StoreError {
     #[error("Redis does not answer")]
     Redis(#[from] redis::RedisError),
     /// MongoDB.
-    #[error("MongoDB does not answer")]
-    Mongo(#[from] mongodb::error::Error),
+    #[error("MongoDB does not answer: {0}")]
+    Mongo(String),
     /// MongoDB keeps its connection and says nothing.
     #[error("MongoDB has said nothing for {0:?}")]
     Silent(Duration),
+}
+
+impl From<mongodb::error::Error> for StoreError {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Mongo(match *error.kind {
+            ErrorKind::ServerSelection { .. } => "none of its servers can be reached".to_owned(),
+            ErrorKind::InvalidArgument { message, .. }
+            | ErrorKind::Authentication { message, .. } => message,
+            other => other.to_string(),
+        })
+    }
 }
 
 /// What waits in Redis.

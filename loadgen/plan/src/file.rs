@@ -108,7 +108,7 @@ pub(crate) fn checked<T: DeserializeOwned>(
             path: path.to_path_buf(),
             line,
             column,
-            what,
+            what: shortened(&what),
         }
     };
     let mut read: T = toml::from_str(source)
@@ -229,7 +229,41 @@ pub(crate) fn with_nearest(message: &str) -> String {
     words
 }
 
+/// The most characters of a message: it may quote a value, and a value may be as long as the file.
+const MESSAGE_MAX: usize = 400;
+/// The longest name that is compared with the known ones.
+const NAME_MAX: usize = 80;
+
+/// `text` without its middle where it is long: what is expected stands at its end.
+fn shortened(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= MESSAGE_MAX {
+        return text.to_owned();
+    }
+    let half = MESSAGE_MAX / 2;
+    let from: String = text.chars().take(half).collect();
+    let to: String = text.chars().skip(length - half).collect();
+    format!("{from} … {to}")
+}
+
+/// The names, those of one family (`response_ms.p99`) once.
+fn families(known: &[String]) -> String {
+    let mut families: Vec<String> = known
+        .iter()
+        .map(|name| match name.split_once('.') {
+            Some((family, _)) => format!("{family}.…"),
+            None => name.clone(),
+        })
+        .collect();
+    families.dedup();
+    families.join(", ")
+}
+
 pub(crate) fn unknown(what: &str, wrong: &str, known: &[String]) -> String {
+    if wrong.chars().count() > NAME_MAX {
+        let begin: String = wrong.chars().take(NAME_MAX / 2).collect();
+        return format!("unknown {what}, which begins with {begin:?}");
+    }
     let distances = known
         .iter()
         .map(|name| (strsim::levenshtein(wrong, name), name));
@@ -237,7 +271,7 @@ pub(crate) fn unknown(what: &str, wrong: &str, known: &[String]) -> String {
         Some((distance, nearest)) if distance <= wrong.len().max(3) / 2 => {
             format!("unknown {what} {wrong:?}; did you mean {nearest:?}?")
         }
-        _ => format!("unknown {what} {wrong:?}; known: {}", known.join(", ")),
+        _ => format!("unknown {what} {wrong:?}; known: {}", families(known)),
     }
 }
 
@@ -298,6 +332,30 @@ mod tests {
         ] {
             assert_eq!(with_nearest(theirs), ours);
         }
+    }
+
+    #[test]
+    fn a_message_is_short_whatever_it_quotes() {
+        let long = "x".repeat(70_000);
+        let told = checked::<std::collections::BTreeMap<String, i32>>(
+            &format!("a = \"{long}\""),
+            Path::new("a.toml"),
+            |_| Ok(()),
+        );
+        let told = told.expect_err("no number").to_string();
+        assert!(told.chars().count() < MESSAGE_MAX + 50, "{told}");
+        let known = [
+            "rate".to_owned(),
+            "response_ms.p50".to_owned(),
+            "response_ms.p99".to_owned(),
+        ];
+        assert_eq!(
+            unknown("metric", "colour", &known),
+            "unknown metric \"colour\"; known: rate, response_ms.…"
+        );
+        let told = unknown("metric", &long, &known);
+        assert!(told.starts_with("unknown metric, which begins with \"xxx"));
+        assert!(told.len() < 100, "{told}");
     }
 
     #[test]

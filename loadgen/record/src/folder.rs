@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,7 +19,7 @@ pub struct Unwritable {
 }
 
 /// Why a file cannot be written, in words.
-fn in_words(error: &io::Error) -> String {
+pub fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "its folder is not there".to_owned(),
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -27,6 +28,8 @@ fn in_words(error: &io::Error) -> String {
         io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         io::ErrorKind::PermissionDenied => "the permissions there forbid it".to_owned(),
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        io::ErrorKind::FileTooLarge => "it is larger than the system allows (ulimit -f)".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -65,6 +68,24 @@ pub fn make_folder(
     }
 }
 
+/// Writes the whole file or none of it: what cannot be finished is taken away again. Of several who write the same file at once
+/// each writes its own beside it, and the last one stays.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}-{number}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    std::fs::write(&part, bytes)
+        .and_then(|()| std::fs::rename(&part, path))
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&part);
+        })
+}
+
 /// In the form of RFC 3339.
 pub fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339)
@@ -79,4 +100,26 @@ pub fn shared_tag(run_id: &str) -> String {
 /// Starts the ids of a run: its start in microseconds, so that two runs never share an id.
 pub fn run_tag(started: OffsetDateTime) -> String {
     format!("GC-{:x}", started.unix_timestamp_nanos() / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("file");
+        write_whole(&path, b"one").expect("it is written");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"one");
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).expect("a folder");
+        let error = write_whole(&taken, b"two").expect_err("a folder stands there");
+        assert_eq!(in_words(&error), "it is a folder");
+        let left: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("the folder")
+            .map(|file| file.expect("a file").file_name())
+            .collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
 }

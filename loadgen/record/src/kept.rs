@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use plan::read_text;
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use crate::interval::{self, Latency, LogError};
 use crate::result::run::{Report, SCHEMA_VERSION};
@@ -22,12 +23,12 @@ pub enum KeptError {
         what: String,
     },
     /// A report cannot be understood.
-    #[error("{} is not a report: {source}", path.display())]
+    #[error("{} is not a report: {}", path.display(), not_understood(error))]
     Foreign {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: serde_json::Error,
+        error: serde_json::Error,
     },
     /// A report is of another version of the format.
     #[error(
@@ -59,6 +60,21 @@ pub enum KeptError {
     /// The latencies of a run cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+/// Why a file of JSON cannot be understood, in words that need no Rust.
+pub(crate) fn not_understood(error: &serde_json::Error) -> String {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Eof if error.line() <= 1 && error.column() == 0 => "it is empty".to_owned(),
+        Category::Eof => format!("it ends in the middle, at {place}"),
+        Category::Syntax => format!("it is no JSON, at {place}"),
+        Category::Data | Category::Io => {
+            let text = error.to_string().replace('`', "");
+            let what = text.split(" at line ").next().unwrap_or_default();
+            format!("{what}, at {place}")
+        }
+    }
 }
 
 /// The most bytes of a report.
@@ -105,9 +121,9 @@ impl Run {
             path: path.clone(),
             what,
         })?;
-        let foreign = |source| KeptError::Foreign {
+        let foreign = |error| KeptError::Foreign {
             path: path.clone(),
-            source,
+            error,
         };
         let version: Version = serde_json::from_str(&text).map_err(foreign)?;
         if version.schema_version != SCHEMA_VERSION {

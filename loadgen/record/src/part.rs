@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
 use crate::clock::RunClock;
-use crate::folder::Unwritable;
+use crate::folder::{Unwritable, write_whole};
 use crate::followed::{Followed, ServiceClock};
 use crate::interval::{self, IntervalLog, Latency};
+use crate::kept::not_understood;
 use crate::latencies::{Latencies, empty};
 use crate::ledger::Heard;
 use crate::number::seconds;
@@ -264,20 +265,20 @@ pub fn keep(
     };
     let path = folder.join(COUNTS_FILE);
     let json = serde_json::to_vec(&counts).unwrap_or_default();
-    std::fs::write(&path, json).map_err(|error| Unwritable { path, error })?;
+    write_whole(&path, &json).map_err(|error| Unwritable { path, error })?;
     let path = folder.join(HEARD_FILE);
     write_heard(&path, &recorder.ledger.heard).map_err(|error| Unwritable { path, error })
 }
 
 fn write_heard(path: &Path, heard: &[Heard]) -> io::Result<()> {
-    let mut packed = ZlibEncoder::new(File::create(path)?, Compression::fast());
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
     let mut bytes = Vec::with_capacity(HEARD_AT_ONCE);
     for some in heard.chunks(HEARD_AT_ONCE) {
         bytes.clear();
         bytes.extend(some.iter().map(|heard| heard.byte()));
         packed.write_all(&bytes)?;
     }
-    packed.finish().map(drop)
+    write_whole(path, &packed.finish()?)
 }
 
 /// Tells the byte of each arrival, in order, to `each`. Answers how many there are.
@@ -671,7 +672,8 @@ fn read_counts(folder: &Path) -> Result<Counts, MergeError> {
     };
     let text = read_text(&folder.join(COUNTS_FILE), COUNTS_BYTES_MAX)
         .map_err(|what| wrong(format!("{COUNTS_FILE}: {what}")))?;
-    serde_json::from_str(&text).map_err(|error| wrong(format!("{COUNTS_FILE}: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| wrong(format!("{COUNTS_FILE}: {}", not_understood(&error))))
 }
 
 fn are_one_run(

@@ -2,21 +2,21 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, process};
 
 use serde::{Deserialize, Serialize};
 
 use crate::html::{self, RunRow, Unreadable};
-use crate::words::commit;
+use crate::words::{commit, instant};
 use crate::{json, junit, markdown, series};
+use record::folder::{in_words, write_whole};
 use record::result::run::{Percentiles, Report, Verdict};
 
 /// Why the report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// A file or folder could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {}", path.display(), in_words(source))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -193,7 +193,8 @@ fn killed(dir: &Path) -> Option<String> {
     (!is_there).then(|| {
         format!(
             "{}, begun {}, was killed before its end: there is no report",
-            running.scenario, running.started_at
+            running.scenario,
+            instant(&running.started_at)
         )
     })
 }
@@ -269,20 +270,9 @@ impl RunSummary {
     }
 }
 
-/// Writes the whole file or none of it: what cannot be finished is taken away again. Of several who write the same file at once
-/// each writes its own beside it, and the last one stays.
+/// Writes the whole file or none of it.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}-{number}.part", process::id()));
-    let part = path.with_file_name(name);
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, path))
-        .map_err(|source| {
-            let _ = fs::remove_file(&part);
-            write_error(path)(source)
-        })
+    write_whole(path, text.as_bytes()).map_err(write_error(path))
 }
 
 pub(crate) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError {

@@ -27,7 +27,7 @@ use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::Part;
 use record::clock::{RunClock, set_ahead_us, steady_us};
-use record::folder::{Unwritable, make_folder, rfc3339, run_tag, shared_tag};
+use record::folder::{Unwritable, make_folder, rfc3339, run_tag, shared_tag, write_whole};
 use record::followed::{Followed, ServiceClock};
 use record::interval;
 use record::latencies::hgrm;
@@ -1088,9 +1088,11 @@ async fn keep_part(
     load.recorder.finish();
     let warnings = end_samples(&mut load.recorder).into_iter().collect();
     if let Some(log) = load.recorder.log.take() {
-        log.finish().map_err(|error| Unwritable {
-            path: folder.join(interval::FILE),
-            error,
+        log.finish().map_err(|error| {
+            let path = folder.join(interval::FILE);
+            // Half a log would be taken for a whole one.
+            let _ = std::fs::remove_file(&path);
+            Unwritable { path, error }
         })?;
     }
     followed.clock.finish();
@@ -1158,7 +1160,8 @@ fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> 
         ("end-to-end", &recorder.total.end_to_end),
     ] {
         let path = folder.join(format!("{name}.hgrm"));
-        std::fs::write(&path, hgrm(histogram)).map_err(|error| Unwritable { path, error })?;
+        write_whole(&path, hgrm(histogram).as_bytes())
+            .map_err(|error| Unwritable { path, error })?;
     }
     Ok(())
 }
