@@ -8,10 +8,14 @@ use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use record::followed::Followed;
 use record::number::count;
-use record::recorder::Recorder;
+use record::recorder::{Recorder, Second};
 
 /// How often a plain line is written.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// When the first one is written, after the start of the load: the first second is over then.
+const PLAIN_FIRST: Duration = Duration::from_millis(1_500);
+/// So many seconds before the last one that is over may stand for it: answers come late.
+const ANSWERS_BEHIND: usize = 3;
 /// How often the sign moves that shows that the run goes on.
 const SPIN_EVERY: Duration = Duration::from_millis(120);
 /// Columns of the bar.
@@ -55,7 +59,11 @@ impl Progress {
         recorder: &Recorder,
         followed: &Followed,
     ) {
-        if !self.rewrites && self.last_plain.is_some_and(|last| now < last + PLAIN_EVERY) {
+        // A log is told nothing before there is something to tell.
+        let due = self
+            .last_plain
+            .map_or(PLAIN_FIRST, |last| last + PLAIN_EVERY);
+        if !self.rewrites && now < due {
             return;
         }
         self.last_plain = Some(now);
@@ -156,11 +164,14 @@ impl View {
             .position(|phase| now < phase.end)
             .unwrap_or(phases.len().saturating_sub(1));
         // The current second is not over: the one before it.
-        let second = (now.as_secs() as usize)
+        let over = now.as_secs() as usize;
+        let seconds = &recorder.seconds[..over.min(recorder.seconds.len())];
+        let second = over
             .checked_sub(1)
-            .and_then(|index| recorder.seconds.get(index))
+            .and_then(|index| seconds.get(index))
             .copied()
             .unwrap_or_default();
+        let answered = last_answered(seconds);
         Self {
             now: now.min(schedule.duration()),
             whole: schedule.duration(),
@@ -171,8 +182,8 @@ impl View {
             ),
             sent_per_second: second.sent,
             planned_per_second: second.planned,
-            p50_us: second.response_p50_us,
-            p99_us: second.response_p99_us,
+            p50_us: answered.response_p50_us,
+            p99_us: answered.response_p99_us,
             sent: recorder.total.sent,
             scheduled: u64::from(schedule.arrivals()),
             errors: recorder.total.failed,
@@ -264,6 +275,17 @@ impl View {
     }
 }
 
+/// The newest of the last seconds whose percentiles are known: they are when the first answer of a later second has come.
+fn last_answered(seconds: &[Second]) -> Second {
+    seconds
+        .iter()
+        .rev()
+        .take(ANSWERS_BEHIND)
+        .find(|second| second.response_p50_us.is_some())
+        .copied()
+        .unwrap_or_default()
+}
+
 impl Behind {
     const fn all(self) -> u64 {
         self.queued + self.in_hand + self.unrecorded
@@ -334,6 +356,20 @@ mod tests {
             view().line(),
             "18 of 40 s, burst: 1,998 of 2,000/s, p50 0.4 ms, p99 1.9 ms, backlog 1,962, workers 5, errors 0"
         );
+    }
+
+    #[test]
+    fn answers_that_come_late_hide_no_latency() {
+        let of = |p50_us| Second {
+            response_p50_us: p50_us,
+            ..Second::default()
+        };
+        let seconds = [of(Some(1)), of(Some(2)), of(None)];
+        assert_eq!(last_answered(&seconds).response_p50_us, Some(2));
+        // What is long over does not stand for now.
+        let seconds = [of(Some(1)), of(None), of(None), of(None)];
+        assert_eq!(last_answered(&seconds).response_p50_us, None);
+        assert_eq!(last_answered(&[]).response_p50_us, None);
     }
 
     #[test]

@@ -576,9 +576,10 @@ fn nothing_to_send_to_is_no_success() {
     assert!(error.lines().count() <= 1, "{error}");
     // Why not, too.
     assert!(
-        screen.contains("errors     100 connection refused: "),
+        screen.contains("errors     100 × connection refused"),
         "{screen}"
     );
+    assert!(screen.contains("such as: "), "{screen}");
     let page = fs::read_to_string(place.0.path().join("reports/latest/report.html"));
     let page = page.expect("a page");
     assert!(
@@ -625,7 +626,7 @@ fn the_clients_half_passes_and_says_what_was_not_judged() {
     assert!(screen.contains("The one check held"), "{screen}");
     assert!(screen.contains("Not judged"), "{screen}");
     assert!(
-        screen.contains("no data: the run was made with --no-stores"),
+        screen.contains("no data: the run was made without a look at the stores"),
         "{screen}"
     );
     let report = place.report();
@@ -669,7 +670,7 @@ fn a_service_that_refuses_for_half_of_the_run_fails_it() {
         .checks
         .iter()
         .find(|check| check.name == "response_ms.p99");
-    assert!(p99.is_some_and(|check| !check.pass && check.observed.contains("50 without one")));
+    assert!(p99.is_some_and(|check| !check.pass && check.observed.contains("50 requests")));
 }
 
 #[test]

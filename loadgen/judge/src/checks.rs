@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use plan::kind::Kind;
 use plan::metric::{Metric, Plain, QUANTILE_ONE, Statistic};
 use plan::scenario::CheckSpec;
-use record::number::count;
+use record::number::{count, counted};
 use record::result::run::Check;
 use toml::Spanned;
 
@@ -226,7 +226,7 @@ pub fn judge(spec: &CheckSpec, phase: Option<usize>, figures: &impl Figures) -> 
             observed: match observed {
                 None => "no data".to_owned(),
                 Some(value) if value.is_finite() => format!("{}{unit}", number(value)),
-                Some(_) => format!("no answer ({} without one)", count(unanswered)),
+                Some(_) => format!("no answer to {}", counted(unanswered, "request")),
             },
             pass,
         },
@@ -506,7 +506,7 @@ mod tests {
         let (_, observed, pass) = judged(p99, &figures(98, 2));
         assert_eq!(
             (observed.as_str(), pass),
-            ("no answer (2 without one)", false)
+            ("no answer to 2 requests", false)
         );
         let row = judged("metric = \"response_ms.max\"\nmax = 50", &figures(99, 1));
         assert!(!row.2, "{row:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use record::number::{count, counted};
+use record::number::{count, counted, seconds};
 use record::pause::Pauses;
 use record::result::run::{Audit, Check, CounterRow, Verdict};
 
@@ -178,7 +178,6 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         return (Verdict::Fail, why);
     }
     if !doubts.is_empty() {
-        doubts.push("That is not the service's doing, so nothing may be concluded.".to_owned());
         return (Verdict::Discarded, doubts);
     }
     failures.splice(0..0, early);
@@ -352,9 +351,9 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
 pub fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<String> {
     (generator_lag_p99 > generator_lag_max).then(|| {
         format!(
-            "The generator was late: 99 % of the arrivals were handed over within {:.1} ms, and the bound is {:.1} ms.",
-            generator_lag_p99.as_secs_f64() * 1e3,
-            generator_lag_max.as_secs_f64() * 1e3
+            "The generator was late: 99 % of the arrivals were handed over within {}, and the bound is {}.",
+            seconds(generator_lag_p99.as_secs_f64()),
+            seconds(generator_lag_max.as_secs_f64())
         )
     })
 }
@@ -386,7 +385,10 @@ fn pauses_in_words(pauses: &Pauses) -> String {
     } else {
         String::new()
     };
-    format!("The generator stood still {times}for {length:.2} s from {at:.2} s on: {why}.")
+    format!(
+        "The generator stood still {times}for {} from {at:.2} s on: {why}.",
+        seconds(length)
+    )
 }
 
 #[cfg(test)]
@@ -726,7 +728,7 @@ mod tests {
         assert_eq!(verdict, Verdict::Discarded);
         assert_eq!(
             why[0],
-            "The generator stood still for 0.12 s from 8.23 s on: its process or the whole machine was stopped."
+            "The generator stood still for 120 ms from 8.23 s on: its process or the whole machine was stopped."
         );
         // Where no speed is judged, the counts stand.
         assert_eq!(of(&pause(false), &[], false, 0).0, Verdict::Pass);

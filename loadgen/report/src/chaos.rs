@@ -505,7 +505,7 @@ fn detail(markup: &mut Markup, run: &RunReport) {
     let answers: Vec<String> = run
         .answers
         .iter()
-        .map(|(answer, number)| format!("{} {answer}", count(*number)))
+        .map(|(answer, number)| format!("{} × {answer}", count(*number)))
         .collect();
     markup.leaf(
         "p",
@@ -590,25 +590,37 @@ fn detail(markup: &mut Markup, run: &RunReport) {
     });
 }
 
+/// A row whose cells have classes of their own.
+fn row_of(markup: &mut Markup, cells: &[(&str, String)]) {
+    markup.element("tr", &[], |markup| {
+        for (class, cell) in cells {
+            markup.leaf("td", &[("class", class)], cell);
+        }
+    });
+}
+
 fn fault_row(markup: &mut Markup, fault: &FaultReport) {
     let evidence = if fault.took_effect {
         fault.evidence.clone()
     } else {
         format!("no effect: {}", fault.evidence)
     };
-    row(
+    row_of(
         markup,
         &[
-            fault.what.clone(),
-            seconds(fault.hit_seconds),
-            seconds(fault.over_seconds),
-            evidence,
-            count(fault.refused),
-            count(fault.unanswered),
-            seconds(fault.longest_wait_seconds),
-            fault
-                .recovery_seconds
-                .map_or_else(|| NOT_MEASURED.to_owned(), seconds),
+            ("", fault.what.clone()),
+            ("nowrap", seconds(fault.hit_seconds)),
+            ("nowrap", seconds(fault.over_seconds)),
+            ("prose", evidence),
+            ("", count(fault.refused)),
+            ("", count(fault.unanswered)),
+            ("nowrap", seconds(fault.longest_wait_seconds)),
+            (
+                "nowrap",
+                fault
+                    .recovery_seconds
+                    .map_or_else(|| NOT_MEASURED.to_owned(), seconds),
+            ),
         ],
     );
 }
@@ -616,7 +628,7 @@ fn fault_row(markup: &mut Markup, fault: &FaultReport) {
 fn surroundings(markup: &mut Markup, report: &ChaosReport) {
     let provenance = &report.provenance;
     section(markup, "Surroundings", "", |markup| {
-        table(markup, "Surroundings", &["what", ""], |markup| {
+        table(markup, "Surroundings", &["what", "value"], |markup| {
             for (name, value) in [
                 ("Processor", provenance.cpu.clone()),
                 ("Kernel", provenance.kernel.clone()),
@@ -625,7 +637,7 @@ fn surroundings(markup: &mut Markup, report: &ChaosReport) {
                 ("MongoDB", provenance.mongodb.clone()),
                 (
                     "Exit codes",
-                    "0 pass, 1 fail, 2 could not run, 5 void".to_owned(),
+                    "0 pass, 1 fail, 2 could not run, 4 aborted, 5 void".to_owned(),
                 ),
             ] {
                 row(markup, &[name.to_owned(), value]);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use record::number::plain;
 use record::result::comparison::{Comparison, Row};
 
 use crate::files::{ReportError, write_file};
@@ -28,8 +29,18 @@ fn name(row: &Row) -> String {
     format!("{}{gap}{}", row.name, row.unit)
 }
 
-fn figure(value: Option<f64>) -> String {
-    value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.2}"))
+/// With two decimals, but for what is counted: that has no unit.
+fn figure(row: &Row, value: Option<f64>) -> String {
+    value.map_or_else(
+        || "no data".to_owned(),
+        |value| {
+            if row.unit.is_empty() {
+                plain(value)
+            } else {
+                format!("{value:.2}")
+            }
+        },
+    )
 }
 
 fn change(row: &Row) -> String {
@@ -46,7 +57,9 @@ fn interval(row: &Row) -> String {
 
 fn says(row: &Row) -> &'static str {
     match row.differs() {
-        Some(true) => "differs",
+        // What differs are latencies.
+        Some(true) if row.change_percent.is_some_and(|change| change < 0.0) => "faster",
+        Some(true) => "slower",
         Some(false) => "may be chance",
         None => "",
     }
@@ -100,8 +113,8 @@ pub fn html(comparison: &Comparison) -> String {
                     vec![
                         name(row).into(),
                         Cell::of(says(row), class),
-                        figure(row.a).into(),
-                        figure(row.b).into(),
+                        figure(row, row.a).into(),
+                        figure(row, row.b).into(),
                         change(row).into(),
                         interval(row).into(),
                     ]
@@ -114,23 +127,23 @@ pub fn html(comparison: &Comparison) -> String {
 
 /// Markdown, for a comment on a change: what differs first, everything below.
 pub fn markdown(comparison: &Comparison) -> String {
-    let plain = |text: &str| crate::words::one_line(text).replace('|', "\\|");
+    let cell = |text: &str| crate::words::one_line(text).replace('|', "\\|");
     let mut text = format!(
         "### {}\n\n- A: {}\n- B: {}\n",
         headline(comparison),
-        plain(&comparison.a),
-        plain(&comparison.b)
+        cell(&comparison.a),
+        cell(&comparison.b)
     );
     for warning in &comparison.warnings {
-        let _ = writeln!(text, "- **{}**", plain(warning));
+        let _ = writeln!(text, "- **{}**", cell(warning));
     }
     let head = "\n| | A | B | change | 95 % within the runs | |\n|---|---:|---:|---:|---:|---|\n";
     let line = |row: &Row| {
         format!(
             "| {} | {} | {} | {} | {} | {} |\n",
-            plain(&name(row)),
-            figure(row.a),
-            figure(row.b),
+            cell(&name(row)),
+            figure(row, row.a),
+            figure(row, row.b),
             change(row),
             interval(row),
             says(row)
@@ -174,8 +187,8 @@ pub fn text(comparison: &Comparison) -> String {
         let line = format!(
             "{:width$} {:>12} {:>12} {change:>9}   {interval}",
             name(row),
-            figure(row.a),
-            figure(row.b)
+            figure(row, row.a),
+            figure(row, row.b)
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -231,6 +244,6 @@ mod tests {
         let (above, below) = comment.split_once("<details>").expect("a fold");
         assert!(above.contains("response p50") && !above.contains("response p99"));
         assert!(below.contains("response p99") && below.contains("rate"));
-        assert!(text(&comparison()).contains("+8.0 to +12.0 %, differs"));
+        assert!(text(&comparison()).contains("+8.0 to +12.0 %, slower"));
     }
 }

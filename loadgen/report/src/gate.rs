@@ -2,11 +2,13 @@
 
 mod files;
 
+use std::fmt::Write as _;
+
 use crate::html::page;
-use crate::html::parts::{self, Cell, section, table};
+use crate::html::parts::{self, Cell, no_data, section, table};
 use crate::markup::Markup;
 use crate::words::instant;
-use record::number::{count, plain};
+use record::number::{count, counted, plain};
 use record::result::gate::{Answer, Gate, Row, percent, range};
 use record::result::power::{Answers, Power};
 
@@ -32,42 +34,53 @@ fn banner(markup: &mut Markup, gate: &Gate, headline: &str) {
         Answer::Inconclusive => ("banner discarded", "?"),
         Answer::Aborted => ("banner aborted", "■"),
     };
-    let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
     markup.element("header", &[("class", &class)], |markup| {
-        let eyebrow = format!(
-            "{} ({}) against {} ({})",
-            gate.head.0,
-            short(&gate.head.1),
-            gate.base.0,
-            short(&gate.base.1)
-        );
+        let eyebrow = format!("{} against {}", named(&gate.head), named(&gate.base));
         markup.leaf("p", &[("class", &"eyebrow")], &eyebrow);
         parts::headline(markup, sign, headline);
         parts::why(markup, &gate.why);
         let provenance = &gate.provenance;
-        let facts = format!(
-            "{} to {} · {}, {} cores, {} · Redis {} (appendfsync {}), MongoDB {}",
+        let mut facts = format!(
+            "{} to {} · {}, {} cores, {}",
             instant(&gate.started_at),
             instant(&gate.finished_at),
             provenance.cpu,
             provenance.cores,
             provenance.kernel,
-            provenance.redis,
-            provenance.appendfsync,
-            provenance.mongodb,
         );
+        // One that was stopped while it built has not asked the stores.
+        if !provenance.redis.is_empty() {
+            let _ = write!(
+                facts,
+                " · Redis {} (appendfsync {}), MongoDB {}",
+                provenance.redis, provenance.appendfsync, provenance.mongodb
+            );
+        }
         markup.leaf("p", &[("class", &"facts")], &facts);
     });
 }
 
+/// A build by the name that was asked for, and by its commit where that is known already.
+fn named((asked, commit): &(String, String)) -> String {
+    if commit.is_empty() {
+        asked.clone()
+    } else {
+        format!("{asked} ({})", commit.get(..12).unwrap_or(commit))
+    }
+}
+
 fn metrics(markup: &mut Markup, gate: &Gate) {
     let lead = format!(
-        "{} blocks of six rounds: base, head and the base again as a control, in an order that changes from block to block, then in the other \
+        "{} of six rounds: base, head and the base again as a control, in an order that changes from block to block, then in the other \
          order. The ranges hold 95 % of what resampling runs of blocks gives, and are wider by what the control differs: that is \
          what the machine makes of no change at all.",
-        count(gate.judgement.blocks as u64)
+        counted(gate.judgement.blocks as u64, "block")
     );
     section(markup, "metrics", "Head against base", &lead, |markup| {
+        if gate.judgement.rows.is_empty() {
+            no_data(markup, "No data: no block was measured.");
+            return;
+        }
         let columns = [
             "Metric",
             "Answer",
@@ -107,6 +120,7 @@ fn hot_path(markup: &mut Markup, gate: &Gate) {
     );
     section(markup, "hot-path", "Hot path", lead, |markup| {
         if gate.hot_path.rows.is_empty() {
+            no_data(markup, "No data: the hot path was not counted.");
             return;
         }
         let columns = [
@@ -170,6 +184,10 @@ fn how_sure(markup: &mut Markup) {
 fn rounds(markup: &mut Markup, gate: &Gate) {
     let lead = "In the order in which they were made. Microseconds for a loan.";
     section(markup, "rounds", "Rounds", lead, |markup| {
+        if gate.rounds.is_empty() {
+            no_data(markup, "No data: no round was measured.");
+            return;
+        }
         let columns = [
             "Arm",
             "Service CPU, admitted",

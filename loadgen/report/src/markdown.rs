@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::words::{commit, headline, instant, one_line, sign, summary, verdict, why_no_audit};
+use crate::words::{
+    commit, headline, instant, one_line, reasons, sign, summary, verdict, why_no_audit,
+};
 use record::number;
 use record::number::{bytes, count, or_no_data, rate, seconds};
 use record::result::run::{Check, Percentiles, Report};
@@ -24,10 +26,11 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(page, "**{}**\n", text(&headline(report)))?;
     writeln!(page, "{}\n", text(&summary(report)))?;
-    for reason in &report.why {
+    let reasons = reasons(report);
+    for reason in reasons {
         writeln!(page, "- {}", text(reason))?;
     }
-    if !report.why.is_empty() {
+    if !reasons.is_empty() {
         writeln!(page)?;
     }
 

@@ -88,7 +88,9 @@ impl GateSummary {
         };
         let named = |(asked, commit): (String, String)| {
             let short = commit.get(..12).unwrap_or(&commit);
-            if commit.starts_with(&asked) {
+            if commit.is_empty() {
+                asked
+            } else if commit.starts_with(&asked) {
                 short.to_owned()
             } else {
                 format!("{asked} ({short})")

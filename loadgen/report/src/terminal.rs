@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
-use crate::words::{commit, headline, not_seen_empty, one_line, sign, verdict, why_no_audit};
+use crate::words::{
+    commit, headline, not_seen_empty, one_line, reasons, sign, verdict, why_no_audit,
+};
 use record::number;
 use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
 use record::result::run::{CrowdReport, Percentiles, Report, Verdict};
@@ -15,24 +17,17 @@ pub const COLUMNS_MAX: usize = 100;
 const REASONS_MAX: usize = 3;
 const REASON_LINES_MAX: usize = 3;
 const FAILED_CHECKS_MAX: usize = 2;
+const ERROR_KINDS_MAX: usize = 3;
 
 /// The report as plain, aligned text without colour. Every line ends with a newline.
 pub fn render(report: &Report) -> String {
-    let mut lines = vec![format!(
-        "{} {}  {}",
-        sign(report.verdict),
-        verdict(report.verdict).to_uppercase(),
-        facts(report)
-    )];
+    let mut lines = vec![first_line(report)];
     // The line above has the verdict itself.
     let headline = headline(report);
-    let (_, rest) = headline.split_once(". ").unwrap_or(("", &headline));
-    lines.extend(wrapped(rest));
-    let reasons: Vec<&String> = report
-        .why
-        .iter()
-        .filter(|reason| !rest.contains(reason.trim_end_matches('.')))
-        .collect();
+    if let Some((_, rest)) = headline.split_once(". ") {
+        lines.extend(wrapped(rest));
+    }
+    let reasons = reasons(report);
     let shown = if reasons.len() > REASONS_MAX {
         REASONS_MAX - 1
     } else {
@@ -74,22 +69,7 @@ pub fn render(report: &Report) -> String {
         lines.push(row("crowd", &crowd_beside(crowd)));
     }
 
-    let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
-    let held = report.checks.len() - failed.len();
-    let checks = match report.checks.len() {
-        0 => "none in the scenario".to_owned(),
-        all => format!("{held} of {all} held"),
-    };
-    lines.push(row("checks", &checks));
-    // Where the run failed, the reasons above name them.
-    if report.verdict != Verdict::Fail {
-        lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
-            format!(
-                "  ✗ {}: {}, bound {}",
-                check.name, check.observed, check.bound
-            )
-        }));
-    }
+    lines.extend(checks(report));
     lines
         .into_iter()
         .map(|line| shortened(&one_line(&line)) + "\n")
@@ -177,15 +157,64 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-fn facts(report: &Report) -> String {
+/// The verdict and what the run was, as much of it as one line holds.
+fn first_line(report: &Report) -> String {
     let provenance = &report.provenance;
-    format!(
-        "{}, {}, seed {}, commit {}",
-        report.scenario,
+    let mut line = format!(
+        "{} {}  {}",
+        sign(report.verdict),
+        verdict(report.verdict).to_uppercase(),
+        report.scenario
+    );
+    for fact in [
         seconds(report.duration_seconds),
-        report.seed,
-        commit(&provenance.git_commit, provenance.dirty)
-    )
+        format!("seed {}", report.seed),
+        format!(
+            "commit {}",
+            commit(&provenance.git_commit, provenance.dirty)
+        ),
+    ] {
+        if line.chars().count() + 2 + fact.chars().count() <= COLUMNS_MAX {
+            line.push_str(", ");
+            line.push_str(&fact);
+        }
+    }
+    line
+}
+
+/// How many checks held, where the headline does not tell: it does of a run that passed, and of one that failed by them.
+fn checks(report: &Report) -> Vec<String> {
+    let failed: Vec<_> = report.checks.iter().filter(|check| !check.pass).collect();
+    let all = report.checks.len();
+    let is_told = match report.verdict {
+        Verdict::Pass => all > 0,
+        Verdict::Fail => !failed.is_empty(),
+        Verdict::Discarded | Verdict::Aborted => false,
+    };
+    if is_told {
+        return Vec::new();
+    }
+    let mut lines = vec![row(
+        "checks",
+        &match all {
+            0 if report.without_stores => "none that can be judged without the stores".to_owned(),
+            0 => "none in the scenario".to_owned(),
+            _ => format!("{} of {all} held", all - failed.len()),
+        },
+    )];
+    lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
+        format!(
+            "  ✗ {}: {}, bound {}",
+            check.name, check.observed, check.bound
+        )
+    }));
+    if failed.len() > FAILED_CHECKS_MAX {
+        lines.push(format!(
+            "  ✗ and {} more, in the report",
+            failed.len() - FAILED_CHECKS_MAX
+        ));
+    }
+    lines
 }
 
 fn sent(report: &Report) -> String {
@@ -194,8 +223,12 @@ fn sent(report: &Report) -> String {
         0 => "all answered".to_owned(),
         failed => format!("{} without a clear answer", count(failed)),
     };
+    let by = match report.provenance.generators {
+        0 | 1 => String::new(),
+        generators => format!(" by {generators} generators"),
+    };
     format!(
-        "{} of {} arrivals, {} (planned {}), {unclear}",
+        "{} of {} arrivals{by}, {} (planned {}), {unclear}",
         count(load.sent),
         count(load.scheduled),
         rate(load.rate_per_second),
@@ -203,24 +236,33 @@ fn sent(report: &Report) -> String {
     )
 }
 
-/// What went wrong on the wire most often, with its first example, on two lines at most.
-fn errors(report: &Report) -> Option<String> {
-    let most = report.errors.iter().max_by_key(|row| row.count)?;
-    let kinds = report.errors.len() as u64;
-    let others = match kinds {
-        1 => String::new(),
-        _ => format!(" (and {} more)", counted(kinds - 1, "kind")),
+/// What went wrong on the wire, the most frequent first, and the first example of that, on a line each.
+fn errors(report: &Report) -> Vec<String> {
+    let mut errors: Vec<_> = report.errors.iter().collect();
+    errors.sort_by_key(|row| std::cmp::Reverse(row.count));
+    let Some(most) = errors.first() else {
+        return Vec::new();
     };
+    let mut kinds: Vec<String> = errors
+        .iter()
+        .take(ERROR_KINDS_MAX)
+        .map(|row| format!("{} × {}", count(row.count), row.kind))
+        .collect();
+    if errors.len() > ERROR_KINDS_MAX {
+        let more = (errors.len() - ERROR_KINDS_MAX) as u64;
+        kinds.push(format!("{} more", counted(more, "kind")));
+    }
     // The example begins with the loan, and with what is true of every error.
     let told = most
         .example
         .split_once(" s: ")
         .map_or(most.example.as_str(), |(_, told)| told)
         .trim_start_matches("error sending request: ");
-    Some(row(
-        "errors",
-        &format!("{} {}{others}: {told}", count(most.count), most.kind),
-    ))
+    let mut lines = vec![row("errors", &kinds.join(", "))];
+    if !told.is_empty() {
+        lines.push(row("", &format!("such as: {told}")));
+    }
+    lines
 }
 
 fn stored(report: &Report) -> String {
@@ -258,8 +300,8 @@ fn backlog(report: &Report) -> String {
         || not_seen_empty(report).to_owned(),
         |after| format!("empty {} after the load", seconds(after)),
     );
-    let workers = or_dash(report.workers.peak, count);
-    format!("peak {}, {emptied}; at most {workers} workers", count(peak))
+    let workers = or_no_data(report.workers.peak, |peak| counted(peak, "worker"));
+    format!("peak {}, {emptied}; at most {workers}", count(peak))
 }
 
 fn crowd_beside(crowd: &CrowdReport) -> String {

@@ -17,7 +17,7 @@ pub(crate) fn headline(report: &Report) -> String {
             let audit = if report.audit.complete {
                 format!(" Of {}, none was lost, doubled or altered.", counted(report.audit.ids, "loan"))
             } else {
-                String::new()
+                format!(" {} got the answer that it must get.", each(report.load.sent, "request"))
             };
             format!("Passed.{checks}{audit}")
         }
@@ -26,6 +26,22 @@ pub(crate) fn headline(report: &Report) -> String {
             "Discarded. Something else than the service disturbed the run, so nothing may be concluded from it.".to_owned()
         }
         Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
+    }
+}
+
+/// `The one request`, `Every one of 2 requests`.
+fn each(of: u64, noun: &str) -> String {
+    match of {
+        1 => format!("The one {noun}"),
+        of => format!("Every one of {}", counted(of, noun)),
+    }
+}
+
+/// The reasons that the headline has not told already. Of a run that passed the first one is the headline itself.
+pub(crate) fn reasons(report: &Report) -> &[String] {
+    match report.verdict {
+        Verdict::Pass => report.why.get(1..).unwrap_or_default(),
+        _ => &report.why,
     }
 }
 
@@ -54,13 +70,7 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     }
     words.push('.');
-    if let Some(p99) = load.response_us.p99 {
-        let _ = write!(
-            words,
-            " 99 % were answered within {} of the instant they were due.",
-            micros(p99)
-        );
-    }
+    words.push_str(&answered(report));
     let audit = &report.audit;
     if audit.complete {
         let _ = write!(
@@ -85,6 +95,23 @@ pub(crate) fn summary(report: &Report) -> String {
         );
     }
     words
+}
+
+/// How fast the answers came, and of how many requests none did.
+fn answered(report: &Report) -> String {
+    let load = &report.load;
+    let p99 = load.response_us.p99.map(micros);
+    match (load.failed, p99) {
+        (0, None) => String::new(),
+        (0, Some(p99)) => {
+            format!(" 99 % were answered within {p99} of the instant they were due.")
+        }
+        (failed, None) => format!(" None of the {} had a definite answer.", count(failed)),
+        (failed, Some(p99)) => format!(
+            " {} of them had no definite answer; of the others 99 % were answered within {p99} of the instant they were due.",
+            count(failed)
+        ),
+    }
 }
 
 /// How long requests were sent: the length of the schedule, or less when the run was stopped.
@@ -128,7 +155,7 @@ fn failures(report: &Report) -> String {
 /// Why nothing is known of what is stored.
 pub(crate) const fn why_no_audit(report: &Report) -> &'static str {
     if report.without_stores {
-        "the run was made with --no-stores"
+        "the run was made without a look at the stores"
     } else {
         "the audit did not finish"
     }

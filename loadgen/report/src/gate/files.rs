@@ -5,10 +5,11 @@ use std::path::Path;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
+use record::number::counted;
 use record::result::gate::{Answer, Gate, Judgement, percent, range};
 
 use crate::files::{ReportError, write_file};
-use crate::gate::html;
+use crate::gate::{html, named};
 
 /// Writes all of them into `folder`.
 ///
@@ -27,10 +28,6 @@ pub fn write(gate: &Gate, folder: &Path) -> Result<(), ReportError> {
     Ok(())
 }
 
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
-}
-
 fn headline(gate: &Gate) -> String {
     let answer = match gate.answer {
         Answer::Pass => "pass: no slower than its base",
@@ -44,20 +41,22 @@ fn headline(gate: &Gate) -> String {
 /// The summary for a pull request.
 pub fn markdown(gate: &Gate) -> String {
     let mut text = format!(
-        "## {}\n\n`{}` ({}) against `{}` ({}), {} blocks of six rounds.\n\n",
+        "## {}\n\n{} against {}, {} of six rounds.\n\n",
         headline(gate),
-        gate.head.0,
-        short(&gate.head.1),
-        gate.base.0,
-        short(&gate.base.1),
-        gate.judgement.blocks
+        named(&gate.head),
+        named(&gate.base),
+        counted(gate.judgement.blocks as u64, "block")
     );
     for why in &gate.why {
         let _ = writeln!(text, "- {why}");
     }
-    text.push_str(
-        "\n| metric | growth | 95 % range | fails surely above | passes surely below | answer | the same build again |\n|---|---|---|---|---|---|---|\n",
-    );
+    if gate.judgement.rows.is_empty() {
+        text.push_str("\nNo data: no block was measured.\n");
+    } else {
+        text.push_str(
+            "\n| metric | growth | 95 % range | fails surely above | passes surely below | answer | the same build again |\n|---|---|---|---|---|---|---|\n",
+        );
+    }
     for (row, control) in gate.judgement.rows.iter().zip(&gate.control.rows) {
         let _ = writeln!(
             text,

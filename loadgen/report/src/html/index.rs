@@ -87,7 +87,7 @@ fn judgements(markup: &mut Markup, series: &[SeriesRow]) {
                     });
                     markup.leaf("td", &[("class", &row.tone)], &row.answer);
                     markup.leaf("td", &[("class", &"nowrap")], &instant(&row.started_at));
-                    markup.leaf("td", &[], &row.in_short);
+                    markup.leaf("td", &[("class", &"prose")], &row.in_short);
                 });
             }
         });
@@ -239,7 +239,7 @@ fn list(markup: &mut Markup, runs: &[RunRow]) {
                     markup.element("th", &[("scope", &"row")], |markup| {
                         markup.leaf("a", &[("href", &link(&run.folder))], &run.scenario);
                     });
-                    let words = format!("{} {}", sign(run.verdict), verdict(run.verdict));
+                    let words = format!("{} {}", sign(run.verdict), run.verdict.name());
                     markup.leaf("td", &[("class", &tone(run.verdict))], &words);
                     markup.leaf("td", &[("class", &"nowrap")], &instant(&run.started_at));
                     markup.leaf("td", &[("class", &"code")], &run.commit);
@@ -259,28 +259,23 @@ fn list(markup: &mut Markup, runs: &[RunRow]) {
 }
 
 fn leftovers(markup: &mut Markup, unreadable: &[Unreadable]) {
-    let lead = "Their files are damaged, or of a version that is not known.";
-    section(markup, "unreadable", "Could not be read", lead, |markup| {
+    let lead = "Runs that were killed before their end, and folders whose files are damaged or of a version that is not known.";
+    section(markup, "unreadable", "Without a report", lead, |markup| {
         let columns = [("Folder", ""), ("Why", "")];
-        frame(
-            markup,
-            "Folders that could not be read",
-            &columns,
-            |markup| {
-                for run in unreadable {
-                    markup.element("tr", &[], |markup| {
-                        markup.element("th", &[("scope", &"row")], |markup| {
-                            if run.has_page {
-                                markup.leaf("a", &[("href", &link(&run.folder))], &run.folder);
-                            } else {
-                                markup.text(&run.folder);
-                            }
-                        });
-                        markup.leaf("td", &[], &run.why);
+        frame(markup, "Folders without a report", &columns, |markup| {
+            for run in unreadable {
+                markup.element("tr", &[], |markup| {
+                    markup.element("th", &[("scope", &"row")], |markup| {
+                        if run.has_page {
+                            markup.leaf("a", &[("href", &link(&run.folder))], &run.folder);
+                        } else {
+                            markup.text(&run.folder);
+                        }
                     });
-                }
-            },
-        );
+                    markup.leaf("td", &[], &run.why);
+                });
+            }
+        });
     });
 }
 

@@ -11,7 +11,12 @@ pub(crate) fn checks(markup: &mut Markup, report: &Report) {
     let lead = "What the scenario demands. A check without data fails.";
     section(markup, "checks", "Checks", lead, |markup| {
         if report.checks.is_empty() {
-            no_data(markup, "The scenario has no checks.");
+            let text = if report.without_stores {
+                "No check of the scenario can be judged without a look at the stores."
+            } else {
+                "The scenario has no checks."
+            };
+            no_data(markup, text);
             return;
         }
         // What failed comes first; the order within is the scenario's.
@@ -25,15 +30,15 @@ pub(crate) fn checks(markup: &mut Markup, report: &Report) {
             };
             vec![
                 (&check.name).into(),
-                (&check.bound).into(),
-                (&check.observed).into(),
                 result,
+                (&check.observed).into(),
+                (&check.bound).into(),
             ]
         });
         table(
             markup,
             "Checks of the scenario",
-            &["Check", "Bound", "Observed", "Result"],
+            &["Check", "Result", "Observed", "Bound"],
             4,
             rows,
         );

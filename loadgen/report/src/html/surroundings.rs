@@ -100,10 +100,12 @@ fn overrides(report: &Report) -> Answer {
 
 fn left_on_time(report: &Report) -> Answer {
     let lag = &report.load.send_lag_us;
+    let own = or_dash(report.load.generator_lag_us.p99, micros);
     let answer = match (lag.p50, lag.p99, lag.max) {
         (Some(p50), Some(p99), Some(max)) => format!(
-            "Half left within {} of the instant they were due, 99 % within {}, the latest {} late; {} waited because every \
-             user was busy. Response times include this delay; service times do not.",
+            "Half left within {} of the instant they were due, 99 % within {} (of it the generator's own lateness {own}), \
+             the latest {} late; {} waited because every user was busy. Response times include this delay; service times \
+             do not.",
             micros(p50),
             micros(p99),
             micros(max),
@@ -350,13 +352,13 @@ pub(crate) fn glossary(markup: &mut Markup, _: &Report) {
                 ("arrival", "One request of the schedule, with the instant at which it is due."),
                 ("response time", "From the instant an arrival was due to the last byte of its answer: what a client waits."),
                 ("service time", "From the real send to the last byte of the answer: what the service takes."),
-                ("send lag", "From the instant an arrival was due to its real send: how late the generator was."),
+                ("send lag", "From the instant an arrival was due to its real send: the generator's own lateness, and the wait for a connection."),
                 ("end to end", "From the instant an arrival was due to MongoDB's confirmation that the loan is stored."),
                 ("promised", "Answered 202. From then on the service must record the loan exactly once."),
                 ("recorded", "Stored in MongoDB: as a loan, or, when it breaks a rule, as a failure that can be corrected."),
                 ("repeat", "A loan that is sent again on purpose: the same content, or other content under the same id."),
                 ("p99", "99 % of the measurements are at most this; one in a hundred is above."),
-                ("discarded", "The generator was late or saturated, so the run proves nothing either way."),
+                ("discarded", "Something else than the service disturbed the run, so it proves nothing either way."),
             ] {
                 markup.element("div", &[], |markup| {
                     markup.leaf("dt", &[], word);

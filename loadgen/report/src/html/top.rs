@@ -2,9 +2,11 @@
 
 use super::parts;
 use crate::markup::Markup;
-use crate::words::{commit, headline, instant, not_seen_empty, sign, summary, why_no_audit};
+use crate::words::{
+    commit, headline, instant, not_seen_empty, reasons, sign, summary, why_no_audit,
+};
 use record::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
-use record::result::run::{Percentiles, Report};
+use record::result::run::{Percentiles, Report, Verdict};
 
 /// The verdict, what the run was, the reasons, and where to look it up.
 pub(crate) fn banner(markup: &mut Markup, report: &Report) {
@@ -18,9 +20,14 @@ pub(crate) fn banner(markup: &mut Markup, report: &Report) {
         });
         parts::headline(markup, sign(report.verdict), &headline(report));
         markup.leaf("p", &[("class", &"summary")], &summary(report));
-        if !report.why.is_empty() {
-            markup.leaf("h2", &[("class", &"whytitle")], "Why");
-            parts::why(markup, &report.why);
+        let reasons = reasons(report);
+        if !reasons.is_empty() {
+            let title = match report.verdict {
+                Verdict::Pass => "To be known",
+                _ => "Why",
+            };
+            markup.leaf("h2", &[("class", &"whytitle")], title);
+            parts::why(markup, reasons);
         }
         let mut facts = Vec::new();
         if !report.started_at.is_empty() {
@@ -29,6 +36,9 @@ pub(crate) fn banner(markup: &mut Markup, report: &Report) {
         facts.push(format!("took {}", seconds(report.duration_seconds)));
         facts.push(format!("seed {}", report.seed));
         let provenance = &report.provenance;
+        if provenance.generators > 1 {
+            facts.push(format!("sent by {} load generators", provenance.generators));
+        }
         facts.push(format!(
             "commit {}",
             commit(&provenance.git_commit, provenance.dirty)
@@ -72,7 +82,14 @@ pub(crate) fn figures(markup: &mut Markup, report: &Report) {
         (
             "Response p99",
             or_no_data(load.response_us.p99, micros),
-            median(&load.response_us),
+            match load.failed {
+                0 => median(&load.response_us),
+                failed => format!(
+                    "of {} answered; {} were not",
+                    count(load.response_us.count),
+                    count(failed)
+                ),
+            },
         ),
         (
             "End to end p99",

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use record::result::run::{
-    AuditClass, AuditExample, Check, ErrorRow, EventKind, Percentiles, Phase, Report, RunEvent,
-    Verdict,
+    Audit, AuditClass, AuditExample, Check, ErrorRow, EventKind, Percentiles, Phase, Report,
+    RunEvent, Verdict,
 };
 use record::result::run_schema;
 use report::{html, json, junit, markdown, point_latest, terminal, unbalanced, write, write_index};
@@ -211,6 +211,60 @@ fn the_last_screen_reads_well_and_is_short() {
             .collect();
         assert_eq!(plain, screen, "colours change no word");
     }
+}
+
+/// How fast the answers came says nothing of those that did not come.
+#[test]
+fn a_latency_is_of_those_that_were_answered() {
+    let mut report = sample::passed();
+    report.load.failed = 93;
+    let words = words(&html::render(&report));
+    let told = "93 of them had no definite answer; of the others 99 % were answered within";
+    assert!(words.contains(told), "{words}");
+    assert!(words.contains("93 were not"), "{words}");
+    assert!(markdown::render(&report).contains(told));
+    report.load.response_us = Percentiles::default();
+    let told = "None of the 93 had a definite answer.";
+    assert!(markdown::render(&report).contains(told));
+}
+
+/// No word is said twice on the last screen, nor in the banner of the page.
+#[test]
+fn a_run_that_passed_is_told_once() {
+    let report = sample::passed();
+    let screen = terminal::render(&report);
+    assert_eq!(screen.matches("held").count(), 1, "{screen}");
+    let page = html::render(&report);
+    let (banner, _) = page.split_once("</header>").expect("a banner");
+    assert_eq!(banner.matches("checks held").count(), 1, "{banner}");
+    let mut without = report.clone();
+    without.without_stores = true;
+    without.audit = Audit::default();
+    without.checks.clear();
+    let screen = terminal::render(&without);
+    assert!(
+        screen.contains("got the answer that it must get"),
+        "{screen}"
+    );
+    assert_eq!(screen.to_lowercase().matches("pass").count(), 1, "{screen}");
+}
+
+/// The parts of a first line that has no room are left out, not cut in the middle.
+#[test]
+fn a_long_name_cuts_nothing_else() {
+    let mut report = sample::passed();
+    report.scenario = "a".repeat(64);
+    let screen = terminal::render(&report);
+    let first = screen.lines().next().expect("a line");
+    assert!(!first.contains('…') && first.contains("seed"), "{first}");
+}
+
+#[test]
+fn several_generators_are_named() {
+    let mut report = sample::passed();
+    report.provenance.generators = 3;
+    assert!(terminal::render(&report).contains("by 3 generators"));
+    assert!(words(&html::render(&report)).contains("sent by 3 load generators"));
 }
 
 #[test]
@@ -484,7 +538,7 @@ fn the_files_the_link_and_the_list_are_written() {
     assert!(at("runs/5-chaos/chaos.html") < at("runs/4-capacity/capacity.html"));
     assert!(at("runs/4-capacity/capacity.html") < at("runs/3-gate/gate.html"));
     assert!(index.contains("ancient"), "what an old report has is shown");
-    assert!(index.contains("Could not be read") && index.contains("damaged"));
+    assert!(index.contains("Without a report") && index.contains("damaged"));
     assert!(
         index.contains("response p99 of 2 runs from 16.3 ms to 16.3 ms"),
         "the trend of the scenario with two runs"
