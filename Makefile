@@ -38,7 +38,7 @@ endef
 # The one on PATH, else the one that `make tools` fetches.
 VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
 
-.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog profile generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog shards profile generator self-test capacity compare gate chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -130,6 +130,9 @@ peak: servers build-all ## the highest rates and what a loan costs in each proce
 
 backlog: servers build-all ## a long queue: admission onto it, the start after everything was killed, the way back to an empty one
 	target/release/backlog
+
+shards: servers build-all ## what a second and a third shard bring, each Redis held to the same small share of a core
+	target/release/shards
 
 profile: servers build-all ## flame graphs of the service and of Redis at full speed, in reports/profile/; needs perf
 	@scripts/inferno.sh

@@ -189,9 +189,9 @@ pub struct Config {
     /// Ask the service at --listen whether it is ready, and exit: 0 if it is
     #[arg(long)]
     pub probe: bool,
-    /// Process one loan, from standard input, and exit: how a loan is tried that may be why processes ended
+    /// Process loans, from standard input, and exit: how loans are tried of which one may be why processes ended
     #[arg(long, hide = true)]
-    pub try_loan: bool,
+    pub try_loans: bool,
     /// A collector of OpenTelemetry, such as http://127.0.0.1:4318: traces and figures are sent to it by OTLP over HTTP. None
     /// unless it is set, here or in OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long, env = "SLUICE_OTLP_ENDPOINT")]

@@ -21,6 +21,9 @@ pub enum ServiceError {
     /// Redis answered something that this version does not understand.
     #[error("Redis answered in an unknown shape: {0}")]
     RedisReply(&'static str),
+    /// Another call found that this part of Redis does not answer, so this one was given up. The outcome of a write is unknown.
+    #[error("Redis does not answer")]
+    RedisSilent,
     /// The address of Redis cannot be used: what it has to be.
     #[error("{0}")]
     RedisAddress(&'static str),

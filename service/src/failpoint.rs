@@ -17,6 +17,19 @@ macro_rules! failpoint {
 }
 pub(crate) use failpoint;
 
+/// Ends the process if a test says that this body is poison, by a text in it: `poison=return(text)`.
+#[cfg(feature = "failpoints")]
+pub(crate) fn end_if_poison(body: &[u8]) {
+    let text = fail::eval("poison", Option::unwrap_or_default);
+    if text.is_some_and(|text| body.windows(text.len()).any(|part| part == text.as_bytes())) {
+        std::process::abort();
+    }
+}
+
+/// Ends the process if a test says that this body is poison. Never without the `failpoints` feature.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn end_if_poison(_body: &[u8]) {}
+
 /// A guard of the design that a test may switch off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {

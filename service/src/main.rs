@@ -33,10 +33,10 @@ fn main() -> ExitCode {
     if config.openapi {
         return print(&service::openapi());
     }
-    if config.try_loan {
+    if config.try_loans {
         #[cfg(feature = "failpoints")]
         let _crash_points = fail::FailScenario::setup();
-        return service::worker::isolation::try_loan();
+        return service::worker::isolation::try_loans();
     }
     if config.probe {
         return probe(&config);

@@ -284,8 +284,6 @@ impl Looker {
         if seen.trouble.is_some() {
             return Ok(());
         }
-        let sum = |name: &str| seen.state.counters.get(name).copied().unwrap_or_default();
-        let recorded = sum("recorded_loans") + sum("recorded_failures");
         let before = if let Some(before) = seen.recorded {
             before
         } else {
@@ -296,6 +294,16 @@ impl Looker {
                 Err(_) => return Ok(()),
             }
         };
+        let recorded_of = |state: &QueueState| {
+            let sum = |name: &str| state.counters.get(name).copied().unwrap_or_default();
+            sum("recorded_loans") + sum("recorded_failures")
+        };
+        let mut recorded = recorded_of(&seen.state);
+        if recorded < before {
+            // What MongoDB has noted may be newer than what was read of Redis before.
+            seen.state = partition.state().await?;
+            recorded = recorded_of(&seen.state);
+        }
         if recorded < before && partition.doubt_filter().await? {
             tracing::error!(
                 partition = partition.number(),

@@ -1,12 +1,14 @@
 //! One worker: claim, process, decide, again.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::aside::set_aside;
 use crate::backoff::Backoff;
@@ -14,7 +16,7 @@ use crate::clock::{now_ms, now_us};
 use crate::decided::{Decided, Documents, Handover, Way};
 use crate::enrich::enrich;
 use crate::error::ServiceError;
-use crate::failpoint::failpoint;
+use crate::failpoint::{end_if_poison, failpoint};
 use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, DELIVERIES_TRUSTED};
 use crate::metrics::Metrics;
 use crate::queue::bundle::{Bundle, Holder, QueuedLoan, Ticket, Unreadable};
@@ -121,7 +123,7 @@ impl Worker {
         let drained = tokio::select! {
             drained = self.drain(partition, stop) => drained,
             () = self.depths.shut(number) => {
-                Err(ServiceError::RedisReply("nothing, and the partition is left"))
+                Err(ServiceError::RedisSilent)
             }
         };
         if drained.is_err() {
@@ -165,7 +167,7 @@ impl Worker {
         }
     }
 
-    /// Processes and decides; with `wants_more`, claims more in the same breath.
+    /// Processes and decides; with `wants_more`, claims more in the same breath if nothing has to be tried apart.
     async fn finish(
         &self,
         partition: &mut Partition,
@@ -176,6 +178,7 @@ impl Worker {
         let claimed_us = now_us();
         let started = Instant::now();
         let mut decided = Vec::with_capacity(claimed.len());
+        let mut doubted = VecDeque::new();
         for Claimed { ticket, bundle } in claimed {
             match bundle {
                 Ok(bundle) => {
@@ -186,17 +189,34 @@ impl Worker {
                             .filter(|loan| loan.attempt == 1)
                             .map(|loan| claimed_us.saturating_sub(loan.received_us)),
                     );
-                    let decision = if ticket.deliveries > DELIVERIES_TRUSTED {
-                        decide_apart(&bundle, claimed_us / 1000).await
+                    if ticket.deliveries > DELIVERIES_TRUSTED {
+                        doubted.push_back((ticket, bundle));
                     } else {
-                        decide(&bundle, claimed_us / 1000)
-                    };
-                    decided.push((ticket, decision));
+                        let fates = bundle.loans.iter().map(|_| None).collect();
+                        let decision = decide(&bundle, fates, claimed_us / 1000);
+                        decided.push((ticket, decision));
+                    }
                 }
                 Err(reason) => self.set_aside(partition, &ticket, reason).await,
             }
         }
         self.metrics.process.add_duration(started.elapsed());
+        let wants_more = wants_more && doubted.is_empty();
+        let more = self
+            .commit(partition, decided, claimed_us, wants_more)
+            .await?;
+        self.finish_apart(partition, doubted, claimed_us).await?;
+        Ok(more)
+    }
+
+    /// Notes in Redis what was decided, and hands over what became of each bundle; with `wants_more`, claims more.
+    async fn commit(
+        &self,
+        partition: &mut Partition,
+        decided: Vec<(Ticket, Decided)>,
+        claimed_us: u64,
+        wants_more: bool,
+    ) -> Result<Vec<Claimed>, ServiceError> {
         if decided.is_empty() {
             return Ok(Vec::new());
         }
@@ -226,6 +246,49 @@ impl Worker {
             }
         }
         Ok(more)
+    }
+
+    /// Finishes bundles whose holders were lost several times, one after the other: one of their loans may be why. So all
+    /// are tried in a process apart first, and only what a loan did there counts against it. That may take longer than a
+    /// lease, which is therefore renewed meanwhile: else another would begin with the same, and nobody would ever end.
+    async fn finish_apart(
+        &self,
+        partition: &mut Partition,
+        mut doubted: VecDeque<(Ticket, Bundle)>,
+        claimed_us: u64,
+    ) -> Result<(), ServiceError> {
+        let isolation = Isolation::new();
+        let mut renew_at = Instant::now() + self.lease / 3;
+        while let Some((ticket, bundle)) = doubted.pop_front() {
+            let bodies: Vec<_> = bundle.loans.iter().map(|loan| &*loan.body).collect();
+            let mut trial = pin!(isolation.try_apart(&bodies));
+            let fates = loop {
+                tokio::select! {
+                    fates = &mut trial => break Some(fates),
+                    () = sleep_until(renew_at) => {}
+                }
+                let waiting = doubted.iter().map(|(ticket, _)| ticket);
+                let tickets: Vec<_> = std::iter::once(&ticket).chain(waiting).collect();
+                let mut held = partition.renew(self.lease, &tickets).await?.into_iter();
+                renew_at = Instant::now() + self.lease / 3;
+                let is_held = held.next().unwrap_or_default();
+                doubted.retain(|_| held.next().unwrap_or_default());
+                if !is_held {
+                    // Another has it now.
+                    break None;
+                }
+            };
+            let Some(fates) = fates else { continue };
+            for (loan, fate) in bundle.loans.iter().zip(&fates) {
+                if let Some(failure) = fate {
+                    tracing::error!(loan_id = &*loan.loan_id, fault = ?failure.faults, "a loan is poison");
+                }
+            }
+            let decision = decide(&bundle, fates, claimed_us / 1000);
+            let decided = vec![(ticket, decision)];
+            self.commit(partition, decided, claimed_us, false).await?;
+        }
+        Ok(())
     }
 
     /// Takes what nobody can read out of the line. If Redis does not answer now, its lease runs out, and whoever claims it
@@ -269,22 +332,26 @@ impl Drop for Waits {
     }
 }
 
-/// What becomes of a bundle: a pure function of its loans and the time.
-fn decide(bundle: &Bundle, claimed_ms: u64) -> Decided {
+/// What becomes of a bundle: a pure function of its loans, of what is known against each of them, and of the time.
+fn decide(bundle: &Bundle, fates: Vec<Option<Failure>>, claimed_ms: u64) -> Decided {
     let processed_ms = now_ms();
     let mut documents = Documents::new(bundle);
     let mut decisions = Vec::with_capacity(bundle.loans.len());
-    for loan in &bundle.loans {
+    for (loan, fate) in bundle.loans.iter().zip(fates) {
         let way = Way::new(bundle, loan, claimed_ms, processed_ms);
-        // A loan that makes the code panic would do so each time.
-        let decision = catch_unwind(AssertUnwindSafe(|| process(loan, way, &mut documents)))
-            .unwrap_or_else(|_| {
-                tracing::error!(loan_id = &*loan.loan_id, "processing panicked");
-                let failure = isolation::poison("its processing panicked");
-                documents.fail(way, &failure);
-                Decision::Failed(failure)
-            });
-        decisions.push(decision);
+        let fail = |documents: &mut Documents, failure: Failure| {
+            documents.fail(way, &failure);
+            Decision::Failed(failure)
+        };
+        decisions.push(match fate {
+            Some(failure) => fail(&mut documents, failure),
+            // A loan that makes the code panic would do so each time.
+            None => catch_unwind(AssertUnwindSafe(|| process(loan, way, &mut documents)))
+                .unwrap_or_else(|_| {
+                    tracing::error!(loan_id = &*loan.loan_id, "processing panicked");
+                    fail(&mut documents, isolation::poison("its processing panicked"))
+                }),
+        });
     }
     Decided {
         results: Results {
@@ -313,39 +380,8 @@ fn process(loan: &QueuedLoan, way: Way<'_>, documents: &mut Documents) -> Decisi
 /// Validates and enriches.
 fn judge(body: &[u8]) -> Result<(crate::loan::Loan, crate::enrich::Enrichment), Failure> {
     failpoint!("process");
+    end_if_poison(body);
     let valid = validate(body)?;
     let enrichment = enrich(&valid);
     Ok((valid, enrichment))
-}
-
-/// As [`decide`], for a bundle whose holders were lost several times: one of its loans may be why. So each is tried in a
-/// process of its own first, and only what a loan did there counts against it.
-async fn decide_apart(bundle: &Bundle, claimed_ms: u64) -> Decided {
-    let isolation = Isolation::new();
-    let mut poisoned = Vec::with_capacity(bundle.loans.len());
-    for loan in &bundle.loans {
-        poisoned.push(isolation.try_alone(&loan.body).await.err());
-    }
-    let processed_ms = now_ms();
-    let mut documents = Documents::new(bundle);
-    let mut decisions = Vec::with_capacity(bundle.loans.len());
-    for (loan, poison) in bundle.loans.iter().zip(poisoned) {
-        let way = Way::new(bundle, loan, claimed_ms, processed_ms);
-        decisions.push(match poison {
-            Some(failure) => {
-                tracing::error!(loan_id = &*loan.loan_id, fault = ?failure.faults, "a loan is poison");
-                documents.fail(way, &failure);
-                Decision::Failed(failure)
-            }
-            None => process(loan, way, &mut documents),
-        });
-    }
-    Decided {
-        results: Results {
-            claimed_ms,
-            processed_ms,
-            decisions,
-        },
-        documents,
-    }
 }

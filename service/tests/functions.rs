@@ -517,6 +517,40 @@ async fn deliveries_are_counted() {
     );
 }
 
+/// Who says in time that he still works keeps what he holds; who has lost it is told.
+#[tokio::test]
+async fn a_renewed_lease_is_not_given_away() {
+    let (_server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    admit_each(&mut partition, 0..3).await;
+    let held = partition.claim(holder("w"), RUN_OUT, 10).await.unwrap();
+    let lost = claim_one(&mut partition, holder("x"), HELD).await;
+    let tickets: Vec<_> = held.iter().map(|claimed| &claimed.ticket).collect();
+    let still = partition.renew(HELD, &tickets).await.unwrap();
+    let expected: Vec<_> = tickets
+        .iter()
+        .map(|ticket| ticket.name != lost.ticket.name)
+        .collect();
+    assert_eq!(still, expected);
+    assert_eq!(still.iter().filter(|still| **still).count(), 2);
+    let more = partition.claim(holder("x"), HELD, 10).await.unwrap();
+    assert_eq!(more.len(), 0);
+    for (claimed, still) in held.iter().zip(still) {
+        assert_eq!(accept(&mut partition, claimed).await, still);
+    }
+    assert!(accept(&mut partition, &lost).await);
+    // Nothing is held with these any more.
+    let still = partition.renew(HELD, &tickets).await.unwrap();
+    assert_eq!(still, [false; 3]);
+    assert!(
+        partition
+            .claim(holder("x"), HELD, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
 /// What waits is given out in order; first comes what another let fall.
 #[tokio::test]
 async fn a_claim_takes_what_was_let_fall_first() {
@@ -1422,6 +1456,8 @@ enum Step {
     Claim(usize, usize, bool),
     /// Which of the tickets that were ever given out, and which loans are accepted.
     Decide(usize, u8),
+    /// Which of the tickets that were ever given out.
+    Renew(usize),
     /// Loans; whether the recorder lets its lease run out.
     Take(usize, bool),
     /// Which of what was ever taken.
@@ -1445,6 +1481,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(instance, len, runs_out)| Step::Claim(instance, len, runs_out)),
         7 => (any::<prop::sample::Index>(), any::<u8>())
             .prop_map(|(which, accepted)| Step::Decide(which.index(1_000), accepted)),
+        2 => any::<prop::sample::Index>().prop_map(|which| Step::Renew(which.index(1_000))),
         3 => (1..6usize, prop::bool::weighted(0.3)).prop_map(|(len, runs_out)| Step::Take(len, runs_out)),
         5 => any::<prop::sample::Index>().prop_map(|which| Step::Record(which.index(1_000))),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::SetAside(which.index(1_000))),
@@ -1790,6 +1827,19 @@ impl Actors {
         self.model.decided.insert(ticket.name, decided);
     }
 
+    async fn renew(&mut self, which: usize) {
+        let Some((ticket, _)) = pick(&self.tickets, which) else {
+            return;
+        };
+        let still = self.worker.renew(HELD, &[&ticket]).await.unwrap();
+        let claim = self.model.claimed.get_mut(&ticket.name);
+        let held = claim.filter(|claim| claim.ticket.as_ref() == Some(&ticket));
+        assert_eq!(still, [held.is_some()]);
+        if let Some(claim) = held {
+            claim.has_run_out = false;
+        }
+    }
+
     async fn take(&mut self, len_max: usize, runs_out: bool) {
         let lease = if runs_out { RUN_OUT } else { HELD };
         let contents = take(&mut self.worker, lease, len_max).await;
@@ -1909,6 +1959,7 @@ impl Actors {
             Step::Retry(loan, content) => self.retry(loan, content).await,
             Step::Claim(number, len_max, runs_out) => self.claim(number, len_max, runs_out).await,
             Step::Decide(which, accepts) => self.decide(which, accepts).await,
+            Step::Renew(which) => self.renew(which).await,
             Step::Take(len_max, runs_out) => self.take(len_max, runs_out).await,
             Step::Record(which) => self.record(which).await,
             Step::SetAside(which) => self.set_aside(which).await,

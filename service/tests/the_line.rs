@@ -3,6 +3,9 @@
 
 mod support;
 
+#[cfg(feature = "failpoints")]
+use std::cell::{Cell, RefCell};
+
 use support::{
     audit, body, documents, drained, key, loan, loan_id, metrics, post, quick, redis,
     redis_counters, service_options, start, start_with, wait_until,
@@ -74,13 +77,11 @@ async fn what_nobody_can_read_leaves_the_line() {
     assert!(worker.log().contains("set aside"), "{}", worker.log());
 }
 
-/// 1. A worker dies between claim and decision, five times in a row, with the same loans in its hands.
-/// 2. The sixth finishes them: no loan did anything wrong, and none fails.
+/// Has loans wait that five workers in a row had in their hands when they died, none of which runs any more.
 #[cfg(feature = "failpoints")]
-#[tokio::test]
-async fn dying_workers_make_no_loan_poison() {
+async fn left_by_dying_workers(loans: u64) -> testbed::Stack {
     let dying = || vec![("FAILPOINTS".to_owned(), "claim-after=return".to_owned())];
-    let mut stack = start_with(ServiceOptions {
+    let stack = start_with(ServiceOptions {
         environment: [
             dying(),
             vec![("SLUICE_ADMIN_TOKEN".into(), support::ADMIN_TOKEN.into())],
@@ -89,7 +90,7 @@ async fn dying_workers_make_no_loan_poison() {
         ..service_options(vec!["--role".into(), "api".into()])
     })
     .await;
-    for number in 0..9 {
+    for number in 0..loans {
         assert_eq!(
             post(stack.service.address(), &loan(number)).await.status,
             202
@@ -109,6 +110,15 @@ async fn dying_workers_make_no_loan_poison() {
             Err(error) => assert!(matches!(error, TestbedError::EarlyExit { .. }), "{error}"),
         }
     }
+    stack
+}
+
+/// 1. A worker dies between claim and decision, five times in a row, with the same loans in its hands.
+/// 2. The sixth finishes them: no loan did anything wrong, and none fails.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn dying_workers_make_no_loan_poison() {
+    let mut stack = left_by_dying_workers(9).await;
     stack.service.restart_with(Vec::new()).await.unwrap();
     let _worker = support::second_instance(&stack).await;
     let snapshot = audit(&stack, 9).await;
@@ -122,6 +132,82 @@ async fn dying_workers_make_no_loan_poison() {
         "{:?}",
         snapshot.counters
     );
+}
+
+/// To try loans apart takes several times as long as a lease, and two instances want them: they are finished all the same.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_takes_longer_than_a_lease_is_finished() {
+    let mut stack = left_by_dying_workers(9).await;
+    let slow = ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        environment: vec![("FAILPOINTS".to_owned(), "try-loan=sleep(1500)".to_owned())],
+        ..service_options(quick())
+    };
+    stack.service = ServiceProcess::start(slow.clone()).await.unwrap();
+    let _other = ServiceProcess::start(slow).await.unwrap();
+    let snapshot = audit(&stack, 9).await;
+    assert!(snapshot.counters.failed.is_empty(), "{snapshot:?}");
+}
+
+/// 1. One of nine loans ends each process that processes it, so one worker after the other dies.
+/// 2. When they have been given out too often all nine are tried apart. That one loan is poison, and the others are recorded.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn only_what_ends_a_process_is_poison() {
+    let stack = start_with(service_options(vec!["--role".into(), "api".into()])).await;
+    for number in 0..9 {
+        let answer = post(stack.service.address(), &loan(number)).await;
+        assert_eq!(answer.status, 202);
+    }
+    let poison = format!("poison=return({})", loan_id(5));
+    let mut deaths = 0;
+    loop {
+        let started = ServiceProcess::start(ServiceOptions {
+            redis_url: stack.redis.url(),
+            mongodb_uri: stack.mongodb.uri(),
+            environment: vec![("FAILPOINTS".to_owned(), poison.clone())],
+            ..service_options(quick())
+        })
+        .await;
+        let worker = match started {
+            Ok(worker) => worker,
+            // It may die before it has said that it listens.
+            Err(TestbedError::EarlyExit { .. }) => {
+                deaths += 1;
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let worker = RefCell::new(worker);
+        let is_dead = Cell::new(false);
+        wait_until("all are recorded, or the worker is dead", async || {
+            is_dead.set(worker.borrow_mut().try_wait().unwrap().is_some());
+            is_dead.get()
+                || documents(&stack.mongodb, "loans").await.len()
+                    + documents(&stack.mongodb, "failures").await.len()
+                    == 9
+        })
+        .await;
+        if !is_dead.get() {
+            break;
+        }
+        deaths += 1;
+    }
+    assert_eq!(deaths, 3);
+    let failures = documents(&stack.mongodb, "failures").await;
+    let failures: Vec<_> = failures
+        .iter()
+        .map(|failure| {
+            (
+                failure.get_str("loanId").unwrap().to_owned(),
+                failure.get_str("errorType").unwrap().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(failures, [(loan_id(5), "poison".to_owned())]);
+    drained(&stack.redis).await;
 }
 
 /// The way to Redis swallows answers again and again while a worker commits, and then the worker is killed.

@@ -51,7 +51,7 @@ impl Partition {
     /// Redis out of reach or silent: any of them may count.
     pub async fn decide(&mut self, decided: &[Decided<'_>]) -> Result<Vec<bool>, ServiceError> {
         let call = self.deciding(decided);
-        wins(self.call(&call).await?)
+        flags(self.call(&call).await?)
     }
 
     /// [`Partition::decide`] and [`Partition::claim`] in one round trip and with one flush to disk.
@@ -71,7 +71,7 @@ impl Partition {
             .add_command(self.claiming(holder, lease, loans_max));
         let mut replies = self.call_all(&pipeline).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Value::Nil);
-        let won = wins(next())?;
+        let won = flags(next())?;
         let tickets = tickets(next())?;
         Ok((won, self.with_content(tickets).await?))
     }
@@ -97,6 +97,24 @@ impl Partition {
         let mut call = self.function("release");
         call.arg(&holder.0[..]);
         self.call(&call).await.map(drop)
+    }
+
+    /// Says that the holder of these leases still works: each lasts for `lease` from now. Answers for each ticket whether it
+    /// is still held with it.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent. Then they may run out as they were.
+    pub async fn renew(
+        &mut self,
+        lease: Duration,
+        tickets: &[&Ticket],
+    ) -> Result<Vec<bool>, ServiceError> {
+        let mut call = self.function("renew");
+        call.arg(lease.as_millis() as u64);
+        for ticket in tickets {
+            call.arg(ticket.as_bytes());
+        }
+        flags(self.call(&call).await?)
     }
 
     fn claiming(&self, holder: Holder, lease: Duration, loans_max: usize) -> Cmd {
@@ -221,9 +239,9 @@ pub(super) fn tickets(answer: Value) -> Result<Vec<Ticket>, ServiceError> {
         .collect()
 }
 
-fn wins(reply: Value) -> Result<Vec<bool>, ServiceError> {
+fn flags(reply: Value) -> Result<Vec<bool>, ServiceError> {
     value::array(reply)?
         .iter()
-        .map(|won| Ok(value::integer(won)? == 1))
+        .map(|flag| Ok(value::integer(flag)? == 1))
         .collect()
 }

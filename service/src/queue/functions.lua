@@ -475,6 +475,20 @@ local function claim(keys, args)
   return tickets
 end
 
+-- A holder still works on these bundles: their leases begin anew. ARGV lease_ms, then the tickets. Answers 1 or 0 for each:
+-- whether it is still the holder.
+local function renew(keys, args)
+  local names, reply, scores = {}, {}, {}
+  for n = 2, #args do names[n - 1] = string.sub(args[n], 1, 12) end
+  local ends = now_ms() + args[1]
+  for n, held in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
+    reply[n] = held == args[n + 1] and 1 or 0
+    if reply[n] == 1 then scores[#scores + 1], scores[#scores + 2] = ends, names[n] end
+  end
+  call_with_all('ZADD', keys[CLAIMED], scores, #scores)
+  return reply
+end
+
 -- Notes what a worker decided. ARGV number of bundles, then for each: ticket, results, then for each category of failure
 -- its name and how many ('' ends the list); then pairs: which bundle, applicant of a failed loan.
 -- Only the holder of a bundle's ticket has an effect, once. Answers 1 or 0 for each bundle.
@@ -744,6 +758,7 @@ redis.register_function{function_name = 'sluice_HASH_found', callback = found, f
 redis.register_function{function_name = 'sluice_HASH_discarded', callback = discarded, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_discard_over', callback = discard_over, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_claim', callback = claim, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_renew', callback = renew, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_decide', callback = decide, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_take', callback = take, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_recorded', callback = recorded, flags = {'allow-oom'}}
