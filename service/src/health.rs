@@ -9,7 +9,7 @@ use crate::api::rfc3339_ms;
 use crate::config::Role;
 use crate::limits::is_filling;
 use crate::metrics::Metrics;
-use crate::snapshot::{Degraded, Snapshot};
+use crate::snapshot::{Degraded, Shard, Snapshot};
 
 /// Work waits for a moment whenever a store comes back: only what lasts longer is amiss.
 const WORK_PATIENCE: Duration = Duration::from_secs(5);
@@ -105,10 +105,7 @@ impl Fault {
             Self::Shard => redis.up && redis.trouble.is_some(),
             Self::Admission => is_whole && admission_refused,
             Self::Durability => redis.up && !redis.durable,
-            Self::Memory => {
-                let mut shards = redis.shards.iter();
-                shards.any(|shard| is_filling(shard.used_memory_bytes, shard.max_memory_bytes))
-            }
+            Self::Memory => filling(signs.snapshot).next().is_some(),
             Self::Rollback => counters.rolled_back > 0,
             Self::Processing => is_whole && processing_waits,
             Self::Mongodb => !mongodb.up,
@@ -164,6 +161,18 @@ impl Fault {
         let trouble = snapshot.redis.trouble.as_deref();
         match (self, trouble) {
             (Self::Redis | Self::Shard, Some(trouble)) => format!("{} ({trouble})", self.words()),
+            (Self::Memory, _) => {
+                let full: Vec<_> = filling(snapshot)
+                    .map(|shard| {
+                        let percent = shard.used_memory_bytes * 100 / shard.max_memory_bytes.max(1);
+                        format!(
+                            "{}: {percent} % of {} bytes",
+                            shard.address, shard.max_memory_bytes
+                        )
+                    })
+                    .collect();
+                format!("{} ({})", self.words(), full.join(", "))
+            }
             _ => self.words().to_owned(),
         }
     }
@@ -189,6 +198,12 @@ impl Fault {
             }
         }
     }
+}
+
+/// The shards that are nearly full.
+fn filling(snapshot: &Snapshot) -> impl Iterator<Item = &Shard> {
+    let shards = snapshot.redis.shards.iter();
+    shards.filter(|shard| is_filling(shard.used_memory_bytes, shard.max_memory_bytes))
 }
 
 /// The faults that there are, the oldest first.
@@ -272,7 +287,6 @@ pub(crate) fn is_ready(snapshot: &Snapshot, roles: &[Role]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Shard;
 
     fn snapshot(redis: bool, durable: bool, mongodb: bool) -> Snapshot {
         let mut snapshot = Snapshot {
@@ -378,6 +392,7 @@ mod tests {
         let mut snapshot = snapshot(true, true, true);
         snapshot.counters.rolled_back = 1;
         snapshot.redis.shards.push(Shard {
+            address: "redis:6379".to_owned(),
             used_memory_bytes: 86,
             max_memory_bytes: 100,
             ..Shard::default()
@@ -385,6 +400,11 @@ mod tests {
         Faults::default().note(&mut snapshot, Work::default(), Instant::now());
         let names: Vec<_> = told(&snapshot).into_iter().map(|(what, _)| what).collect();
         assert_eq!(names, ["memory", "rollback"]);
+        let detail = &snapshot.degraded[0].detail;
+        assert!(
+            detail.ends_with("(redis:6379: 86 % of 100 bytes)"),
+            "{detail}"
+        );
         assert!(is_ready(&snapshot, &[Role::Api]));
     }
 }

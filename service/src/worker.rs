@@ -192,8 +192,8 @@ impl Worker {
                     if ticket.deliveries > DELIVERIES_TRUSTED {
                         doubted.push_back((ticket, bundle));
                     } else {
-                        let fates = bundle.loans.iter().map(|_| None).collect();
-                        let decision = decide(&bundle, fates, claimed_us / 1000);
+                        let nothing = std::iter::repeat_with(|| None);
+                        let decision = decide(&bundle, nothing, claimed_us / 1000);
                         decided.push((ticket, decision));
                     }
                 }
@@ -333,7 +333,11 @@ impl Drop for Waits {
 }
 
 /// What becomes of a bundle: a pure function of its loans, of what is known against each of them, and of the time.
-fn decide(bundle: &Bundle, fates: Vec<Option<Failure>>, claimed_ms: u64) -> Decided {
+fn decide(
+    bundle: &Bundle,
+    fates: impl IntoIterator<Item = Option<Failure>>,
+    claimed_ms: u64,
+) -> Decided {
     let processed_ms = now_ms();
     let mut documents = Documents::new(bundle);
     let mut decisions = Vec::with_capacity(bundle.loans.len());

@@ -43,16 +43,7 @@ pub(super) fn join(
             shard.trouble.get_or_insert_with(|| trouble.clone());
         }
         let is_filling = is_filling(server.used_memory_bytes, server.max_memory_bytes);
-        if queue.depths().note_filling(number, is_filling) {
-            tracing::warn!(
-                partition = number,
-                node = name,
-                used_memory_bytes = server.used_memory_bytes,
-                max_memory_bytes = server.max_memory_bytes,
-                refusing = is_filling,
-                "Redis is filling up"
-            );
-        }
+        queue.depths().note_filling(number, is_filling);
     }
     let answered: Vec<_> = nodes
         .iter()

@@ -54,10 +54,10 @@ impl Depths {
         });
     }
 
-    /// Notes whether the Redis of a partition is filling up. Answers whether that is new.
-    pub fn note_filling(&self, partition: usize, is_filling: bool) -> bool {
+    /// Notes whether the Redis of a partition is filling up.
+    pub fn note_filling(&self, partition: usize, is_filling: bool) {
         let seen = &self.partitions[partition];
-        seen.is_filling.swap(is_filling, Ordering::Relaxed) != is_filling
+        seen.is_filling.store(is_filling, Ordering::Relaxed);
     }
 
     /// Whether the Redis of a partition is so full that only what drains may go on.
