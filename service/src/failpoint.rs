@@ -71,3 +71,15 @@ impl Guard {
         false
     }
 }
+
+/// Whether this process is to pass for another version of the service, whose functions have another text.
+#[cfg(feature = "failpoints")]
+pub(crate) fn is_other_version() -> bool {
+    fail::eval("other-functions", |_| ()).is_some()
+}
+
+/// Whether this process is to pass for another version of the service. Never without the `failpoints` feature.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn is_other_version() -> bool {
+    false
+}

@@ -1,6 +1,7 @@
 //! A private Redis.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,11 @@ use crate::servers::Servers;
 
 /// How long a Redis that answers at all may take. A MIGRATE of many keys takes longest.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// The folder of the append-only files, in the data folder.
+const DATA: &str = "appendonlydir";
+/// The folder of a copy of them.
+const KEPT: &str = "kept";
 
 /// How a private Redis is set.
 #[derive(Debug, Clone)]
@@ -91,6 +97,25 @@ impl RedisServer {
         format!("redis://{}/0", self.address())
     }
 
+    /// Keeps a copy of its data as its files have it now, in the place of an earlier copy. What is being written at this
+    /// moment may be cut short in it. For a Redis without a data folder of the caller's.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub fn keep_data(&self) -> Result<(), TestbedError> {
+        copy_files(&self.folder().join(DATA), &self.folder().join(KEPT))
+    }
+
+    /// Kills it and starts it with the data of the last copy.
+    ///
+    /// # Errors
+    /// When there is no copy, or as [`RedisServer::restart`](crate::process::Server::restart).
+    pub async fn restart_with_kept_data(&mut self) -> Result<(), TestbedError> {
+        self.kill();
+        copy_files(&self.folder().join(KEPT), &self.folder().join(DATA))?;
+        self.restart().await
+    }
+
     /// Sends one command over a connection of its own.
     ///
     /// # Errors
@@ -145,6 +170,22 @@ fn arguments(options: &RedisOptions, address: SocketAddr, folder: &Path) -> Vec<
     arguments.extend(["--dir".into(), data.into()]);
     arguments.extend(options.arguments.iter().map(OsString::from));
     arguments
+}
+
+/// Copies the files of one folder, and of no folder in it. What was in the other is gone.
+fn copy_files(from: &Path, to: &Path) -> Result<(), TestbedError> {
+    let copied = || {
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        fs::create_dir_all(to)?;
+        for file in fs::read_dir(from)? {
+            let file = file?;
+            fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+        Ok(())
+    };
+    copied().map_err(TestbedError::io(format!("copy {}", from.display())))
 }
 
 pub(crate) fn make_folder(folder: &Path) -> Result<(), TestbedError> {

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use plan::faults::Load;
+use plan::faults;
 use plan::kind::Kind;
 use plan::payload::{Arrival, Payloads};
 use plan::random::mix64;
@@ -23,7 +23,7 @@ use record::history::History;
 use record::sample::{Answer, Unknown};
 use serde::Deserialize;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::wire::{ANSWER_BYTES_MAX, on_the_wire};
@@ -35,6 +35,20 @@ const CONNECTIONS_MAX: usize = 2_000;
 /// How long a client waits before it sends a request again; it waits twice as long each time, up to the last.
 const RESEND_PAUSE: Duration = Duration::from_millis(40);
 const RESEND_PAUSE_MAX: Duration = Duration::from_millis(320);
+
+/// How many loans are sent again before the next pause.
+const AGAIN_AT_ONCE: u32 = 20;
+/// The pause: 1,000 a second.
+const AGAIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// The first arrivals of the schedule.
+    pub arrivals: u32,
+    /// How long that took.
+    pub lasted: Duration,
+}
 
 /// What the clients share.
 pub struct Clients {
@@ -54,6 +68,11 @@ pub struct Clients {
     pub herd: u32,
     /// Set when nobody sends anything again.
     pub is_over: AtomicBool,
+    /// Set when all faults are over: then the load ends, if it has lasted long enough.
+    pub is_healed: AtomicBool,
+    /// Every request passes it. Who holds it for writing has no request under way, and keeps new ones waiting.
+    pub door: RwLock<()>,
+    lasts: Duration,
     requests: AtomicU64,
     next_client: AtomicU64,
     idle: Mutex<Vec<Connection>>,
@@ -73,7 +92,7 @@ impl Clients {
         payloads: Payloads,
         history: History,
         clock: RunClock,
-        load: &Load,
+        load: &faults::Load,
     ) -> Self {
         Self {
             addresses,
@@ -84,6 +103,9 @@ impl Clients {
             herd_every: load.herd_every,
             herd: load.herd,
             is_over: AtomicBool::new(false),
+            is_healed: AtomicBool::new(false),
+            door: RwLock::new(()),
+            lasts: load.lasts,
             requests: AtomicU64::new(0),
             next_client: AtomicU64::new(0),
             idle: Mutex::new(Vec::new()),
@@ -91,11 +113,18 @@ impl Clients {
         }
     }
 
-    /// Sends the whole schedule, and returns when every loan has a definite answer or the clients were told to stop.
-    pub async fn send_all(self: Arc<Self>, schedule: Schedule) {
+    /// Sends the schedule, and returns when every loan has a definite answer or the clients were told to stop. Beyond the
+    /// time that the load lasts it goes on until the faults are over. Answers what was sent.
+    pub async fn send_all(self: Arc<Self>, schedule: Schedule) -> Load {
         let mut tasks = JoinSet::new();
+        let mut load = Load::default();
         for slot in schedule.slots() {
             tokio::time::sleep(self.clock.until(slot.offset)).await;
+            if slot.offset > self.lasts && self.is_healed.load(Ordering::Relaxed) {
+                break;
+            }
+            load.arrivals = slot.number + 1;
+            load.lasted = slot.offset.max(self.lasts);
             let is_herded = self.herd_every > 0 && slot.number.is_multiple_of(self.herd_every);
             let is_herded = is_herded && self.payloads.kind_and_owner(slot.number).0 == Kind::Valid;
             let copies = if is_herded { self.herd.max(1) } else { 1 };
@@ -103,6 +132,21 @@ impl Clients {
             for _ in 0..copies {
                 tasks.spawn(Arc::clone(&self).pursue(Arc::clone(&arrival)));
             }
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+        load
+    }
+
+    /// Sends the first `arrivals` of the schedule once more, as they were, and returns as `send_all` does.
+    pub async fn send_again(self: Arc<Self>, arrivals: u32) {
+        let mut tasks = JoinSet::new();
+        for number in 0..arrivals {
+            if number.is_multiple_of(AGAIN_AT_ONCE) {
+                tokio::time::sleep(AGAIN_PAUSE).await;
+            }
+            let arrival = Arc::new(self.payloads.arrival(number));
+            tasks.spawn(Arc::clone(&self).pursue(arrival));
             while tasks.try_join_next().is_some() {}
         }
         while tasks.join_next().await.is_some() {}
@@ -134,6 +178,7 @@ impl Clients {
         drop_after: Option<Duration>,
     ) -> Answer {
         let _permit = self.free.acquire().await.expect("never closed");
+        let _passage = self.door.read().await;
         let idle = self.take_idle(instance);
         let client = idle.as_ref().map_or_else(
             || self.next_client.fetch_add(1, Ordering::Relaxed) + 1,

@@ -40,7 +40,16 @@ pub struct Findings<'a> {
     loans: u64,
     failures: u64,
     discarded: u64,
+    /// Whether MongoDB may have refused a loan with this amount, in hundredths.
+    may_be_refused: fn(i64) -> bool,
+    /// Good loans that it has refused, so that they stand among the failures.
+    refused: BTreeSet<u32>,
 }
+
+/// How much more the amount of a conflict is, in hundredths.
+const CHANGED_BY_MINOR: i64 = 100;
+/// The category of a loan that MongoDB refused for good.
+const REFUSED: &str = "refused";
 
 impl<'a> Findings<'a> {
     /// Nothing found yet, of a run with `arrivals`.
@@ -59,7 +68,16 @@ impl<'a> Findings<'a> {
             loans: 0,
             failures: 0,
             discarded: 0,
+            may_be_refused: |_| false,
+            refused: BTreeSet::new(),
         }
+    }
+
+    /// The same, where MongoDB was made to refuse loans with such amounts, in hundredths.
+    #[must_use]
+    pub fn refusing(mut self, may_be_refused: fn(i64) -> bool) -> Self {
+        self.may_be_refused = may_be_refused;
+        self
     }
 
     /// Takes a record. Returns the arrival that it records, if this run sent it.
@@ -79,7 +97,7 @@ impl<'a> Findings<'a> {
         let mut content = Content::Original;
         if let Some(difference) = difference(&arrival.loan, record) {
             let changed = Loan {
-                amount_minor: arrival.loan.amount_minor + 100,
+                amount_minor: arrival.loan.amount_minor + CHANGED_BY_MINOR,
                 ..arrival.loan.clone()
             };
             if self::difference(&changed, record).is_none() {
@@ -116,6 +134,10 @@ impl<'a> Findings<'a> {
                     faults(record)
                 )
             }),
+            Outcome::Accepted if error_type == REFUSED && self.may_refuse(&arrival.loan) => {
+                self.refused.insert(owner);
+                None
+            }
             Outcome::Accepted | Outcome::Refused => Some(format!(
                 "recorded as a failure, {error_type} in {}",
                 faults(record)
@@ -134,6 +156,25 @@ impl<'a> Findings<'a> {
             self.explain(owner, wrong);
         }
         Some(owner)
+    }
+
+    /// Of either content that is sent under its id.
+    fn may_refuse(&self, loan: &Loan) -> bool {
+        [loan.amount_minor, loan.amount_minor + CHANGED_BY_MINOR]
+            .into_iter()
+            .any(self.may_be_refused)
+    }
+
+    /// What should have become of one loan of this kind, as far as it was not for MongoDB to decide.
+    pub fn outcome_of(&self, number: u32, kind: Kind) -> Outcome {
+        if self.refused.contains(&number) {
+            Outcome::Failed {
+                error_type: REFUSED,
+                field: "$",
+            }
+        } else {
+            outcome_of(self.payloads, number, kind)
+        }
     }
 
     /// Takes an id that is still in Redis.

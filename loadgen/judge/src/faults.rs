@@ -21,7 +21,7 @@ use record::result::run::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_
 use record::struck::Struck;
 use snapshot::Counters;
 
-use crate::audit::{Findings, counter_rows, outcome_of};
+use crate::audit::{Findings, counter_rows};
 use crate::loan::{Answers, Found, Standing, classify};
 
 /// A rig that stood still for this long cannot tell what clients would have seen.
@@ -106,7 +106,7 @@ pub fn judge(
         let kind = payloads.kind_and_owner(number).0;
         let found = findings.of(number);
         let attempts = findings.attempts_of(number);
-        let outcome = outcome_of(payloads, number, kind);
+        let outcome = findings.outcome_of(number, kind);
         let judged = classify(outcome, loan.original, loan.changed, found);
         let is_stored = found.loans > 0 || found.failures > 0;
         let has_unknown = loan.original.unknown || loan.changed.unknown;
@@ -623,7 +623,7 @@ pub fn decide_all(
 #[cfg(test)]
 mod tests {
     use plan::mix::Mix;
-    use record::stored::StoredLoan;
+    use record::stored::{StoredFailure, StoredFault, StoredLoan};
 
     use super::*;
     use crate::stored::{alter, record_of};
@@ -796,6 +796,42 @@ mod tests {
             (&none, &none),
         );
         assert_eq!(judged.unanswered, 2);
+    }
+
+    /// Where MongoDB was made to refuse loans of such amounts, their failure is right, whatever else is sent under the id. The
+    /// failure of any other good loan is not, nor is a record beside it.
+    #[test]
+    fn what_mongodb_refuses_is_a_failure_of_its_own() {
+        let payloads = payloads();
+        let judged = |may_be_refused: fn(i64) -> bool, is_recorded_too: bool| {
+            let mut findings = Findings::new(&payloads, 10).refusing(may_be_refused);
+            findings.failure(&StoredFailure {
+                id: format!("{}#1", payloads.loan_id(0)),
+                attempt: 1,
+                error_type: "refused".to_owned(),
+                faults: vec![StoredFault {
+                    error_type: Some("refused".to_owned()),
+                    field: Some("$".to_owned()),
+                }],
+                ..StoredFailure::default()
+            });
+            if is_recorded_too {
+                findings.loan(&record(0, ""));
+            }
+            let after = Counters {
+                admitted: 1,
+                failed: [("refused".to_owned(), 1)].into(),
+                recorded_failures: 1,
+                ..Counters::default()
+            };
+            let counters = (&Counters::default(), &after);
+            judge(&payloads, &[new(0)], &findings, counters)
+        };
+        let right = judged(|_| true, false);
+        assert_eq!(right.audit.faults(), 0, "{right:#?}");
+        assert!(right.counters.iter().all(|row| row.agree), "{right:#?}");
+        assert_eq!(judged(|_| false, false).audit.mismatched, 1);
+        assert_eq!(judged(|_| true, true).audit.mismatched, 1);
     }
 
     #[test]

@@ -12,23 +12,26 @@ use bytes::Bytes;
 use call::Remote;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, StatusCode};
-use plan::faults::{Fault, Holding, Server, StackPlan, StoreName, Strike};
+use plan::faults::{Fault, Holding, Server, StackPlan, StoreName, Strike, has_api};
 use record::clock::RunClock;
 use record::history::{Event, History};
 use record::struck::Struck;
+use snapshot::Counters;
 use testbed::proxy::ProxyCounts;
 use testbed::{
     Disk, MongoOptions, MongoServer, Proxy, RedisOptions, RedisServer, Servers, ServiceOptions,
     ServiceProcess, Signal, TestbedError,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::markers::{self, Markers};
 use crate::masters::Masters;
-use crate::stores::{self, Waits};
+use crate::stores::{self, StoreError, Stores, Waits};
 
 mod cluster;
+mod version;
+mod yesterday;
 
 use cluster::Cluster;
 
@@ -66,7 +69,10 @@ pub struct Field {
     ground: Ground,
     /// `FAILPOINTS` of every start, unless a crash point is armed.
     failpoints: String,
-    /// Where the instances listen.
+    /// How an instance is started, but for its partitions and its role.
+    options: ServiceOptions,
+    partitions: u32,
+    /// Where the instances listen that take loans.
     pub addresses: Vec<SocketAddr>,
     /// Redis, past the proxy.
     pub redis_url: String,
@@ -161,6 +167,12 @@ pub enum StrikeError {
     /// Redis was silent.
     #[error("Redis is silent on a fault's command")]
     Silent,
+    /// A store did not answer the fault's own questions.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Loans are on their way that nobody sends.
+    #[error("Redis does not become empty, although nobody sends loans")]
+    Restless,
     /// The fault is of another kind of stores.
     #[error("these stores do not know this fault")]
     OtherGround,
@@ -173,6 +185,7 @@ struct Effect {
     evidence: String,
     wrong: Option<String>,
     needs_clients: bool,
+    forgotten: Counters,
     figures: BTreeMap<&'static str, u64>,
 }
 
@@ -183,6 +196,7 @@ impl Effect {
             evidence: evidence.into(),
             wrong: None,
             needs_clients: false,
+            forgotten: Counters::default(),
             figures: BTreeMap::new(),
         }
     }
@@ -231,25 +245,37 @@ impl Field {
         };
         let mut arguments = plan.service_arguments.clone();
         arguments.push(format!("--admin-token={ADMIN_TOKEN}"));
-        arguments.push(format!("--partitions={}", plan.partitions));
         if plan.is_cluster() {
             arguments.push("--redis-cluster".to_owned());
         }
-        let mut instances = Vec::new();
-        for _ in 0..plan.instances {
-            let options = ServiceOptions {
-                binary: binary.clone(),
-                redis_url: told.0.clone(),
-                mongodb_uri: told.1.clone(),
-                mongodb_database: DATABASE.to_owned(),
-                arguments: arguments.clone(),
-                environment: environment(&plan.failpoints),
-                ..ServiceOptions::default()
-            };
-            instances.push(ServiceProcess::start(options).await?);
+        let options = ServiceOptions {
+            binary,
+            redis_url: told.0,
+            mongodb_uri: told.1,
+            mongodb_database: DATABASE.to_owned(),
+            arguments,
+            environment: environment(&plan.failpoints),
+            ..ServiceOptions::default()
+        };
+        let (mut instances, mut addresses) = (Vec::new(), Vec::new());
+        for number in 0..plan.instances {
+            let role = plan.roles.get(number);
+            let mut options = options.clone();
+            let partitions = format!("--partitions={}", plan.partitions);
+            options.arguments.push(partitions);
+            options
+                .arguments
+                .extend(role.map(|role| format!("--role={role}")));
+            let instance = ServiceProcess::start(options).await?;
+            if role.is_none_or(|role| has_api(role)) {
+                addresses.push(instance.address());
+            }
+            instances.push(instance);
         }
         Ok(Self {
-            addresses: instances.iter().map(ServiceProcess::address).collect(),
+            addresses,
+            options,
+            partitions: plan.partitions,
             instances: instances.into_iter().map(Mutex::new).collect(),
             ground,
             redis_url,
@@ -278,13 +304,14 @@ impl Field {
         format!("http://{}", self.addresses[0])
     }
 
-    /// Strikes at its time, lasts, and heals. A fault that could not be made is one without effect.
+    /// Strikes at its time, lasts, and heals. Every request of the clients passes `door`. A fault that could not be made is one without effect.
     pub async fn strike(
         &self,
         strike: &Strike,
         clock: RunClock,
         history: &History,
         markers: &Markers,
+        door: &RwLock<()>,
     ) -> Struck {
         tokio::time::sleep(clock.until(strike.at)).await;
         let words = strike.fault.words();
@@ -292,7 +319,7 @@ impl Field {
         history.fault(Event::Strike, &words);
         markers.fault(&words);
         let effect = self
-            .make(&strike.fault, clock, &mut hit)
+            .make(&strike.fault, clock, &mut hit, door)
             .await
             .unwrap_or_else(|error| Effect::new(false, first_words(&error.to_string())));
         let over = clock.now();
@@ -306,6 +333,7 @@ impl Field {
             evidence: effect.evidence,
             wrong: effect.wrong,
             needs_clients: effect.needs_clients,
+            forgotten: effect.forgotten,
             figures: effect.figures,
         }
     }
@@ -378,6 +406,7 @@ impl Field {
         fault: &Fault,
         clock: RunClock,
         hit: &mut Duration,
+        door: &RwLock<()>,
     ) -> Result<Effect, StrikeError> {
         match fault {
             Fault::Cluster(fault) => match &self.ground {
@@ -529,6 +558,14 @@ impl Field {
             }
             Fault::FunctionFlush => self.flush_functions(clock, hit).await,
             Fault::SpoilLine => self.spoil_line(clock, hit).await,
+            Fault::OlderRedis { lasts } => self.put_older_back(*lasts, clock, hit, door).await,
+            Fault::SecondRedis { instance } => self.second_redis(*instance, clock, hit, door).await,
+            Fault::OtherPartitions => self.start_with_other_partitions(clock, hit).await,
+            Fault::OtherFunctions { instance, lasts } => {
+                self.run_other_functions(*instance, *lasts, clock, hit)
+                    .await
+            }
+            Fault::RefuseRecords { lasts } => self.refuse_records(*lasts, clock, hit).await,
             Fault::ScriptFlush => {
                 let redis = self.single()?.redis.lock().await;
                 *hit = clock.now();
@@ -858,6 +895,45 @@ impl Field {
         Ok(effect.figure("set_aside", aside))
     }
 
+    /// Some loans are refused by MongoDB for good: they become failures of a category of their own, and that is told.
+    async fn refuse_records(
+        &self,
+        lasts: Duration,
+        clock: RunClock,
+        hit: &mut Duration,
+    ) -> Result<Effect, StrikeError> {
+        let stores = self.stores().await?;
+        let before = stores.refused_count().await?;
+        *hit = clock.now();
+        stores.refuse_loans(true).await?;
+        tokio::time::sleep(lasts).await;
+        let begun = Instant::now();
+        let mut refused = stores.refused_count().await? - before;
+        while refused == 0 && begun.elapsed() < UNTIL_SEEN_MAX {
+            tokio::time::sleep(LOOK_EVERY).await;
+            refused = stores.refused_count().await? - before;
+        }
+        stores.refuse_loans(false).await?;
+        // The log tells of the first ones only, the counters of all.
+        let is_logged = self
+            .logs()
+            .await
+            .iter()
+            .any(|log| log.contains("MongoDB refuses a record for good"));
+        let is_listed = self
+            .operate(0, Method::GET, "/api/errors?limit=100")
+            .await
+            .is_ok_and(|errors| errors.contains("\"refused\""));
+        let words = format!("{refused} loans became failures that say so");
+        let mut effect = Effect::new(refused > 0, words).figure("refused_records", refused);
+        if refused > 0 && !(is_logged && is_listed) {
+            effect.wrong = Some(format!(
+                "of {refused} loans that MongoDB refused not all is told: in the log {is_logged}, among the errors {is_listed}"
+            ));
+        }
+        Ok(effect)
+    }
+
     /// An operator's call to an instance. Its answer, or why there is none.
     async fn operate(&self, instance: usize, method: Method, path: &str) -> Result<String, String> {
         let url = format!("http://{}", self.addresses[instance]);
@@ -893,6 +969,11 @@ impl Field {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
             .and_then(|value| value.trim().parse().ok())
             .unwrap_or(0))
+    }
+
+    /// Both stores, past the proxies.
+    async fn stores(&self) -> Result<Stores, StoreError> {
+        Stores::connect(&self.redis_url, &self.mongodb_uri, DATABASE).await
     }
 
     /// What waits in Redis.

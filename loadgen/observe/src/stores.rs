@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
+use plan::faults::REFUSED_AMOUNT_MINOR;
 use plan::payload::{FIELDS, Form, Kept};
 use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
 use redis::aio::{ConnectionLike, ConnectionManager};
@@ -31,6 +32,8 @@ const PLACE_LEN: usize = 12 + 2 + 8;
 pub const LOANS: &str = "loans";
 /// The collection of failures.
 pub const FAILURES: &str = "failures";
+/// The collection of what MongoDB knows of the queue.
+const QUEUE: &str = "queue";
 /// The collection of batches, with when each was confirmed.
 const BATCHES: &str = "record_batches";
 /// The most loans of one partition that are named when the drain did not end.
@@ -113,6 +116,21 @@ pub(crate) async fn places_set_aside(redis: &mut impl ConnectionLike) -> redis::
         sum += count.unwrap_or(0);
     }
     Ok(sum)
+}
+
+/// The libraries of functions of the service that Redis has.
+pub(crate) async fn libraries(redis: &mut impl ConnectionLike) -> redis::RedisResult<Vec<String>> {
+    let list: Vec<HashMap<String, redis::Value>> = redis::cmd("FUNCTION")
+        .arg("LIST")
+        .arg("LIBRARYNAME")
+        .arg("sluice_*")
+        .query_async(redis)
+        .await?;
+    list.iter()
+        .filter_map(|library| library.get("library_name"))
+        .map(redis::from_redis_value_ref)
+        .collect::<Result<_, _>>()
+        .map_err(Into::into)
 }
 
 /// What the keys of each partition begin with.
@@ -326,6 +344,7 @@ impl Stores {
     /// When Redis does not answer.
     pub async fn counters(&self) -> Result<Counters, StoreError> {
         let mut counters = Counters::default();
+        let mut unrecordable = 0;
         for (mut redis, tag) in self.partitions().await? {
             let all: BTreeMap<String, i64> = redis::cmd("HGETALL")
                 .arg(format!("{tag}counters"))
@@ -336,6 +355,7 @@ impl Stores {
                     "admitted" => &mut counters.admitted,
                     "replayed" => &mut counters.replayed,
                     "accepted" => &mut counters.accepted,
+                    "unrecordable" => &mut unrecordable,
                     "retried" => &mut counters.retried,
                     "discarded" => &mut counters.discarded,
                     "recorded_loans" => &mut counters.recorded_loans,
@@ -352,6 +372,8 @@ impl Stores {
                 *sum += count.max(0) as u64;
             }
         }
+        // What MongoDB refused for good is a failure in the end.
+        counters.accepted = counters.accepted.saturating_sub(unrecordable);
         Ok(counters)
     }
 
@@ -415,6 +437,54 @@ impl Stores {
             .delete_one(doc! { "loanId": loan_id })
             .await?;
         Ok(())
+    }
+
+    /// Makes MongoDB refuse some loans for good, those whose amount is a multiple of [`REFUSED_AMOUNT_MINOR`], or none any
+    /// more.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub(crate) async fn refuse_loans(&self, refuses: bool) -> Result<(), StoreError> {
+        let validator = if refuses {
+            doc! { "amountMinor": { "$not": { "$mod": [REFUSED_AMOUNT_MINOR, 0_i64] } } }
+        } else {
+            doc! {}
+        };
+        let change = doc! { "collMod": LOANS, "validator": validator };
+        self.database.run_command(change).await?;
+        Ok(())
+    }
+
+    /// How many loans stand among the failures since MongoDB refused them for good.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub(crate) async fn refused_count(&self) -> Result<u64, StoreError> {
+        Ok(self
+            .database
+            .collection::<Document>(FAILURES)
+            .count_documents(doc! { "errorType": "refused" })
+            .await?)
+    }
+
+    /// What both stores say of the shape of the queue: version and number of partitions.
+    ///
+    /// # Errors
+    /// When one of them does not answer.
+    pub(crate) async fn shape(&self) -> Result<Vec<String>, StoreError> {
+        let mut shape = Vec::new();
+        for (mut redis, tag) in self.partitions().await? {
+            let about: Vec<Option<String>> = redis::cmd("HMGET")
+                .arg(format!("{tag}about"))
+                .arg(&["version", "partitions", "era"])
+                .query_async(&mut redis)
+                .await?;
+            shape.push(format!("{tag} {about:?}"));
+        }
+        let queue = self.database.collection::<Document>(QUEUE);
+        let noted = queue.find_one(doc! { "_id": "queue" }).await?;
+        shape.push(noted.unwrap_or_default().to_string());
+        Ok(shape)
     }
 
     /// About how many records there are, of loans and of failures, without counting them one by one.

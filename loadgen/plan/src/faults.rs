@@ -60,6 +60,13 @@ pub struct Load {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub lasts: Duration,
+    /// While a fault is under way the load goes on beyond `lasts`, up to this long in all; no longer than `lasts` when 0.
+    #[serde(default, deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub lasts_at_most: Duration,
+    /// Whether every loan is sent once more as it was, after the faults and when all is recorded.
+    #[serde(default)]
+    pub sends_again: bool,
     /// After this long without an answer a client gives a request up and sends it again.
     #[serde(default = "two_seconds", deserialize_with = "duration")]
     #[schemars(with = "String")]
@@ -102,9 +109,14 @@ pub struct StackPlan {
     pub redis_arguments: Vec<String>,
     /// Further arguments of every instance.
     pub service_arguments: Vec<String>,
+    /// What each instance does, as `--role` takes it; everything when there are none. Clients send to those with `api`.
+    pub roles: Vec<String>,
     /// `FAILPOINTS` of every instance.
     pub failpoints: String,
 }
+
+/// MongoDB refuses every loan whose amount is a multiple of this, while [`Fault::RefuseRecords`] lasts. Hundredths.
+pub const REFUSED_AMOUNT_MINOR: i64 = 7;
 
 /// The layout of one Redis.
 const SINGLE: &str = "single";
@@ -135,6 +147,7 @@ impl Default for StackPlan {
             appendfsync: "always".to_owned(),
             redis_arguments: Vec::new(),
             service_arguments: Vec::new(),
+            roles: Vec::new(),
             failpoints: String::new(),
         }
     }
@@ -348,6 +361,17 @@ pub enum Fault {
     ScriptFlush,
     /// Something that is no bundle's place stands in front of the line.
     SpoilLine,
+    /// Redis ends, and starts with the data that it had a while before. Nothing that is not recorded is lost by it.
+    OlderRedis { lasts: Duration },
+    /// The same, while the recorder `instance` stands still with bundles in hand that MongoDB holds and Redis has not freed:
+    /// the Redis that takes over numbers its bundles as the first one did.
+    SecondRedis { instance: usize },
+    /// A service with another number of partitions is started beside the others.
+    OtherPartitions,
+    /// One instance runs with functions of another text for a while.
+    OtherFunctions { instance: usize, lasts: Duration },
+    /// MongoDB refuses some loans for good, for a while.
+    RefuseRecords { lasts: Duration },
     /// Ingestion is paused through one instance, and resumed through another.
     Pause { lasts: Duration },
     /// Every failed loan is queued again, by two calls at once.
@@ -590,6 +614,27 @@ impl Fault {
             Self::AofRewrite => "Redis rewrites its append-only file".to_owned(),
             Self::FunctionFlush => "FUNCTION FLUSH".to_owned(),
             Self::ScriptFlush => "SCRIPT FLUSH".to_owned(),
+            Self::OlderRedis { lasts } => {
+                format!(
+                    "Redis ends, and starts with its data of {} before",
+                    ms(lasts)
+                )
+            }
+            Self::SecondRedis { instance } => format!(
+                "a second Redis takes over that numbers its bundles as the first, while {} has some of those in hand",
+                Server::Service(*instance).name()
+            ),
+            Self::OtherPartitions => {
+                "a service with another number of partitions is started".to_owned()
+            }
+            Self::OtherFunctions { instance, lasts } => format!(
+                "{} runs with other functions for {}",
+                Server::Service(*instance).name(),
+                ms(lasts)
+            ),
+            Self::RefuseRecords { lasts } => {
+                format!("MongoDB refuses some loans for good, for {}", ms(lasts))
+            }
             Self::SpoilLine => "what nobody can read is put in front of the line".to_owned(),
             Self::Pause { lasts } => {
                 format!("ingestion is paused, and resumed after {}", ms(lasts))
@@ -664,7 +709,7 @@ impl Plan {
     pub fn phase(&self) -> Phase {
         Phase {
             name: Spanned::new(0..0, "load".to_owned()),
-            duration: self.load.lasts,
+            duration: self.load.lasts.max(self.load.lasts_at_most),
             rate: Some(self.load.rate),
             ramp: None,
             burst: None,
@@ -716,8 +761,17 @@ impl Plan {
         if self.load.lasts.is_zero() || self.load.lasts > Duration::from_secs(600) {
             return refuse("load.lasts must be more than 0s and at most 10m");
         }
+        if self.load.lasts_at_most > Duration::from_secs(600) {
+            return refuse("load.lasts_at_most must be at most 10m");
+        }
         if !(1..=4).contains(&self.stack.instances) {
             return refuse("stack.instances must be 1 to 4");
+        }
+        let roles = &self.stack.roles;
+        if !roles.is_empty()
+            && (roles.len() != self.stack.instances || !roles.iter().any(|role| has_api(role)))
+        {
+            return refuse("stack.roles needs one for each instance, and one with api");
         }
         if self.mixed.is_some() && !self.faults.is_empty() {
             return refuse("a plan has [[fault]] or [mixed], not both");
@@ -823,6 +877,11 @@ impl Plan {
     }
 }
 
+/// Whether an instance of this role takes loans.
+pub fn has_api(role: &str) -> bool {
+    role.split(',').any(|part| part.trim() == "api")
+}
+
 /// The fault of a menu's item that was checked, whenever it strikes.
 fn drawn_fault(item: &str) -> Option<Fault> {
     drawn(item, Duration::ZERO, Duration::ZERO, 0, 0).ok()
@@ -867,10 +926,10 @@ fn needed(kind: &str) -> Option<&'static [&'static str]> {
         "crash_points" => &["points"],
         "stop_with_loans" | "stop_with_results" | "full_memory" | "pause" | "kill_master"
         | "stop_master" | "part_master" | "kill_replica" | "lose_by_fail_over" | "kill_primary"
-        | "part_primary" => &["lasts"],
+        | "part_primary" | "older_redis" | "other_functions" | "refuse_records" => &["lasts"],
         "retry" | "rolling_restart" | "aof_rewrite" | "function_flush" | "script_flush"
-        | "spoil_line" | "fail_over" | "restart_nodes" | "move_slots" | "add_node"
-        | "step_down" => &[],
+        | "spoil_line" | "second_redis" | "other_partitions" | "fail_over" | "restart_nodes"
+        | "move_slots" | "add_node" | "step_down" => &[],
         _ => return None,
     })
 }
@@ -967,6 +1026,11 @@ impl FaultSpec {
             "function_flush" => Fault::FunctionFlush,
             "pause" => Fault::Pause { lasts },
             "spoil_line" => Fault::SpoilLine,
+            "older_redis" => Fault::OlderRedis { lasts },
+            "second_redis" => Fault::SecondRedis { instance },
+            "other_partitions" => Fault::OtherPartitions,
+            "other_functions" => Fault::OtherFunctions { instance, lasts },
+            "refuse_records" => Fault::RefuseRecords { lasts },
             "retry" => Fault::Retry,
             _ => Fault::ScriptFlush,
         })
@@ -1110,11 +1174,42 @@ mod tests {
     }
 
     #[test]
+    fn the_load_goes_on_while_a_fault_is_under_way() {
+        let plan = parse("").expect("it is whole");
+        assert_eq!(plan.phase().duration, Duration::from_secs(4));
+        let plan = parse("lasts_at_most = \"9s\"").expect("it is whole");
+        assert_eq!(plan.phase().duration, Duration::from_secs(9));
+        // Faults strike in the time that it lasts anyway.
+        let late = "lasts_at_most = \"9s\"\n[[fault]]\nat = \"5s\"\nkind = \"aof_rewrite\"";
+        assert!(parse(late).is_err_and(|error| error.contains("before the load ends")));
+    }
+
+    #[test]
+    fn each_instance_has_its_role() {
+        for (wrong, words) in [
+            (
+                "[stack]\nroles = [\"api\", \"worker\"]",
+                "one for each instance",
+            ),
+            ("[stack]\nroles = [\"worker,persister\"]", "one with api"),
+        ] {
+            assert!(
+                parse(wrong).is_err_and(|error| error.contains(words)),
+                "{wrong}"
+            );
+        }
+        let plan = parse("[stack]\ninstances = 2\nroles = [\"api,worker\", \"persister\"]\n[[fault]]\nat = \"1s\"\nkind = \"second_redis\"\ninstance = 1")
+            .expect("it is whole");
+        assert_eq!(plan.strikes[0].fault, Fault::SecondRedis { instance: 1 });
+    }
+
+    #[test]
     fn the_load_has_its_bounds() {
         for (wrong, words) in [
             ("herd = 4294967295", "load.herd must be 1 to 1000"),
             ("herd = 0", "load.herd"),
             ("request_timeout = \"0s\"", "load.request_timeout"),
+            ("lasts_at_most = \"11m\"", "load.lasts_at_most"),
             ("patience = \"1000h\"", "load.patience"),
             ("mix = { retry = nan }", "the share of retry"),
             ("mix = { retry = 0.9, conflict = 0.9 }", "sum to 1.800"),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use snapshot::Counters;
+
 /// What became of one fault.
 #[derive(Clone, Debug)]
 pub struct Struck {
@@ -22,6 +24,8 @@ pub struct Struck {
     pub wrong: Option<String>,
     /// Whether clients must have seen it too.
     pub needs_clients: bool,
+    /// What Redis's counters lost by it, where a Redis with older data took over.
+    pub forgotten: Counters,
     /// Figures for `expect.at_least`, summed over the faults.
     pub figures: BTreeMap<&'static str, u64>,
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::failpoint::Guard;
+use crate::failpoint::{Guard, is_other_version};
 
 const TEXT: &str = include_str!("functions.lua");
 /// Stands in the text for the hash of the text.
@@ -40,6 +40,9 @@ pub(super) static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
             assert!(TEXT.contains(condition), "{guard:?} has another form");
             text = text.replace(condition, instead);
         }
+    }
+    if is_other_version() {
+        text.push_str("-- Another version.\n");
     }
     let mut name = PREFIX.to_owned();
     write!(name, "{:016x}", xxh3_64(text.as_bytes())).expect("a string takes all");

@@ -21,7 +21,7 @@ use observe::field::{DATABASE, Field, HealError};
 use observe::follow;
 use observe::provenance;
 use observe::stores::{FAILURES, LOANS, RedisFacts, StoreError, Stores};
-use plan::faults::{Plan, repeat};
+use plan::faults::{Fault, Plan, REFUSED_AMOUNT_MINOR, repeat};
 use plan::payload::Payloads;
 use plan::schedule::Schedule;
 use record::clock::RunClock;
@@ -295,14 +295,13 @@ impl Stage<'_> {
         let strikes = plan.strikes_of(self.seed);
         let markers = field.markers(&self.name());
         let faults = async {
-            let struck = join_all(
-                strikes
-                    .iter()
-                    .map(|strike| field.strike(strike, clock, &clients.history, &markers)),
-            )
+            let struck = join_all(strikes.iter().map(|strike| {
+                field.strike(strike, clock, &clients.history, &markers, &clients.door)
+            }))
             .await;
             field.heal().await?;
-            let rest = schedule.duration().saturating_sub(clock.now());
+            clients.is_healed.store(true, Ordering::Relaxed);
+            let rest = plan.load.lasts.saturating_sub(clock.now());
             Ok::<_, HealError>((struck, rest + plan.load.patience))
         };
         let pulse = Pulse::start();
@@ -311,19 +310,40 @@ impl Stage<'_> {
             run: self.name(),
             source,
         })?;
-        if tokio::time::timeout(patience, &mut sending).await.is_err() {
+        let mut sent = tokio::time::timeout(patience, &mut sending).await.ok();
+        if sent.is_none() {
             // What has no definite answer by now has none for good.
             clients.is_over.store(true, Ordering::Relaxed);
-            let _ = sending.await;
+            sent = Some(sending.await);
         }
-        let drain_seconds = drain(&stores, plan.load.drain_timeout).await;
+        let load = sent.and_then(Result::ok).unwrap_or_default();
+        let mut drain_seconds = drain(&stores, plan.load.drain_timeout).await;
+        if plan.load.sends_again && drain_seconds.is_some() {
+            let mut again = tokio::spawn(Arc::clone(&clients).send_again(load.arrivals));
+            let patience = load.lasted + plan.load.patience;
+            if tokio::time::timeout(patience, &mut again).await.is_err() {
+                clients.is_over.store(true, Ordering::Relaxed);
+                let _ = again.await;
+            }
+            drain_seconds = drain(&stores, plan.load.drain_timeout).await;
+        }
 
         clients.history.flush().map_err(unkept)?;
         let requests = history::requests(&history::read(&path).map_err(unkept)?);
         let after = patiently(|| stores.counters()).await?;
         let metrics_agree = metrics_agree(field, &after).await;
+        // What a Redis with older data has forgotten happened all the same.
+        let after = struck
+            .iter()
+            .fold(after, |sum, struck| with(sum, &struck.forgotten));
         let prefix = payloads.prefix();
         let mut findings = Findings::new(&payloads, schedule.arrivals());
+        if strikes
+            .iter()
+            .any(|strike| matches!(strike.fault, Fault::RefuseRecords { .. }))
+        {
+            findings = findings.refusing(|amount_minor| amount_minor % REFUSED_AMOUNT_MINOR == 0);
+        }
         for collection in [LOANS, FAILURES] {
             let stored = || stores.records(collection, Some(&prefix));
             let mut records = patiently(stored).await?;
@@ -375,8 +395,8 @@ impl Stage<'_> {
             expected: plan.expect.finds.name().to_owned(),
             verdict,
             why,
-            load_seconds: schedule.duration().as_secs_f64(),
-            rate_per_second: f64::from(schedule.arrivals()) / schedule.duration().as_secs_f64(),
+            load_seconds: load.lasted.as_secs_f64(),
+            rate_per_second: f64::from(load.arrivals) / load.lasted.as_secs_f64().max(0.001),
             requests: requests.len() as u64,
             answers: answers(&requests),
             faults: struck
@@ -481,6 +501,19 @@ async fn metrics_agree(field: &Field, counters: &Counters) -> bool {
         }
     }
     true
+}
+
+/// The counters that the records are compared with, and as much more.
+fn with(mut counters: Counters, more: &Counters) -> Counters {
+    counters.admitted += more.admitted;
+    counters.replayed += more.replayed;
+    counters.accepted += more.accepted;
+    counters.recorded_loans += more.recorded_loans;
+    counters.recorded_failures += more.recorded_failures;
+    for (category, count) in &more.failed {
+        *counters.failed.entry(category.clone()).or_default() += count;
+    }
+    counters
 }
 
 /// Whether the cluster's counters are the same; those of one process are left out.

@@ -232,7 +232,8 @@ impl Cluster {
                 let admissions = async |redis: &RedisCluster| -> Result<u64, StrikeError> {
                     Ok(counts(redis, added, &["admissions"]).await?.values().sum())
                 };
-                // The service has to bring its functions.
+                // The service has to bring its functions. The load goes on until the faults are over, where the plan says so:
+                // however late this one strikes, somebody sends.
                 let before = admissions(&redis).await?;
                 let begun = Instant::now();
                 let mut after = before;
@@ -246,7 +247,7 @@ impl Cluster {
                     "node {added} joined, admitted {} times, and left",
                     after - before
                 );
-                // A node that admitted nothing proves nothing: the load may have been over.
+                // A node that admitted nothing proves nothing.
                 Ok(Effect::new(after > before, words).figure("nodes_added", 1))
             }
             ClusterFault::LoseByFailOver { shard, lasts } => {
@@ -404,7 +405,7 @@ async fn keys_in(redis: &RedisCluster, node: usize, slot: u16) -> Result<u64, St
 }
 
 /// How many admissions the instances say are gone: the most that one of them says.
-async fn declared(instances: &[SocketAddr]) -> u64 {
+pub(super) async fn declared(instances: &[SocketAddr]) -> u64 {
     let mut most = 0;
     for address in instances {
         if let Ok(snapshot) = follow::snapshot(&format!("http://{address}")).await {
