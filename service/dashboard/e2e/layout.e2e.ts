@@ -258,3 +258,25 @@ describe.each(STATES)('$name', ({ name, story, path = () => '/', isAdmin = false
     }
   });
 });
+
+test('what stands in one row of the log stands at one height', async () => {
+  // The ids of this story are as short as the part that is never cut.
+  const fake = new Fake({ load: (second) => (second < 1 ? 1 : 0), failureShare: 1 });
+  const url = await fake.listen();
+  const context = await browser.newContext({ viewport: sizeOf(1440) });
+  try {
+    const page = await context.newPage();
+    await page.goto(url);
+    const row = failureOf(page);
+    const middles = await Promise.all(
+      [row.getByRole('checkbox'), row.locator('time'), row.getByText(/^GC-\d{6}$/), row.locator('.text-bad')].map(async (piece) => {
+        const box = await piece.boundingBox();
+        return box === null ? NaN : box.y + box.height / 2;
+      }),
+    );
+    expect(Math.max(...middles) - Math.min(...middles), String(middles)).toBeLessThan(2.5);
+  } finally {
+    await context.close();
+    fake.close();
+  }
+});

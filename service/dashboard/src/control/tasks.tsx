@@ -52,7 +52,7 @@ function TaskView({ task, onDismiss }: { task: Task; onDismiss: () => void }) {
           )}
         </span>
       </div>
-      <progress className="mt-1.5 h-1.5 w-full accent-accent" max={Math.max(1, whole)} {...(isCounted(task) ? { value: task.done + task.skipped } : {})} aria-label={title} />
+      <progress className="mt-1.5 h-1.5 w-full" max={Math.max(1, whole)} {...(isCounted(task) ? { value: task.done + task.skipped } : {})} aria-label={title} />
     </li>
   );
 }

@@ -35,7 +35,10 @@ export function LogTable({ log, isFiltered, selected, onSelect, onSelectPage, on
   return (
     <div className={`@container transition-opacity ${phase === 'loading' ? 'opacity-60' : ''}`} style={columns}>
       <div className="flex items-center gap-2">
-        <Box label="Choose all of this page" isOn={rows.every(({ loanId }) => selected.has(loanId))} onChange={onSelectPage} />
+        <label className="flex items-center gap-2 py-1 text-xs text-muted">
+          <Box label="Choose all of this page" isOn={rows.every(({ loanId }) => selected.has(loanId))} onChange={onSelectPage} />
+          <span className="@xl:sr-only">All of this page</span>
+        </label>
         <div className="hidden min-w-0 flex-1 grid-cols-[1rem_var(--time)_minmax(6.5rem,1fr)_7rem_minmax(0,1.7fr)_minmax(0,1.2fr)] gap-3 border-b border-line px-2 pb-1 text-xs text-muted @xl:grid" aria-hidden="true">
           <span />
           <span>Time</span>
@@ -72,7 +75,9 @@ const Row = memo(function Row({ failure, isOpen, isSelected, onSelect, onToggle,
   return (
     <li className="border-b border-line last:border-b-0" data-loan={failure.loanId}>
       <div className="flex items-start gap-2">
-        <Box label={`Choose ${failure.loanId}`} isOn={isSelected} onChange={() => onSelect(failure.loanId)} />
+        <span className="mt-[0.6rem] flex shrink-0">
+          <Box label={`Choose ${failure.loanId}`} isOn={isSelected} onChange={() => onSelect(failure.loanId)} />
+        </span>
         <button
           type="button"
           aria-expanded={isOpen}
@@ -116,5 +121,5 @@ const Row = memo(function Row({ failure, isOpen, isSelected, onSelect, onToggle,
 });
 
 function Box({ label, isOn, onChange }: { label: string; isOn: boolean; onChange: () => void }) {
-  return <input type="checkbox" className="mt-2 size-4 shrink-0 accent-accent" aria-label={label} checked={isOn} onChange={onChange} />;
+  return <input type="checkbox" className="size-4 shrink-0 accent-accent" aria-label={label} checked={isOn} onChange={onChange} />;
 }

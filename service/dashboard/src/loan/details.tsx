@@ -148,7 +148,7 @@ function Steps({ loan }: { loan: LoanState }) {
   if (steps.length === 0) return null;
   return (
     <Part title="Steps">
-      <ol className="grid grid-cols-[auto_auto_1fr] items-baseline gap-x-4 gap-y-1" data-testid="steps">
+      <ol className="grid grid-cols-[auto_auto_1fr] items-baseline gap-x-3 gap-y-1" data-testid="steps">
         {steps.map((step, index) => {
           const at = Date.parse(step.at);
           const before = steps[index - 1];
@@ -161,7 +161,7 @@ function Steps({ loan }: { loan: LoanState }) {
                 {!isOnDay && <span className="mr-2 text-muted">{day(at)}</span>}
                 {clockWithMs(at)}
               </time>
-              <span className="numeric text-muted">{later === null ? '' : later < 0 ? 'the clock was set back' : `+ ${later < 1_000 ? `${later} ms` : duration(later / 1_000)}`}</span>
+              <span className="numeric text-muted">{later === null ? '' : later < 0 ? 'the clock was set back' : `+ ${later < 1_000 ? `${later} ms` : duration(later / 1_000)}`.replaceAll(' ', '\u00a0')}</span>
             </li>
           );
         })}

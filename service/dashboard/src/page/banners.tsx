@@ -109,7 +109,7 @@ const LOOKS = {
 function Banner({ kind, action, children }: { kind: keyof typeof LOOKS; action?: ReactNode; children: ReactNode }) {
   const { colour, icon } = LOOKS[kind];
   return (
-    <div className={`flex items-center gap-3 border-b border-line px-3 py-2 font-medium sm:px-5 3xl:px-8 ${colour}`} data-banner={kind}>
+    <div className={`flex items-start gap-3 border-b border-line px-3 py-2 font-medium sm:px-5 3xl:px-8 ${colour}`} data-banner={kind}>
       <Icon name={icon} className="size-5" />
       <p className="min-w-0 flex-1 wrap-anywhere">{children}</p>
       {action}

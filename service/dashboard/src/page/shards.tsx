@@ -47,7 +47,9 @@ function Line({ shard }: { shard: Shard }) {
         {shard.address}
         {shard.up ? <span className="sr-only">up</span> : <span className="ml-2 font-semibold text-bad">down</span>}
       </th>
-      <td className={cell}>{shard.partitions.join(', ')}</td>
+      <td className={cell}>
+        <div className="max-w-64 whitespace-normal">{shard.partitions.join(', ')}</div>
+      </td>
       <td className={`${cell} ${dim}`}>{count(shard.queueDepth)}</td>
       <td className={`${cell} ${dim}`}>{shard.oldestWaitingMs > 0 ? duration(shard.oldestWaitingMs / 1000) : '–'}</td>
       <td className={`${cell} ${dim}`}>{count(shard.unrecorded)}</td>
@@ -61,5 +63,5 @@ function Line({ shard }: { shard: Shard }) {
 function replicasOf({ redis }: Snapshot): string {
   const replicas = redis.replicas ?? [];
   const silent = replicas.filter(({ up }) => !up).map(({ address }) => address);
-  return `${plural(replicas.length, 'replica')}${silent.length > 0 ? `, of which ${silent.join(', ')} does not answer` : ''}`;
+  return `${plural(replicas.length, 'replica')}${silent.length > 0 ? `, of which ${silent.join(', ')} ${silent.length === 1 ? 'does' : 'do'} not answer` : ''}`;
 }

@@ -1,6 +1,6 @@
 // The totals at a glance. What stands here is of the newest snapshot; when it is no longer live, it is dimmed.
 
-import type { ReactNode } from 'react';
+import { Fragment, type ReactNode } from 'react';
 import type { Snapshot } from '../api/types';
 import { bytes, count, duration, latency, plural, rate, share } from '../format';
 import { sum } from '../live/series';
@@ -30,15 +30,13 @@ function Tiles({ snapshot }: { snapshot: Snapshot }) {
   return (
     <>
       <Tile name="ingested" label="Ingested" wide swatch="bg-ingested" value={rate(rates.admitted)} unit="/s">
-        <span>{count(counters.admitted)} in all</span>
-        {rejected > 0 && <span>, {count(rejected)} refused</span>}
+        <Facts facts={[`${count(counters.admitted)} in all`, rejected > 0 && `${count(rejected)} refused`]} />
       </Tile>
       <Tile name="processed" label="Processed" swatch="bg-processed" value={rate(rates.processed)} unit="/s">
         {count(counters.processed)} in all
       </Tile>
       <Tile name="recorded" label="Recorded" swatch="bg-recorded" value={rate(rates.recorded)} unit="/s">
-        <span>{count(recorded)} in all</span>
-        {gauges.unrecorded > 0 && <span>, {count(gauges.unrecorded)} to go</span>}
+        <Facts facts={[`${count(recorded)} in all`, gauges.unrecorded > 0 && `${count(gauges.unrecorded)} to go`]} />
       </Tile>
       <Tile name="queued" label="Queued" swatch="bg-queue" value={count(gauges.queueDepth)}>
         {oldest > 0 && gauges.queueDepth > 0 ? `oldest waits ${duration(oldest / 1000)}` : gauges.inFlight > 0 ? `${count(gauges.inFlight)} in work` : 'none waits'}
@@ -90,9 +88,19 @@ function Tile({ name, label, value, unit, swatch, tone = '', wide = false, child
         <span data-value={name}>{value}</span>
         {unit !== undefined && <span className="ml-1 text-base font-normal tracking-normal text-muted">{unit}</span>}
       </div>
-      <div className="numeric text-[0.8125rem] text-muted [&>span]:inline-block">{children}</div>
+      <div className="numeric text-[0.8125rem] text-muted">{children}</div>
     </div>
   );
+}
+
+/** Facts with commas between; where they have no room on one line, each stays whole and no line begins with a comma. */
+function Facts({ facts }: { facts: readonly (string | false)[] }) {
+  const told = facts.filter((fact) => fact !== false);
+  return told.map((fact, index) => (
+    <Fragment key={index}>
+      <span className="inline-block">{index < told.length - 1 ? `${fact},` : fact}</span>{' '}
+    </Fragment>
+  ));
 }
 
 function Health({ name, isUp, version, children }: { name: string; isUp: boolean; version: string; children: ReactNode }) {

@@ -8,7 +8,8 @@ export function Middle({ text, tail, className = '' }: { text: string; tail: num
   const split = /[\udc00-\udfff]/.test(text.charAt(at)) ? at + 1 : at;
   return (
     <span className={`flex min-w-0 ${className}`} title={text}>
-      <span className="truncate">{text.slice(0, split)}</span>
+      {/* An empty one would have no base line, and it is the first that the row is set by. */}
+      {split > 0 && <span className="truncate">{text.slice(0, split)}</span>}
       <span className="max-w-full shrink-0 truncate whitespace-pre">{text.slice(split)}</span>
     </span>
   );
