@@ -1172,11 +1172,7 @@ fn scenario_of(
     seed: Option<u64>,
     duration: Option<&str>,
 ) -> Result<Scenario, Failure> {
-    let duration = duration.map(|text| {
-        parse_duration(text)
-            .filter(|length| !length.is_zero())
-            .ok_or_else(|| format!("--duration {text:?} is not a duration: write 90s or 2m"))
-    });
+    let duration = duration.map(|text| length_of("--duration", text));
     let overrides = Overrides {
         seed,
         duration: duration.transpose()?,
@@ -1399,12 +1395,24 @@ fn conductor_token(flag: Option<String>) -> Result<Option<String>, Failure> {
 const JOIN_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 fn join_within(text: &str) -> Result<Duration, Failure> {
-    parse_duration(text)
-        .filter(|within| !within.is_zero() && *within <= JOIN_WITHIN_MAX)
-        .ok_or_else(|| {
-            format!("--join-within {text:?} is not a duration of at most a day: write 90s or 5m")
-                .into()
-        })
+    let within = length_of("--join-within", text)?;
+    if within > JOIN_WITHIN_MAX {
+        return Err(format!("--join-within {text:?} is longer than a day: write 90s or 5m").into());
+    }
+    Ok(within)
+}
+
+/// The value of a flag that says how long: any length but none.
+fn length_of(flag: &str, text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(length) if length.is_zero() => Err(format!(
+            "{flag} must be longer than {text:?}: write 90s or 2m"
+        )),
+        Some(length) => Ok(length),
+        None => Err(format!(
+            "{flag} {text:?} is not a duration: write 90s or 2m"
+        )),
+    }
 }
 
 /// The address of a collector, if it is one of plain HTTP.

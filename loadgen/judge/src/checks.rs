@@ -331,10 +331,12 @@ fn number(value: f64) -> String {
     };
     let text = format!("{value:.decimals$}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    match whole.parse() {
+        Ok(whole) => count(whole) + rest,
+        // Below zero, or far beyond what is measured.
+        Err(_) if text == "-0" => "0".to_owned(),
+        Err(_) => text.to_owned(),
     }
 }
 
@@ -480,7 +482,7 @@ mod tests {
             ),
             (
                 "metric = \"server.latency_us.admit.p99\"\nmax = 2000",
-                row("at most 2000", "1500", true),
+                row("at most 2,000", "1,500", true),
             ),
         ] {
             assert_eq!(judged(check, &figures), expected, "{check}");
@@ -574,8 +576,8 @@ mod tests {
             ("at most 0.0001 ms", "4.001 ms", false)
         );
         assert_eq!(
-            [0.0, 0.000_012_3, 0.5, 1234.0].map(number),
-            ["0", "0.000012", "0.5", "1234"]
+            [0.0, -0.0, 0.000_012_3, 0.5, 1234.0, 1_610.751_2, -3.25].map(number),
+            ["0", "0", "0.000012", "0.5", "1,234", "1,610.751", "-3.25"]
         );
     }
 

@@ -16,6 +16,7 @@ use plan::faults::{Finds, Plan};
 use plan::kind::Kind;
 use plan::payload::Payloads;
 use record::history::{Event, Request};
+use record::number::{count, counted};
 use record::result::chaos::{FaultReport, RunReport, Totals, Verdict};
 use record::result::run::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_PER_CLASS_MAX};
 use record::struck::Struck;
@@ -404,8 +405,8 @@ impl Evidence<'_> {
             (audit.stuck, "stuck"),
         ]
         .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, class)| format!("{count} loans {class}"))
+        .filter(|(loans, _)| *loans > 0)
+        .map(|(loans, class)| format!("{} {class}", counted(loans, "loan")))
         .collect();
         faults.extend(
             self.judged
@@ -416,12 +417,11 @@ impl Evidence<'_> {
                     format!(
                         "counter {} says {}, the records {}",
                         row.name,
-                        row.live
-                            .map_or_else(|| "nothing".to_owned(), |live| live.to_string()),
+                        row.live.map_or_else(|| "nothing".to_owned(), count),
                         if row.audit == row.audit_max {
-                            row.audit.to_string()
+                            count(row.audit)
                         } else {
-                            format!("{} to {}", row.audit, row.audit_max)
+                            format!("{} to {}", count(row.audit), count(row.audit_max))
                         }
                     )
                 }),
@@ -432,8 +432,8 @@ impl Evidence<'_> {
         // Clients went on asking long after all was healed.
         if self.judged.unanswered > 0 && self.stood_still < STANDSTILL_MAX {
             faults.push(format!(
-                "{} requests never had a definite answer",
-                self.judged.unanswered
+                "{} never had a definite answer",
+                counted(self.judged.unanswered, "request")
             ));
         }
         if !self.metrics_agree && self.stood_still < STANDSTILL_MAX {

@@ -190,10 +190,15 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         checks => format!("All {checks} checks held"),
     };
     let loans = match evidence.audit.map(|audit| audit.ids) {
-        None => format!(
-            "{} got the answer that it must get",
-            each(evidence.sent, "request")
-        ),
+        // What the scenario allows to stay unanswered got no answer, good or bad.
+        None => match evidence.sent - evidence.unanswered {
+            0 => "no arrival had a definite answer".to_owned(),
+            answered if answered < evidence.sent => format!(
+                "{} with a definite answer got the one that it must get",
+                each(answered, "arrival")
+            ),
+            all => format!("{} got the answer that it must get", each(all, "arrival")),
+        },
         Some(ids) => format!("{} ended as it must", each(ids, "loan")),
     };
     (Verdict::Pass, vec![format!("{checks}; {loans}.")])
@@ -486,6 +491,27 @@ mod tests {
             why[1].starts_with("864 of 2,000 arrivals have no definite answer: 100 ×"),
             "{why:?}"
         );
+        // Without the stores the answers are all there is: nothing is said of those that did not come.
+        for (unanswered, told) in [
+            (
+                0,
+                "every one of 2,000 arrivals got the answer that it must get",
+            ),
+            (
+                864,
+                "every one of 1,136 arrivals with a definite answer got the one that it must get",
+            ),
+            (2_000, "no arrival had a definite answer"),
+        ] {
+            let (verdict, why) = decide(&Evidence {
+                audit: None,
+                demanded: 0,
+                unanswered,
+                ..allowed
+            });
+            assert_eq!(verdict, Verdict::Pass);
+            assert_eq!(why[0], format!("The scenario has no checks; {told}."));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::ReportError;
 use crate::files::write_file;
 use crate::html::{page, parts};
-use crate::markup::Markup;
+use crate::markup::{Attributes, Markup};
 use crate::words::{commit, instant, one_line};
 use record::number::{NOT_MEASURED, count, counted, or_dash, seconds};
 use record::result::chaos::{ChaosReport, FaultReport, RunReport, Totals, Verdict};
@@ -286,7 +286,7 @@ fn banner(markup: &mut Markup, report: &ChaosReport) {
         });
         parts::headline(markup, sign(report.verdict), &headline(report));
         if !report.why.is_empty() {
-            parts::why(markup, report.why.iter().map(|why| one_line(why)));
+            why(markup, report);
         }
         let provenance = &report.provenance;
         markup.leaf(
@@ -303,6 +303,24 @@ fn banner(markup: &mut Markup, report: &ChaosReport) {
                 provenance.cores,
             ),
         );
+    });
+}
+
+/// The reasons; one that begins with the name of a run leads to it.
+fn why(markup: &mut Markup, report: &ChaosReport) {
+    markup.element("ul", &[("class", &"why")], |markup| {
+        for why in &report.why {
+            let named = why
+                .split_once(": ")
+                .filter(|(name, _)| report.runs.iter().any(|run| run.name == *name));
+            markup.element("li", &[], |markup| match named {
+                Some((name, told)) => {
+                    markup.leaf("a", &[("href", &format!("#{name}"))], name);
+                    markup.text(&format!(": {}", one_line(told)));
+                }
+                None => markup.text(&one_line(why)),
+            });
+        }
     });
 }
 
@@ -374,6 +392,9 @@ fn overview(markup: &mut Markup, report: &ChaosReport) {
 }
 
 fn matrix(markup: &mut Markup, report: &ChaosReport) {
+    if report.runs.iter().all(|run| run.mixed || run.is_proof()) {
+        return;
+    }
     section(
         markup,
         "The fault matrix",
@@ -419,22 +440,24 @@ fn mixed(markup: &mut Markup, report: &ChaosReport) {
         "Drawn faults",
         "Faults, targets and times are drawn by the seed. The command in a failed row repeats it.",
         |markup| {
-            for run in runs.iter().filter(|run| run.verdict != Verdict::Pass) {
-                detail(markup, run);
+            for verdict in [Verdict::Fail, Verdict::Void] {
+                for run in runs.iter().filter(|run| run.verdict == verdict) {
+                    detail(markup, run);
+                }
             }
             table(
                 markup,
                 "Runs of drawn faults",
                 &[
-                    "seed",
-                    "",
-                    "faults",
-                    "loans",
-                    "longest wait",
-                    "recovery",
-                    "lost",
-                    "doubled",
-                    "stuck",
+                    "Seed",
+                    "Verdict",
+                    "Faults",
+                    "Loans",
+                    "Longest wait",
+                    "Recovery",
+                    "Lost",
+                    "Doubled",
+                    "Stuck",
                 ],
                 |markup| {
                     for run in &runs {
@@ -469,14 +492,16 @@ fn detail(markup: &mut Markup, run: &RunReport) {
     markup.element("h3", &[("id", &run.name)], |markup| {
         let class = match run.verdict {
             Verdict::Pass => "good",
-            Verdict::Fail | Verdict::Void => "bad",
+            Verdict::Fail => "bad",
+            Verdict::Void => "hold",
         };
         markup.leaf(
             "span",
             &[("class", &class)],
             &format!("{} {}", sign(run.verdict), run.verdict.name()),
         );
-        markup.text(&format!(" {}", run.row));
+        // Many runs share what their faults are; the name is what the reasons at the top say.
+        markup.text(&format!(" {}: {}", run.name, run.row));
     });
     markup.leaf("p", &[("class", &"hint")], &run.description);
     if !run.why.is_empty() {
@@ -486,14 +511,14 @@ fn detail(markup: &mut Markup, run: &RunReport) {
         markup,
         &format!("Faults of {}", run.name),
         &[
-            "fault",
-            "hit",
-            "over",
-            "evidence",
+            "Fault",
+            "Hit",
+            "Over",
+            "Evidence",
             "503",
-            "no answer",
-            "longest wait",
-            "recovery",
+            "No answer",
+            "Longest wait",
+            "Recovery",
         ],
         |markup| {
             for fault in &run.faults {
@@ -546,7 +571,7 @@ fn detail(markup: &mut Markup, run: &RunReport) {
         table(
             markup,
             "Counters that disagree",
-            &["counter", "live", "records"],
+            &["Counter", "Live", "Records"],
             |markup| {
                 for counter in wrong {
                     row(
@@ -565,7 +590,7 @@ fn detail(markup: &mut Markup, run: &RunReport) {
         table(
             markup,
             "Loans with a fault",
-            &["class", "loan", "what happened to it"],
+            &["Class", "Loan", "What happened to it"],
             |markup| {
                 for example in &audit.examples {
                     row(
@@ -590,11 +615,15 @@ fn detail(markup: &mut Markup, run: &RunReport) {
     });
 }
 
-/// A row whose cells have classes of their own.
+/// A row whose cells have classes of their own. The first cell names it.
 fn row_of(markup: &mut Markup, cells: &[(&str, String)]) {
     markup.element("tr", &[], |markup| {
-        for (class, cell) in cells {
-            markup.leaf("td", &[("class", class)], cell);
+        for (index, (class, cell)) in cells.iter().enumerate() {
+            if index == 0 {
+                markup.leaf("th", &[("scope", &"row"), ("class", class)], cell);
+            } else {
+                markup.leaf("td", &[("class", class)], cell);
+            }
         }
     });
 }
@@ -608,7 +637,7 @@ fn fault_row(markup: &mut Markup, fault: &FaultReport) {
     row_of(
         markup,
         &[
-            ("", fault.what.clone()),
+            ("what", fault.what.clone()),
             ("nowrap", seconds(fault.hit_seconds)),
             ("nowrap", seconds(fault.over_seconds)),
             ("prose", evidence),
@@ -628,7 +657,7 @@ fn fault_row(markup: &mut Markup, fault: &FaultReport) {
 fn surroundings(markup: &mut Markup, report: &ChaosReport) {
     let provenance = &report.provenance;
     section(markup, "Surroundings", "", |markup| {
-        table(markup, "Surroundings", &["what", "value"], |markup| {
+        table(markup, "Surroundings", &["What", "Value"], |markup| {
             for (name, value) in [
                 ("Processor", provenance.cpu.clone()),
                 ("Kernel", provenance.kernel.clone()),
@@ -657,7 +686,13 @@ fn section(markup: &mut Markup, title: &str, lead: &str, inside: impl FnOnce(&mu
 }
 
 fn table(markup: &mut Markup, caption: &str, heads: &[&str], rows: impl FnOnce(&mut Markup)) {
-    markup.element("div", &[("class", &"scroll")], |markup| {
+    let scroll: Attributes = &[
+        ("class", &"scroll"),
+        ("tabindex", &"0"),
+        ("role", &"region"),
+        ("aria-label", &caption),
+    ];
+    markup.element("div", scroll, |markup| {
         markup.element("table", &[], |markup| {
             markup.leaf("caption", &[], caption);
             markup.element("thead", &[], |markup| {
@@ -673,9 +708,6 @@ fn table(markup: &mut Markup, caption: &str, heads: &[&str], rows: impl FnOnce(&
 }
 
 fn row(markup: &mut Markup, cells: &[String]) {
-    markup.element("tr", &[], |markup| {
-        for cell in cells {
-            markup.leaf("td", &[], cell);
-        }
-    });
+    let cells: Vec<(&str, String)> = cells.iter().map(|cell| ("", cell.clone())).collect();
+    row_of(markup, &cells);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use record::number::plain;
+use record::number::{count, plain};
 use record::result::comparison::{Comparison, Row};
 
 use crate::files::{ReportError, write_file};
@@ -29,15 +29,17 @@ fn name(row: &Row) -> String {
     format!("{}{gap}{}", row.name, row.unit)
 }
 
-/// With two decimals, but for what is counted: that has no unit.
+/// With two decimals, but for what is counted, which has no unit, and for what is large.
 fn figure(row: &Row, value: Option<f64>) -> String {
     value.map_or_else(
         || "no data".to_owned(),
         |value| {
             if row.unit.is_empty() {
                 plain(value)
-            } else {
+            } else if value < 1_000.0 {
                 format!("{value:.2}")
+            } else {
+                count(value.round() as u64)
             }
         },
     )
@@ -45,13 +47,23 @@ fn figure(row: &Row, value: Option<f64>) -> String {
 
 fn change(row: &Row) -> String {
     row.change_percent
-        .map_or_else(String::new, |change| format!("{change:+.1} %"))
+        .map_or_else(String::new, |change| format!("{} %", signed(change)))
+}
+
+/// A number with its sign: one decimal, but for a large one.
+fn signed(value: f64) -> String {
+    if value.abs() < 1_000.0 {
+        format!("{value:+.1}")
+    } else {
+        let sign = if value < 0.0 { '-' } else { '+' };
+        format!("{sign}{}", count(value.abs().round() as u64))
+    }
 }
 
 fn interval(row: &Row) -> String {
     row.interval_percent
         .map_or_else(String::new, |[low, high]| {
-            format!("{low:+.1} to {high:+.1} %")
+            format!("{} to {} %", signed(low), signed(high))
         })
 }
 
@@ -245,5 +257,20 @@ mod tests {
         assert!(above.contains("response p50") && !above.contains("response p99"));
         assert!(below.contains("response p99") && below.contains("rate"));
         assert!(text(&comparison()).contains("+8.0 to +12.0 %, slower"));
+    }
+
+    #[test]
+    fn a_large_figure_reads_as_others_do() {
+        let mut comparison = comparison();
+        comparison.rows[0].b = Some(1_615.87);
+        comparison.rows[0].change_percent = Some(161_487.4);
+        comparison.rows[0].interval_percent = Some([-999.9, 2_000.04]);
+        let text = text(&comparison);
+        let row = text.lines().find(|line| line.starts_with("response p50"));
+        let figures: Vec<&str> = row.unwrap_or_default().split_whitespace().skip(3).collect();
+        assert_eq!(
+            figures.join(" "),
+            "1.00 1,616 +161,487 % -999.9 to +2,000 %, may be chance"
+        );
     }
 }

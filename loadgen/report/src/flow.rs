@@ -155,7 +155,7 @@ impl Flow {
         let promises = [
             part("promised (202)", audit.acknowledged, "sent"),
             part("refused (4xx)", audit.rejected, "queue"),
-            part("no clear answer", audit.unknown, "planned"),
+            part("no definite answer", audit.unknown, "planned"),
         ];
         self.step("Answer", promises);
         for (index, promise) in promises.iter().enumerate() {
@@ -262,7 +262,7 @@ fn answers(load: &Load) -> [Part; 4] {
         part("new loan (202)", answers.queued, "sent"),
         part("known already (202)", answers.replayed, "service"),
         part("refused (4xx)", answers.rejected, "queue"),
-        part("no clear answer", answers.unknown, "planned"),
+        part("no definite answer", answers.unknown, "planned"),
     ]
 }
 

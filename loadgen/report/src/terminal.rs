@@ -9,10 +9,10 @@ use record::number;
 use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
 use record::result::run::{CrowdReport, Percentiles, Report, Verdict};
 
-/// The most lines that [`render`] returns. Where each reason fits on one line there are at most 22.
-pub const LINES_MAX: usize = 28;
-/// The longest line.
-pub const COLUMNS_MAX: usize = 100;
+/// The most lines that [`render`] returns. Where each reason fits on one line there are at most 24.
+pub const LINES_MAX: usize = 32;
+/// The longest line: the width of a terminal that nobody made wider.
+pub const COLUMNS_MAX: usize = 80;
 
 const REASONS_MAX: usize = 3;
 const REASON_LINES_MAX: usize = 3;
@@ -72,7 +72,8 @@ pub fn render(report: &Report) -> String {
     lines.extend(checks(report));
     lines
         .into_iter()
-        .map(|line| shortened(&one_line(&line)) + "\n")
+        .flat_map(|line| fitted(&one_line(&line)))
+        .map(|line| line + "\n")
         .collect()
 }
 
@@ -86,20 +87,18 @@ pub fn render_coloured(report: &Report) -> String {
         Verdict::Fail => "\u{1b}[1;31m",
         Verdict::Discarded | Verdict::Aborted => "\u{1b}[1;33m",
     };
+    let mut is_table = false;
     render(report)
         .lines()
         .enumerate()
         .map(|(index, line)| {
+            is_table |= line.is_empty();
             if index == 0 {
                 let (word, rest) = line.split_once("  ").unwrap_or((line, ""));
                 format!("{tone}{word}{END}  {rest}\n")
             } else if line.starts_with("  ✗") {
                 format!("{RED}{line}{END}\n")
-            } else if line.starts_with("  ")
-                && !line.starts_with("  -")
-                && !line.starts_with("    ")
-                && index > 1
-            {
+            } else if is_table && line.starts_with("  ") && !line.starts_with("    ") {
                 let at = line
                     .char_indices()
                     .nth(NAMES_WIDTH)
@@ -157,29 +156,18 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// The verdict and what the run was, as much of it as one line holds.
+/// The verdict and what the run was.
 fn first_line(report: &Report) -> String {
     let provenance = &report.provenance;
-    let mut line = format!(
-        "{} {}  {}",
+    format!(
+        "{} {}  {}, {}, seed {}, commit {}",
         sign(report.verdict),
         verdict(report.verdict).to_uppercase(),
-        report.scenario
-    );
-    for fact in [
+        report.scenario,
         seconds(report.duration_seconds),
-        format!("seed {}", report.seed),
-        format!(
-            "commit {}",
-            commit(&provenance.git_commit, provenance.dirty)
-        ),
-    ] {
-        if line.chars().count() + 2 + fact.chars().count() <= COLUMNS_MAX {
-            line.push_str(", ");
-            line.push_str(&fact);
-        }
-    }
-    line
+        report.seed,
+        commit(&provenance.git_commit, provenance.dirty)
+    )
 }
 
 /// How many checks held, where the headline does not tell: it does of a run that passed, and of one that failed by them.
@@ -221,7 +209,7 @@ fn sent(report: &Report) -> String {
     let load = &report.load;
     let unclear = match load.failed {
         0 => "all answered".to_owned(),
-        failed => format!("{} without a clear answer", count(failed)),
+        failed => format!("{} without a definite answer", count(failed)),
     };
     let by = match report.provenance.generators {
         0 | 1 => String::new(),
@@ -363,6 +351,23 @@ fn percentiles(of: &Percentiles) -> String {
 
 fn cells(values: [String; 5]) -> String {
     values.map(|value| format!("{value:>9}")).concat()
+}
+
+/// A line that is too long on two, the second under the value of the first. What has no room there either is cut.
+fn fitted(line: &str) -> Vec<String> {
+    let line = line.trim_end();
+    let Some((end, _)) = line.char_indices().nth(COLUMNS_MAX) else {
+        return vec![line.to_owned()];
+    };
+    let break_at = line
+        .char_indices()
+        .take(COLUMNS_MAX + 1)
+        .filter(|(at, sign)| *at > NAMES_WIDTH && *sign == ' ')
+        .last()
+        .map_or(end, |(at, _)| at);
+    let (first, rest) = line.split_at(break_at);
+    let rest = format!("{:NAMES_WIDTH$}{}", "", rest.trim_start());
+    vec![first.trim_end().to_owned(), shortened(&rest)]
 }
 
 fn shortened(line: &str) -> String {

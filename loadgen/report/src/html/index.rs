@@ -183,7 +183,7 @@ fn verdicts(markup: &mut Markup, runs: &[&RunRow]) {
     });
 }
 
-/// The trend of one figure: its line and its newest value.
+/// The trend of one figure: its newest value and its line.
 fn trend(
     markup: &mut Markup,
     class: &str,
@@ -205,6 +205,7 @@ fn trend(
             markup.text("–");
             return;
         };
+        markup.leaf("span", &[], &show(*last));
         if known.len() > 1 {
             let low = known.iter().copied().fold(f64::MAX, f64::min);
             let high = known.iter().copied().fold(0.0, f64::max);
@@ -216,7 +217,6 @@ fn trend(
             );
             chart::spark(markup, class, &text, &values);
         }
-        markup.leaf("span", &[], &show(*last));
     });
 }
 
@@ -242,7 +242,7 @@ fn list(markup: &mut Markup, runs: &[RunRow]) {
                     let words = format!("{} {}", sign(run.verdict), run.verdict.name());
                     markup.leaf("td", &[("class", &tone(run.verdict))], &words);
                     markup.leaf("td", &[("class", &"nowrap")], &instant(&run.started_at));
-                    markup.leaf("td", &[("class", &"code")], &run.commit);
+                    markup.leaf("td", &[("class", &"code nowrap")], &run.commit);
                     for text in [
                         count(run.sent),
                         rate(run.rate_per_second),

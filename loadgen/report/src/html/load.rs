@@ -41,7 +41,7 @@ pub(crate) fn flow(markup: &mut Markup, report: &Report) {
             sums(markup, &flow);
             if report.load.resent > 0 {
                 let text = format!(
-                    "{} sent: the same body again, after a request that was dropped on purpose or had no clear answer.",
+                    "{} sent: the same body again, after a request that was dropped on purpose or had no definite answer.",
                     match report.load.resent {
                         1 => "One more request was".to_owned(),
                         resent => format!("{} more requests were", count(resent)),
@@ -304,7 +304,7 @@ pub(crate) fn phases(markup: &mut Markup, report: &Report) {
             "Scheduled",
             "Sent",
             "Never sent",
-            "No clear answer",
+            "No definite answer",
         ];
         table(markup, "What was sent in each phase", &columns, 3, rows);
         let rows = report.phases.iter().map(|phase| {

@@ -213,6 +213,40 @@ fn the_last_screen_reads_well_and_is_short() {
     }
 }
 
+/// What has no room on one line goes on under its value; only names are dimmed.
+#[test]
+fn a_long_row_goes_on_under_its_value() {
+    let report = sample::failed();
+    let screen = terminal::render_coloured(&report);
+    let dimmed: Vec<&str> = screen
+        .lines()
+        .filter_map(|line| line.strip_prefix("\u{1b}[2m  "))
+        .filter_map(|line| line.split_once("\u{1b}[0m"))
+        .map(|(name, _)| name.trim())
+        .collect();
+    assert_eq!(
+        dimmed,
+        [
+            "sent",
+            "stored",
+            "response",
+            "service",
+            "end to end",
+            "send lag",
+            "errors",
+            "backlog",
+            "memory",
+            "counters"
+        ],
+        "{screen}"
+    );
+    let mut long = sample::passed();
+    long.audit.recorded = 123_456_789_012;
+    let screen = terminal::render(&long);
+    let told = "none lost, doubled,\n             unexpected, altered or stuck\n";
+    assert!(screen.contains(told), "{screen}");
+}
+
 /// How fast the answers came says nothing of those that did not come.
 #[test]
 fn a_latency_is_of_those_that_were_answered() {
@@ -247,16 +281,29 @@ fn a_run_that_passed_is_told_once() {
         "{screen}"
     );
     assert_eq!(screen.to_lowercase().matches("pass").count(), 1, "{screen}");
+    // What stayed out, as the scenario allows, got no answer.
+    assert!(screen.contains("all answered"), "{screen}");
+    without.load.failed = 93;
+    let answered = record::number::count(without.load.sent - 93);
+    let told = format!(
+        "Every one of {answered} arrivals with a definite answer got the one that it must get."
+    );
+    for text in [terminal::render(&without), markdown::render(&without)] {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains(&told), "{text}");
+    }
 }
 
-/// The parts of a first line that has no room are left out, not cut in the middle.
 #[test]
 fn a_long_name_cuts_nothing_else() {
     let mut report = sample::passed();
     report.scenario = "a".repeat(64);
     let screen = terminal::render(&report);
-    let first = screen.lines().next().expect("a line");
-    assert!(!first.contains('…') && first.contains("seed"), "{first}");
+    let (first, _) = screen.split_once("  All 6").expect("a headline");
+    assert!(
+        !first.contains('…') && first.contains("seed 1, commit"),
+        "{first}"
+    );
 }
 
 #[test]
