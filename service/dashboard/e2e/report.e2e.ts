@@ -161,6 +161,26 @@ describe('the charts', () => {
   });
 });
 
+test('on a phone the checks are read without scrolling sideways, and what is wider shows a shade', async () => {
+  for (const name of ['passed', 'failed'] as const) {
+    const page = await open(name, { width: 390 });
+    // A row as long as those of the shipped scenarios.
+    await page.locator('#checks tbody tr').first().evaluate((row) => {
+      ['end_to_end_ms.p99, redis_memory_growth_ratio', '✗ fail', '2,424.831 ms', 'at most 1,000 ms'].forEach((text, index) => {
+        const cell = row.children[index];
+        if (cell !== undefined) cell.textContent = text;
+      });
+    });
+    const tables = await page.locator('.scroll').evaluateAll((found) =>
+      found.map((table) => ({ name: table.getAttribute('aria-label'), isWider: table.scrollWidth > table.clientWidth, shades: getComputedStyle(table).backgroundAttachment })),
+    );
+    expect(tables.find((table) => table.name === 'Checks of the scenario')).toMatchObject({ isWider: false });
+    expect(tables.some(({ isWider }) => isWider)).toBe(true);
+    for (const { shades } of tables) expect(shades).toBe('local, local, scroll, scroll');
+    await context?.close();
+  }
+});
+
 test('the list of runs leads to each report', async () => {
   const page = await open('index');
   const link = page.locator('#runs tbody a').first();
