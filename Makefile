@@ -63,6 +63,7 @@ pages: $(PAGES) ## the dashboard's pages
 
 # A build leaves much to be written; a run that is measured should not find the disk busy with it.
 build: pages ## the service and the load generator, optimised
+	@[ -e target/release/service ] || echo "build: the first one compiles every crate, which takes minutes; cargo says how far it is" >&2
 	cargo build --locked --release --package service --package loadgen
 	sync
 
