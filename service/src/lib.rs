@@ -61,6 +61,7 @@ mod health;
 pub mod log;
 mod mention;
 pub mod printable;
+pub mod process;
 mod shutdown;
 #[cfg(feature = "slowdown")]
 mod slowdown;
