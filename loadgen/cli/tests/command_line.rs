@@ -768,8 +768,12 @@ fn a_stop_ends_with_a_report_and_its_own_code() {
         let place = Place::new();
         place.scenario(&SCENARIO.replace("1s", "1h"));
         let stub = stub(Delays::None);
-        let mut child = place
-            .loadgen(&to_stub(&stub.url(), &["--quiet"]))
+        // Under `nohup` the tests have SIGHUP ignored, and a run obeys that; here it must not be so.
+        let mut child = Command::new("env")
+            .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_loadgen")])
+            .args(to_stub(&stub.url(), &["--quiet"]))
+            .current_dir(place.0.path())
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()
