@@ -95,7 +95,15 @@ pub struct Parser {
 #[derive(Debug, Default)]
 pub struct Canonical {
     bytes: Vec<u8>,
-    keys: Vec<(usize, usize)>,
+    /// The members of the objects that are being written.
+    members: Vec<Member>,
+}
+
+/// A member of an object: its key's first bytes, and where its key stands among the nodes. Its value is the next one.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    prefix: u64,
+    key: usize,
 }
 
 impl std::fmt::Debug for Parser {
@@ -293,7 +301,7 @@ impl<'a> Document<'a> {
     pub fn fingerprint(&self, canonical: &mut Canonical) -> Result<Fingerprint, ParseError> {
         self.root()?;
         canonical.bytes.clear();
-        canonical.keys.clear();
+        canonical.members.clear();
         self.write(0, canonical)?;
         Ok(Fingerprint::new(xxh3_128(&canonical.bytes)))
     }
@@ -318,26 +326,36 @@ impl<'a> Document<'a> {
             }
             Node::Object { len, .. } => {
                 canonical.bytes.push(b'{');
-                let mine = canonical.keys.len();
+                let mine = canonical.members.len();
                 let mut key = at + 1;
                 for _ in 0..len {
-                    canonical.keys.push((key, key + 1));
+                    let prefix = prefix(self.text(key));
+                    canonical.members.push(Member { prefix, key });
                     key = self.after(key + 1);
                 }
-                let keys = &mut canonical.keys[mine..];
-                keys.sort_unstable_by_key(|&(key, _)| self.text(key));
-                for pair in keys.windows(2) {
-                    if self.text(pair[0].0) == self.text(pair[1].0) {
-                        return Err(ParseError::DuplicateKey(shortened(self.text(pair[0].0))));
-                    }
-                }
+                self.sort(&mut canonical.members[mine..])?;
                 for member in mine..mine + len {
-                    let (key, value) = canonical.keys[member];
+                    let Member { key, .. } = canonical.members[member];
                     write_text(&mut canonical.bytes, self.text(key));
-                    self.write(value, canonical)?;
+                    self.write(key + 1, canonical)?;
                 }
-                canonical.keys.truncate(mine);
+                canonical.members.truncate(mine);
                 canonical.bytes.push(b'}');
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the members of one object into the order of their keys.
+    fn sort(&self, members: &mut [Member]) -> Result<(), ParseError> {
+        members.sort_unstable_by(|one, other| {
+            let by_text = || self.text(one.key).cmp(self.text(other.key));
+            one.prefix.cmp(&other.prefix).then_with(by_text)
+        });
+        for pair in members.windows(2) {
+            let [one, next] = [pair[0], pair[1]];
+            if one.prefix == next.prefix && self.text(one.key) == self.text(next.key) {
+                return Err(ParseError::DuplicateKey(shortened(self.text(one.key))));
             }
         }
         Ok(())
@@ -356,64 +374,75 @@ pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+/// The first eight bytes of a key, as a number of the same order: most keys differ there.
+fn prefix(key: &str) -> u64 {
+    let len = key.len().min(8);
+    let mut prefix = [0; 8];
+    prefix[..len].copy_from_slice(&key.as_bytes()[..len]);
+    u64::from_be_bytes(prefix)
+}
+
 fn write_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.push(b's');
-    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    let [a, b, c, d] = (text.len() as u32).to_le_bytes();
+    bytes.reserve(5 + text.len());
+    bytes.extend_from_slice(&[b's', a, b, c, d]);
     bytes.extend_from_slice(text.as_bytes());
 }
 
-/// Numbers of equal value are equal content: `1169`, `1169.00` and `1.169e3` are written alike.
+/// Numbers of equal value are equal content: `1169`, `1169.00` and `1.169e3` are written alike, as digits without zeros at
+/// either end and the power of ten that they are multiplied by.
 fn write_number(bytes: &mut Vec<u8>, literal: &str) {
-    let (negative, unsigned) = match literal.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, literal),
-    };
-    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+    let unsigned = literal.strip_prefix('-').unwrap_or(literal);
+    let is_negative = unsigned.len() < literal.len();
+    let (mantissa, exponent) = match unsigned.bytes().position(|byte| byte | 0x20 == b'e') {
         Some(at) => (
-            &unsigned[..at],
+            &unsigned.as_bytes()[..at],
             unsigned[at + 1..].parse::<i64>().unwrap_or(i64::MAX / 2),
         ),
-        None => (unsigned, 0),
+        None => (unsigned.as_bytes(), 0),
     };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = fraction.trim_end_matches('0');
-    // The value is `digits` x 10^`scale`, with neither leading nor trailing zeros in `digits`.
-    let (whole, fraction, zeros) = if fraction.is_empty() {
-        let trimmed = whole.trim_end_matches('0');
-        (
-            trimmed.trim_start_matches('0'),
-            "",
-            whole.len() - trimmed.len(),
-        )
+    let (whole, fraction) = match mantissa.iter().position(|&byte| byte == b'.') {
+        Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+        None => (mantissa, &[][..]),
+    };
+    let whole = without_leading_zeros(whole);
+    let fraction = without_trailing_zeros(fraction);
+    let (digits, scale) = if fraction.is_empty() {
+        let digits = without_trailing_zeros(whole);
+        ([digits, &[]], (whole.len() - digits.len()) as i64)
+    } else if whole.is_empty() {
+        let digits = without_leading_zeros(fraction);
+        ([digits, &[]], -(fraction.len() as i64))
     } else {
-        let whole = whole.trim_start_matches('0');
-        (
-            whole,
-            if whole.is_empty() {
-                fraction.trim_start_matches('0')
-            } else {
-                fraction
-            },
-            0,
-        )
+        ([whole, fraction], -(fraction.len() as i64))
     };
-    let fraction_len = mantissa
-        .split_once('.')
-        .map_or(0, |(_, digits)| digits.trim_end_matches('0').len());
-    let is_zero = whole.is_empty() && fraction.is_empty();
-    bytes.push(b'd');
-    if is_zero {
-        bytes.push(0);
+    let len = digits[0].len() + digits[1].len();
+    if len == 0 {
+        bytes.extend_from_slice(b"d\0");
         return;
     }
-    let scale = exponent
-        .saturating_add(zeros as i64)
-        .saturating_sub(fraction_len as i64);
-    bytes.push(1 + u8::from(negative));
-    bytes.extend_from_slice(&scale.to_le_bytes());
-    bytes.extend_from_slice(&((whole.len() + fraction.len()) as u32).to_le_bytes());
-    bytes.extend_from_slice(whole.as_bytes());
-    bytes.extend_from_slice(fraction.as_bytes());
+    let mut head = [0; 14];
+    head[0] = b'd';
+    head[1] = 1 + u8::from(is_negative);
+    head[2..10].copy_from_slice(&exponent.saturating_add(scale).to_le_bytes());
+    head[10..].copy_from_slice(&(len as u32).to_le_bytes());
+    bytes.extend_from_slice(&head);
+    bytes.extend_from_slice(digits[0]);
+    bytes.extend_from_slice(digits[1]);
+}
+
+fn without_leading_zeros(mut digits: &[u8]) -> &[u8] {
+    while let [b'0', rest @ ..] = digits {
+        digits = rest;
+    }
+    digits
+}
+
+fn without_trailing_zeros(mut digits: &[u8]) -> &[u8] {
+    while let [rest @ .., b'0'] = digits {
+        digits = rest;
+    }
+    digits
 }
 
 #[cfg(test)]

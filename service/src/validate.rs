@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::applicant::Applicant;
 use crate::currency;
 use crate::loan::{Category, Cents, Fault, Loan};
-use crate::parse::{Document, Field, ParseError, shortened, with_parser};
+use crate::parse::{Document, Field, ObjectIndex, ParseError, shortened, with_parser};
 
 /// Largest amount: 10,000,000.00.
 const AMOUNT_MAX: Cents = Cents(1_000_000_000);
@@ -82,11 +82,8 @@ fn check(document: &Document<'_>) -> Result<Loan, Failure> {
         300..=900,
     );
 
-    let mut applicant_email = None;
     let applicant = match document.member(root, "applicant") {
-        Field::Object(object) => {
-            Applicant::read(document, object, &mut faults, &mut applicant_email)
-        }
+        Field::Object(object) => Applicant::read(document, object, &mut faults),
         Field::Missing => {
             faults.add("applicant", "an object", Category::MissingField, "");
             None
@@ -133,8 +130,19 @@ fn check(document: &Document<'_>) -> Result<Loan, Failure> {
                 .min()
                 .expect("a field without a value has left a fault"),
             faults: faults.found,
-            applicant_email,
+            applicant_email: applicant_email(document, root),
         }),
+    }
+}
+
+/// The applicant's address as it was sent, where there is one.
+fn applicant_email(document: &Document<'_>, root: ObjectIndex) -> Option<String> {
+    let Field::Object(applicant) = document.member(root, "applicant") else {
+        return None;
+    };
+    match document.member(applicant, "email") {
+        Field::Text(text) => Some(shortened(text)),
+        _ => None,
     }
 }
 
@@ -198,7 +206,9 @@ impl Faults {
         len_max: usize,
     ) -> Option<String> {
         let text = self.text(name, rule, field)?;
-        let good = !text.trim().is_empty() && text.chars().count() <= len_max;
+        // No text has more characters than bytes.
+        let good = !text.trim_start().is_empty()
+            && (text.len() <= len_max || text.chars().count() <= len_max);
         self.keep(name, rule, text, good.then(|| text.to_owned()))
     }
 
@@ -251,9 +261,8 @@ impl Faults {
         range: std::ops::RangeInclusive<u32>,
     ) -> Option<u32> {
         let literal = self.number(name, rule, field)?;
-        let good = exact(literal)
-            .filter(|value| value.fract().is_zero())
-            .and_then(|value| value.to_u32())
+        let good = scaled::<0>(literal)
+            .and_then(|value| u32::try_from(value).ok())
             .filter(|value| range.contains(value));
         self.in_range(name, rule, literal, good)
     }
@@ -273,6 +282,49 @@ fn described(field: Field<'_>) -> &str {
     }
 }
 
+/// A money literal in hundredths; `None` if it has more than two decimals or is far too large.
+fn cents(literal: &str) -> Option<Cents> {
+    scaled::<2>(literal).map(Cents)
+}
+
+/// The number that a JSON literal stands for times 10 to the power of `DECIMALS`; `None` if that is no integer, or one of
+/// more than 64 bits, or if the literal has more than 28 digits.
+fn scaled<const DECIMALS: u32>(literal: &str) -> Option<i64> {
+    match plain::<DECIMALS>(literal.as_bytes()) {
+        Some(number) => Some(number),
+        // What is not plain may still be an integer: 1.169e3, -0, 1169.000.
+        None => by_decimal(literal, DECIMALS),
+    }
+}
+
+/// As [`scaled`], of digits alone, at most `DECIMALS` of them behind a point, and few enough that nothing overflows. Nearly
+/// every number is written so.
+fn plain<const DECIMALS: u32>(literal: &[u8]) -> Option<i64> {
+    if literal.len() > 15 {
+        return None;
+    }
+    let mut number = 0;
+    let mut decimals = None;
+    for byte in literal {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + i64::from(byte - b'0'),
+            b'.' => {
+                decimals = Some(0);
+                continue;
+            }
+            _ => return None,
+        }
+        decimals = decimals.map(|decimals| decimals + 1);
+    }
+    let missing = DECIMALS.checked_sub(decimals.unwrap_or(0))?;
+    Some(number * 10_i64.pow(missing))
+}
+
+fn by_decimal(literal: &str, decimals: u32) -> Option<i64> {
+    let scaled = exact(literal)?.checked_mul(Decimal::from(10_i64.pow(decimals)))?;
+    scaled.fract().is_zero().then(|| scaled.to_i64()).flatten()
+}
+
 /// The number that a JSON literal stands for, exactly; `None` if it has more than 28 digits.
 fn exact(literal: &str) -> Option<Decimal> {
     if literal.bytes().filter(u8::is_ascii_digit).count() > 28 {
@@ -285,50 +337,68 @@ fn exact(literal: &str) -> Option<Decimal> {
     }
 }
 
-/// A money literal in hundredths; `None` if it has more than two decimals or is far too large.
-fn cents(literal: &str) -> Option<Cents> {
-    let hundredths = exact(literal)?.checked_mul(Decimal::ONE_HUNDRED)?;
-    hundredths
-        .fract()
-        .is_zero()
-        .then(|| hundredths.to_i64().map(Cents))
-        .flatten()
-}
-
-/// `local@domain.tld`, at most 254 characters, no spaces or control characters. Whether mail
-/// arrives is not for this service to say.
+/// `local@domain.tld`, at most 254 bytes, no spaces or control characters. Whether mail arrives is not for this service to
+/// say.
 pub(crate) fn is_plausible_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else {
+    let Some(at) = text.bytes().rposition(|byte| byte == b'@') else {
         return false;
     };
-    let label_is_good = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-    };
     text.len() <= 254
-        && (1..=64).contains(&local.len())
-        && !local.starts_with('.')
-        && !local.ends_with('.')
-        && !local.contains("..")
-        && !local
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || "()<>[]:;@\\,\"".contains(c))
-        && domain.contains('.')
-        && domain.split('.').all(label_is_good)
+        && is_plausible_local_part(&text[..at])
+        && is_plausible_domain(&text[at + 1..])
+}
+
+/// 1 to 64 bytes; dots only between others.
+fn is_plausible_local_part(local: &str) -> bool {
+    let mut last = b'.';
+    for byte in local.bytes() {
+        let is_special = byte <= b' ' || byte == 0x7f || b"()<>[]:;@\\,\"".contains(&byte);
+        if is_special || (byte == b'.' && last == b'.') {
+            return false;
+        }
+        last = byte;
+    }
+    last != b'.'
+        && local.len() <= 64
+        && (local.is_ascii() || !local.chars().any(|c| c.is_whitespace() || c.is_control()))
+}
+
+/// Two labels or more, each of 1 to 63 bytes; hyphens only between others.
+fn is_plausible_domain(domain: &str) -> bool {
+    let mut labels = 1;
+    let mut label_at = 0;
+    let mut last = b'.';
+    for (at, byte) in domain.bytes().enumerate() {
+        match byte {
+            b'.' if last != b'-' && (1..=63).contains(&(at - label_at)) => {
+                labels += 1;
+                label_at = at + 1;
+            }
+            b'-' if last != b'.' => {}
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | 0x80.. => {}
+            _ => return false,
+        }
+        last = byte;
+    }
+    let is_good = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
+    labels >= 2
+        && last != b'-'
+        && (1..=63).contains(&(domain.len() - label_at))
+        && (domain.is_ascii() || domain.chars().all(is_good))
 }
 
 /// 5 to 20 digits, with an optional leading `+` and the usual separators.
 pub(crate) fn is_plausible_phone(text: &str) -> bool {
-    let digits = text.chars().filter(char::is_ascii_digit).count();
     let rest = text.strip_prefix('+').unwrap_or(text);
-    (5..=20).contains(&digits)
-        && text.len() <= 40
-        && rest
-            .chars()
-            .all(|c| c.is_ascii_digit() || " -().,/".contains(c))
+    let mut digits = 0;
+    for byte in rest.bytes() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'-' | b'(' | b')' | b'.' | b',' | b'/' => {}
+            _ => return false,
+        }
+    }
+    (5..=20).contains(&digits) && text.len() <= 40
 }
 
 #[cfg(test)]

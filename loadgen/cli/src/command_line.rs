@@ -32,6 +32,7 @@ use judge::power;
 use judge::search::RATE_MIN;
 use judge::verdict::{late, stood_still};
 use observe::provenance;
+use observe::rounds::hotpath::BASELINE;
 use observe::stack::Target;
 use plan::faults::Plan;
 use plan::kind::Kind;
@@ -42,7 +43,7 @@ use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, SHARDS_MAX, Shard};
 use plan::{parse_duration, read_text};
-use record::folder::Unwritable;
+use record::folder::{Unwritable, write_whole};
 use record::kept;
 use record::number;
 use record::result::run::{Report, Verdict};
@@ -118,6 +119,16 @@ enum Command {
         pairs: usize,
         /// The file that the rounds are appended to
         #[arg(long, default_value = "benches/gate-data/rounds.jsonl")]
+        file: PathBuf,
+    },
+    /// Count the hot path of a build, and keep it as the baseline that later gates compare with
+    #[command(after_help = ROUNDS_CODES)]
+    GateHotPath {
+        /// The commit that is built and counted
+        #[arg(long, default_value = "HEAD")]
+        reference: String,
+        /// The file that is written; a gate reads the one of its head
+        #[arg(long, default_value = BASELINE)]
         file: PathBuf,
     },
     /// Draw gates from recorded rounds: how often would they be wrong?
@@ -680,6 +691,7 @@ pub fn main() -> ExitCode {
             pairs,
             file,
         } => record_rounds(&reference, slowdown_ns, pairs, &file),
+        Command::GateHotPath { reference, file } => count_hot_path(&reference, &file),
         Command::GatePower { file, gates, json } => gate_power(&file, gates, json),
         Command::Send { scenario, url } => send(&scenario, &url),
         Command::SelfTest { reports } => self_test(&reports),
@@ -739,13 +751,17 @@ fn prepare(command: &Command) -> std::io::Result<()> {
         | Command::Send { .. }
         | Command::SelfTest { .. }
         | Command::Gate(_)
-        | Command::GateRounds { .. } => stop::catch()?,
+        | Command::GateRounds { .. }
+        | Command::GateHotPath { .. } => stop::catch()?,
         _ => return Ok(()),
     }
     // Only what goose drives prints by itself.
     if matches!(
         command,
-        Command::Chaos(_) | Command::Gate(_) | Command::GateRounds { .. }
+        Command::Chaos(_)
+            | Command::Gate(_)
+            | Command::GateRounds { .. }
+            | Command::GateHotPath { .. }
     ) {
         return Ok(());
     }
@@ -969,6 +985,21 @@ fn record_rounds(
     }
     tell("stopped; the rounds that were recorded are in the file");
     Ok(Verdict::Aborted.exit_code())
+}
+
+fn count_hot_path(reference: &str, file: &Path) -> Result<u8, Failure> {
+    let counted = runtime()?.block_on(stop::unless_asked(gate::hot_path(reference)));
+    let Some(counted) = counted else {
+        tell("stopped before the hot path was counted");
+        return Ok(Verdict::Aborted.exit_code());
+    };
+    let text = serde_json::to_string_pretty(&counted?)? + "\n";
+    write_whole(file, text.as_bytes()).map_err(|error| Unwritable {
+        path: file.to_path_buf(),
+        error,
+    })?;
+    print(&format!("{}\n", file.display()));
+    Ok(0)
 }
 
 fn gate_power(file: &Path, gates: u32, json: bool) -> Result<u8, Failure> {

@@ -127,18 +127,25 @@ fn hot_path(markup: &mut Markup, gate: &Gate) {
             "Step",
             "Instructions, base",
             "Head",
+            "Committed baseline",
             "Allocations, base",
             "Head",
+            "Committed baseline",
         ];
         let rows = gate.hot_path.rows.iter().map(|row| {
             let instructions = |value: f64| Cell::from(count(value.round() as u64));
             let allocations = |value: f64| Cell::from(format!("{value:.2}"));
+            let none = || Cell::from("none");
             vec![
                 (&row.step).into(),
                 instructions(row.base.instructions),
                 instructions(row.head.instructions),
+                row.baseline
+                    .map_or_else(none, |cost| instructions(cost.instructions)),
                 allocations(row.base.allocations),
                 allocations(row.head.allocations),
+                row.baseline
+                    .map_or_else(none, |cost| allocations(cost.allocations)),
             ]
         });
         table(markup, "Hot path", &columns, 1, rows);

@@ -25,6 +25,31 @@ fn same_content_has_one_fingerprint() {
     }
 }
 
+/// They stand in MongoDB and in Redis: a later version must find the same, or it takes a replay for another loan.
+#[test]
+fn fingerprints_stay_what_they_were() {
+    for (body, kept) in [
+        (
+            r#"{"loanId":"FP-1","amount":1169.00,"currency":"DEM","termMonths":6,"purpose":"radio/television","creditScore":712,"applicant":{"name":"Elke Hartmann","email":"elke.hartmann.17@example.org","phone":"+49 30 1234567","annualIncome":42000.00,"ageYears":67}}"#,
+            "ab7713e7ff9289d3d2870d321ec1a5fd",
+        ),
+        (
+            r#"{"loanId":"FP-2","amount":-0.050e-3,"applicant":{"annualIncome":1e30,"annualIncom":0.0,"annualI":-0,"":null,"annualIncomes":[true,false,{}],"annualInz":"\u0000","annualI\u0000":"x"},"z":10.500,"y":100,"x":1.20e+2}"#,
+            "d1e33a5db6115c8a719195f46aa0c016",
+        ),
+        (
+            r#"{"loanId":"FP-3","n":[0,0.1,10,0.01e5,12e-400,9007199254740993,-7,0e7,1E2]}"#,
+            "7dbf61fb47887c9e924c8eb927af302a",
+        ),
+    ] {
+        assert_eq!(
+            Some(fingerprint(body)),
+            Fingerprint::from_hex(kept),
+            "{body}"
+        );
+    }
+}
+
 #[test]
 fn other_content_has_another_fingerprint() {
     let plain = r#"{"loanId":"A1","amount":1169.00,"applicant":{"name":"Ada","tags":[1,2]}}"#;

@@ -130,6 +130,13 @@ proptest! {
         prop_assert_eq!(cents(&literal), Some(Cents(hundredths)));
     }
 
+    /// The fast way of reading a number and the exact one find the same.
+    #[test]
+    fn plain_numbers_are_read_as_decimals_are(literal in "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,4})?(e[0-3])?") {
+        prop_assert_eq!(scaled::<2>(&literal), by_decimal(&literal, 2));
+        prop_assert_eq!(scaled::<0>(&literal), by_decimal(&literal, 0));
+    }
+
     #[test]
     fn never_panics(body in ".{0,300}") {
         let _ = validate(body.as_bytes());

@@ -16,7 +16,7 @@ use observe::rounds::round::{RoundError, Rounds};
 use record::folder::{make_folder, rfc3339};
 use record::number;
 use record::result::gate::{Answer, Arm, BLOCK_LEN, Gate, Judgement, order};
-use record::result::hotpath::HotPath;
+use record::result::hotpath::{Baseline, HotPath};
 use record::result::power::Recorded;
 use record::rounds::RoundsError;
 use time::OffsetDateTime;
@@ -43,6 +43,9 @@ pub enum GateError {
     /// Recorded rounds could not be read or written.
     #[error(transparent)]
     Data(#[from] RoundsError),
+    /// The hot path was not counted, or not all of it.
+    #[error("there is no baseline of the hot path: {0}")]
+    Uncounted(String),
 }
 
 /// How a gate is set.
@@ -158,6 +161,15 @@ async fn measure(
     (provenance.redis, provenance.mongodb, provenance.appendfsync) = rounds.facts().await;
     rounds.stop().await?;
     Ok(())
+}
+
+/// What the hot path of the build of `reference` costs, as the baseline of commits to come.
+///
+/// # Errors
+/// When it does not build, or not every step could be counted.
+pub async fn hot_path(reference: &str) -> Result<Baseline, GateError> {
+    let build = Build::of(reference, &[]).await?;
+    hotpath::baseline(&build).map_err(GateError::Uncounted)
 }
 
 /// Records `pairs` times two rounds: of the build of `reference` as it is, and with admission slower by

@@ -89,19 +89,32 @@ impl Build {
 
 /// Names the compiler, in a few letters.
 fn toolchain() -> Result<String, BuildError> {
-    let failed = |told: String| BuildError::Command {
-        what: "rustc --version --verbose".to_owned(),
-        told,
-    };
-    let output = Command::new("rustc")
-        .args(["--version", "--verbose"])
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
-    }
-    let digest = crate::provenance::sha256(&output.stdout);
+    let digest = crate::provenance::sha256(rustc()?.as_bytes());
     Ok(digest.chars().take(12).collect())
+}
+
+/// Names the compiler and what it compiles for, as it does itself.
+///
+/// # Errors
+/// When there is none.
+pub fn compiler() -> Result<String, BuildError> {
+    let told = rustc()?;
+    let version = told.lines().next().unwrap_or_default();
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(format!("{version}, {}", host.unwrap_or("unknown host")))
+}
+
+fn rustc() -> Result<String, BuildError> {
+    told(
+        Command::new("rustc").args(["--version", "--verbose"]),
+        "rustc --version --verbose",
+    )
+}
+
+/// A file as it is in a commit; `None` where the commit has none.
+pub fn file_at(commit: &str, path: &str) -> Option<String> {
+    // The path is one of the repository, wherever in it this runs.
+    git(&["show", &format!("{commit}:{path}")]).ok()
 }
 
 async fn build(
@@ -301,19 +314,22 @@ async fn run(command: Command, what: &str) -> Result<(), BuildError> {
 }
 
 fn git(arguments: &[&str]) -> Result<String, BuildError> {
-    let what = || format!("git {}", arguments.join(" "));
-    let output = Command::new("git")
-        .args(arguments)
+    let what = format!("git {}", arguments.join(" "));
+    told(Command::new("git").args(arguments), &what)
+}
+
+/// What a command that ends by itself has printed.
+fn told(command: &mut Command, what: &str) -> Result<String, BuildError> {
+    let failed = |told: String| BuildError::Command {
+        what: what.to_owned(),
+        told,
+    };
+    let output = command
         .output()
-        .map_err(|error| BuildError::Command {
-            what: what(),
-            told: error.to_string(),
-        })?;
+        .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        return Err(BuildError::Command {
-            what: what(),
-            told: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        });
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(told.trim().to_owned()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use record::result::hotpath::{Cost, HotPath, Row};
+use record::result::hotpath::{Baseline, Cost, HotPath, Row};
 use serde_json::Value;
 
-use crate::rounds::build::Build;
+use crate::rounds::build::{Build, compiler, file_at};
 
 /// How often the bench does each step.
 const TIMES: f64 = 1_000.0;
@@ -25,22 +25,88 @@ const STEPS: [&str; 8] = [
     "recording",
 ];
 
+/// Where a commit keeps its [`Baseline`].
+pub const BASELINE: &str = "benches/gate-data/hot-path.json";
+
+/// What was counted of `build`, as the baseline of commits to come.
+///
+/// # Errors
+/// In a sentence: what was not counted, or why not.
+pub fn baseline(build: &Build) -> Result<Baseline, String> {
+    let counts = build.hot_path.as_ref().ok_or(UNCOUNTED)?;
+    let steps = read(counts)?;
+    match STEPS.iter().find(|step| !steps.contains_key(**step)) {
+        Some(step) => Err(format!("the step {step} was not counted")),
+        None => Ok(Baseline {
+            compiler: compiler().map_err(|error| error.to_string())?,
+            steps,
+        }),
+    }
+}
+
+/// Why nothing was counted.
+const UNCOUNTED: &str =
+    "valgrind or gungraun's runner is missing (make counters), or a commit has no bench for it";
+
 /// Puts what was counted of both builds side by side. What could not be counted is left out and said.
 pub fn compare(base: &Build, head: &Build) -> HotPath {
     let none = |note: String| HotPath {
         rows: Vec::new(),
         note: Some(format!("The hot path was not counted: {note}.")),
     };
-    let (Some(base), Some(head)) = (&base.hot_path, &head.hot_path) else {
-        return none(
-            "valgrind or gungraun's runner is missing (make counters), or a commit has no bench for it".to_owned(),
-        );
+    let (Some(base), Some(counted)) = (&base.hot_path, &head.hot_path) else {
+        return none(UNCOUNTED.to_owned());
     };
-    let (base, head) = match (read(base), read(head)) {
-        (Ok(base), Ok(head)) => (base, head),
+    let (base, counted) = match (read(base), read(counted)) {
+        (Ok(base), Ok(counted)) => (base, counted),
         (Err(what), _) | (_, Err(what)) => return none(what),
     };
-    side_by_side(base, head)
+    let mut hot_path = side_by_side(base, counted);
+    let committed = file_at(&head.commit, BASELINE);
+    if let Err(note) = beside(
+        &mut hot_path,
+        committed.as_deref(),
+        compiler().ok().as_deref(),
+    ) {
+        let notes = [hot_path.note.take(), Some(note)];
+        hot_path.note = Some(notes.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    }
+    hot_path
+}
+
+/// Puts the `committed` baseline beside what was counted with `compiler`.
+///
+/// # Errors
+/// In a sentence: why nothing, or not everything, is compared with it.
+fn beside(
+    hot_path: &mut HotPath,
+    committed: Option<&str>,
+    compiler: Option<&str>,
+) -> Result<(), String> {
+    let text = committed.ok_or_else(|| format!("The head has no baseline in {BASELINE}."))?;
+    let baseline: Baseline = serde_json::from_str(text)
+        .map_err(|error| format!("The baseline in {BASELINE} cannot be read: {error}."))?;
+    if compiler != Some(&*baseline.compiler) {
+        return Err(format!(
+            "The committed baseline was counted with {}, and this is {}: it is not compared.",
+            baseline.compiler,
+            compiler.unwrap_or("another one")
+        ));
+    }
+    let mut lacking = Vec::new();
+    for row in &mut hot_path.rows {
+        row.baseline = baseline.steps.get(&row.step).copied();
+        if row.baseline.is_none() {
+            lacking.push(row.step.clone());
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "The committed baseline lacks {}.",
+        lacking.join(", ")
+    ))
 }
 
 /// The steps that both have, and the names of those that one or both lack: a step that is gone may hide in another one.
@@ -54,7 +120,12 @@ fn side_by_side(base: BTreeMap<String, Cost>, mut head: BTreeMap<String, Cost>) 
         .collect();
     for (step, base) in base {
         match head.remove(&step) {
-            Some(head) => rows.push(Row { step, base, head }),
+            Some(head) => rows.push(Row {
+                step,
+                base,
+                head,
+                baseline: None,
+            }),
             None => gone.push(step),
         }
     }
@@ -146,6 +217,53 @@ mod tests {
             ),
             "{note}"
         );
+    }
+
+    #[test]
+    fn the_committed_baseline_counts_for_the_same_compiler() {
+        let rows = || {
+            let all: BTreeMap<String, Cost> =
+                STEPS.map(|step| (step.to_owned(), Cost::default())).into();
+            side_by_side(all.clone(), all)
+        };
+        let baseline = |steps: &[&str]| {
+            let steps = steps.iter().map(|step| {
+                let cost = Cost {
+                    instructions: 7.0,
+                    allocations: 1.0,
+                };
+                ((*step).to_owned(), cost)
+            });
+            let baseline = Baseline {
+                compiler: "rustc 1".to_owned(),
+                steps: steps.collect(),
+            };
+            serde_json::to_string(&baseline).expect("plain data")
+        };
+        let put = |text: Option<&str>, compiler: &str| {
+            let mut hot_path = rows();
+            let answer = beside(&mut hot_path, text, Some(compiler));
+            let with = hot_path.rows.iter().filter(|row| row.baseline.is_some());
+            (with.count(), answer.err().unwrap_or_default())
+        };
+        assert_eq!(
+            put(Some(&baseline(&STEPS)), "rustc 1"),
+            (STEPS.len(), String::new())
+        );
+        let (with, note) = put(Some(&baseline(&STEPS)), "rustc 2");
+        assert!(
+            with == 0 && note.contains("counted with rustc 1, and this is rustc 2"),
+            "{note}"
+        );
+        let (with, note) = put(Some(&baseline(&STEPS[1..])), "rustc 1");
+        assert!(
+            with == STEPS.len() - 1 && note.ends_with("lacks parse."),
+            "{note}"
+        );
+        let (with, note) = put(None, "rustc 1");
+        assert!(with == 0 && note.contains("no baseline in"), "{note}");
+        let (with, note) = put(Some("{"), "rustc 1");
+        assert!(with == 0 && note.contains("cannot be read"), "{note}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use record::number::counted;
 use record::result::gate::{Answer, Gate, Judgement, percent, range};
+use record::result::hotpath::Cost;
 
 use crate::files::{ReportError, write_file};
 use crate::gate::{html, named};
@@ -72,17 +73,24 @@ pub fn markdown(gate: &Gate) -> String {
     }
     if !gate.hot_path.rows.is_empty() {
         text.push_str(
-            "\n| step | instructions, base | head | allocations, base | head |\n|---|---|---|---|---|\n",
+            "\n| step | instructions, base | head | committed baseline | allocations, base | head | committed baseline |\n|---|---|---|---|---|---|---|\n",
         );
         for row in &gate.hot_path.rows {
+            let baseline = |text: fn(&Cost) -> String| {
+                row.baseline
+                    .as_ref()
+                    .map_or_else(|| "none".to_owned(), text)
+            };
             let _ = writeln!(
                 text,
-                "| {} | {:.0} | {:.0} | {:.2} | {:.2} |",
+                "| {} | {:.0} | {:.0} | {} | {:.2} | {:.2} | {} |",
                 row.step,
                 row.base.instructions,
                 row.head.instructions,
+                baseline(|cost| format!("{:.0}", cost.instructions)),
                 row.base.allocations,
-                row.head.allocations
+                row.head.allocations,
+                baseline(|cost| format!("{:.2}", cost.allocations))
             );
         }
     }
