@@ -4,10 +4,13 @@
 //! a burst pays one for hundreds. Nobody waits longer than the door's deadline, and while Redis does not answer nobody
 //! waits at all.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -119,13 +122,21 @@ impl Door {
         }
     }
 
-    /// Admits one arrival. Answers `Admitted` or `Replayed` only after Redis has made it durable.
-    pub async fn admit(&self, arrival: Arrival) -> Answer {
+    /// Admits one arrival, which waits in line when this returns. Answers `Admitted` or `Replayed` only after Redis has made it
+    /// durable.
+    pub fn admit(&self, arrival: Arrival) -> impl Future<Output = Answer> + use<> {
         #[cfg(feature = "slowdown")]
         crate::slowdown::spin();
+        match self.line_up(arrival) {
+            Ok(answered) => Either::Left(answered.map(|answer| answer.unwrap_or(Answer::Unknown))),
+            Err(refusal) => Either::Right(ready(refusal)),
+        }
+    }
+
+    fn line_up(&self, arrival: Arrival) -> Result<oneshot::Receiver<Answer>, Answer> {
         let entrance = &self.partitions[self.queue.partition_of_hash(arrival.hash)];
         if entrance.is_shut.load(Ordering::Relaxed) {
-            return Answer::NotQueued;
+            return Err(Answer::NotQueued);
         }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
@@ -134,8 +145,8 @@ impl Door {
             since: Instant::now(),
         };
         match entrance.waiting.try_send(waiting) {
-            Ok(()) => answered.await.unwrap_or(Answer::Unknown),
-            Err(_) => Answer::Full,
+            Ok(()) => Ok(answered),
+            Err(_) => Err(Answer::Full),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The HTTP front: accepts connections within bounds and routes requests.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
@@ -104,6 +107,8 @@ pub(crate) struct Front {
 }
 
 type Reply = Response<Parts>;
+/// The most bytes of the future that answers a request: see [`route`].
+const ANSWERING_LEN_MAX: usize = 640;
 /// What hyper reads from and writes to.
 type Link = TokioIo<Explain<Patient<Stream>>>;
 
@@ -212,11 +217,12 @@ async fn talk(
     ));
     let service = service_fn(|request| {
         slot.answering();
-        async move {
-            let reply = route(front, request, ends).await;
+        let answered = route(front, request, ends);
+        debug_assert!(size_of_val(&answered) <= ANSWERING_LEN_MAX);
+        answered.map(|reply| {
             slot.waiting();
             Ok::<_, Infallible>(reply)
-        }
+        })
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -427,62 +433,88 @@ impl Target {
 }
 
 /// Answers a request, under its id.
-async fn route(front: &Arc<Front>, request: Request<Incoming>, ends: Ends) -> Reply {
+///
+/// hyper moves the future that answers a request into its connection, and the connection keeps room for it: the way of a
+/// loan is kept small, and all that is not on it has a place of its own.
+fn route(
+    front: &Arc<Front>,
+    request: Request<Incoming>,
+    ends: Ends,
+) -> impl Future<Output = Reply> {
     let request_id = front.request_ids.of(&request);
     // Only where somebody reads it: most requests are answered within microseconds.
     let told = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), request.uri().path().to_owned()));
-    let mut reply = direct(front, request, &request_id, ends).await;
-    if let Some((method, path)) = told {
-        let status = reply.status().as_u16();
-        tracing::debug!(request_id = request_id.to_str().unwrap_or_default(), %method, path, status, "request");
-    }
-    reply.headers_mut().insert(request_id::NAME, request_id);
-    reply
+        .then(|| Box::new((request.method().clone(), request.uri().path().to_owned())));
+    direct(front, request, &request_id, ends).map(move |mut reply| {
+        if let Some(told) = told {
+            let (method, path) = *told;
+            let status = reply.status().as_u16();
+            tracing::debug!(request_id = request_id.to_str().unwrap_or_default(), %method, path, status, "request");
+        }
+        reply.headers_mut().insert(request_id::NAME, request_id);
+        reply
+    })
 }
 
-async fn direct(
-    front: &Arc<Front>,
+/// What is answered at once, or by work that is not on the way of a loan.
+type Other<'f> = Either<Ready<Reply>, BoxFuture<'f, Reply>>;
+
+fn direct<'f>(
+    front: &'f Arc<Front>,
     request: Request<Incoming>,
     request_id: &HeaderValue,
     ends: Ends,
-) -> Reply {
+) -> Either<impl Future<Output = Reply> + use<'f>, Other<'f>> {
+    let at_once = |reply| Either::Right(Either::Left(ready(reply)));
     let method = request.method().clone();
     let target = Target::of(&method, request.uri().path());
     if let Err(problem) = admit_sender(front, target.as_ref(), &request, ends) {
-        return response::problem(&problem);
+        return at_once(response::problem(&problem));
     }
     let Some(target) = target else {
-        return page(front, &request)
-            .unwrap_or_else(|| response::problem(&Problem::NotFound("no such path")));
+        let page = page(front, &request);
+        return at_once(
+            page.unwrap_or_else(|| response::problem(&Problem::NotFound("no such path"))),
+        );
     };
     if !target.allows(&method) {
-        return response::problem(&Problem::MethodNotAllowed(target.allowed()));
+        let allowed = target.allowed();
+        return at_once(response::problem(&Problem::MethodNotAllowed(allowed)));
     }
     if method == Method::OPTIONS {
-        return response::options(target.allowed());
+        return at_once(response::options(target.allowed()));
+    }
+    if target == Target::Request {
+        return Either::Left(take_loan(front, request));
     }
     let needs = target.needs(&method);
-    let request_id = || request_id.to_str().unwrap_or_default().to_owned();
-    let client = |request: &Request<Incoming>| front.proxies.client(ends.peer, request.headers());
-    let reply = if let Target::Export(ticket) = &target {
-        let client = client(&request).to_string();
-        Box::pin(exports::download(front, ticket, client, request_id())).await
-    } else if needs == Needs::Nothing {
-        answer(front, &target, request).await
-    } else {
-        let request_id = request_id();
-        let span = tracing::info_span!("request", id = request_id);
-        let client = client(&request);
-        Box::pin(answer_to_caller(
-            front, &target, request, needs, client, request_id,
-        ))
-        .instrument(span)
-        .await
-    };
+    if needs == Needs::Nothing && !matches!(target, Target::Export(_)) {
+        return at_once(documented(&target, &method, answer(front, &target)));
+    }
+    let request_id = request_id.to_str().unwrap_or_default().to_owned();
+    let client = front.proxies.client(ends.peer, request.headers());
+    Either::Right(Either::Right(Box::pin(async move {
+        let reply = if let Target::Export(ticket) = &target {
+            exports::download(front, ticket, client.to_string(), request_id).await
+        } else {
+            let span = tracing::info_span!("request", id = request_id);
+            answer_to_caller(front, &target, request, needs, client, request_id)
+                .instrument(span)
+                .await
+        };
+        documented(&target, &method, reply)
+    })))
+}
+
+/// The answer, or the problem that takes its place. In tests, one that `/openapi.json` does not know is a panic.
+#[cfg_attr(
+    not(debug_assertions),
+    expect(unused_variables, reason = "only tests look it up")
+)]
+fn documented(target: &Target, method: &Method, reply: Result<Reply, Problem>) -> Reply {
     let reply = reply.unwrap_or_else(|problem| response::problem(&problem));
     #[cfg(debug_assertions)]
-    openapi::assert_documented(target.path(), &method, reply.status().as_u16());
+    openapi::assert_documented(target.path(), method, reply.status().as_u16());
     reply
 }
 
@@ -508,44 +540,39 @@ fn admit_sender(
     Ok(())
 }
 
-/// Answers what asks nothing of its caller.
-async fn answer(
-    front: &Arc<Front>,
-    target: &Target,
-    request: Request<Incoming>,
-) -> Result<Reply, Problem> {
-    match target {
-        Target::Request => {
-            front.metrics.received.fetch_add(1, Ordering::Relaxed);
-            let traces = &front.metrics.traces;
-            let traced = traces.begin(request.headers());
-            let trace = traced.as_ref().map(|traced| Box::new(traced.context));
-            let reply = loans::request(front, request, trace).await;
-            if let Err(problem) = &reply {
-                front.metrics.reject(problem.error_type());
-            }
-            let Some(traced) = traced else {
-                return reply;
-            };
-            let mut reply = reply.unwrap_or_else(|problem| response::problem(&problem));
-            traces.answered(&traced, reply.status().as_u16());
-            response::name_span(&mut reply, &traced.context);
-            Ok(reply)
+/// Takes a loan, and says how that went in the counters and, where it is traced, in its trace.
+fn take_loan(front: &Arc<Front>, request: Request<Incoming>) -> impl Future<Output = Reply> {
+    front.metrics.received.fetch_add(1, Ordering::Relaxed);
+    let traced = front.metrics.traces.begin(request.headers());
+    let trace = traced.as_ref().map(|traced| Box::new(traced.context));
+    loans::request(front, request, trace).map(move |reply| {
+        if let Err(problem) = &reply {
+            front.metrics.reject(problem.error_type());
         }
+        let mut reply = documented(&Target::Request, &Method::POST, reply);
+        if let Some(traced) = traced {
+            let status = reply.status().as_u16();
+            front.metrics.traces.answered(&traced, status);
+            response::name_span(&mut reply, &traced.context);
+        }
+        reply
+    })
+}
+
+/// Answers what asks nothing of its caller, and nothing of a store.
+fn answer(front: &Front, target: &Target) -> Result<Reply, Problem> {
+    match target {
         Target::Health => Ok(response::json(&Health {
             status: "up".to_owned(),
             degraded: Vec::new(),
         })),
-        Target::Ready => ready(front),
+        Target::Ready => readiness(front),
         Target::OpenApi => Ok(response::text("application/json", openapi::document())),
         _ => Err(Problem::Unauthorized),
     }
 }
 
 /// Answers a caller who may make this call.
-///
-/// Apart from the way of a loan: each connection keeps room for the largest of these futures, and those that ask MongoDB
-/// are large.
 async fn answer_to_caller(
     front: &Arc<Front>,
     target: &Target,
@@ -604,7 +631,7 @@ async fn answer_to_caller(
         }
         Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
         Target::Request | Target::Health | Target::Ready | Target::OpenApi | Target::Export(_) => {
-            answer(front, target, request).await
+            answer(front, target)
         }
     };
     let mut reply = reply?;
@@ -680,7 +707,7 @@ pub(crate) fn figures(front: &Front) -> Vec<Family> {
 }
 
 /// Ready for what this process's roles do; what is amiss besides is told.
-fn ready(front: &Front) -> Result<Reply, Problem> {
+fn readiness(front: &Front) -> Result<Reply, Problem> {
     let snapshot = front.monitor.latest();
     if is_ready(front) {
         return Ok(response::json(&Health {

@@ -1,6 +1,7 @@
 //! Frames -> one bounded buffer.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use crate::limits::BODY_READ_TIMEOUT;
 ///
 /// # Errors
 /// `TooLarge` (also by the announced length, before reading), `Timeout`, or `Truncated`.
-pub(super) async fn read(body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > len_max as u64 {
         return Err(Problem::TooLarge(len_max));
     }
-    within(BODY_READ_TIMEOUT, gather(body, len_max))
+    let gathered = pin!(gather(&mut body, len_max));
+    within(BODY_READ_TIMEOUT, gathered)
         .await
         .unwrap_or(Err(Problem::Timeout))
 }
@@ -33,8 +35,10 @@ pub(super) async fn read(body: Incoming, len_max: usize) -> Result<Bytes, Proble
 ///
 /// # Errors
 /// `work` was asked for so long, and had nothing.
-async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut work = std::pin::pin!(work);
+async fn within<T>(
+    limit: Duration,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Elapsed> {
     let mut was_asked = false;
     let early = poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -56,18 +60,30 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Reads a whole body that is JSON by its type, without a byte order mark before it.
 ///
 /// # Errors
-/// As [`read`], and `UnsupportedMediaType`, `UnsupportedCoding` or `UnsupportedCharset`.
+/// As [`read`] and [`of_json`].
 pub(super) async fn read_json(
     request: Request<Incoming>,
     len_max: usize,
 ) -> Result<Bytes, Problem> {
+    read(of_json(request)?, len_max).await.map(without_mark)
+}
+
+/// The body of a request, where it is JSON by its type.
+///
+/// # Errors
+/// `UnsupportedMediaType`, `UnsupportedCoding` or `UnsupportedCharset`.
+pub(super) fn of_json(request: Request<Incoming>) -> Result<Incoming, Problem> {
     check_form(request.headers())?;
-    let body = read(request.into_body(), len_max).await?;
-    Ok(if body.starts_with(BYTE_ORDER_MARK) {
+    Ok(request.into_body())
+}
+
+/// A body without the byte order mark that may stand before it.
+pub(super) fn without_mark(body: Bytes) -> Bytes {
+    if body.starts_with(BYTE_ORDER_MARK) {
         body.slice(BYTE_ORDER_MARK.len()..)
     } else {
         body
-    })
+    }
 }
 
 /// Lets pass what is JSON in UTF-8, as it is.
@@ -126,7 +142,7 @@ fn named(value: &[u8]) -> String {
     crate::parse::shortened(&String::from_utf8_lossy(value))
 }
 
-async fn gather(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
+async fn gather(body: &mut Incoming, len_max: usize) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -174,13 +190,13 @@ mod tests {
     async fn what_does_not_come_is_given_up() {
         let long = Duration::from_secs(600);
         for asked in 1..=4 {
-            assert_eq!(within(long, ready_after(asked)).await, Ok(()));
+            assert_eq!(within(long, pin!(ready_after(asked))).await, Ok(()));
         }
         let never = async {
             ready_after(2).await;
             std::future::pending::<()>().await;
         };
-        assert!(within(Duration::from_millis(1), never).await.is_err());
+        assert!(within(Duration::from_millis(1), pin!(never)).await.is_err());
     }
 
     fn check(lines: &[(&'static str, &str)]) -> Result<(), String> {

@@ -10,7 +10,7 @@ use super::control::unavailable;
 use super::personal::mask_loan;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
-use crate::admit::Answer;
+use crate::admit::{Answer, Door};
 use crate::api::{
     ErrorType, FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
 };
@@ -18,7 +18,7 @@ use crate::clock::now_us;
 use crate::decided::Documents;
 use crate::error::ServiceError;
 use crate::loan::LoanId;
-use crate::parse;
+use crate::parse::{self, Envelope};
 use crate::queue::admission::Arrival;
 use crate::queue::bundle::{Bundle, IdHash, Unreadable};
 use crate::queue::recording::Content;
@@ -31,39 +31,52 @@ use crate::telemetry::Context;
 const ATTEMPTS_SHOWN: u32 = 100;
 
 /// `POST /api/loans/request`: parse, admit, answer.
-pub(super) async fn request(
+pub(super) fn request(
     front: &Front,
     request: Request<Incoming>,
     trace: Option<Box<Context>>,
-) -> Result<Reply, Problem> {
+) -> impl Future<Output = Result<Reply, Problem>> {
+    let begun = begin(front, request);
+    async move {
+        let (door, body) = begun?;
+        let body = body::read(body, front.body_max).await?;
+        let received_us = now_us();
+        let body = body::without_mark(body);
+        let Envelope {
+            loan_id,
+            fingerprint,
+        } = parse::envelope(&body).map_err(Problem::Unreadable)?;
+        let answer = door.admit(Arrival {
+            hash: IdHash::of(loan_id.as_str()),
+            loan_id: loan_id.clone(),
+            fingerprint,
+            received_us,
+            attempt: 1,
+            trace,
+            body,
+        });
+        match answer.await {
+            Answer::Admitted => Ok(response::queued(&loan_id, false)),
+            Answer::Replayed => Ok(response::queued(&loan_id, true)),
+            Answer::Conflict => Err(Problem::Conflict(loan_id)),
+            Answer::Paused => Err(Problem::Paused),
+            Answer::Full => Err(Problem::Overloaded),
+            Answer::NotQueued => Err(Problem::NotQueued),
+            Answer::NotLookedUp => Err(Problem::StoreUnavailable),
+            Answer::Unknown => Err(Problem::QueueUnavailable),
+        }
+    }
+}
+
+/// What is known of a request before its body has come.
+fn begin(front: &Front, request: Request<Incoming>) -> Result<(&Door, Incoming), Problem> {
     let Some(door) = &front.door else {
         return Err(Problem::NotFound("this instance does not take loans"));
     };
     if front.is_draining.load(Ordering::Relaxed) {
         return Err(Problem::Draining);
     }
-    let body = body::read_json(request, front.body_max).await?;
-    let received_us = now_us();
-    let envelope = parse::envelope(&body).map_err(Problem::Unreadable)?;
-    let arrival = Arrival {
-        hash: IdHash::of(envelope.loan_id.as_str()),
-        loan_id: envelope.loan_id.clone(),
-        fingerprint: envelope.fingerprint,
-        received_us,
-        attempt: 1,
-        trace,
-        body,
-    };
-    match door.admit(arrival).await {
-        Answer::Admitted => Ok(response::queued(&envelope.loan_id, false)),
-        Answer::Replayed => Ok(response::queued(&envelope.loan_id, true)),
-        Answer::Conflict => Err(Problem::Conflict(envelope.loan_id)),
-        Answer::Paused => Err(Problem::Paused),
-        Answer::Full => Err(Problem::Overloaded),
-        Answer::NotQueued => Err(Problem::NotQueued),
-        Answer::NotLookedUp => Err(Problem::StoreUnavailable),
-        Answer::Unknown => Err(Problem::QueueUnavailable),
-    }
+    Ok((door, body::of_json(request)?))
 }
 
 /// `GET /api/loans/{loanId}`. An administrator also sees the content of a failed loan, to correct it.
