@@ -38,7 +38,7 @@ endef
 # The one on PATH, else the one that `make tools` fetches.
 VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
 
-.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog shards profile generator self-test capacity compare gate chaos soak fuzz clean
+.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog shards profile generator self-test capacity compare gate baseline chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -153,6 +153,9 @@ compare: build ## two runs side by side (A=reports/runs/... B=reports/runs/...)
 
 gate: servers counters build ## is HEAD slower than BASE? Interleaved rounds, instructions, exact counts (BASE=HEAD~1)
 	$(call judged,target/release/loadgen gate --base $(BASE) --head $(HEAD) --reports reports)
+
+baseline: counters build ## count the hot path of HEAD, and keep that as the baseline of later gates: benches/gate-data/hot-path.json
+	target/release/loadgen gate-hot-path
 
 chaos: servers ## the fault run: every row of the matrix, proofs of the rig, drawn faults (SEEDS=30)
 	cargo build --locked --workspace $(TEST_FEATURES)
