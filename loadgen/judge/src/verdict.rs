@@ -171,6 +171,16 @@ fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         }
     }
     if !faults.is_empty() || !by_service.is_empty() {
+        // The figures beside it hold what the generator did as well: a reader would take it for the cause.
+        if !by_service.is_empty() && !doubts.is_empty() {
+            let bounds = match by_service.len() {
+                1 => "that bound".to_owned(),
+                broken => format!("those {} bounds", count(broken as u64)),
+            };
+            by_service.push(format!(
+                "The service broke {bounds} by itself: without what the generator did, too, more than is allowed took longer."
+            ));
+        }
         let mut why: Vec<String> = early.into_iter().collect();
         for reasons in [faults, by_service, failures, doubts] {
             why.extend(reasons);
@@ -771,6 +781,13 @@ mod tests {
         assert_eq!(of(&pause(false), &[], true, 3).0, Verdict::Discarded);
         // What the service broke by itself is broken.
         let broken = [(Check::default(), Blame::Service)];
-        assert_eq!(of(&pause(false), &broken, true, 0).0, Verdict::Fail);
+        let (verdict, why) = of(&pause(false), &broken, true, 0);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(
+            why[1].starts_with("The service broke that bound by itself"),
+            "{why:?}"
+        );
+        let undisturbed = Pauses::default();
+        assert_eq!(of(&undisturbed, &broken, true, 0).1.len(), 1);
     }
 }
