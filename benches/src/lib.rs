@@ -1,8 +1,10 @@
 //! What the measurements share.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,8 +27,21 @@ impl Floor {
     /// # Errors
     /// When it is not there, or does not say where it listens.
     pub fn start() -> io::Result<Self> {
+        Self::with(&[])
+    }
+
+    /// As [`Floor::start`]; it answers only when a body is on the disk, in `file`.
+    ///
+    /// # Errors
+    /// As [`Floor::start`].
+    pub fn start_durable(file: &Path) -> io::Result<Self> {
+        Self::with(&[OsStr::new("127.0.0.1:0"), file.as_os_str()])
+    }
+
+    fn with(arguments: &[&OsStr]) -> io::Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("floor");
         let child = Command::new(&binary)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| {

@@ -1,8 +1,8 @@
 //! How fast the service can go, and what a loan costs in each process.
 //!
-//! Three things are measured in turn, at each number of connections, so that what the machine does besides hits all alike:
-//! the floor, a bare hyper server; admission alone (`--role api`); the whole service, from the first request until the
-//! last accepted loan is confirmed by MongoDB.
+//! Four things are measured in turn, at each number of connections, so that what the machine does besides hits all alike:
+//! the floor, a bare hyper server; the durable floor, which answers when a body is on the disk; admission alone
+//! (`--role api`); the whole service, from the first request until the last accepted loan is confirmed by MongoDB.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -39,6 +39,10 @@ struct Round {
     floor: f64,
     /// Processor time of the bare server for a request, in microseconds: how fast this machine is at this moment.
     floor_cpu_us: f64,
+    /// Requests a second of the bare server that answers when a body is on the disk.
+    durable: f64,
+    /// Its processor time for a request, in microseconds.
+    durable_cpu_us: f64,
     /// Loans a second of admission alone.
     admission: f64,
     whole: Whole,
@@ -76,6 +80,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
     say(&format!(
         "peak: {} rounds of {} s each, wrk with one thread, {} partition(s), Redis with appendfsync always.\n\
          floor:     a bare hyper server that reads each body and answers\n\
+         durable:   the same, and answers when the body is on the disk; bodies are written and flushed together\n\
          admission: the service with --role api: no worker and no recorder runs, admitted loans stay in Redis\n\
          whole:     the service with --role api,worker,persister, from the first request until MongoDB has confirmed the last\n\
          \u{20}          accepted loan; `admitted` counts while the load lasts, `recorded` over the whole time\n",
@@ -84,18 +89,26 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let mut rounds: Vec<Vec<Round>> = options.connections.iter().map(|_| Vec::new()).collect();
     for number in 1..=options.rounds {
         for (&connections, rounds) in options.connections.iter().zip(&mut rounds) {
-            let (floor, floor_cpu_us) = floor(options, connections)?;
+            let (floor, floor_cpu_us) = bare(options, connections, &Floor::start()?)?;
+            let folder = tempfile::tempdir()?;
+            let on_disk = Floor::start_durable(&folder.path().join("bodies"))?;
+            let (durable, durable_cpu_us) = bare(options, connections, &on_disk)?;
+            drop(on_disk);
             let round = Round {
                 floor,
                 floor_cpu_us,
+                durable,
+                durable_cpu_us,
                 admission: admission(options, connections, number).await?,
                 whole: whole(options, connections, number).await?,
             };
             let whole = &round.whole;
             say(&format!(
-                "round {number}, {connections} connections: floor {:.0}/s, admission {:.0}/s ({:.2}), whole: admitted {:.0}/s ({:.2}), \
-                 recorded {:.0}/s ({:.2}), {:.1} us a loan, {:.1} us a bare request",
+                "round {number}, {connections} connections: floor {:.0}/s, durable {:.0}/s ({:.2}), admission {:.0}/s ({:.2}), \
+                 whole: admitted {:.0}/s ({:.2}), recorded {:.0}/s ({:.2}), {:.1} us a loan, {:.1} us a bare request",
                 round.floor,
+                round.durable,
+                round.durable / round.floor,
                 round.admission,
                 round.admission / round.floor,
                 whole.admitted,
@@ -131,6 +144,7 @@ fn table(connections: u32, rounds: &[Round]) -> String {
         );
     };
     rate("floor", &|round| round.floor);
+    rate("durable floor", &|round| round.durable);
     rate("admission alone", &|round| round.admission);
     rate("whole service, admitted", &|round| round.whole.admitted);
     rate("whole service, recorded", &|round| round.whole.recorded);
@@ -156,6 +170,13 @@ fn table(connections: u32, rounds: &[Round]) -> String {
     );
     let _ = writeln!(
         table,
+        "    {:<30} {:>8.1} us, {:.2} times that",
+        "a request of the durable floor",
+        median(&|round| round.durable_cpu_us),
+        median(&|round| round.durable_cpu_us / round.floor_cpu_us)
+    );
+    let _ = writeln!(
+        table,
         "  {:<32} {:>8.0} bytes",
         "append-only file, a recorded loan",
         median(&|round| round.whole.aof_bytes)
@@ -170,8 +191,7 @@ fn table(connections: u32, rounds: &[Round]) -> String {
 }
 
 /// Requests a second, and processor time for each.
-fn floor(options: &Options, connections: u32) -> Result<(f64, f64), Failure> {
-    let floor = Floor::start()?;
+fn bare(options: &Options, connections: u32, floor: &Floor) -> Result<(f64, f64), Failure> {
     let rate = wrk(options.seconds, connections, floor.url(), "floor")?;
     let requests = rate * f64::from(options.seconds);
     Ok((

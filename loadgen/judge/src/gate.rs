@@ -26,13 +26,13 @@ pub const BLOCKS_MAX: usize = 40;
 /// round. The others are plain, and their bounds are as wide as their spread asks.
 pub const METRICS: [Metric; 6] = [
     Metric {
-        name: "service CPU for an admitted loan, by the client's",
+        name: "Service CPU for an admitted loan, by the client's",
         fails_above: 0.03,
         passes_below: 0.08,
         of: |round| round.admit_cpu_ratio,
     },
     Metric {
-        name: "service CPU for a recorded loan",
+        name: "Service CPU for a recorded loan",
         fails_above: 0.05,
         passes_below: 0.20,
         of: |round| round.record_cpu_us,
@@ -44,19 +44,19 @@ pub const METRICS: [Metric; 6] = [
         of: |round| round.admit_redis_us,
     },
     Metric {
-        name: "time for an admitted loan",
+        name: "Time for an admitted loan",
         fails_above: 0.10,
         passes_below: 0.40,
         of: |round| round.admit_wall_us,
     },
     Metric {
-        name: "time to an answer, p50",
+        name: "Time to an answer, p50",
         fails_above: 0.10,
         passes_below: 0.40,
         of: |round| round.admit_p50_us,
     },
     Metric {
-        name: "time to an answer, p99",
+        name: "Time to an answer, p99",
         fails_above: 0.30,
         passes_below: 1.50,
         of: |round| round.admit_p99_us,
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(same.0, Answer::Pass, "{:?}", same.1);
         let slower = answer(&rounds(5, 0.10, 0.005, 2));
         assert_eq!(slower.0, Answer::Fail, "{:?}", slower.1);
-        assert!(slower.1[0].contains("service CPU for an admitted loan, by the client's grew"));
+        assert!(slower.1[0].contains("Service CPU for an admitted loan, by the client's grew"));
         let noisy = answer(&rounds(5, 0.0, 0.3, 3));
         assert_eq!(noisy.0, Answer::Inconclusive, "{:?}", noisy.1);
         let close = answer(&rounds(5, 0.08, 0.06, 4));
