@@ -12,6 +12,7 @@ const pages = await Promise.all(
   (['light', 'dark'] as const).map(async (theme) => {
     const page = await browser.newPage({ viewport: { width: 1440, height: 960 }, colorScheme: theme });
     await page.goto(link);
+    await page.getByText('1 min', { exact: true }).click();
     return { theme, page };
   }),
 );
