@@ -988,6 +988,15 @@ fn record_rounds(
 }
 
 fn count_hot_path(reference: &str, file: &Path) -> Result<u8, Failure> {
+    // Told now, not after builds of minutes.
+    let folder = file.parent().unwrap_or(Path::new(""));
+    Path::new(".")
+        .join(folder)
+        .read_dir()
+        .map_err(|error| Unwritable {
+            path: file.to_path_buf(),
+            error,
+        })?;
     let counted = runtime()?.block_on(stop::unless_asked(gate::hot_path(reference)));
     let Some(counted) = counted else {
         tell("stopped before the hot path was counted");
