@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::Either;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -19,7 +20,8 @@ use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{
     ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_CALL_TIME_MIN,
-    ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
+    ADMISSION_CALLS_LEN_MAX, ADMISSION_CALLS_MAX, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX,
+    LOOK_UPS_WAITING_MAX,
 };
 use crate::metrics::Metrics;
 use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
@@ -106,9 +108,11 @@ impl Door {
                     "look-ups",
                     look_up_all(Arc::downgrade(&batcher), to_look_up, partition),
                 );
-                let partition = queue.partition(number);
+                let idle = (0..ADMISSION_CALLS_MAX)
+                    .map(|_| queue.partition(number))
+                    .collect();
                 task::spawn("admission", async move {
-                    batcher.run(waiting, partition).await;
+                    batcher.run(waiting, idle).await;
                 });
                 Entrance {
                     waiting: sender,
@@ -151,6 +155,14 @@ impl Door {
     }
 }
 
+/// A call of admission that is over.
+struct Called {
+    partition: Partition,
+    /// Loans that it was about.
+    loans: usize,
+    flushed: Result<(), ServiceError>,
+}
+
 struct Batcher {
     depths: Arc<Depths>,
     store: Store,
@@ -162,31 +174,56 @@ struct Batcher {
 }
 
 impl Batcher {
-    /// Sends one batch after the other. A second batch under way would only make both smaller: Redis flushes for each.
-    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut partition: Partition) {
+    /// Sends what waits, over one of the connections in `idle`. While few loans are under way, what comes meanwhile follows at
+    /// once and is there when Redis has made the first durable: it need not wait until that is known here. Many are sent one
+    /// batch after the other, since a second one under way would only make both smaller, and Redis flushes for each.
+    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut idle: Vec<Partition>) {
         let mut probe = interval(ADMISSION_PROBE_INTERVAL);
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut calls = FuturesUnordered::new();
+        let mut loans_under_way = 0;
         loop {
             let is_shut = self.is_shut.load(Ordering::Relaxed);
+            let may_call = !idle.is_empty() && loans_under_way <= ADMISSION_CALLS_LEN_MAX;
             tokio::select! {
                 biased;
-                first = waiting.recv() => match first {
-                    None => return,
+                Some(called) = calls.next(), if !calls.is_empty() => {
+                    let Called { partition, loans, flushed } = called;
+                    idle.push(partition);
+                    loans_under_way -= loans;
+                    self.shut(flushed.err().as_ref());
+                }
+                first = waiting.recv(), if is_shut || may_call => match first {
+                    None => break,
                     Some(first) if is_shut => drop(first.answer.send(Answer::NotQueued)),
                     Some(first) => {
                         let batch = self.gather(first, &mut waiting);
-                        if !batch.is_empty() {
-                            let flushed = self.flush(&mut partition, batch).await;
-                            self.shut(flushed.err().as_ref());
+                        if let Some(partition) = idle.pop_if(|_| !batch.is_empty()) {
+                            loans_under_way += batch.len();
+                            calls.push(self.call(partition, batch));
                         }
                     }
                 },
-                _ = probe.tick(), if is_shut => {
-                    if let Ok(()) = partition.probe(self.deadline).await {
+                _ = probe.tick(), if is_shut && !idle.is_empty() => {
+                    if let Some(partition) = idle.last_mut()
+                        && let Ok(()) = partition.probe(self.deadline).await
+                    {
                         self.shut(None);
                     }
                 }
             }
+        }
+        while calls.next().await.is_some() {}
+    }
+
+    /// Admits a batch over a connection, and gives that back.
+    async fn call(&self, mut partition: Partition, batch: Vec<Waiting>) -> Called {
+        let loans = batch.len();
+        let flushed = self.flush(&mut partition, batch).await;
+        Called {
+            partition,
+            loans,
+            flushed,
         }
     }
 

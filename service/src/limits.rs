@@ -37,7 +37,7 @@ const FILES_RESERVED: usize = 256;
 /// Open files beside the clients' connections. Each further partition has links of its own: for admission, look-ups,
 /// recorders, the filter, and each worker.
 pub const fn files_reserved(partitions: u32, workers_max: u64) -> usize {
-    let links = recorders(partitions) as usize + 3 + workers_max as usize;
+    let links = recorders(partitions) as usize + ADMISSION_CALLS_MAX + 2 + workers_max as usize;
     FILES_RESERVED + (partitions as usize - 1) * links
 }
 
@@ -49,6 +49,10 @@ pub const ADMISSION_WAITING_MAX: usize = 16 * 1024;
 pub const ADMISSION_BATCH_LEN_MAX: usize = 512;
 /// Most body bytes in one call of the admission function.
 pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Calls of admission under way at once in each partition ...
+pub const ADMISSION_CALLS_MAX: usize = 2;
+/// ... while they are about so few loans; beside more of them, what comes gathers until their call is over.
+pub const ADMISSION_CALLS_LEN_MAX: usize = 16;
 /// Whoever is not admitted by then gets a 503, unless set.
 pub const ADMISSION_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A call of admission is given at least this long, however long its loans have waited.
@@ -69,9 +73,9 @@ pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Loans that a worker claims at once.
 pub const CLAIM_LEN_MAX: usize = 256;
-/// A worker that found fewer waits this long before it asks again. Each claim and each commit costs
-/// Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is
-/// short beside the time that results gather before they are recorded.
+/// A worker that found fewer waits this long before it asks again, and notes then what it has decided of them. Each such call
+/// costs Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is short beside the time
+/// that results gather before they are recorded.
 pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
 /// A worker that is told nothing looks again after this long.
 pub const CLAIM_POLL: Duration = Duration::from_millis(25);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 mod preparation;
 mod writer;
@@ -55,6 +55,7 @@ impl Recorders {
         let first = Instant::now();
         let mut started = Vec::new();
         for partition in 0..partitions {
+            let more = Arc::new(Notify::new());
             for task in 0..tasks {
                 let recorder = Recorder {
                     holder: self.instance.holder(RECORDER_TASK + task),
@@ -64,9 +65,14 @@ impl Recorders {
                     writer: writer.clone(),
                     metrics: Arc::clone(&self.metrics),
                     handover: Arc::clone(&self.handover),
-                    interval: self.interval,
-                    // All partitions at the same instants, so that what they have is written together; two of one in turn.
-                    first: first + self.interval * u32::from(task) / u32::from(tasks),
+                    turn: if task == 0 {
+                        let mut ticks = interval_at(first, self.interval);
+                        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                        Turn::Each(ticks)
+                    } else {
+                        Turn::IfAsked
+                    },
+                    more: Arc::clone(&more),
                     lease: self.lease,
                 };
                 started.push(task::spawn("recorder", recorder.run(stop.clone())));
@@ -87,10 +93,20 @@ struct Recorder {
     writer: Writer,
     metrics: Arc<Metrics>,
     handover: Arc<Handover>,
-    interval: Duration,
-    /// When it looks first, and from then on at each interval.
-    first: Instant,
+    turn: Turn,
+    /// Asks another of the same partition to help.
+    more: Arc<Notify>,
     lease: Duration,
+}
+
+/// When a recorder looks for decided bundles.
+#[derive(Debug)]
+enum Turn {
+    /// At each tick. All partitions have the same ones, so that what they have is written together.
+    Each(Interval),
+    /// When another of the partition has found more than it writes at once. Before that a second one would only make the
+    /// batches smaller, and MongoDB flushes for each.
+    IfAsked,
 }
 
 /// What is written together: the documents of some bundles, with the leases on these.
@@ -140,8 +156,6 @@ impl Recorder {
         let mut unfinished = None;
         let mut must_release = false;
         let mut is_waiting = false;
-        let mut ticks = interval_at(self.first, self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let is_last = *stop.borrow();
             let round = async {
@@ -151,7 +165,7 @@ impl Recorder {
                 self.round(&mut unfinished).await
             };
             match round.await {
-                Ok(()) => {
+                Ok(loans) => {
                     backoff.reset();
                     if std::mem::take(&mut is_waiting) {
                         self.metrics.recording_goes_on();
@@ -161,7 +175,7 @@ impl Recorder {
                         return;
                     }
                     tokio::select! {
-                        _ = ticks.tick() => {}
+                        () = self.next_turn(loans) => {}
                         () = stopped(&mut stop) => {}
                     }
                 }
@@ -183,9 +197,20 @@ impl Recorder {
         }
     }
 
-    /// Records all that is decided by now.
-    async fn round(&mut self, unfinished: &mut Option<Arc<Batch>>) -> Result<(), ServiceError> {
+    /// Returns when it is time for the next round, after one of `loans` loans.
+    async fn next_turn(&mut self, loans: usize) {
+        match &mut self.turn {
+            // So many come that the next batch is full long before the interval is over.
+            Turn::Each(ticks) if loans >= RECORD_BATCH_LEN_MAX => sleep(ticks.period() / 8).await,
+            Turn::Each(ticks) => drop(ticks.tick().await),
+            Turn::IfAsked => self.more.notified().await,
+        }
+    }
+
+    /// Records all that is decided by now. Answers how many loans that were.
+    async fn round(&mut self, unfinished: &mut Option<Arc<Batch>>) -> Result<usize, ServiceError> {
         self.preparation.made().await?;
+        let mut loans = 0;
         loop {
             let batch = match unfinished.take() {
                 Some(batch) => batch,
@@ -193,14 +218,18 @@ impl Recorder {
             };
             let len = batch.len();
             if len == 0 {
-                return Ok(());
+                return Ok(loans);
+            }
+            loans += len;
+            if len >= RECORD_BATCH_LEN_MAX {
+                self.more.notify_one();
             }
             if let Err(error) = self.record(&batch).await {
                 *unfinished = Some(batch);
                 return Err(error);
             }
             if len < RECORD_BATCH_LEN_MAX {
-                return Ok(());
+                return Ok(loans);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::decided::{Decided, Documents, Handover, Way};
 use crate::enrich::enrich;
 use crate::error::ServiceError;
 use crate::failpoint::{end_if_poison, failpoint};
-use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, DELIVERIES_TRUSTED};
+use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, DELIVERIES_TRUSTED, claim_gather};
 use crate::metrics::Metrics;
 use crate::queue::bundle::{Bundle, Holder, QueuedLoan, Ticket, Unreadable};
 use crate::queue::claim::{self, Claimed};
@@ -58,9 +58,12 @@ impl Worker {
         let _running = metrics.begin_worker(self.number);
         let mut backoff = Backoff::default();
         let mut waits = None;
-        let mut partitions = std::mem::take(&mut self.partitions);
+        let mut lines: Vec<_> = std::mem::take(&mut self.partitions)
+            .into_iter()
+            .map(Line::of)
+            .collect();
         while !*stop.borrow() {
-            let (loans, failed) = self.round(&mut partitions, &stop).await;
+            let (loans, failed) = self.round(&mut lines, &stop).await;
             let is_in_vain = loans == 0 && failed.is_some();
             match failed {
                 Some(error) => {
@@ -72,14 +75,14 @@ impl Worker {
                 backoff.reset();
             }
             let depths = Arc::clone(&self.depths);
-            // Each claim and each decision costs Redis a flush to disk: loans gather first. Then whatever this process
-            // admits wakes a worker; what another admits is found by asking.
+            // Each call costs Redis a flush to disk: loans gather first. Then whatever this process admits wakes a worker;
+            // what another admits is found by asking.
             let rest = async {
                 if is_in_vain {
                     return backoff.wait().await;
                 }
                 sleep(CLAIM_GATHER).await;
-                if loans == 0 {
+                if lines.iter().all(|line| line.decided.is_none()) {
                     let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
                 }
             };
@@ -88,23 +91,29 @@ impl Worker {
                 () = stopped(&mut stop) => break,
             }
         }
+        for line in &mut lines {
+            // What Redis does not take now is given out again when this instance says that it leaves.
+            let _ = self.drain_or_leave(line, false, &stop).await;
+        }
     }
 
-    /// Claims and finishes bundles of every partition that is worth it, the fullest first, until none gives as many loans as
-    /// a claim may bring. Answers how many loans there were, and why one of the partitions failed, if one did.
+    /// Goes through every partition that is worth it, the fullest first. Answers how many loans were claimed, and why one of
+    /// the partitions failed, if one did.
     async fn round(
         &self,
-        partitions: &mut [Partition],
+        lines: &mut [Line],
         stop: &watch::Receiver<bool>,
     ) -> (usize, Option<ServiceError>) {
         let mut loans = 0;
         let mut failed = None;
         for number in self.depths.fullest_first() {
+            let line = &mut lines[number];
             let must_release = self.must_release[number].load(Ordering::Relaxed);
-            if !must_release && !self.depths.begin_claim(number) {
+            let may_claim = must_release || self.depths.begin_claim(number);
+            if !may_claim && !line.is_due(claim_gather(self.must_release.len())) {
                 continue;
             }
-            match self.drain_or_leave(&mut partitions[number], stop).await {
+            match self.drain_or_leave(line, may_claim, stop).await {
                 Ok(found) => loans += found,
                 Err(error) => failed = Some(error),
             }
@@ -116,64 +125,77 @@ impl Worker {
     /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
     async fn drain_or_leave(
         &self,
-        partition: &mut Partition,
+        line: &mut Line,
+        may_claim: bool,
         stop: &watch::Receiver<bool>,
     ) -> Result<usize, ServiceError> {
-        let number = partition.number();
+        let number = line.partition.number();
         let drained = tokio::select! {
-            drained = self.drain(partition, stop) => drained,
+            drained = self.drain(line, may_claim, stop) => drained,
             () = self.depths.shut(number) => {
                 Err(ServiceError::RedisSilent)
             }
         };
         if drained.is_err() {
             if self.depths.is_shut(number) {
-                partition.disconnect();
+                line.partition.disconnect();
             }
             // It may have been given bundles, or still hold some.
+            line.decided = None;
             self.must_release[number].store(true, Ordering::Relaxed);
         }
         drained
     }
 
-    /// Claims and finishes bundles of one partition until a claim is not full.
+    /// Notes what was decided of one partition before, and claims and decides more in the same breath, until a claim is not
+    /// full. What it decides last is noted with the next call: each costs Redis a flush to disk, which admission waits for.
     async fn drain(
         &self,
-        partition: &mut Partition,
+        line: &mut Line,
+        mut may_claim: bool,
         stop: &watch::Receiver<bool>,
     ) -> Result<usize, ServiceError> {
-        if self.must_release[partition.number()].load(Ordering::Relaxed) {
+        let partition = &mut line.partition;
+        let number = partition.number();
+        if self.must_release[number].load(Ordering::Relaxed) {
             partition.release(self.holder).await?;
-            self.must_release[partition.number()].store(false, Ordering::Relaxed);
+            self.must_release[number].store(false, Ordering::Relaxed);
         }
-        let mut claimed = partition
-            .claim(self.holder, self.lease, CLAIM_LEN_MAX)
-            .await?;
         let mut loans = 0;
         loop {
+            let claimed = match line.decided.take() {
+                Some(batch) => self.commit(partition, batch, may_claim).await?,
+                None if may_claim => {
+                    partition
+                        .claim(self.holder, self.lease, CLAIM_LEN_MAX)
+                        .await?
+                }
+                None => return Ok(loans),
+            };
             let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
-            self.depths.claimed(partition.number(), len);
+            if may_claim {
+                self.depths.claimed(number, len);
+            }
             if claimed.is_empty() {
                 return Ok(loans);
             }
             loans += len;
-            let wants_more = len >= CLAIM_LEN_MAX && !*stop.borrow();
-            let held = (len as u64, partition.number());
-            self.metrics.note_work(self.number, Some(held));
-            claimed = self.finish(partition, claimed, wants_more).await?;
-            if !wants_more {
+            may_claim = len >= CLAIM_LEN_MAX && !*stop.borrow();
+            self.metrics
+                .note_work(self.number, Some((len as u64, number)));
+            line.decided = self.process(partition, claimed).await?;
+            if !may_claim {
                 return Ok(loans);
             }
         }
     }
 
-    /// Processes and decides; with `wants_more`, claims more in the same breath if nothing has to be tried apart.
-    async fn finish(
+    /// Decides what becomes of claimed bundles. Those that have to be tried apart are noted as well.
+    async fn process(
         &self,
         partition: &mut Partition,
         claimed: Vec<Claimed>,
-        wants_more: bool,
-    ) -> Result<Vec<Claimed>, ServiceError> {
+    ) -> Result<Option<Batch>, ServiceError> {
         failpoint!("claim-after");
         let claimed_us = now_us();
         let started = Instant::now();
@@ -201,25 +223,29 @@ impl Worker {
             }
         }
         self.metrics.process.add_duration(started.elapsed());
-        let wants_more = wants_more && doubted.is_empty();
-        let more = self
-            .commit(partition, decided, claimed_us, wants_more)
-            .await?;
-        self.finish_apart(partition, doubted, claimed_us).await?;
-        Ok(more)
+        let mut batch = Batch::of(decided, claimed_us);
+        if !doubted.is_empty() {
+            // A trial takes long, and what was decided must not wait for it.
+            if let Some(batch) = batch.take() {
+                self.commit(partition, batch, false).await?;
+            }
+            self.finish_apart(partition, doubted, claimed_us).await?;
+        }
+        Ok(batch)
     }
 
-    /// Notes in Redis what was decided, and hands over what became of each bundle; with `wants_more`, claims more.
+    /// Notes in Redis what was decided, and hands over what became of each bundle; with `may_claim`, claims more.
     async fn commit(
         &self,
         partition: &mut Partition,
-        decided: Vec<(Ticket, Decided)>,
-        claimed_us: u64,
-        wants_more: bool,
+        batch: Batch,
+        may_claim: bool,
     ) -> Result<Vec<Claimed>, ServiceError> {
-        if decided.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Batch {
+            decided,
+            claimed_us,
+            ..
+        } = batch;
         failpoint!("commit-before");
         let started = Instant::now();
         let told: Vec<_> = decided
@@ -229,7 +255,7 @@ impl Worker {
                 results: &decided.results,
             })
             .collect();
-        let (won, more) = if wants_more {
+        let (won, more) = if may_claim {
             partition
                 .decide_and_claim(&told, self.holder, self.lease, CLAIM_LEN_MAX)
                 .await?
@@ -285,8 +311,9 @@ impl Worker {
                 }
             }
             let decision = decide(&bundle, fates, claimed_us / 1000);
-            let decided = vec![(ticket, decision)];
-            self.commit(partition, decided, claimed_us, false).await?;
+            if let Some(batch) = Batch::of(vec![(ticket, decision)], claimed_us) {
+                self.commit(partition, batch, false).await?;
+            }
         }
         Ok(())
     }
@@ -313,6 +340,47 @@ impl Worker {
                 });
             }
         }
+    }
+}
+
+/// A partition, and what was decided of it and is not noted in Redis yet.
+#[derive(Debug)]
+struct Line {
+    partition: Partition,
+    decided: Option<Batch>,
+}
+
+impl Line {
+    fn of(partition: Partition) -> Self {
+        Self {
+            partition,
+            decided: None,
+        }
+    }
+
+    /// Whether something was decided at least `gather` ago.
+    fn is_due(&self, gather: Duration) -> bool {
+        let decided = self.decided.as_ref();
+        decided.is_some_and(|batch| batch.since.elapsed() >= gather)
+    }
+}
+
+/// What was decided of bundles that were claimed together.
+#[derive(Debug)]
+struct Batch {
+    decided: Vec<(Ticket, Decided)>,
+    claimed_us: u64,
+    since: Instant,
+}
+
+impl Batch {
+    /// A batch, unless it would be empty.
+    fn of(decided: Vec<(Ticket, Decided)>, claimed_us: u64) -> Option<Self> {
+        (!decided.is_empty()).then(|| Self {
+            decided,
+            claimed_us,
+            since: Instant::now(),
+        })
     }
 }
 

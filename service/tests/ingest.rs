@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use support::{
     REQUEST, assert_problem, audit, body, documents, drained, exchange, held_ids, lengths, loan,
-    loan_id, metrics, post, quick, redis_counters, service_options, start, start_with, strings,
-    wait_until,
+    loan_id, metrics, post, quick, redis, redis_counters, service_options, start, start_with,
+    strings, wait_until,
 };
 use testbed::Stack;
 use testbed::http::{self, Answer};
@@ -442,4 +443,66 @@ async fn the_web_socket_tells_what_happens() {
     assert_problem(&answer, 403, "foreign_origin");
     let answer = http::get(address, "/ws").await.unwrap();
     assert_problem(&answer, 426, "not_a_web_socket");
+}
+
+/// Redis's clients, a line for each.
+async fn clients(stack: &Stack) -> Vec<String> {
+    let clients: String = redis(&stack.redis, &["CLIENT", "LIST"]).await;
+    clients.lines().map(String::from).collect()
+}
+
+/// Calls of admission that Redis has received and holds back: they are longer than any other call here.
+async fn admissions_held(stack: &Stack) -> usize {
+    let is_held = |client: &String| {
+        let value_of = |name: &str| {
+            client
+                .split(' ')
+                .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+        };
+        let argument_bytes: u64 = value_of("argv-mem")
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or_default();
+        value_of("flags").is_some_and(|flags| flags.contains('b')) && argument_bytes > 10_000
+    };
+    clients(stack)
+        .await
+        .iter()
+        .filter(|client| is_held(client))
+        .count()
+}
+
+#[tokio::test]
+async fn a_loan_need_not_wait_until_the_one_before_it_is_answered() {
+    let mut arguments = quick();
+    arguments.extend(["--role", "api", "--admission-timeout", "60s"].map(String::from));
+    let stack = start_with(service_options(arguments)).await;
+    let address = stack.service.address();
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    // A connection is made when it is needed first, and Redis must not stand still then.
+    let before = clients(&stack).await.len();
+    let mut sent = 0;
+    wait_until("two calls were under way", async || {
+        let loans: Vec<_> = (1..=32).map(|number| loan(sent + number)).collect();
+        sent += 32;
+        join_all(loans.iter().map(|loan| post(address, loan))).await;
+        clients(&stack).await.len() > before
+    })
+    .await;
+    let pause: String = redis(&stack.redis, &["CLIENT", "PAUSE", "100000", "WRITE"]).await;
+    assert_eq!(pause, "OK");
+    let mut answers = Vec::new();
+    for number in 1..=2 {
+        let mut long = loan(sent + number);
+        long["purpose"] = "radio/television".repeat(1_000).into();
+        answers.push(tokio::spawn(async move { post(address, &long).await }));
+        wait_until("Redis has the call", async || {
+            admissions_held(&stack).await == answers.len()
+        })
+        .await;
+    }
+    let _: String = redis(&stack.redis, &["CLIENT", "UNPAUSE"]).await;
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().status, 202);
+    }
+    assert_eq!(redis_counters(&stack.redis).await["queued"], 3 + sent);
 }
