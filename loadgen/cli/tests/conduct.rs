@@ -2,7 +2,7 @@
 //! is lost, late, there twice, or has another clock.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,6 +17,7 @@ use observe::stack::Target;
 use observe::stub::{Ahead, Delays, Storing, Stub};
 use plan::scenario::Scenario;
 use record::result::run::{Report, Verdict};
+use snapshot::Snapshot;
 use testbed::{MongoOptions, MongoServer, RedisOptions, RedisServer, Servers};
 
 /// Ten seconds, so that there is time to do harm.
@@ -276,6 +277,43 @@ async fn three_shards_are_one_run() {
         assert!(merged.started_at > report.started_at);
         assert!(merged.started_at < report.finished_at);
     }
+
+    // Each target that is named has to be a service of these stores.
+    let strange = Snapshot {
+        instance: "of-another-stack".to_owned(),
+        ..Snapshot::default()
+    };
+    let strange = answering(&serde_json::to_string(&strange).expect("plain data"));
+    let mut target = place.target.clone();
+    target[1] = format!("{},{strange}", target[1]);
+    let mut merge = place.command(&["merge", "short.toml", "--reports", "by-hand"]);
+    let merged = merge.args(&target).arg("--shards").arg(parts.join("1"));
+    let merged = merged
+        .arg(parts.join("2"))
+        .arg(parts.join("3"))
+        .output()
+        .expect("it runs");
+    let (code, error) = self::said(&merged);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("of-another-stack"), "{error}");
+}
+
+/// A service that answers everything with `text`.
+fn answering(text: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
 }
 
 /// Without their conductor the shards finish, and their files make the run.

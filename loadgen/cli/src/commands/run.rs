@@ -652,8 +652,11 @@ async fn joined_shards(
     )?;
     let stores = connect(target).await?;
     if !target.private {
-        let snapshot = follow::snapshot(&target.url).await;
-        belong_together(target, &snapshot.unwrap_or_default(), &stores).await?;
+        for instance in std::iter::once(target.clone()).chain(target.each_other()) {
+            // One that is gone by now proves nothing; its loans are looked for all the same.
+            let snapshot = follow::snapshot(&instance.url).await;
+            belong_together(&instance, &snapshot.unwrap_or_default(), &stores).await?;
+        }
     }
     let log = folder.join(interval::FILE);
     // The logs of all are open at once.
