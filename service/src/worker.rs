@@ -106,11 +106,13 @@ impl Worker {
     ) -> (usize, Option<ServiceError>) {
         let mut loans = 0;
         let mut failed = None;
+        // Well before the lease is over.
+        let gather = claim_gather(lines.len()).min(self.lease / 4);
         for number in self.depths.fullest_first() {
             let line = &mut lines[number];
             let must_release = self.must_release[number].load(Ordering::Relaxed);
             let may_claim = must_release || self.depths.begin_claim(number);
-            if !may_claim && !line.is_due(claim_gather(self.must_release.len())) {
+            if !may_claim && !line.is_due(gather) {
                 continue;
             }
             match self.drain_or_leave(line, may_claim, stop).await {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use support::{
-    assert_problem, audit, body, documents, drained, loan, metrics, post, quick, redis,
+    assert_problem, audit, body, documents, drained, loan, logged, metrics, post, quick, redis,
     redis_counters, service_options, start, start_with, wait_until,
 };
 use testbed::{
@@ -471,12 +471,7 @@ async fn a_redis_that_refuses_admissions_is_told() {
             && http::get(address, "/readyz").await.unwrap().status == 503
     })
     .await;
-    let log = stack.service.log();
-    let mut lines = log.lines();
-    assert!(
-        lines.any(|line| line.contains("Redis takes no loans") && line.contains("WRONGTYPE")),
-        "{log}"
-    );
+    logged(&stack.service, &["Redis takes no loans", "WRONGTYPE"]).await;
     let _: i64 = redis(&stack.redis, &["DEL", &waiting]).await;
     wait_until("loans are taken again", async || {
         post(address, &loan(5)).await.status == 202
@@ -504,12 +499,7 @@ async fn a_redis_that_refuses_workers_is_told() {
     }
     wait_until("it is told", async || degraded(address, "processing").await).await;
     assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
-    let log = stack.service.log();
-    let mut lines = log.lines();
-    assert!(
-        lines.any(|line| line.contains("processing waits") && line.contains("WRONGTYPE")),
-        "{log}"
-    );
+    logged(&stack.service, &["processing waits", "WRONGTYPE"]).await;
     let _: i64 = redis(&stack.redis, &["DEL", &claimed]).await;
     audit(&stack, 10).await;
     wait_until("all is well", async || {

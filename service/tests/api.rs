@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use support::{
-    REQUEST, assert_problem, body, exchange, loan, loan_id, post, quick, service_options, start,
-    start_with,
+    REQUEST, assert_problem, body, exchange, loan, loan_id, logged, post, quick, service_options,
+    start, start_with,
 };
 use testbed::http;
 use tokio_tungstenite::tungstenite::Message;
@@ -269,10 +269,13 @@ async fn a_request_is_found_by_its_id() {
         "{made:?}"
     );
 
+    for id in [&*made[0], "client-17"] {
+        logged(&stack.service, &[id]).await;
+    }
     let log = stack.service.log();
     let entries: Vec<Value> = log
-        .lines()
-        .filter(|line| !line.is_empty())
+        .split_inclusive('\n')
+        .filter(|line| line.len() > 1 && line.ends_with('\n'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
     for id in [&*made[0], "client-17"] {

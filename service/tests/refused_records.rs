@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use bson::{Document, doc};
 use serde_json::{Value, json};
 use support::{
-    Load, assert_problem, audit, body, documents, drained, loan, loan_id, metrics, post, quick,
-    redis_counters, service_options, start, start_with, wait_until,
+    Load, assert_problem, audit, body, documents, drained, loan, loan_id, logged, metrics, post,
+    quick, redis_counters, service_options, start, start_with, wait_until,
 };
 use testbed::{MongoServer, Signal, http};
 
@@ -79,8 +79,7 @@ async fn are_refused(
             && counters.recorded_loans + counters.recorded_failures == counters.admitted
     })
     .await;
-    let log = stack.service.log();
-    assert!(log.contains(&loan_id(refused[0])), "{log}");
+    logged(&stack.service, &[&loan_id(refused[0])]).await;
     assert_eq!(
         documents(&stack.mongodb, "failures").await.len(),
         refused.len()

@@ -7,7 +7,7 @@ mod support;
 use std::cell::{Cell, RefCell};
 
 use support::{
-    audit, body, documents, drained, key, loan, loan_id, metrics, post, quick, redis,
+    audit, body, documents, drained, key, loan, loan_id, logged, metrics, post, quick, redis,
     redis_counters, service_options, start, start_with, wait_until,
 };
 use testbed::{Proxy, ServiceOptions, ServiceProcess, TestbedError, http};
@@ -74,7 +74,7 @@ async fn what_nobody_can_read_leaves_the_line() {
         .await
         .unwrap();
     assert_eq!(body(&found)["status"], "failed", "{found:?}");
-    assert!(worker.log().contains("set aside"), "{}", worker.log());
+    logged(&worker, &["set aside"]).await;
 }
 
 /// Has loans wait that five workers in a row had in their hands when they died, none of which runs any more.

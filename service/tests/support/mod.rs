@@ -91,6 +91,17 @@ where
     }
 }
 
+/// Waits until one line of a service's log has all these words. Lines are written by a thread of their own, after what they
+/// tell of: whoever has an answer may look before its line is there.
+#[track_caller]
+pub fn logged(service: &ServiceProcess, words: &[&str]) -> impl Future<Output = ()> {
+    wait_until("the log tells it", async move || {
+        let log = service.log();
+        log.lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+    })
+}
+
 pub fn loan_id(number: u64) -> String {
     format!("GC-{number:06}")
 }
