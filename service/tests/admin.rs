@@ -13,7 +13,7 @@ use support::{
     ADMIN_TOKEN, admin, assert_problem, body, drained, loan, loan_id, metrics, post, quick,
     second_instance, service_options, start, start_with, wait_until,
 };
-use testbed::http;
+use testbed::{ServiceProcess, http};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -99,7 +99,8 @@ async fn a_token_is_made_and_printed_once() {
     let mut stack = start_with(options).await;
     let address = stack.service.address();
     let tokens = |log: &str| -> Vec<String> {
-        log.lines()
+        log.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
             .filter_map(|line| line.split_once("/#token="))
             .map(|(before, token)| {
                 assert!(before.ends_with(&format!("http://{address}")), "{before}");
@@ -107,8 +108,14 @@ async fn a_token_is_made_and_printed_once() {
             })
             .collect()
     };
-    let first = tokens(&stack.service.log());
-    assert_eq!(first.len(), 1);
+    let printed = async |service: &ServiceProcess, times: usize| {
+        wait_until("the link is printed", async || {
+            tokens(&service.log()).len() == times
+        })
+        .await;
+        tokens(&service.log())
+    };
+    let first = printed(&stack.service, 1).await;
     assert!(first[0].len() >= 32);
     assert_eq!(stack.service.log().matches(&*first[0]).count(), 1);
     let bearer = format!("Bearer {}", first[0]);
@@ -117,8 +124,7 @@ async fn a_token_is_made_and_printed_once() {
     assert_eq!(answer.unwrap().status, 200);
 
     stack.service.restart().await.unwrap();
-    let both = tokens(&stack.service.log());
-    assert_eq!(both.len(), 2);
+    let both = printed(&stack.service, 2).await;
     assert_ne!(both[0], both[1]);
     let answer = http::request(address, "GET", "/api/session", &headers, b"").await;
     assert_problem(&answer.unwrap(), 403, "forbidden");
