@@ -1,7 +1,9 @@
 //! The smoke scenario on the real service: the audit finds no fault, and the live counters agree.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,6 +16,7 @@ use observe::stack::Target;
 use plan::scenario::Scenario;
 use record::result::run::{Report, Verdict};
 use snapshot::Snapshot;
+use support::answering;
 use testbed::{ServiceOptions, Stack, StackOptions, http};
 
 fn smoke() -> PathBuf {
@@ -316,22 +319,4 @@ fn a_kept_stack_ends_with_the_signal() {
             "{server} is still there"
         );
     }
-}
-
-/// Answers every request on a free port with this text, for as long as the test's process lives.
-fn answering(text: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    );
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let head = BufReader::new(&stream).lines().map_while(Result::ok);
-            head.take_while(|line| !line.is_empty()).for_each(drop);
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    url
 }

@@ -1,8 +1,10 @@
 //! One run over several generators, as processes: a conductor and its shards, and what becomes of the run when one of them
 //! is lost, late, there twice, or has another clock.
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,6 +20,7 @@ use observe::stub::{Ahead, Delays, Storing, Stub};
 use plan::scenario::Scenario;
 use record::result::run::{Report, Verdict};
 use snapshot::Snapshot;
+use support::answering;
 use testbed::{MongoOptions, MongoServer, RedisOptions, RedisServer, Servers};
 
 /// Ten seconds, so that there is time to do harm.
@@ -296,24 +299,6 @@ async fn three_shards_are_one_run() {
     let (code, error) = self::said(&merged);
     assert_eq!(code, Some(2), "{error}");
     assert!(error.contains("of-another-stack"), "{error}");
-}
-
-/// A service that answers everything with `text`.
-fn answering(text: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    );
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let head = BufReader::new(&stream).lines().map_while(Result::ok);
-            head.take_while(|line| !line.is_empty()).for_each(drop);
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    url
 }
 
 /// Without their conductor the shards finish, and their files make the run.
