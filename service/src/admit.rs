@@ -20,8 +20,8 @@ use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{
     ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_CALL_TIME_MIN,
-    ADMISSION_CALLS_LEN_MAX, ADMISSION_CALLS_MAX, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX,
-    LOOK_UPS_WAITING_MAX,
+    ADMISSION_CALLS_MAX, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
+    admission_calls_len_max,
 };
 use crate::metrics::Metrics;
 use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
@@ -99,6 +99,7 @@ impl Door {
                     store: store.clone(),
                     metrics: Arc::clone(metrics),
                     backlog_max: backlog_max / queue.partitions() as u64,
+                    calls_len_max: admission_calls_len_max(queue.partitions()),
                     deadline,
                     is_shut: Arc::clone(&is_shut),
                     look_ups,
@@ -168,6 +169,8 @@ struct Batcher {
     store: Store,
     metrics: Arc<Metrics>,
     backlog_max: u64,
+    /// A second call follows at once while no more loans than these are under way.
+    calls_len_max: usize,
     deadline: Duration,
     is_shut: Arc<AtomicBool>,
     look_ups: mpsc::Sender<LookedUp>,
@@ -184,7 +187,7 @@ impl Batcher {
         let mut loans_under_way = 0;
         loop {
             let is_shut = self.is_shut.load(Ordering::Relaxed);
-            let may_call = !idle.is_empty() && loans_under_way <= ADMISSION_CALLS_LEN_MAX;
+            let may_call = !idle.is_empty() && loans_under_way <= self.calls_len_max;
             tokio::select! {
                 biased;
                 Some(called) = calls.next(), if !calls.is_empty() => {

@@ -51,8 +51,11 @@ pub const ADMISSION_BATCH_LEN_MAX: usize = 512;
 pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Calls of admission under way at once in each partition ...
 pub const ADMISSION_CALLS_MAX: usize = 2;
-/// ... while they are about so few loans; beside more of them, what comes gathers until their call is over.
-pub const ADMISSION_CALLS_LEN_MAX: usize = 16;
+/// ... while they are about no more loans than these; beside more of them, what comes gathers until their call is over. The
+/// more partitions there are, the fewer loans come to each, and the more gathering saves.
+pub const fn admission_calls_len_max(partitions: usize) -> usize {
+    if partitions < 16 { 16 / partitions } else { 1 }
+}
 /// Whoever is not admitted by then gets a 503, unless set.
 pub const ADMISSION_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A call of admission is given at least this long, however long its loans have waited.
