@@ -68,6 +68,8 @@ pub struct Monitor {
 struct Past {
     points: VecDeque<Point>,
     events: VecDeque<Event>,
+    /// Events that were ever added.
+    events_seen: u64,
 }
 
 impl Past {
@@ -87,6 +89,7 @@ impl Past {
             self.events.pop_front();
         }
         self.events.push_back(event);
+        self.events_seen += 1;
     }
 
     /// What is not older than `from_ms`.
@@ -152,6 +155,11 @@ impl Monitor {
     /// The past that is not older than `reach`, at most [`HISTORY_MAX`].
     pub fn history(&self, reach: Duration) -> History {
         lock(&self.past).since(now_ms().saturating_sub(reach.as_millis() as u64))
+    }
+
+    /// How many events the past was ever told of: it holds more as soon as this has grown.
+    pub fn events_seen(&self) -> u64 {
+        lock(&self.past).events_seen
     }
 }
 

@@ -30,7 +30,7 @@ use crate::task;
 const FAILURES_TOLD_MAX: usize = 100;
 /// Batches of events that a slow client may be behind before it misses the oldest.
 const BATCHES_KEPT: usize = 256;
-/// How long a serialised history is good: it gains a point a second.
+/// How long a serialised history is good, unless something happens: it gains a point a second.
 const HISTORY_GOOD: Duration = Duration::from_secs(1);
 /// How long a history of days is good.
 const DAYS_GOOD: Duration = Duration::from_secs(10);
@@ -215,16 +215,18 @@ impl Feed {
         format!(r#"{{"type":"history","points":[{points}]}}"#).into()
     }
 
-    /// The whole history, serialised at most once a second.
+    /// The whole history, serialised at most once a second and for each event.
     fn past(&self) -> Arc<Past> {
         let mut kept = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
+        let events_seen = self.monitor.events_seen();
         match &*kept {
-            Some(past) if now - past.made_at < HISTORY_GOOD => Arc::clone(past),
+            Some(past) if past.is_good(now, events_seen) => Arc::clone(past),
             _ => {
                 let history = self.monitor.history(HISTORY_MAX);
                 let past = Arc::new(Past {
                     made_at: now,
+                    events_seen,
                     points: List::new(history.points.iter().map(|point| (point.at_ms, point))),
                     events: List::new(history.events.iter().map(|event| (event.at_ms, event))),
                 });
@@ -293,8 +295,18 @@ impl Work {
 #[derive(Debug)]
 struct Past {
     made_at: Instant,
+    /// Events that there were by then.
+    events_seen: u64,
     points: List,
     events: List,
+}
+
+impl Past {
+    /// Whether it may be told once more. A client hears what happens from the moment it connects, and has all before that from
+    /// here: so nothing that has happened may be missing.
+    fn is_good(&self, now: Instant, events_seen: u64) -> bool {
+        now - self.made_at < HISTORY_GOOD && self.events_seen == events_seen
+    }
 }
 
 /// Items with commas between, and where each begins, in the order of their time.
@@ -423,6 +435,23 @@ mod tests {
         );
         let (before, after) = SNAPSHOT_MESSAGE;
         assert!(text.as_str().starts_with(before) && text.as_str().ends_with(after));
+    }
+
+    #[test]
+    fn a_history_that_lacks_an_event_is_made_anew() {
+        let nothing = || List::new(std::iter::empty::<(u64, Event)>());
+        let past = Past {
+            made_at: Instant::now(),
+            events_seen: 3,
+            points: nothing(),
+            events: nothing(),
+        };
+        assert!(past.is_good(past.made_at, 3));
+        assert!(
+            !past.is_good(past.made_at, 4),
+            "whoever comes now does not hear of it"
+        );
+        assert!(!past.is_good(past.made_at + HISTORY_GOOD, 3));
     }
 
     #[test]
