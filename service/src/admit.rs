@@ -207,7 +207,8 @@ impl Batcher {
                         }
                     }
                 },
-                _ = probe.tick(), if is_shut && !idle.is_empty() => {
+                // What is under way is known first: it would stand still while Redis is asked.
+                _ = probe.tick(), if is_shut && calls.is_empty() => {
                     if let Some(partition) = idle.last_mut()
                         && let Ok(()) = partition.probe(self.deadline).await
                     {

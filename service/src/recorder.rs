@@ -104,8 +104,8 @@ struct Recorder {
 enum Turn {
     /// At each tick. All partitions have the same ones, so that what they have is written together.
     Each(Interval),
-    /// When another of the partition has found more than it writes at once. Before that a second one would only make the
-    /// batches smaller, and MongoDB flushes for each.
+    /// When another of the partition has found more than it writes at once, or does not get on. Before that a second one would
+    /// only make the batches smaller, and MongoDB flushes for each.
     IfAsked,
 }
 
@@ -183,6 +183,8 @@ impl Recorder {
                     if !std::mem::replace(&mut is_waiting, true) {
                         self.metrics.recording_waits(&error);
                     }
+                    // What keeps this batch need not keep another.
+                    self.more.notify_one();
                     // It may have been given bundles whose tickets it does not know.
                     must_release = !error.is_of_mongodb();
                     if is_last {
