@@ -164,8 +164,9 @@ export class Fake {
     this.totals.processed += done;
     this.totals.recorded = Math.min(this.totals.recorded, this.totals.processed);
     const failing = Math.round(done * this.story.failureShare);
-    this.totals.failed += failing;
+    // Each is numbered after those before it, so that no two have one id.
     for (let index = 0; index < failing; index += 1) this.fail(index, isPast);
+    this.totals.failed += failing;
     if (isPast || wholeSecond) {
       this.points.push(this.point());
       if (this.points.length > 1_800) this.points.shift();
