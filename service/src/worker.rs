@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -47,8 +46,6 @@ pub(crate) struct Worker {
     pub(crate) store: Store,
     /// How long it may hold a bundle without deciding it.
     pub(crate) lease: Duration,
-    /// For each partition, whether the answer to a call was lost.
-    pub(crate) must_release: Box<[AtomicBool]>,
 }
 
 impl Worker {
@@ -58,12 +55,12 @@ impl Worker {
         let _running = metrics.begin_worker(self.number);
         let mut backoff = Backoff::default();
         let mut waits = None;
-        let mut lines: Vec<_> = std::mem::take(&mut self.partitions)
+        let mut partitions: Vec<_> = std::mem::take(&mut self.partitions)
             .into_iter()
-            .map(Line::of)
+            .map(WorkerPartition::of)
             .collect();
         while !*stop.borrow() {
-            let (loans, failed) = self.round(&mut lines, &stop).await;
+            let (loans, failed) = self.round(&mut partitions, &stop).await;
             let is_in_vain = loans == 0 && failed.is_some();
             match failed {
                 Some(error) => {
@@ -82,7 +79,7 @@ impl Worker {
                     return backoff.wait().await;
                 }
                 sleep(CLAIM_GATHER).await;
-                if lines.iter().all(|line| line.decided.is_none()) {
+                if partitions.iter().all(|worked| worked.decided.is_none()) {
                     let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
                 }
             };
@@ -91,9 +88,13 @@ impl Worker {
                 () = stopped(&mut stop) => break,
             }
         }
-        for line in &mut lines {
+        // Where nothing is owed there is no reason to keep the process from ending.
+        for worked in partitions
+            .iter_mut()
+            .filter(|worked| worked.decided.is_some())
+        {
             // What Redis does not take now is given out again when this instance says that it leaves.
-            let _ = self.drain_or_leave(line, false, &stop).await;
+            let _ = self.drain_or_leave(worked, false, &stop).await;
         }
     }
 
@@ -101,21 +102,20 @@ impl Worker {
     /// the partitions failed, if one did.
     async fn round(
         &self,
-        lines: &mut [Line],
+        partitions: &mut [WorkerPartition],
         stop: &watch::Receiver<bool>,
     ) -> (usize, Option<ServiceError>) {
         let mut loans = 0;
         let mut failed = None;
         // Well before the lease is over.
-        let gather = claim_gather(lines.len()).min(self.lease / 4);
+        let gather = claim_gather(partitions.len()).min(self.lease / 4);
         for number in self.depths.fullest_first() {
-            let line = &mut lines[number];
-            let must_release = self.must_release[number].load(Ordering::Relaxed);
-            let may_claim = must_release || self.depths.begin_claim(number);
-            if !may_claim && !line.is_due(gather) {
+            let worked = &mut partitions[number];
+            let may_claim = worked.must_release || self.depths.begin_claim(number);
+            if !may_claim && !worked.is_due(gather) {
                 continue;
             }
-            match self.drain_or_leave(line, may_claim, stop).await {
+            match self.drain_or_leave(worked, may_claim, stop).await {
                 Ok(found) => loans += found,
                 Err(error) => failed = Some(error),
             }
@@ -127,24 +127,24 @@ impl Worker {
     /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
     async fn drain_or_leave(
         &self,
-        line: &mut Line,
+        worked: &mut WorkerPartition,
         may_claim: bool,
         stop: &watch::Receiver<bool>,
     ) -> Result<usize, ServiceError> {
-        let number = line.partition.number();
+        let number = worked.partition.number();
         let drained = tokio::select! {
-            drained = self.drain(line, may_claim, stop) => drained,
+            drained = self.drain(worked, may_claim, stop) => drained,
             () = self.depths.shut(number) => {
                 Err(ServiceError::RedisSilent)
             }
         };
         if drained.is_err() {
             if self.depths.is_shut(number) {
-                line.partition.disconnect();
+                worked.partition.disconnect();
             }
             // It may have been given bundles, or still hold some.
-            line.decided = None;
-            self.must_release[number].store(true, Ordering::Relaxed);
+            worked.decided = None;
+            worked.must_release = true;
         }
         drained
     }
@@ -153,20 +153,20 @@ impl Worker {
     /// full. What it decides last is noted with the next call: each costs Redis a flush to disk, which admission waits for.
     async fn drain(
         &self,
-        line: &mut Line,
+        worked: &mut WorkerPartition,
         mut may_claim: bool,
         stop: &watch::Receiver<bool>,
     ) -> Result<usize, ServiceError> {
-        let partition = &mut line.partition;
+        let partition = &mut worked.partition;
         let number = partition.number();
-        if self.must_release[number].load(Ordering::Relaxed) {
+        if worked.must_release {
             partition.release(self.holder).await?;
-            self.must_release[number].store(false, Ordering::Relaxed);
+            worked.must_release = false;
         }
         let mut loans = 0;
         loop {
-            let claimed = match line.decided.take() {
-                Some(batch) => self.commit(partition, batch, may_claim).await?,
+            let claimed = match worked.decided.take() {
+                Some(unnoted) => self.commit(partition, unnoted, may_claim).await?,
                 None if may_claim => {
                     partition
                         .claim(self.holder, self.lease, CLAIM_LEN_MAX)
@@ -185,7 +185,7 @@ impl Worker {
             may_claim = len >= CLAIM_LEN_MAX && !*stop.borrow();
             self.metrics
                 .note_work(self.number, Some((len as u64, number)));
-            line.decided = self.process(partition, claimed).await?;
+            worked.decided = self.process(partition, claimed).await?;
             if !may_claim {
                 return Ok(loans);
             }
@@ -197,7 +197,7 @@ impl Worker {
         &self,
         partition: &mut Partition,
         claimed: Vec<Claimed>,
-    ) -> Result<Option<Batch>, ServiceError> {
+    ) -> Result<Option<Unnoted>, ServiceError> {
         failpoint!("claim-after");
         let claimed_us = now_us();
         let started = Instant::now();
@@ -225,29 +225,29 @@ impl Worker {
             }
         }
         self.metrics.process.add_duration(started.elapsed());
-        let mut batch = Batch::of(decided, claimed_us);
+        let mut unnoted = Unnoted::of(decided, claimed_us);
         if !doubted.is_empty() {
             // A trial takes long, and what was decided must not wait for it.
-            if let Some(batch) = batch.take() {
-                self.commit(partition, batch, false).await?;
+            if let Some(unnoted) = unnoted.take() {
+                self.commit(partition, unnoted, false).await?;
             }
             self.finish_apart(partition, doubted, claimed_us).await?;
         }
-        Ok(batch)
+        Ok(unnoted)
     }
 
     /// Notes in Redis what was decided, and hands over what became of each bundle; with `may_claim`, claims more.
     async fn commit(
         &self,
         partition: &mut Partition,
-        batch: Batch,
+        unnoted: Unnoted,
         may_claim: bool,
     ) -> Result<Vec<Claimed>, ServiceError> {
-        let Batch {
+        let Unnoted {
             decided,
             claimed_us,
             ..
-        } = batch;
+        } = unnoted;
         failpoint!("commit-before");
         let started = Instant::now();
         let told: Vec<_> = decided
@@ -313,14 +313,14 @@ impl Worker {
                 }
             }
             let decision = decide(&bundle, fates, claimed_us / 1000);
-            if let Some(batch) = Batch::of(vec![(ticket, decision)], claimed_us) {
-                self.commit(partition, batch, false).await?;
+            if let Some(unnoted) = Unnoted::of(vec![(ticket, decision)], claimed_us) {
+                self.commit(partition, unnoted, false).await?;
             }
         }
         Ok(())
     }
 
-    /// Takes what nobody can read out of the line. If Redis does not answer now, its lease runs out, and whoever claims it
+    /// Takes what nobody can read out of the worked. If Redis does not answer now, its lease runs out, and whoever claims it
     /// then tries again; the line goes on meanwhile.
     async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
         let reason = reason.to_string();
@@ -345,38 +345,43 @@ impl Worker {
     }
 }
 
-/// A partition, and what was decided of it and is not noted in Redis yet.
+/// A partition as one worker works on it: with what it still owes to it.
 #[derive(Debug)]
-struct Line {
+struct WorkerPartition {
     partition: Partition,
-    decided: Option<Batch>,
+    /// What was decided and is not noted in Redis yet.
+    decided: Option<Unnoted>,
+    /// It may hold bundles that it does not know of, since an answer was lost or a worker before it died: they are given back
+    /// first.
+    must_release: bool,
 }
 
-impl Line {
+impl WorkerPartition {
     fn of(partition: Partition) -> Self {
         Self {
             partition,
             decided: None,
+            must_release: true,
         }
     }
 
     /// Whether something was decided at least `gather` ago.
     fn is_due(&self, gather: Duration) -> bool {
         let decided = self.decided.as_ref();
-        decided.is_some_and(|batch| batch.since.elapsed() >= gather)
+        decided.is_some_and(|unnoted| unnoted.since.elapsed() >= gather)
     }
 }
 
 /// What was decided of bundles that were claimed together.
 #[derive(Debug)]
-struct Batch {
+struct Unnoted {
     decided: Vec<(Ticket, Decided)>,
     claimed_us: u64,
     since: Instant,
 }
 
-impl Batch {
-    /// A batch, unless it would be empty.
+impl Unnoted {
+    /// `None` where nothing was decided.
     fn of(decided: Vec<(Ticket, Decided)>, claimed_us: u64) -> Option<Self> {
         (!decided.is_empty()).then(|| Self {
             decided,

@@ -1,7 +1,6 @@
 //! The pool: starts and stops workers as the rule says.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -132,9 +131,6 @@ impl Pool {
             handover: Arc::clone(&self.handover),
             store: self.store.clone(),
             lease: self.lease,
-            must_release: (0..self.queue.partitions())
-                .map(|_| AtomicBool::new(true))
-                .collect(),
         };
         Slot {
             stop,
