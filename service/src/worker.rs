@@ -320,7 +320,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes what nobody can read out of the worked. If Redis does not answer now, its lease runs out, and whoever claims it
+    /// Takes what nobody can read out of the line. If Redis does not answer now, its lease runs out, and whoever claims it
     /// then tries again; the line goes on meanwhile.
     async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
         let reason = reason.to_string();
