@@ -393,10 +393,6 @@ impl Batcher {
                 self.metrics.traces.admitted(bundle, called_us, told);
                 if rolled_back > 0 {
                     self.metrics.roll_back(partition.number(), rolled_back);
-                    // The filter may lack what was recorded since.
-                    if let Err(error) = partition.doubt_filter().await {
-                        tracing::debug!(%error, "the filter is still believed");
-                    }
                 }
                 Ok(outcomes)
             }

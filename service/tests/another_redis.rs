@@ -115,6 +115,8 @@ async fn a_redis_of_yesterday_is_noticed() {
     copy(kept.path(), &folder);
     stack.redis.restart().await.unwrap();
     let address = stack.service.address();
+    // Also by the first call, before anybody has looked.
+    knows(address, 20..40).await;
     wait_until("the step back is told", async || {
         metrics(address).await.counters.rolled_back > 0
     })

@@ -131,8 +131,8 @@ impl Partition {
             Name::random()
         };
         let content = pack(arrivals);
+        let seen = self.queue.admissions_known(self.number);
         let call = self.admission("admit", name, entry, arrivals, &content, backlog_max);
-        let seen = self.queue.admissions[self.number].load(Ordering::Relaxed);
         let answer = self.call_within(limit, &call).await?;
         let reply = Reply::read(answer, arrivals.len())?;
         if reply.outcomes.contains(&Admission::Admitted) {
@@ -234,7 +234,8 @@ impl Partition {
                 "twins"
             } else {
                 ""
-            });
+            })
+            .arg(self.queue.admissions_known(self.number));
         for (arrival, _) in arrivals {
             call.arg(arrival.loan_id.as_str());
         }

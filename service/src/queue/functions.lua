@@ -226,12 +226,20 @@ local function sweep_look_ups(keys, now)
   redis.call('ZREM', keys[LOOK_UPS], unpack(old))
 end
 
+-- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. What a rebuilding that is
+-- under way has put in may be what is lacking, so that has to begin anew. Answers 1 if the filter counted as complete.
+local function doubt_filter(keys)
+  redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
+  return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
+end
+
 -- Takes in a bundle. ARGV
 --   1 most loans that Redis may hold unrecorded   2 name of the bundle   3 'new', or 'retry' for failed loans
 --   4 the loans, packed: for each its length (4), then id, fingerprint, ... (see bundle.rs)
 --   5 for each loan: the filter's word (4) and bits (4)
 --   6 number of loans
 --   7 '' if nothing is known of them and no id stands twice, 'twins' if one may, 'tokens' if tokens follow
+--   8 admissions that were confirmed to the caller: with fewer, this Redis went back in time, and its filter with it
 --   then the ids, for each its value in IDS, and for each its token, '?' to ask for one, '?NAME' to ask for the one of this
 --   name, also where an earlier call has taken it already, or ''.
 -- Answers {now in ms, admissions so far, token, outcomes}; the outcomes are a letter for each loan:
@@ -246,10 +254,14 @@ local function admit(keys, args)
   admissions, queued = tonumber(admissions or 0), tonumber(queued or 0)
   local name, is_retry, loans = args[2], args[3] == 'retry', args[4]
   local count, has_tokens = tonumber(args[6]), args[7] == 'tokens'
+  if admissions < tonumber(args[8]) then
+    doubt_filter(keys)
+    is_complete = false
+  end
   local now = now_ms()
   local paused = not is_retry and redis.call('HEXISTS', keys[CONTROL], 'paused') == 1
   local room = tonumber(args[1]) - queued - (claimed or 0) - (decided or 0)
-  local held = values_of(keys[IDS], args, 8, 7 + count)
+  local held = values_of(keys[IDS], args, 9, 8 + count)
   local known = is_retry and {} or may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
   -- Nearly every batch is of new loans that all find room.
   local is_plain = args[7] == '' and is_complete and not is_retry and not paused and count <= room and next(known) == nil
@@ -263,15 +275,15 @@ local function admit(keys, args)
   local admitted, replayed, len = 0, 0, 0
   if is_plain then
     for n = 1, count do
-      writes[len + 1], writes[len + 2] = args[7 + n], args[7 + count + n]
+      writes[len + 1], writes[len + 2] = args[8 + n], args[8 + count + n]
       len = len + 2
     end
     admitted, outcomes = count, {string.rep('a', count)}
   else
     for n = 1, count do
-      local id, value = args[7 + n], args[7 + count + n]
+      local id, value = args[8 + n], args[8 + count + n]
       local now_held = here[id] or held[n]
-      local mine = has_tokens and args[7 + 2 * count + n] or ''
+      local mine = has_tokens and args[8 + 2 * count + n] or ''
       local asks = string.byte(mine) == 63 -- '?'
       local outcome
       if now_held and #now_held == HELD_LEN then
@@ -358,19 +370,21 @@ end
 -- ARGV as for admit, of which the loans are not read. Says what admit would, and admits nothing: for a Redis
 -- that is full, where known loans are still answered.
 local function recognise(keys, args)
-  local first, last, is_complete = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_first', 'filter_last', 'filter_complete'))
+  local first, last, is_complete, admissions = unpack(redis.call('HMGET', keys[COUNTERS],
+    'filter_first', 'filter_last', 'filter_complete', 'admissions'))
   if not last then return unprepared() end
+  is_complete = is_complete and tonumber(admissions or 0) >= tonumber(args[8])
   local count, has_tokens, outcomes = tonumber(args[6]), args[7] == 'tokens', {}
-  local held = values_of(keys[IDS], args, 8, 7 + count)
+  local held = values_of(keys[IDS], args, 9, 8 + count)
   local known = may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
   for n = 1, count do
     if held[n] and #held[n] == HELD_LEN then
-      if string.sub(held[n], 1, 16) == string.sub(args[7 + count + n], 1, 16) then
+      if string.sub(held[n], 1, 16) == string.sub(args[8 + count + n], 1, 16) then
         outcomes[n] = 'r'
       else
         outcomes[n] = string.byte(held[n], 17) > 1 and 'e' or 'c'
       end
-    elseif (known[n] or not is_complete) and (not has_tokens or args[7 + 2 * count + n] == '') then
+    elseif (known[n] or not is_complete) and (not has_tokens or args[8 + 2 * count + n] == '') then
       outcomes[n] = 's'
     else
       outcomes[n] = 'f'
@@ -659,15 +673,11 @@ local function set_aside(keys, args)
   return 1
 end
 
--- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. ARGV 'doubt', or 'start' of
--- a rebuilding. Answers 1 if the filter counted as complete; for 'start' the rebuilding's token, or 0 while another is at it.
+-- ARGV 'doubt' of the filter, or 'start' of a rebuilding. Answers 1 if the filter counted as complete; for 'start' the
+-- rebuilding's token, or 0 while another is at it.
 local function doubt(keys, args)
   if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then return unprepared() end
-  if args[1] == 'doubt' then
-    -- What a rebuilding that is under way has put in may be what is lacking: it has to begin anew.
-    redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
-    return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
-  end
+  if args[1] == 'doubt' then return doubt_filter(keys) end
   local is_complete, at = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms'))
   local now = now_ms()
   if is_complete or at and now - at < REBUILD_SILENT_MS then return 0 end
