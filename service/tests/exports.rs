@@ -21,6 +21,36 @@ async fn get(stack: &Stack, path: &str) -> http::Answer {
     admin(stack.service.address(), "GET", path, &Value::Null).await
 }
 
+/// What stands in a body is never taken for an answer of hyper's own, which is replaced: an export is whole whatever a
+/// client wrote. Its frame and its rows hold the line breaks of HTTP.
+#[tokio::test]
+async fn what_a_client_wrote_is_no_answer() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let text = "HTTP/1.1 400 Bad Request";
+    let (mut recorded, mut failed) = (loan(0), loan(1));
+    recorded["applicant"]["name"] = json!(text);
+    failed["applicant"]["email"] = json!(text);
+    for loan in [&recorded, &failed] {
+        assert_eq!(post(address, loan).await.status, 202);
+    }
+    drained(&stack.redis).await;
+    for path in [
+        "/api/exports/errors?format=csv",
+        "/api/exports/errors?format=ndjson",
+        "/api/exports/loans?format=csv",
+        "/api/exports/loans?format=ndjson",
+    ] {
+        let export = get(&stack, path).await;
+        assert_eq!(export.status, 200, "{path}: {export:?}");
+        assert!(export.body.contains(text), "{path}: {export:?}");
+        assert!(
+            !export.body.contains("application/problem+json"),
+            "{path}: {export:?}"
+        );
+    }
+}
+
 /// 1. Failures and loans are exported in both forms, by a filter, whole.
 /// 2. A cell that a spreadsheet would take for a formula is none.
 /// 3. Each export stands in the record of activity.

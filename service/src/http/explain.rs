@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::request_id::{self, RequestIds};
+use super::request_id::RequestIds;
 use super::response;
 
 /// hyper's own answers are shorter: a status, a length, a date, whether the connection stays.
@@ -56,8 +57,9 @@ struct Bare<'a> {
 impl<'a> Bare<'a> {
     /// The answer in which `bytes` end, if it is hyper's own.
     ///
-    /// It ends with its head, it is an error, and it bears no request id. Each answer of ours bears one, and no body of
-    /// ours holds a line break of HTTP: JSON escapes them.
+    /// It is told by its whole form, from the status line to the empty line, since an answer of ours may quote anything: a
+    /// file of exported rows holds line breaks of HTTP and what clients wrote, and so does the frame of a streamed body.
+    /// No line of these is a field of hyper's alone, and each head of ours has more fields.
     fn find(bytes: &'a [u8]) -> Option<Self> {
         if !bytes.ends_with(b"\r\n\r\n") {
             return None;
@@ -69,20 +71,23 @@ impl<'a> Bare<'a> {
             .rposition(|window| window == version)?;
         let at = tail_at + head_at;
         let head = str::from_utf8(&bytes[at..]).ok()?;
-        let status = head.split(' ').nth(1)?;
-        let field = |name: &str| {
-            head.split("\r\n").skip(1).find_map(|line| {
-                let (key, value) = line.split_once(':')?;
-                key.eq_ignore_ascii_case(name).then(|| value.trim())
-            })
-        };
-        let is_error = status.starts_with('4');
-        let is_ours = field(request_id::NAME.as_str()).is_some();
-        (is_error && !is_ours).then_some(Self {
-            at,
-            status,
-            date: field("date"),
-        })
+        let mut lines = head.strip_suffix("\r\n\r\n")?.split("\r\n");
+        let (_, status) = lines.next()?.split_once(' ')?;
+        let (status, reason) = status.split_once(' ')?;
+        let code = StatusCode::from_bytes(status.as_bytes()).ok()?;
+        if !code.is_client_error() || code.canonical_reason() != Some(reason) {
+            return None;
+        }
+        let (mut is_empty, mut date) = (false, None);
+        for line in lines {
+            match line.split_once(": ")? {
+                ("content-length", "0") => is_empty = true,
+                ("connection", "close") => {}
+                ("date", value) => date = Some(value),
+                _ => return None,
+            }
+        }
+        is_empty.then_some(Self { at, status, date })
     }
 }
 
@@ -197,7 +202,13 @@ mod tests {
             "HTTP/1.1 100 Continue\r\n\r\n",
             "HTTP/1.1 404 Not Found\r\nx-request-id: a-1\r\ncontent-length: 90\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nallow: GET\r\nx-request-id: a-1\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nx-request-id: a-1\r\n\r\n",
             "no HTTP\r\n\r\n",
+            // The ends of streamed bodies, with what a client wrote.
+            "1f\r\n7,HTTP/1.1 400 Bad Request,x,y\r\n\r\n0\r\n\r\n",
+            "1c\r\n7,HTTP/1.1 400 Bad Request\r\n\r\n",
+            "27\r\n7,\"HTTP/1.1 400 Bad Request\r\ndate: now\"\r\n\r\n",
+            "1c\r\n7,HTTP/1.1 400 Bad Request\r\n\r\n0\r\n\r\n",
             "\r\n\r\n",
             &format!("{BARE}and more"),
         ] {
