@@ -39,8 +39,11 @@ pub(crate) struct Entry {
     pub(crate) address: String,
     /// What was done, such as `pause`.
     pub(crate) action: String,
-    /// What came of it, in words.
+    /// What came of it, in words of ours: without personal data.
     pub(crate) effect: String,
+    /// Why, in the operator's words: no part of the log, since it may name somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     pub(crate) request_id: String,
 }
 

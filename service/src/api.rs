@@ -486,6 +486,9 @@ pub struct ActivityEntry {
     pub action: String,
     /// What came of it, in words.
     pub effect: String,
+    /// Why, in the operator's words; hidden from whoever has no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Finds the call in the log.
     pub request_id: String,
 }

@@ -157,6 +157,7 @@ async fn record(store: &Store, done: &Done) -> Result<(), ServiceError> {
             "an applicant's data was removed from {} loans and {} failures; {} failed loans discarded",
             done.records.loans, done.records.failures, done.discarded
         ),
+        reason: None,
         request_id: String::new(),
     };
     let collection = store.database().collection("activity");

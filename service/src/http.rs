@@ -616,7 +616,9 @@ async fn answer_to_caller(
         Target::Resume => control::set(front, false, &caller).await,
         Target::Runs => control::mark_run(front, request).await,
         Target::Instances => Ok(response::json(&*front.monitor.instances())),
-        Target::Activity => activity::list(front, request.uri().query()).await,
+        Target::Activity => {
+            activity::list(front, request.uri().query(), caller.sees_personal()).await
+        }
         Target::Metrics => Ok(response::json_bytes(
             front.feed.snapshot(caller.sees_personal()),
         )),

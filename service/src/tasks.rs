@@ -357,11 +357,11 @@ impl Works {
             address: task.address.clone(),
             action: action.to_owned(),
             effect: format!(
-                "{}: {done} {what}, {} skipped{ended}{}",
+                "{}: {done} {what}, {} skipped{ended}",
                 describe(task),
                 task.skipped,
-                reason(task)
             ),
+            reason: task.reason.clone(),
             request_id: task.request_id.clone(),
         });
         if done > 0 {
@@ -371,7 +371,6 @@ impl Works {
                 TaskKind::Discard => EventKind::Discard {
                     discarded: done,
                     by,
-                    reason: task.reason.clone().unwrap_or_default(),
                 },
             });
         }
@@ -428,16 +427,6 @@ pub(crate) fn describe_filter(filter: &FailureFilter) -> String {
         "all failed loans".to_owned()
     } else {
         format!("failed loans with {}", words.join(", "))
-    }
-}
-
-/// The reason that was given, as the end of a sentence.
-pub(crate) fn reason(task: &TaskDocument) -> String {
-    let reason = task.reason.as_deref().unwrap_or_default();
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
     }
 }
 

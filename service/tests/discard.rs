@@ -95,11 +95,8 @@ async fn failed_loans_are_finished_with_a_reason() {
     assert_task(&task(&stack, asked).await, "done", 10, 0, 0);
     counted(&stack, 13, 27).await;
 
-    let found = body(
-        &http::get(address, &format!("/api/loans/{}", loan_id(0)))
-            .await
-            .unwrap(),
-    );
+    let path = format!("/api/loans/{}", loan_id(0));
+    let found = body(&admin(address, "GET", &path, &json!(null)).await);
     assert_eq!(found["status"], "discarded", "{found}");
     assert_eq!(found["discarded"]["by"], "administrator", "{found}");
     assert_eq!(found["discarded"]["reason"], "sent by mistake", "{found}");
@@ -153,7 +150,10 @@ async fn failed_loans_are_finished_with_a_reason() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|entry| entry["effect"].as_str().unwrap().to_owned())
+            .map(|entry| {
+                let text = |key: &str| entry[key].as_str().unwrap_or_default();
+                format!("{}: {}", text("effect"), text("reason"))
+            })
             .collect();
         effects.contains(&"all failed loans: 27 discarded, 3 skipped: the rest".to_owned())
             && effects.contains(&format!(

@@ -388,15 +388,13 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
-    /// Failed loans were finished by hand.
+    /// Failed loans were finished by hand. Why stands in the record of activity: everybody hears an event.
     Discard {
         /// How many.
         discarded: u64,
         /// Who did it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
-        /// Why.
-        reason: String,
     },
     /// Redis does not know admissions any more that it had confirmed: it went back in time.
     RolledBack {

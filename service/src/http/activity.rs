@@ -3,6 +3,7 @@
 use bson::oid::ObjectId;
 
 use super::control::unavailable;
+use super::personal::mask_change;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply};
@@ -14,7 +15,11 @@ use crate::limits::ERRORS_PAGE_LEN_MAX;
 /// Changes on a page unless the client says how many.
 pub(super) const PAGE_LEN: u32 = 50;
 
-pub(super) async fn list(front: &Front, query: Option<&str>) -> Result<Reply, Problem> {
+pub(super) async fn list(
+    front: &Front,
+    query: Option<&str>,
+    sees_personal: bool,
+) -> Result<Reply, Problem> {
     let query = Query::parse(query, &["limit", "cursor"])?;
     let limit = query.get("limit", |text| {
         let limit = plain_number(text).and_then(|number| u32::try_from(number).ok());
@@ -36,8 +41,12 @@ pub(super) async fn list(front: &Front, query: Option<&str>) -> Result<Reply, Pr
     let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next_cursor = found.last().filter(|_| has_more).map(to_cursor);
+    let mut entries: Vec<_> = found.into_iter().map(ActivityEntry::from).collect();
+    if !sees_personal {
+        entries.iter_mut().for_each(mask_change);
+    }
     Ok(response::json(&ActivityPage {
-        entries: found.into_iter().map(ActivityEntry::from).collect(),
+        entries,
         next_cursor,
     }))
 }
@@ -63,6 +72,7 @@ impl From<Entry> for ActivityEntry {
             address: entry.address,
             action: entry.action,
             effect: entry.effect,
+            reason: entry.reason,
             request_id: entry.request_id,
         }
     }

@@ -46,12 +46,18 @@ pub(super) async fn set(front: &Front, is_paused: bool, caller: &Caller) -> Resu
         (false, true) => "ingestion goes on",
         (false, false) => "ingestion was not paused",
     };
-    note(front, caller, action, effect.to_owned());
+    note(front, caller, action, effect.to_owned(), None);
     show(front).await
 }
 
 /// Notes a change in the record of activity.
-pub(super) fn note(front: &Front, caller: &Caller, action: &str, effect: String) {
+pub(super) fn note(
+    front: &Front,
+    caller: &Caller,
+    action: &str,
+    effect: String,
+    reason: Option<String>,
+) {
     front.activity.note(Entry {
         id: bson::oid::ObjectId::new(),
         at: bson::DateTime::now(),
@@ -59,6 +65,7 @@ pub(super) fn note(front: &Front, caller: &Caller, action: &str, effect: String)
         address: caller.client.to_string(),
         action: action.to_owned(),
         effect,
+        reason,
         request_id: caller.request_id.clone(),
     });
 }
@@ -118,7 +125,7 @@ pub(super) async fn retry_loans(
         "{of}: {} queued again, {} skipped, {} left",
         retried.requeued, retried.skipped, retried.remaining
     );
-    note(front, caller, action, effect);
+    note(front, caller, action, effect, None);
     if retried.requeued > 0 {
         front.metrics.tell(EventKind::Retry {
             requeued: retried.requeued,

@@ -299,6 +299,7 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
                 "{} as {format}: {} rows{lacking}{how}",
                 export.words, sent.rows
             ),
+            reason: None,
             request_id: who.request_id,
         });
     });

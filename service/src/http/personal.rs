@@ -1,10 +1,11 @@
-//! Personal data, hidden from whoever has no token.
+//! Personal data, hidden from whoever has no token: what is known of an applicant, and every text that somebody has written
+//! as they liked, since it may name one.
 
 use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::api::{FailedAttempt, LoanView};
+use crate::api::{ActivityEntry, Discarded, FailedAttempt, LoanView};
 use crate::snapshot::{Event, EventKind, Snapshot, Task};
 
 /// What stands in place of a text.
@@ -21,25 +22,46 @@ pub(super) fn masked_email(email: &str) -> String {
     format!("{}…@{}… #{tag:04x}", first(name), first(host))
 }
 
+/// Hides a text that somebody has written, if there is one.
+fn hide(text: &mut String) {
+    if !text.is_empty() {
+        HIDDEN.clone_into(text);
+    }
+}
+
+/// Whether a text names nobody: a number.
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok()
+}
+
+fn mask_discarded(discarded: Option<&mut Discarded>) {
+    if let Some(discarded) = discarded {
+        hide(&mut discarded.reason);
+    }
+}
+
 pub(super) fn mask_attempt(attempt: &mut FailedAttempt) {
     if let Some(email) = &mut attempt.applicant_email {
         *email = masked_email(email);
     }
     for fault in &mut attempt.faults {
-        let is_personal = fault.field.starts_with("applicant");
-        if is_personal && !fault.value.is_empty() {
-            HIDDEN.clone_into(&mut fault.value);
+        // An address may stand in any field, where a client has mixed them up.
+        if fault.field.starts_with("applicant") || !is_number(&fault.value) {
+            hide(&mut fault.value);
         }
     }
+    mask_discarded(attempt.discarded.as_mut());
 }
 
 pub(super) fn mask_loan(view: &mut LoanView) {
     view.attempts.iter_mut().for_each(mask_attempt);
+    mask_discarded(view.discarded.as_mut());
     let Some(result) = &mut view.result else {
         return;
     };
     // By the content's fingerprint a guess at it could be checked.
-    HIDDEN.clone_into(&mut result.fingerprint);
+    hide(&mut result.fingerprint);
+    hide(&mut result.purpose);
     let email = masked_email(&result.applicant.email);
     result.applicant.hide(HIDDEN, email);
 }
@@ -55,6 +77,15 @@ pub(super) fn mask_task(task: &mut Task) {
         && let Some(applicant) = &mut filter.applicant
     {
         *applicant = masked_email(applicant);
+    }
+    if let Some(reason) = &mut task.reason {
+        hide(reason);
+    }
+}
+
+pub(super) fn mask_change(change: &mut ActivityEntry) {
+    if let Some(reason) = &mut change.reason {
+        hide(reason);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::filter::Filter;
 use crate::limits::{ADMIN_BODY_LEN_MAX, RETRY_IDS_MAX};
 use crate::loan::LoanId;
 use crate::store::tasks::{Begun, TaskDocument};
-use crate::tasks::{describe, reason};
+use crate::tasks::describe;
 
 /// Characters of a reason.
 const REASON_LEN_MAX: usize = 500;
@@ -38,13 +38,8 @@ pub(super) async fn begin(
         TaskKind::Retry => "retry",
         TaskKind::Discard => "discard",
     };
-    let effect = format!(
-        "{}: begun, {} expected{}",
-        describe(&task),
-        task.expected,
-        reason(&task)
-    );
-    note(front, caller, action, effect);
+    let effect = format!("{}: begun, {} expected", describe(&task), task.expected);
+    note(front, caller, action, effect, task.reason.clone());
     front.tasks.wake();
     front.feed.look_for_tasks();
     Ok(response::accepted_with(&Task::from(task)))
@@ -152,6 +147,7 @@ pub(super) async fn stop(front: &Front, id: &str, caller: &Caller) -> Result<Rep
         caller,
         "stop",
         format!("{}: asked to stop", describe(&task)),
+        None,
     );
     front.tasks.wake();
     front.feed.look_for_tasks();

@@ -146,7 +146,7 @@ impl Store {
                 (texts("loans"), "purpose"),
                 (texts("failures"), "discarded.reason"),
                 (texts("tasks"), "reason"),
-                (texts("activity"), "effect"),
+                (texts("activity"), "reason"),
             ] {
                 let (mut named, mut set) = (Document::new(), Document::new());
                 named.insert(field, naming(address));

@@ -552,6 +552,8 @@ export interface components {
             effect: string;
             /** @description The name that goes with the token. */
             name: string;
+            /** @description Why, in the operator's words; hidden from whoever has no token. */
+            reason?: string | null;
             /** @description Finds the call in the log. */
             requestId: string;
         };
@@ -834,8 +836,6 @@ export interface components {
             discarded: number;
             /** @enum {string} */
             kind: "discard";
-            /** @description Why. */
-            reason: string;
         } | {
             /**
              * Format: int64

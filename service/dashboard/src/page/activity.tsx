@@ -84,7 +84,7 @@ function textOf(event: LiveEvent): string {
     case 'retry':
       return `${plural(event.requeued, 'failed loan')} queued again${by(event.by)}`;
     case 'discard':
-      return `${plural(event.discarded, 'failed loan')} discarded${by(event.by)}: ${event.reason}`;
+      return `${plural(event.discarded, 'failed loan')} discarded${by(event.by)}`;
     case 'run':
       if (event.marker === 'start') return `Load run of ${event.scenario} begins`;
       if (event.marker === 'phase') return `Phase ${event.name ?? ''}`;

@@ -62,7 +62,7 @@ function List() {
           {entries.map((entry) => (
             <li key={`${entry.at} ${entry.requestId} ${entry.effect}`} className="grid gap-x-4 border-b border-line py-2 last:border-b-0 sm:grid-cols-[minmax(0,1fr)_auto]">
               <span className="min-w-0 wrap-anywhere">
-                <span className="font-medium">{words(entry.action)}</span> <span className="text-muted">{entry.effect}</span>
+                <span className="font-medium">{words(entry.action)}</span> <span className="text-muted">{[entry.effect, entry.reason ?? ''].filter((text) => text !== '').join(': ')}</span>
               </span>
               <time className="numeric text-[0.8125rem] text-muted sm:text-right" dateTime={entry.at}>
                 {instant(Date.parse(entry.at), live.nowMs())}
