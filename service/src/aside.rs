@@ -9,10 +9,11 @@ use crate::loan::Category;
 use crate::metrics::Metrics;
 use crate::queue::Partition;
 use crate::queue::bundle::Ticket;
+use crate::queue::claim::SetAside;
 use crate::snapshot::EventKind;
 use crate::store::Store;
 
-/// Takes a bundle out of the line, unless somebody has ended it meanwhile. The log of errors hears of it as soon as MongoDB
+/// Takes a bundle out of the line, unless somebody has ended it meanwhile or too many stand aside. The log of errors hears of it as soon as MongoDB
 /// answers.
 ///
 /// # Errors
@@ -24,10 +25,20 @@ pub(crate) async fn set_aside(
     ticket: &Ticket,
     reason: &str,
 ) -> Result<(), ServiceError> {
-    if !partition.set_aside(ticket, reason).await? {
-        return Ok(());
-    }
     let (name, loans, reason) = (ticket.name.to_string(), ticket.len, reason.to_owned());
+    match partition.set_aside(ticket, &reason).await? {
+        SetAside::Done => {}
+        SetAside::Gone => return Ok(()),
+        SetAside::Full => {
+            tracing::warn!(
+                bundle = name,
+                loans,
+                reason,
+                "loans should be set aside, and too many are"
+            );
+            return Ok(());
+        }
+    }
     tracing::error!(bundle = name, loans, reason, "loans are set aside");
     metrics.tell(EventKind::Failure {
         loan_id: format!("bundle:{name}"),

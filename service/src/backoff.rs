@@ -16,11 +16,16 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits, and will wait twice as long next time.
-    pub(crate) async fn wait(&mut self) {
+    /// How long to wait now: twice as long next time.
+    pub(crate) fn next(&mut self) -> Duration {
         let delay = self.0;
         self.0 = (delay * 2).min(LONGEST);
-        tokio::time::sleep(delay).await;
+        delay
+    }
+
+    /// Waits, and will wait twice as long next time.
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.next()).await;
     }
 
     /// The next wait is the shortest again.

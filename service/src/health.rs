@@ -39,6 +39,8 @@ enum Fault {
     Recording,
     /// MongoDB answers, and refuses an index of the record.
     Indexes,
+    /// So much stands aside that what nobody can read stays in line.
+    Aside,
 }
 
 /// What the faults are told by.
@@ -59,21 +61,24 @@ pub(crate) struct Work {
     pub(crate) recording_waits: bool,
     /// Whether MongoDB refused its recorders an index.
     pub(crate) indexes_refused: bool,
+    /// Whether no more can be set aside.
+    pub(crate) aside_full: bool,
 }
 
 impl Work {
-    pub(crate) fn of(metrics: &Metrics) -> Self {
+    pub(crate) fn of(metrics: &Metrics, aside_full: bool) -> Self {
         Self {
             admission_refused: metrics.is_admission_refused(),
             processing_waits: metrics.is_processing_waiting(),
             recording_waits: metrics.is_recording_waiting(),
             indexes_refused: metrics.are_indexes_refused(),
+            aside_full,
         }
     }
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Redis,
         Self::Shard,
         Self::Admission,
@@ -84,6 +89,7 @@ impl Fault {
         Self::Mongodb,
         Self::Recording,
         Self::Indexes,
+        Self::Aside,
     ];
 
     fn is_in(self, signs: Signs<'_>) -> bool {
@@ -98,6 +104,7 @@ impl Fault {
             processing_waits,
             recording_waits,
             indexes_refused,
+            aside_full,
         } = signs.work;
         let is_whole = redis.up && redis.trouble.is_none();
         match self {
@@ -111,6 +118,7 @@ impl Fault {
             Self::Mongodb => !mongodb.up,
             Self::Recording => redis.up && mongodb.up && recording_waits,
             Self::Indexes => mongodb.up && indexes_refused,
+            Self::Aside => aside_full,
         }
     }
 
@@ -126,6 +134,7 @@ impl Fault {
             Self::Mongodb => "mongodb",
             Self::Recording => "recording",
             Self::Indexes => "indexes",
+            Self::Aside => "aside",
         }
     }
 
@@ -152,6 +161,9 @@ impl Fault {
             }
             Self::Indexes => {
                 "MongoDB refuses an index of the record: questions to it are slow, and some fail; the log says why, at \"MongoDB refuses an index\""
+            }
+            Self::Aside => {
+                "as much as is allowed stands aside: more that nobody can read, or that MongoDB refuses, stays in line and is tried again and again"
             }
         }
     }
@@ -192,7 +204,12 @@ impl Fault {
             Self::Redis => true,
             Self::Admission => has(Role::Api),
             Self::Processing => has(Role::Worker) && !has(Role::Api) && !has(Role::Dashboard),
-            Self::Shard | Self::Durability | Self::Memory | Self::Rollback | Self::Indexes => false,
+            Self::Shard
+            | Self::Durability
+            | Self::Memory
+            | Self::Rollback
+            | Self::Indexes
+            | Self::Aside => false,
             Self::Mongodb | Self::Recording => {
                 has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard)
             }

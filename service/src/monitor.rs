@@ -20,7 +20,7 @@ use crate::instances::{self, Facts};
 use crate::limits::INSTANCE_KEPT;
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
-use crate::queue::control::Alive;
+use crate::queue::control::{Alive, Mended};
 use crate::queue::state::{QueueState, SlowState};
 use crate::queue::{Partition, Queue};
 use crate::rounds::{Look, Rounds};
@@ -196,6 +196,8 @@ struct Seen {
     alive: Vec<Alive>,
     /// Loans and failures that had left Redis when that was last read, or that MongoDB has noted.
     recorded: Option<u64>,
+    /// Entries of no bundle that had been set aside when that was last read.
+    entries_aside: Option<u64>,
 }
 
 impl Seen {
@@ -258,6 +260,7 @@ impl Look for Looker {
 impl Looker {
     /// Says that this instance is alive, and reads what changes slowly.
     async fn look_closely(&self, partition: &mut Partition, seen: &mut Seen) {
+        tell_entries_aside(partition.number(), seen);
         let me = &self.me;
         let metrics = &self.metrics;
         let workers = metrics.workers.load(Ordering::Relaxed);
@@ -268,9 +271,10 @@ impl Looker {
         let facts = facts.text();
         let beat = partition.beat(me.instance, workers, me.workers_max, &facts, INSTANCE_KEPT);
         match beat.await {
-            Ok(alive) => {
+            Ok((alive, mended)) => {
                 seen.alive = alive;
                 seen.refusal = None;
+                tell_mended(partition.number(), &mended);
             }
             Err(error) => seen.refusal = Some(error.to_string()),
         }
@@ -321,6 +325,41 @@ impl Looker {
         }
         seen.recorded = Some(recorded);
         Ok(())
+    }
+}
+
+/// Says that entries of no bundle were found in a line since it was last looked at.
+fn tell_entries_aside(partition: usize, seen: &mut Seen) {
+    let counters = &seen.state.counters;
+    let aside = counters
+        .get("set_aside_places")
+        .copied()
+        .unwrap_or_default();
+    let before = seen.entries_aside.replace(aside).unwrap_or(aside);
+    if aside > before {
+        tracing::error!(
+            partition,
+            entries = aside - before,
+            "entries that are no bundle's stood in the queue: they are set aside"
+        );
+    }
+}
+
+/// Says what was mended of a partition.
+fn tell_mended(partition: usize, mended: &Mended) {
+    if mended.bundles > 0 {
+        tracing::error!(
+            partition,
+            bundles = mended.bundles,
+            "bundles stood in no line, as when Redis loses a key: they are in line again"
+        );
+    }
+    if !mended.counts.is_empty() {
+        tracing::error!(
+            partition,
+            counts = mended.counts.join(" "),
+            "counts in Redis were no numbers: they begin anew"
+        );
     }
 }
 
@@ -445,7 +484,9 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
             counters,
             degraded: Vec::new(),
         };
-        faults.note(&mut snapshot, Work::of(&metrics), now);
+        let is_aside_full = partitions.iter().any(|seen| seen.slow.is_aside_full);
+        let work = Work::of(&metrics, is_aside_full);
+        faults.note(&mut snapshot, work, now);
         if is_slow {
             lock(&past).add_point(point(&snapshot));
             teller.send_replace(Arc::new(InstanceList {

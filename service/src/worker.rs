@@ -53,31 +53,22 @@ impl Worker {
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let metrics = Arc::clone(&self.metrics);
         let _running = metrics.begin_worker(self.number);
-        let mut backoff = Backoff::default();
         let mut waits = None;
         let mut partitions: Vec<_> = std::mem::take(&mut self.partitions)
             .into_iter()
             .map(WorkerPartition::of)
             .collect();
         while !*stop.borrow() {
-            let (loans, failed) = self.round(&mut partitions, &stop).await;
-            let is_in_vain = loans == 0 && failed.is_some();
-            match failed {
-                Some(error) => {
-                    waits.get_or_insert_with(|| Waits::begin(&metrics, &error));
-                }
-                None => waits = None,
+            if let Some(error) = self.round(&mut partitions, &stop).await {
+                waits.get_or_insert_with(|| Waits::begin(&metrics, &error));
             }
-            if !is_in_vain {
-                backoff.reset();
+            if partitions.iter().all(|worked| worked.rests_until.is_none()) {
+                waits = None;
             }
             let depths = Arc::clone(&self.depths);
             // Each call costs Redis a flush to disk: loans gather first. Then whatever this process admits wakes a worker;
             // what another admits is found by asking.
             let rest = async {
-                if is_in_vain {
-                    return backoff.wait().await;
-                }
                 sleep(CLAIM_GATHER).await;
                 if partitions.iter().all(|worked| worked.decided.is_none()) {
                     let _ = tokio::time::timeout(CLAIM_POLL, depths.woken()).await;
@@ -98,30 +89,34 @@ impl Worker {
         }
     }
 
-    /// Goes through every partition that is worth it, the fullest first. Answers how many loans were claimed, and why one of
-    /// the partitions failed, if one did.
+    /// Goes through every partition that is worth it, the fullest first. Answers why one of them failed, if one did.
     async fn round(
         &self,
         partitions: &mut [WorkerPartition],
         stop: &watch::Receiver<bool>,
-    ) -> (usize, Option<ServiceError>) {
-        let mut loans = 0;
+    ) -> Option<ServiceError> {
         let mut failed = None;
         // Well before the lease is over.
         let gather = claim_gather(partitions.len()).min(self.lease / 4);
         for number in self.depths.fullest_first() {
             let worked = &mut partitions[number];
+            if worked
+                .rests_until
+                .is_some_and(|until| Instant::now() < until)
+            {
+                continue;
+            }
             let may_claim = worked.must_release || self.depths.begin_claim(number);
             if !may_claim && !worked.is_due(gather) {
                 continue;
             }
-            match self.drain_or_leave(worked, may_claim, stop).await {
-                Ok(found) => loans += found,
-                Err(error) => failed = Some(error),
+            if let Err(error) = self.drain_or_leave(worked, may_claim, stop).await {
+                worked.rests_until = Some(Instant::now() + worked.backoff.next());
+                failed = Some(error);
             }
         }
         self.metrics.note_work(self.number, None);
-        (loans, failed)
+        failed
     }
 
     /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
@@ -130,7 +125,7 @@ impl Worker {
         worked: &mut WorkerPartition,
         may_claim: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Result<usize, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let number = worked.partition.number();
         let drained = tokio::select! {
             drained = self.drain(worked, may_claim, stop) => drained,
@@ -156,38 +151,43 @@ impl Worker {
         worked: &mut WorkerPartition,
         mut may_claim: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Result<usize, ServiceError> {
-        let partition = &mut worked.partition;
-        let number = partition.number();
+    ) -> Result<(), ServiceError> {
+        let number = worked.partition.number();
         if worked.must_release {
-            partition.release(self.holder).await?;
+            worked.partition.release(self.holder).await?;
             worked.must_release = false;
         }
-        let mut loans = 0;
         loop {
             let claimed = match worked.decided.take() {
-                Some(unnoted) => self.commit(partition, unnoted, may_claim).await?,
+                Some(unnoted) => {
+                    let claimed = self
+                        .commit(&mut worked.partition, unnoted, may_claim)
+                        .await?;
+                    worked.get_on();
+                    claimed
+                }
                 None if may_claim => {
-                    partition
+                    worked
+                        .partition
                         .claim(self.holder, self.lease, CLAIM_LEN_MAX)
                         .await?
                 }
-                None => return Ok(loans),
+                None => return Ok(()),
             };
             let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
             if may_claim {
                 self.depths.claimed(number, len);
             }
             if claimed.is_empty() {
-                return Ok(loans);
+                worked.get_on();
+                return Ok(());
             }
-            loans += len;
             may_claim = len >= CLAIM_LEN_MAX && !*stop.borrow();
             self.metrics
                 .note_work(self.number, Some((len as u64, number)));
-            worked.decided = self.process(partition, claimed).await?;
+            worked.decided = self.process(&mut worked.partition, claimed).await?;
             if !may_claim {
-                return Ok(loans);
+                return Ok(());
             }
         }
     }
@@ -354,6 +354,9 @@ struct WorkerPartition {
     /// It may hold bundles that it does not know of, since an answer was lost or a worker before it died: they are given back
     /// first.
     must_release: bool,
+    /// It does not get on: until then it is left alone.
+    rests_until: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl WorkerPartition {
@@ -362,7 +365,15 @@ impl WorkerPartition {
             partition,
             decided: None,
             must_release: true,
+            rests_until: None,
+            backoff: Backoff::default(),
         }
+    }
+
+    /// What was decided is noted, or there was nothing to do. That loans were claimed alone says nothing: they may come back.
+    fn get_on(&mut self) {
+        self.rests_until = None;
+        self.backoff.reset();
     }
 
     /// Whether something was decided at least `gather` ago.

@@ -494,20 +494,25 @@ async fn a_redis_that_refuses_workers_is_told() {
     let stack = start().await;
     let address = stack.service.address();
     record(&stack, 0..5).await;
-    let claimed = key(&stack, "claimed").await;
-    let _: String = redis(&stack.redis, &["SET", &claimed, "by hand"]).await;
-    for number in 5..10 {
-        assert_eq!(post(address, &loan(number)).await.status, 202);
+    let mut count = 5;
+    // No claim is taken; or each is, and no decision.
+    for name in ["claimed", "results"] {
+        let refused = key(&stack, name).await;
+        let _: String = redis(&stack.redis, &["SET", &refused, "by hand"]).await;
+        for number in count..count + 5 {
+            assert_eq!(post(address, &loan(number)).await.status, 202);
+        }
+        count += 5;
+        wait_until("it is told", async || degraded(address, "processing").await).await;
+        assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
+        logged(&stack.service, &["processing waits", "WRONGTYPE"]).await;
+        let _: i64 = redis(&stack.redis, &["DEL", &refused]).await;
+        audit(&stack, count).await;
+        wait_until("all is well", async || {
+            metrics(address).await.degraded.is_empty()
+        })
+        .await;
     }
-    wait_until("it is told", async || degraded(address, "processing").await).await;
-    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
-    logged(&stack.service, &["processing waits", "WRONGTYPE"]).await;
-    let _: i64 = redis(&stack.redis, &["DEL", &claimed]).await;
-    audit(&stack, 10).await;
-    wait_until("all is well", async || {
-        metrics(address).await.degraded.is_empty()
-    })
-    .await;
 }
 
 /// 1. Redis stands still. Whoever posts is answered while it does; after the first failure nobody waits, and the answer

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use redis::FromRedisValue;
+use service::clock::now_ms;
 use service::enrich::{self, Enrichment, RiskBand};
 use service::error::ServiceError;
 use service::loan::{Category, Cents, Fault, Fingerprint, LoanId};
@@ -19,7 +20,8 @@ use service::queue::admission::{
     Admission, Admitted as AdmittedBatch, Arrival, Entry, Known, LookUp, Marker,
 };
 use service::queue::bundle::{Holder, IdHash, Instance, Name, Ticket, Unreadable};
-use service::queue::claim::{Claimed, Decided};
+use service::queue::claim::{Claimed, Decided, SetAside};
+use service::queue::control::Mended;
 use service::queue::filter::{Ids, Rebuilding};
 use service::queue::recording::{Confirmed, Content, Freed};
 use service::queue::refusal::Refusal;
@@ -647,7 +649,7 @@ async fn the_leases_of_a_dead_instance_are_free() {
     let mut partition = queue.partition(0);
     let beat = async |instance: Instance, kept: Duration| {
         let mut partition = queue.partition(0);
-        let alive = partition.beat(instance, 1, 2, "{}", kept).await.unwrap();
+        let (alive, _) = partition.beat(instance, 1, 2, "{}", kept).await.unwrap();
         alive.len()
     };
     let (alive, leaving) = (Instance::new("alive"), Instance::new("leaving"));
@@ -1172,12 +1174,8 @@ async fn a_name_stands_for_one_bundle() {
         assert_eq!(other, Admission::Admitted);
     }
     assert!(!accept(&mut partition, &before).await);
-    assert!(
-        !partition
-            .set_aside(&before.ticket, "by mistake")
-            .await
-            .unwrap()
-    );
+    let set_aside = partition.set_aside(&before.ticket, "by mistake").await;
+    assert_eq!(set_aside.unwrap(), SetAside::Gone);
     assert_eq!(record(&mut partition, &taken).await, Freed::default());
     assert_eq!(lengths(&server).await, [2, 0, 0]);
     assert_eq!(held_ids(&server).await.len(), 2);
@@ -1193,6 +1191,228 @@ async fn a_name_stands_for_one_bundle() {
     }
     assert_eq!(record(&mut partition, &taken).await, Freed::default());
     assert_eq!(record_all(&mut partition).await, [2, 0]);
+}
+
+/// Loans that wait, that are claimed and that are decided, by their counts.
+async fn counted(partition: &mut Partition) -> [u64; 3] {
+    let state = partition.state().await.unwrap();
+    [state.queued, state.claimed, state.decided]
+}
+
+/// What mends a partition.
+async fn mend(partition: &mut Partition) -> Mended {
+    let beat = partition.beat(Instance::new("mends"), 0, 0, "{}", HELD);
+    beat.await.unwrap().1
+}
+
+/// Redis loses one key of several, or a hand takes it away: what stands in no line any more is put into one, and ends.
+#[tokio::test]
+async fn no_bundle_is_out_of_line_for_good() {
+    for lost in ["waiting", "claimed", "decided", "tickets", "results"] {
+        let (server, queue) = start().await;
+        let mut partition = queue.partition(0);
+        admit_each(&mut partition, 0..6).await;
+        for _ in 0..2 {
+            let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+            assert!(accept(&mut partition, &claimed).await);
+        }
+        let held = claim_one(&mut partition, holder("w"), HELD).await;
+        assert_eq!(mend(&mut partition).await, Mended::default(), "{lost}");
+        assert_eq!(counted(&mut partition).await, [3, 1, 2]);
+        let lost_key = key(&server, lost).await;
+        let _: u32 = redis(&server, &["DEL", &lost_key]).await;
+        // Whoever holds one with a ticket that is gone decides it in vain.
+        if lost == "tickets" {
+            assert!(!accept(&mut partition, &held).await);
+        }
+        // Everybody does his work, until there is nothing left to do.
+        let mut ended = 0;
+        for _ in 0..4 {
+            mend(&mut partition).await;
+            for claimed in partition.claim(holder("other"), HELD, 100).await.unwrap() {
+                assert!(accept(&mut partition, &claimed).await, "{lost}");
+            }
+            for ticket in partition
+                .take_decided(holder("r"), RUN_OUT, 100)
+                .await
+                .unwrap()
+            {
+                match partition.decided_content(&[&ticket]).await.unwrap().pop() {
+                    Some(Ok(content)) => ended += record(&mut partition, &[content]).await.loans,
+                    unreadable => {
+                        let set_aside = partition.set_aside(&ticket, "no results").await;
+                        assert_eq!(set_aside.unwrap(), SetAside::Gone, "{lost}: {unreadable:?}");
+                    }
+                }
+            }
+        }
+        // The one that a worker holds alone is still there.
+        let is_held = !matches!(lost, "claimed" | "tickets");
+        assert_eq!(ended, 6 - u64::from(is_held), "{lost}");
+        let left = counted(&mut partition).await;
+        assert_eq!(left, [0, u64::from(is_held), 0], "{lost}");
+        assert_eq!(held_ids(&server).await.len(), usize::from(is_held));
+        let aside = key(&server, "aside").await;
+        let aside: u32 = redis(&server, &["HLEN", &aside]).await;
+        assert_eq!(aside, 0, "{lost}");
+    }
+}
+
+/// Entries of any form in any line, and tickets that are none, stop nobody: they stand aside, and what they hid goes on.
+#[tokio::test]
+async fn entries_of_any_form_stop_no_line() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    admit_each(&mut partition, 0..2).await;
+    let key_of = async |name: &str| key(&server, name).await;
+    let (waiting, claimed, decided, tickets) = (
+        key_of("waiting").await,
+        key_of("claimed").await,
+        key_of("decided").await,
+        key_of("tickets").await,
+    );
+    let many = [&b"abcdefghijkl"[..], b"\xff\xff12345678"].concat();
+    for place in [&b""[..], b"junk", &many] {
+        let _: u32 = command(&server, &[b"LPUSH", waiting.as_bytes(), place]).await;
+    }
+    for line in [&claimed, &decided] {
+        for name in ["", "junk", "abcdefghijkl", "longer than a bundle's"] {
+            let _: u32 = redis(&server, &["ZADD", line, "0", name]).await;
+        }
+        let _: u32 = redis(&server, &["ZADD", line, "0", "short ticket"]).await;
+    }
+    let _: u32 = redis(&server, &["HSET", &tickets, "short ticket", "xy"]).await;
+    let bundles = key_of("bundles").await;
+    let _: u32 = redis(&server, &["HSET", &bundles, "no name", "no content"]).await;
+    let _: u32 = redis(&server, &["HSET", &bundles, "of some name", "junk"]).await;
+
+    for _ in 0..2 {
+        for claimed in partition.claim(holder("w"), HELD, 100).await.unwrap() {
+            assert!(accept(&mut partition, &claimed).await);
+        }
+    }
+    assert_eq!(record_all(&mut partition).await, [2, 0]);
+    mend(&mut partition).await;
+    assert_eq!(mend(&mut partition).await, Mended::default());
+    assert_eq!(counted(&mut partition).await, [0, 0, 0]);
+    let state = partition.state().await.unwrap();
+    // Each has its text; of those that stood in two lines there is one.
+    let aside = key_of("aside").await;
+    let aside: u32 = redis(&server, &["HLEN", &aside]).await;
+    assert_eq!(aside, 8);
+    let count = state.counters["set_aside_places"];
+    assert_eq!(count, 15);
+    assert!(!state.counters.contains_key("set_aside"), "{state:?}");
+}
+
+/// What is no number, or no text, in a field that a hand has written keeps nobody from reading the rest, and does not stay.
+#[tokio::test]
+async fn fields_of_any_form_hide_no_others() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    admit_each(&mut partition, 0..3).await;
+    let counters = key(&server, "counters").await;
+    for field in ["queued", "recorded_loans", "filter_last", "by hand"] {
+        let _: u32 = redis(&server, &["HSET", &counters, field, "abc"]).await;
+    }
+    let _: u32 = command(&server, &[b"HSET", counters.as_bytes(), b"\xff", b"1"]).await;
+    let control = key(&server, "control").await;
+    let _: u32 = redis(&server, &["HSET", &control, "decided", "abc"]).await;
+    let instances = key(&server, "instances").await;
+    for facts in [
+        &b"junk"[..],
+        b"9999999999999 1 1 \xff",
+        b"99 1 99999999999999999999999 {}",
+    ] {
+        let id = [&b"abcdefghij"[..], &facts[..1]].concat();
+        let _: u32 = command(&server, &[b"HSET", instances.as_bytes(), &id, facts]).await;
+    }
+    let applicants = key(&server, "applicants").await;
+    let _: u32 = redis(&server, &["ZADD", &applicants, "1.5", "half@example.org"]).await;
+
+    partition.state().await.unwrap();
+    partition.slow_state(10).await.unwrap();
+    let beat = partition.beat(Instance::new("here"), 1, 1, "{}", HELD);
+    let (alive, mended) = beat.await.unwrap();
+    assert_eq!(alive.len(), 1, "{alive:?}");
+    let mut counts = mended.counts;
+    counts.sort();
+    assert_eq!(
+        counts,
+        ["by hand", "filter_last", "queued", "recorded_loans"]
+    );
+    let state = partition.state().await.unwrap();
+    assert_eq!(state.queued, 3);
+    assert!(!state.is_filter_complete, "it lacked its bounds");
+    assert!(partition.set_paused(true, 1).await.unwrap());
+    assert!(partition.state().await.unwrap().paused);
+    assert_eq!(mend(&mut partition).await, Mended::default());
+    for _ in 0..3 {
+        let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+        assert!(accept(&mut partition, &claimed).await);
+    }
+    assert_eq!(record_all(&mut partition).await, [3, 0]);
+}
+
+/// A filter that has lost a part is not believed.
+#[tokio::test]
+async fn a_filter_that_lacks_a_part_is_doubted() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    go_all_the_way(&mut partition, 0).await;
+    let filter = key(&server, "filter:0").await;
+    let _: u32 = redis(&server, &["DEL", &filter]).await;
+    mend(&mut partition).await;
+    let known = admit_one(&mut partition, arrival(0, 2), Known::Nothing).await;
+    assert!(matches!(known, Admission::LookUp(_)), "{known:?}");
+}
+
+/// Instants of the future are from before the clock was set back: they hold up nobody.
+#[tokio::test]
+async fn instants_of_the_future_hold_up_nobody() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    let gone = Instance::new("gone");
+    admit_each(&mut partition, 0..1).await;
+    let kept = Duration::from_secs(60);
+    partition.beat(gone, 1, 1, "{}", kept).await.unwrap();
+    claim_one(&mut partition, gone.holder(0), HELD).await;
+    let ahead = (now_ms() + 3_600_000).to_string();
+    let instances = key(&server, "instances").await;
+    let id: Vec<Vec<u8>> = redis(&server, &["HKEYS", &instances]).await;
+    let facts = format!("{ahead} 1 1 {{}}");
+    let words = [b"HSET", instances.as_bytes(), &id[0], facts.as_bytes()];
+    let _: u32 = command(&server, &words).await;
+    let (alive, _) = partition
+        .beat(Instance::new("here"), 1, 1, "{}", kept)
+        .await
+        .unwrap();
+    assert_eq!(alive.len(), 1, "{alive:?}");
+    let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+    assert!(accept(&mut partition, &claimed).await);
+
+    partition.doubt_filter().await.unwrap();
+    let counters = key(&server, "counters").await;
+    let _: u32 = redis(&server, &["HSET", &counters, "filter_rebuilt_ms", &ahead]).await;
+    assert!(partition.start_rebuilding().await.unwrap().is_some());
+}
+
+/// As many stand aside as are allowed: the next one stays where it is, and that is said.
+#[tokio::test]
+async fn what_stands_aside_is_bounded() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    admit_each(&mut partition, 0..1).await;
+    let aside = key(&server, "aside").await;
+    let mut fill = vec!["HSET".to_owned(), aside];
+    fill.extend((0..1_000).flat_map(|number| [number.to_string(), "by hand".to_owned()]));
+    let fill: Vec<_> = fill.iter().map(String::as_bytes).collect();
+    let _: u32 = command(&server, &fill).await;
+    let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+    let set_aside = partition.set_aside(&claimed.ticket, "a test").await;
+    assert_eq!(set_aside.unwrap(), SetAside::Full);
+    assert!(partition.slow_state(1).await.unwrap().is_aside_full);
+    assert_eq!(counted(&mut partition).await, [0, 1, 0]);
 }
 
 /// Bundles that nobody can read are set aside one by one, with their content and the reason; the line goes on.
@@ -1237,8 +1457,10 @@ async fn what_nobody_can_read_is_set_aside() {
     );
     for claimed in &claimed[..3] {
         let reason = claimed.bundle.as_ref().unwrap_err().to_string();
-        assert!(worker.set_aside(&claimed.ticket, &reason).await.unwrap());
-        assert!(!worker.set_aside(&claimed.ticket, &reason).await.unwrap());
+        for expected in [SetAside::Done, SetAside::Gone] {
+            let set_aside = worker.set_aside(&claimed.ticket, &reason).await;
+            assert_eq!(set_aside.unwrap(), expected);
+        }
         assert!(!accept(&mut worker, claimed).await, "it has left the line");
     }
     let state = worker.state().await.unwrap();
@@ -1270,7 +1492,8 @@ async fn what_nobody_can_read_is_set_aside() {
             Err(reason) => {
                 assert_eq!(bytes_of(ticket.name), name(4));
                 let reason = reason.to_string();
-                assert!(worker.set_aside(ticket, &reason).await.unwrap());
+                let set_aside = worker.set_aside(ticket, &reason).await;
+                assert_eq!(set_aside.unwrap(), SetAside::Done);
             }
         }
     }
@@ -1305,22 +1528,8 @@ async fn what_a_hand_has_written_does_not_hold_the_line() {
     assert!(accept(&mut partition, &claimed[0]).await);
     let decided = key(&server, "decided").await;
     let _: u32 = redis(&server, &["ZADD", &decided, "1", "without-resu"]).await;
-    let tickets = partition.take_decided(holder("r"), HELD, 10).await.unwrap();
-    assert_eq!(tickets.len(), 2);
-    let refs: Vec<_> = tickets.iter().collect();
-    let contents = partition.decided_content(&refs).await.unwrap();
-    let mut recorded = Vec::new();
-    for (ticket, content) in tickets.iter().zip(contents) {
-        match content {
-            Ok(content) => recorded.push(content),
-            Err(reason) => {
-                assert_eq!((reason, ticket.len), (Unreadable::Missing, 0));
-                let set_aside = partition.set_aside(ticket, "nothing is there").await;
-                assert!(set_aside.unwrap());
-            }
-        }
-    }
-    assert_eq!(record(&mut partition, &recorded).await.loans, 1);
+    let taken = take(&mut partition, HELD, 10).await;
+    assert_eq!(record(&mut partition, &taken).await.loans, 1);
     let counters = redis_counters(&server).await;
     assert_counters(
         &counters,
@@ -1329,13 +1538,13 @@ async fn what_a_hand_has_written_does_not_hold_the_line() {
             ("claimed", 0),
             ("decided", 0),
             ("set_aside", 0),
-            ("set_aside_places", 1),
+            ("set_aside_places", 3),
         ],
     );
     let aside: Vec<String> = redis(&server, &["HKEYS", &key(&server, "aside").await]).await;
     assert_eq!(
         BTreeSet::from_iter(aside),
-        BTreeSet::from(["no place".to_owned(), "without-resu".to_owned()])
+        BTreeSet::from(["no place", "without-resu", "without-tick"].map(str::to_owned))
     );
     go_all_the_way(&mut partition, 1).await;
 }
@@ -1381,7 +1590,7 @@ async fn two_versions_live_side_by_side() {
     let alive = partition
         .beat(Instance::new("here"), 1, 1, "{}", HELD)
         .await;
-    assert_eq!(alive.unwrap().len(), 1);
+    assert_eq!(alive.unwrap().0.len(), 1);
     assert!(partition.set_paused(true, 1).await.unwrap());
     let called: Option<String> = redis(&server, &["GET", "called"]).await;
     assert_eq!(called, None);
@@ -1914,8 +2123,8 @@ impl Actors {
         let was_there = self.model.claimed.remove(&ticket.name).is_some()
             | self.model.decided.remove(&ticket.name).is_some();
         let set_aside = self.worker.set_aside(&ticket, "for a test").await.unwrap();
-        assert_eq!(set_aside, was_there);
-        if set_aside {
+        assert_eq!(set_aside == SetAside::Done, was_there);
+        if was_there {
             self.model.count("set_aside", loans.len());
         }
     }
@@ -1926,8 +2135,10 @@ impl Actors {
         if !is_followed {
             self.worker.leave(former).await.unwrap();
         }
-        let alive = self.worker.beat(next, 1, 1, "{}", HELD).await.unwrap();
+        let (alive, mended) = self.worker.beat(next, 1, 1, "{}", HELD).await.unwrap();
         assert_eq!(alive.len(), 2);
+        // What is set aside is counted anew then; nothing else is ever to be mended.
+        assert_eq!(mended, Mended::default());
         self.instances[number] = next;
         for claim in self.model.claimed.values_mut() {
             if claim.instance == former {

@@ -77,6 +77,35 @@ async fn what_nobody_can_read_leaves_the_line() {
     logged(&worker, &["set aside"]).await;
 }
 
+/// Redis loses the list of bundles that wait, and then that of the decided ones: they are put into line again, and that is told.
+#[tokio::test]
+async fn a_line_that_is_lost_is_made_again() {
+    let stack = start_with(service_options(vec!["--role".into(), "api".into()])).await;
+    for number in 0..9 {
+        let answer = post(stack.service.address(), &loan(number)).await;
+        assert_eq!(answer.status, 202);
+    }
+    let waiting = key(&stack.redis, "waiting").await;
+    let _: i64 = redis(&stack.redis, &["DEL", &waiting]).await;
+    logged(&stack.service, &["in no line"]).await;
+    let worker = ["--role", "worker", "--role", "dashboard"].map(str::to_owned);
+    let worker = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options([quick(), worker.to_vec()].concat())
+    })
+    .await
+    .unwrap();
+    wait_until("all are decided", async || {
+        metrics(worker.address()).await.gauges.unrecorded == 9
+    })
+    .await;
+    let decided = key(&stack.redis, "decided").await;
+    let _: i64 = redis(&stack.redis, &["DEL", &decided]).await;
+    let _recorder = support::second_instance(&stack).await;
+    audit(&stack, 9).await;
+}
+
 /// Has loans wait that five workers in a row had in their hands when they died, none of which runs any more.
 #[cfg(feature = "failpoints")]
 async fn left_by_dying_workers(loans: u64) -> testbed::Stack {

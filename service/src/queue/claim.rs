@@ -19,6 +19,17 @@ pub struct Claimed {
     pub bundle: Result<Bundle, Unreadable>,
 }
 
+/// What became of a bundle that was to be set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetAside {
+    /// It stands aside.
+    Done,
+    /// Another has ended it.
+    Gone,
+    /// Too many stand aside: it is still where it was, and comes again when its lease is over.
+    Full,
+}
+
 /// What became of a claimed bundle.
 #[derive(Debug)]
 pub struct Decided<'a> {
@@ -76,16 +87,24 @@ impl Partition {
         Ok((won, self.with_content(tickets).await?))
     }
 
-    /// Takes a bundle that nobody can read out of the line; Redis keeps it with the reason. Answers whether it was there.
+    /// Takes a bundle that nobody can read out of the line; Redis keeps it with the reason.
     ///
     /// # Errors
     /// Redis out of reach or silent; a repetition is safe.
-    pub async fn set_aside(&mut self, ticket: &Ticket, reason: &str) -> Result<bool, ServiceError> {
+    pub async fn set_aside(
+        &mut self,
+        ticket: &Ticket,
+        reason: &str,
+    ) -> Result<SetAside, ServiceError> {
         let mut call = self.function("set_aside");
         call.arg(&ticket.name.as_bytes()[..])
             .arg(ticket.len)
             .arg(reason);
-        Ok(value::integer(&self.call(&call).await?)? == 1)
+        Ok(match value::integer(&self.call(&call).await?)? {
+            0 => SetAside::Gone,
+            1 => SetAside::Done,
+            _ => SetAside::Full,
+        })
     }
 
     /// Gives back what `holder` may have been given by a call whose answer was lost. That is nobody's fault and counts as no

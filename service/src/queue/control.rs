@@ -36,6 +36,26 @@ pub struct Alive {
     pub facts: String,
 }
 
+/// What of a partition did not fit together, and does now: another hand was at its keys, or Redis has lost one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Bundles that stood in no line and are in line again.
+    pub bundles: u64,
+    /// Counts that were no numbers, by name, and begin anew.
+    pub counts: Vec<String>,
+}
+
+impl Mended {
+    fn read(answer: Value) -> Result<Self, ServiceError> {
+        let mut parts = value::array(answer)?.into_iter();
+        let bundles = parts.next().map_or(Ok(0), |part| value::count(&part))?;
+        let counts = parts
+            .map(|name| Ok(value::bytes(name)?.escape_ascii().to_string()))
+            .collect::<Result<_, ServiceError>>()?;
+        Ok(Self { bundles, counts })
+    }
+}
+
 /// What an operator decided last about ingestion: when, in milliseconds since the Unix epoch, and whether it is paused.
 #[derive(Debug, Default)]
 pub(super) struct LastDecision(Mutex<(u64, bool)>);
@@ -73,10 +93,9 @@ impl Partition {
         let answer = run(connection, &get).await.map_err(told)?;
         let mut fields = value::array(answer)?.into_iter();
         let is_paused = fields.next().is_some_and(|since| since != Value::Nil);
-        let known_ms = match fields.next() {
-            None | Some(Value::Nil) => 0,
-            Some(decided) => value::count(&decided)?,
-        };
+        let known_ms = fields
+            .next()
+            .map_or(0, |decided| value::count_or_zero(&decided));
         if is_paused == paused || known_ms >= decided_ms {
             return Ok(());
         }
@@ -114,12 +133,13 @@ impl Partition {
         get.arg(self.keys().control()).arg("paused");
         match self.call(&get).await? {
             Value::Nil => Ok(None),
-            since => value::count(&since).map(Some),
+            since => Ok(Some(value::count_or_zero(&since))),
         }
     }
 
     /// Says that `instance` is alive, and answers who is. Instances that were silent for `kept`, or that another start
-    /// at the same place has followed, lose their leases: what they held is given out again at once.
+    /// at the same place has followed, lose their leases: what they held is given out again at once. What of the partition
+    /// does not fit together is mended.
     ///
     /// # Errors
     /// Redis out of reach or silent.
@@ -130,7 +150,7 @@ impl Partition {
         workers_max: u64,
         facts: &str,
         kept: Duration,
-    ) -> Result<Vec<Alive>, ServiceError> {
+    ) -> Result<(Vec<Alive>, Mended), ServiceError> {
         let mut call = self.function("beat");
         call.arg(&instance.as_bytes()[..])
             .arg(workers)
@@ -139,6 +159,7 @@ impl Partition {
             .arg(facts);
         let mut parts = value::array(self.call(&call).await?)?.into_iter();
         let now = parts.next().map_or(Ok(0), |now| value::count(&now))?;
+        let mended = parts.next().map_or(Ok(Mended::default()), Mended::read)?;
         let mut alive = Vec::new();
         while let (Some(id), Some(at), Some(workers), Some(most), Some(facts)) = (
             parts.next(),
@@ -152,10 +173,10 @@ impl Partition {
                 silent: Duration::from_millis(now.saturating_sub(value::count(&at)?)),
                 workers: value::count(&workers)?,
                 workers_max: value::count(&most)?,
-                facts: value::text(facts)?,
+                facts: String::from_utf8_lossy(&value::bytes(facts)?).into_owned(),
             });
         }
-        Ok(alive)
+        Ok((alive, mended))
     }
 
     /// Says that `instance` is no longer alive; its leases are free.
@@ -188,7 +209,7 @@ impl Partition {
             let Some(library) = field.strip_prefix(USED) else {
                 continue;
             };
-            let used = value::count(&Value::BulkString(used))?;
+            let used = value::count_or_zero(&Value::BulkString(used));
             let is_old = now.saturating_sub(used) > LIBRARY_KEPT.as_millis() as u64;
             if !is_old || !library.starts_with(PREFIX) || library == LIBRARY.name {
                 continue;

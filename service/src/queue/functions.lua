@@ -45,6 +45,9 @@ local DISCARD_STEP_MAX = 1000000 -- more than the loans of one step of a task th
 local PLACE_LEN = 22             -- bytes of a place
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'  -- since when, and holder
 local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker is shorter
+local NAME_LEN = 12              -- bytes of a bundle's name
+local HEAD_LEN = 11              -- bytes of a content before its loans: version (1), when queued in ms (8), loans (2)
+local LOANS_MAX = 16384          -- more than any admission puts into a bundle
 
 -- Lua's stack holds no more than 8,000 arguments, so long lists go to Redis in steps.
 local STEP = 2000
@@ -76,16 +79,44 @@ local function values_of(key, list, from, to)
   return values
 end
 
+-- The scores of list[from] to list[to] in a sorted set, in order; false for what is not in it.
+local function scores_of(key, list, from, to)
+  local scores = {}
+  for at = from, to, STEP do
+    for _, score in ipairs(redis.call('ZMSCORE', key, unpack(list, at, math.min(at + STEP - 1, to)))) do
+      scores[#scores + 1] = score
+    end
+  end
+  return scores
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A count, 0 where there is none. A hand may have written what is no number.
+local function count_of(value)
+  return tonumber(value or 0) or 0
+end
+
 -- The numbers of COUNTERS with these names, 0 where there is none.
 local function counts(keys, ...)
   local values = redis.call('HMGET', keys[COUNTERS], ...)
-  for n = 1, #values do values[n] = tonumber(values[n] or 0) end
+  for n = 1, #values do values[n] = count_of(values[n]) end
   return unpack(values)
+end
+
+-- Loans of a bundle, by its place in a line or by its ticket; nil for what is neither.
+local function loans_of(place)
+  if not place or #place < PLACE_LEN then return nil end
+  local loans = struct.unpack('>I2', place, NAME_LEN + 1)
+  return loans <= LOANS_MAX and loans or nil
+end
+
+-- Whether this is the ticket of the bundle of that name.
+local function is_ticket(ticket, name)
+  return loans_of(ticket) and string.sub(ticket, 1, NAME_LEN) == name
 end
 
 -- A partition that this Redis does not know. The caller prepares it and calls again; nothing was written.
@@ -98,7 +129,7 @@ local function held_in(keys, line)
   local sum = 0
   local names = redis.call('ZRANGE', keys[line], 0, -1)
   for _, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
-    if ticket and #ticket >= PLACE_LEN then sum = sum + struct.unpack('>I2', ticket, 13) end
+    sum = sum + (loans_of(ticket) or 0)
   end
   return sum
 end
@@ -108,10 +139,16 @@ local function waiting_in(keys)
   local sum = 0
   for from = 0, redis.call('LLEN', keys[WAITING]) - 1, STEP do
     for _, place in ipairs(redis.call('LRANGE', keys[WAITING], from, from + STEP - 1)) do
-      if #place == PLACE_LEN then sum = sum + struct.unpack('>I2', place, 13) end
+      sum = sum + (loans_of(place) or 0)
     end
   end
   return sum
+end
+
+-- Counts the loans in each line anew.
+local function recount(keys)
+  redis.call('HSET', keys[COUNTERS], 'queued', waiting_in(keys), 'claimed', held_in(keys, CLAIMED),
+    'decided', held_in(keys, DECIDED))
 end
 
 -- ARGV partitions, era. Makes what the other functions rely on, each where it is not there: somebody may have taken one of
@@ -127,8 +164,8 @@ local function prepare(keys, args)
   end
   if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then
     redis.call('SETRANGE', keys[FILTERS], WORDS * 4 - 1, '\0')
-    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0, 'queued', waiting_in(keys),
-      'claimed', held_in(keys, CLAIMED), 'decided', held_in(keys, DECIDED))
+    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0)
+    recount(keys)
   end
   return redis.status_reply('OK')
 end
@@ -218,12 +255,16 @@ end
 
 -- Forgets the markers of look-ups that were given up.
 local function sweep_look_ups(keys, now)
-  local old = redis.call('ZRANGEBYSCORE', keys[LOOK_UPS], '-inf', now - LOOK_UP_KEPT_MS, 'LIMIT', 0, 100)
-  if #old == 0 then return end
-  for n, held in ipairs(redis.call('HMGET', keys[IDS], unpack(old))) do
-    if held and #held < HELD_LEN then redis.call('HDEL', keys[IDS], old[n]) end
+  -- Those of the future are from before the clock was set back.
+  for _, span in ipairs({{'-inf', now - LOOK_UP_KEPT_MS}, {now + LOOK_UP_KEPT_MS, '+inf'}}) do
+    local old = redis.call('ZRANGEBYSCORE', keys[LOOK_UPS], span[1], span[2], 'LIMIT', 0, 100)
+    if #old > 0 then
+      for n, held in ipairs(redis.call('HMGET', keys[IDS], unpack(old))) do
+        if held and #held < HELD_LEN then redis.call('HDEL', keys[IDS], old[n]) end
+      end
+      redis.call('ZREM', keys[LOOK_UPS], unpack(old))
+    end
   end
-  redis.call('ZREM', keys[LOOK_UPS], unpack(old))
 end
 
 -- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. What a rebuilding that is
@@ -251,7 +292,7 @@ local function admit(keys, args)
   local first, last, is_complete, admissions, queued, claimed, decided = unpack(redis.call('HMGET', keys[COUNTERS],
     'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided'))
   if not last then return unprepared() end
-  admissions, queued = tonumber(admissions or 0), tonumber(queued or 0)
+  admissions, queued = count_of(admissions), count_of(queued)
   local name, is_retry, loans = args[2], args[3] == 'retry', args[4]
   local count, has_tokens = tonumber(args[6]), args[7] == 'tokens'
   if admissions < tonumber(args[8]) then
@@ -260,9 +301,9 @@ local function admit(keys, args)
   end
   local now = now_ms()
   local paused = not is_retry and redis.call('HEXISTS', keys[CONTROL], 'paused') == 1
-  local room = tonumber(args[1]) - queued - (claimed or 0) - (decided or 0)
+  local room = tonumber(args[1]) - queued - count_of(claimed) - count_of(decided)
   local held = values_of(keys[IDS], args, 9, 8 + count)
-  local known = is_retry and {} or may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
+  local known = is_retry and {} or may_be_recorded(keys, count_of(first), count_of(last), args[5], count)
   -- Nearly every batch is of new loans that all find room.
   local is_plain = args[7] == '' and is_complete and not is_retry and not paused and count <= room and next(known) == nil
   for n = 1, is_plain and count or 0 do
@@ -296,7 +337,7 @@ local function admit(keys, args)
       else
         local is_certain = now_held and mine ~= '' and now_held == '?' .. mine
         local is_new = not now_held and mine == '' and not is_retry and not known[n] and is_complete
-        if is_retry and asks and now_held and now_held ~= mine and now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0) < LOOK_UP_KEPT_MS then
+        if is_retry and asks and now_held and now_held ~= mine and math.abs(now - (redis.call('ZSCORE', keys[LOOK_UPS], id) or 0)) < LOOK_UP_KEPT_MS then
           -- Another is at it: of two retries at once one takes the loan.
           outcome = 'b'
         elseif not is_certain and not is_new and (mine == '' and not is_retry and (is_complete or paused or room <= 0)) then
@@ -373,10 +414,10 @@ local function recognise(keys, args)
   local first, last, is_complete, admissions = unpack(redis.call('HMGET', keys[COUNTERS],
     'filter_first', 'filter_last', 'filter_complete', 'admissions'))
   if not last then return unprepared() end
-  is_complete = is_complete and tonumber(admissions or 0) >= tonumber(args[8])
+  is_complete = is_complete and count_of(admissions) >= tonumber(args[8])
   local count, has_tokens, outcomes = tonumber(args[6]), args[7] == 'tokens', {}
   local held = values_of(keys[IDS], args, 9, 8 + count)
-  local known = may_be_recorded(keys, tonumber(first), tonumber(last), args[5], count)
+  local known = may_be_recorded(keys, count_of(first), count_of(last), args[5], count)
   for n = 1, count do
     if held[n] and #held[n] == HELD_LEN then
       if string.sub(held[n], 1, 16) == string.sub(args[8 + count + n], 1, 16) then
@@ -409,7 +450,7 @@ end
 -- finished here so far, then the ids that have a look-up's marker: it goes. Counted once, however often a step is told.
 local function discarded(keys, args)
   local field, step, done = 'discarding:' .. args[1], tonumber(args[2]), tonumber(args[3])
-  local told = tonumber(redis.call('HGET', keys[COUNTERS], field) or -1)
+  local told = tonumber(redis.call('HGET', keys[COUNTERS], field) or -1) or -1
   local more = 0
   if step > math.floor(told / DISCARD_STEP_MAX) then
     more = done
@@ -435,6 +476,20 @@ local function discard_over(keys, args)
   return redis.call('HDEL', keys[COUNTERS], 'discarding:' .. args[1])
 end
 
+-- What is no entry of a line leaves it, and stands aside under its own text. By another hand.
+local function put_entry_aside(keys, entry)
+  if redis.call('HLEN', keys[ASIDE]) < ASIDE_MAX then redis.call('HSET', keys[ASIDE], entry, 'an entry of unknown form') end
+  redis.call('HINCRBY', keys[COUNTERS], 'set_aside_places', 1)
+end
+
+-- A name leaves a line because no ticket goes with it: by another hand, or Redis has lost the ticket. If it is a bundle's,
+-- `mend` puts that into line again.
+local function drop(keys, line, name)
+  redis.call('ZREM', keys[line], name)
+  if redis.call('HEXISTS', keys[BUNDLES], name) == 0 then put_entry_aside(keys, name) end
+  redis.call('HSET', keys[COUNTERS], 'must_mend', 1)
+end
+
 -- Gives up to `loans_max` loans to `holder` for `lease_ms`: first those whose holder let its lease run out.
 -- ARGV holder, lease_ms, loans_max. Answers the tickets.
 local function claim(keys, args)
@@ -443,18 +498,17 @@ local function claim(keys, args)
   local tickets, taken, redelivered = {}, 0, 0
   local scores, holds, names = {}, {}, {}
   local function give(place, deliveries)
-    local name = string.sub(place, 1, 12)
+    local name = string.sub(place, 1, NAME_LEN)
     local ticket = place .. struct.pack('>BI8', math.min(deliveries, 255), now) .. holder
     tickets[#tickets + 1] = ticket
     scores[#scores + 1], scores[#scores + 2] = now + lease, name
     holds[#holds + 1], holds[#holds + 2] = name, ticket
-    taken = taken + struct.unpack('>I2', place, 13)
+    taken = taken + loans_of(place)
   end
   local late = redis.call('ZRANGEBYSCORE', keys[CLAIMED], '-inf', now, 'LIMIT', 0, 16)
   for n, ticket in ipairs(values_of(keys[TICKETS], late, 1, #late)) do
-    if not ticket then
-      -- By another hand: nobody could ever end it.
-      redis.call('ZREM', keys[CLAIMED], late[n])
+    if not is_ticket(ticket, late[n]) then
+      drop(keys, CLAIMED, late[n])
     elseif taken < most then
       give(string.sub(ticket, 1, PLACE_LEN), (string.byte(ticket, PLACE_LEN + 1) or 0) + 1)
     end
@@ -465,12 +519,10 @@ local function claim(keys, args)
     for _, place in ipairs(redis.call('LRANGE', keys[WAITING], 0, most - taken - 1)) do
       if taken >= most then break end
       popped = popped + 1
-      if #place == PLACE_LEN then
+      if #place == PLACE_LEN and loans_of(place) then
         give(place, 1)
       else
-        -- By another hand. It is no bundle's place: it stands aside under its own text.
-        redis.call('HSET', keys[ASIDE], place, 'a place of unknown form')
-        redis.call('HINCRBY', keys[COUNTERS], 'set_aside_places', 1)
+        put_entry_aside(keys, place)
       end
     end
   end
@@ -580,15 +632,17 @@ local function take(keys, args)
   local names = redis.call('ZRANGEBYSCORE', keys[DECIDED], '-inf', now, 'LIMIT', 0, args[3])
   for n, ticket in ipairs(values_of(keys[TICKETS], names, 1, #names)) do
     if taken >= tonumber(args[3]) then break end
-    -- A hand may have written what has no ticket.
-    local place = ticket and string.sub(ticket, 1, PLACE_LEN) or string.sub(names[n] .. string.rep('\0', PLACE_LEN), 1, PLACE_LEN)
-    local held = place .. struct.pack('>BI8', 0, now) .. args[1]
-    tickets[#tickets + 1] = held
-    scores[#scores + 1], scores[#scores + 2] = now + args[2], names[n]
-    holds[#holds + 1], holds[#holds + 2] = names[n], held
-    local len = struct.unpack('>I2', place, 13)
-    taken = taken + len
-    if ticket and #ticket > PLACE_LEN and string.sub(ticket, PLACE_LEN + 2) ~= NOBODY then again = again + len end
+    if is_ticket(ticket, names[n]) then
+      local held = string.sub(ticket, 1, PLACE_LEN) .. struct.pack('>BI8', 0, now) .. args[1]
+      tickets[#tickets + 1] = held
+      scores[#scores + 1], scores[#scores + 2] = now + args[2], names[n]
+      holds[#holds + 1], holds[#holds + 2] = names[n], held
+      local loans = loans_of(ticket)
+      taken = taken + loans
+      if #ticket > PLACE_LEN and string.sub(ticket, PLACE_LEN + 2) ~= NOBODY then again = again + loans end
+    else
+      drop(keys, DECIDED, names[n])
+    end
   end
   if #tickets > 0 then
     call_with_all('ZADD', keys[DECIDED], scores, #scores)
@@ -605,7 +659,7 @@ end
 -- A bundle that has left already has no effect. Answers the loans and failures that left, and how many ever did.
 local function recorded(keys, args)
   local bundles, pairs_len, heads = tonumber(args[1]), tonumber(args[3]), args[4]
-  local still = values_of(keys[RESULTS], args, 5, 4 + bundles)
+  local still = scores_of(keys[DECIDED], args, 5, 4 + bundles)
   local names, at = {}, 4 + 3 * bundles + 2 * pairs_len
   local loans, failures, id = 0, 0, 0
   -- Which of the ids leave: nearly always all of them.
@@ -653,16 +707,19 @@ local function recorded(keys, args)
 end
 
 -- A bundle that nobody can read leaves the line, with its content and the reason. ARGV name, loans in it, reason.
--- Answers 1, or 0 if it is not there or too many stand aside.
+-- Answers 1, 0 if it is not there, or 2 if too many stand aside already. One whose results alone are lost is decided again.
 local function set_aside(keys, args)
   local name = args[1]
-  if redis.call('HLEN', keys[ASIDE]) >= ASIDE_MAX then return 0 end
-  local ticket = redis.call('HGET', keys[TICKETS], name)
+  if redis.call('HLEN', keys[ASIDE]) >= ASIDE_MAX then return 2 end
   local was_claimed = redis.call('ZREM', keys[CLAIMED], name)
   local was_decided = redis.call('ZREM', keys[DECIDED], name)
   if was_claimed + was_decided == 0 then return 0 end
   local content = redis.call('HGET', keys[BUNDLES], name) or ''
   local results = redis.call('HGET', keys[RESULTS], name) or ''
+  if was_decided == 1 and content ~= '' and results == '' then
+    redis.call('HSET', keys[COUNTERS], 'must_mend', 1)
+    return 0
+  end
   redis.call('HSET', keys[ASIDE], name, args[3] .. '\n' .. now_ms() .. '\n' .. struct.pack('>I4', #content) .. content .. results)
   redis.call('HDEL', keys[BUNDLES], name)
   redis.call('HDEL', keys[RESULTS], name)
@@ -670,7 +727,106 @@ local function set_aside(keys, args)
   local len = tonumber(args[2])
   redis.call('HINCRBY', keys[COUNTERS], was_claimed == 1 and 'claimed' or 'decided', 0 - len)
   redis.call('HINCRBY', keys[COUNTERS], 'set_aside', len)
+  -- A hand may have written the number of loans.
+  redis.call('HSET', keys[COUNTERS], 'must_mend', 1)
   return 1
+end
+
+-- Whether the keys of a partition fit together, as every function leaves them: else a hand was at them, or Redis has lost
+-- one. Costs the same however long the lines are.
+local function is_sound(keys)
+  local all, count = redis.call('HGETALL', keys[COUNTERS]), {}
+  for n = 1, #all, 2 do
+    if not string.match(all[n + 1], '^%-?%d+$') then return false end
+    count[all[n]] = tonumber(all[n + 1])
+  end
+  if not count.filter_last then return true end -- not prepared: that is told otherwise
+  local first, last = count.filter_first, count.filter_last
+  if count.must_mend or not first or first > last or last - first >= FILTERS_LEN then return false end
+  for generation = first, last do
+    if redis.call('STRLEN', keys[FILTERS + generation % FILTERS_LEN]) < words_in(generation) * 4 then return false end
+  end
+  local entries = {
+    queued = redis.call('LLEN', keys[WAITING]),
+    claimed = redis.call('ZCARD', keys[CLAIMED]),
+    decided = redis.call('ZCARD', keys[DECIDED]),
+  }
+  for counter, len in pairs(entries) do
+    local loans = count[counter] or 0
+    if loans < 0 or len == 0 and loans > 0 then return false end
+  end
+  return redis.call('HLEN', keys[BUNDLES]) <= entries.queued + entries.claimed + entries.decided
+    and redis.call('HLEN', keys[TICKETS]) >= entries.claimed + entries.decided
+    and redis.call('HLEN', keys[RESULTS]) >= entries.decided
+end
+
+-- Makes the keys fit together again. Counts that are none are forgotten, the loans of each line are counted anew, a filter
+-- that lacks a part is doubted, and a bundle that stands in no line is put into the one that it belongs to.
+-- Answers {bundles put into line, then the counts that were none}.
+local function mend(keys)
+  local wrong, all = {}, redis.call('HGETALL', keys[COUNTERS])
+  for n = 1, #all, 2 do
+    if not string.match(all[n + 1], '^%-?%d+$') then wrong[#wrong + 1] = all[n] end
+  end
+  call_with_all('HDEL', keys[COUNTERS], wrong, #wrong)
+  local first, last = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_first', 'filter_last'))
+  first, last = tonumber(first or nil), tonumber(last or nil)
+  local is_whole = first and last and first <= last and last - first < FILTERS_LEN
+  if not is_whole then
+    first, last = 0, 0
+    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0, 'filter_loans', 0)
+  end
+  for generation = first, last do
+    local key, len = keys[FILTERS + generation % FILTERS_LEN], words_in(generation) * 4
+    if redis.call('STRLEN', key) < len then
+      is_whole = false
+      redis.call('SETRANGE', key, len - 1, '\0')
+    end
+  end
+  if not is_whole then doubt_filter(keys) end
+  local in_line = {}
+  for from = 0, redis.call('LLEN', keys[WAITING]) - 1, STEP do
+    for _, place in ipairs(redis.call('LRANGE', keys[WAITING], from, from + STEP - 1)) do
+      in_line[string.sub(place, 1, NAME_LEN)] = true
+    end
+  end
+  for _, line in ipairs({CLAIMED, DECIDED}) do
+    local names = redis.call('ZRANGE', keys[line], 0, -1)
+    local tickets = values_of(keys[TICKETS], names, 1, #names)
+    local results = line == DECIDED and values_of(keys[RESULTS], names, 1, #names)
+    for n, name in ipairs(names) do
+      if not is_ticket(tickets[n], name) then
+        drop(keys, line, name)
+      elseif results and not results[n] and redis.call('HEXISTS', keys[BUNDLES], name) == 1 then
+        redis.call('ZREM', keys[line], name)
+      else
+        in_line[name] = true
+      end
+    end
+  end
+  local put_back = 0
+  for _, name in ipairs(redis.call('HKEYS', keys[BUNDLES])) do
+    if not in_line[name] then
+      local content = redis.call('HGET', keys[BUNDLES], name)
+      -- As in the head: see `admit`.
+      local place = #name == NAME_LEN and #content >= HEAD_LEN and name .. string.sub(content, 10, 11) .. string.sub(content, 2, 9)
+      if not loans_of(place or nil) then
+        put_entry_aside(keys, name)
+        redis.call('HDEL', keys[BUNDLES], name)
+      elseif redis.call('HEXISTS', keys[RESULTS], name) == 1 then
+        redis.call('HSET', keys[TICKETS], name, place)
+        redis.call('ZADD', keys[DECIDED], 0, name)
+        put_back = put_back + 1
+      else
+        redis.call('HDEL', keys[TICKETS], name)
+        redis.call('RPUSH', keys[WAITING], place)
+        put_back = put_back + 1
+      end
+    end
+  end
+  recount(keys)
+  redis.call('HDEL', keys[COUNTERS], 'must_mend')
+  return {put_back, unpack(wrong)}
 end
 
 -- ARGV 'doubt' of the filter, or 'start' of a rebuilding. Answers 1 if the filter counted as complete; for 'start' the
@@ -680,7 +836,7 @@ local function doubt(keys, args)
   if args[1] == 'doubt' then return doubt_filter(keys) end
   local is_complete, at = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms'))
   local now = now_ms()
-  if is_complete or at and now - at < REBUILD_SILENT_MS then return 0 end
+  if is_complete or at and math.abs(now - count_of(at)) < REBUILD_SILENT_MS then return 0 end
   redis.call('HSET', keys[COUNTERS], 'filter_rebuilt_ms', now)
   return redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
 end
@@ -698,7 +854,7 @@ end
 -- ARGV 'pause' or 'resume', when that was decided in ms. Answers 1 if that changed anything. The instant is noted, so that of
 -- two partitions that differ the one that was told later is known; it never goes back, whoever's clock it is of.
 local function control(keys, args)
-  local before = tonumber(redis.call('HGET', keys[CONTROL], 'decided') or 0)
+  local before = count_of(redis.call('HGET', keys[CONTROL], 'decided'))
   redis.call('HSET', keys[CONTROL], 'decided', string.format('%.0f', math.max(tonumber(args[2]), before + 1)))
   if args[1] == 'pause' then return redis.call('HSETNX', keys[CONTROL], 'paused', args[2]) end
   return redis.call('HDEL', keys[CONTROL], 'paused')
@@ -736,21 +892,25 @@ end
 
 -- An instance says that it is alive. ARGV its id (6 bytes of where it runs, 5 of this start), workers, workers_max,
 -- kept_ms (0: it is leaving), facts about it. Frees the leases of instances that are gone: unheard of for that long, or
--- followed by another at the same place. Answers {now in ms, then for each that is alive: id, when heard, workers, most, facts}.
+-- followed by another at the same place. What does not fit together is mended. Answers {now in ms, what `mend` says or {},
+-- then for each that is alive: id, when heard, workers, most, facts}.
 local function beat(keys, args)
   local now, kept, me = now_ms(), tonumber(args[4]), args[1]
   if kept == 0 then
     redis.call('HDEL', keys[INSTANCES], me)
     free_leases(keys, me, true)
-    return {now}
+    return {now, {}}
   end
   redis.call('HSET', keys[INSTANCES], me, string.format('%d %s %s %s', now, args[2], args[3], args[5]))
-  local reply, all = {now}, redis.call('HGETALL', keys[INSTANCES])
+  -- A key of a wrong type is told by whoever needs it, and keeps nobody from saying that he is alive.
+  local is_done, mended = pcall(function() return is_sound(keys) and {} or mend(keys) end)
+  local reply, all = {now, is_done and mended or {}}, redis.call('HGETALL', keys[INSTANCES])
   for n = 1, #all, 2 do
     local id = all[n]
     local at, workers, most, facts = string.match(all[n + 1], '^(%d+) (%d+) (%d+) (.*)$')
     local is_followed = id ~= me and string.sub(id, 1, 6) == string.sub(me, 1, 6)
-    if at and now - at <= kept and not is_followed then
+    -- One of the future is from before the clock was set back; a hand may have written any number.
+    if at and math.abs(now - at) <= kept and #workers < 7 and #most < 7 and not is_followed then
       for _, part in ipairs({id, tonumber(at), tonumber(workers), tonumber(most), facts}) do reply[#reply + 1] = part end
     else
       redis.call('HDEL', keys[INSTANCES], id)

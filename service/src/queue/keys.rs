@@ -23,6 +23,8 @@ const NAMES: [&str; 14] = [
     "lookups",
     "aside",
 ];
+/// The most that stands aside in a partition. The same stands in `functions.lua`.
+pub(super) const ASIDE_MAX: u64 = 1_000;
 /// Generations of the filter.
 const FILTERS: usize = 12;
 /// Most partitions: each still has `SLOTS_NEAR` slots to itself.

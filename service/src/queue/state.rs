@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redis::Value;
 
 use super::bundle::{Bundle, HELD_LEN, Name, QueuedLoan, Ticket, Unreadable};
+use super::keys::ASIDE_MAX;
 use super::results::{Decision, Results};
 use super::{Partition, value};
 use crate::clock::now_ms;
@@ -55,6 +56,8 @@ pub struct SlowState {
     pub oldest_waiting_ms: u64,
     /// The applicants with the most failures.
     pub applicants: Vec<(String, u64)>,
+    /// Whether so much stands aside that no more is set aside: see `functions.lua`.
+    pub is_aside_full: bool,
 }
 
 /// Where a loan stands in Redis.
@@ -113,18 +116,15 @@ impl Partition {
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let mut counters = BTreeMap::new();
         for (name, count) in value::pairs(next())? {
-            let name = value::text(Value::BulkString(name))?;
-            // A count that fell below zero was touched by another hand.
-            let count = value::integer(&Value::BulkString(count))?.max(0) as u64;
-            counters.insert(name, count);
+            // By another hand some may be none, or below zero; the next beat mends them.
+            if let Ok(name) = String::from_utf8(name) {
+                counters.insert(name, value::count_or_zero(&Value::BulkString(count)));
+            }
         }
         let mut control = value::array(next())?.into_iter();
         let mut control = || control.next().unwrap_or(Value::Nil);
         let paused = control() != Value::Nil;
-        let pause_decided_ms = match control() {
-            Value::Nil => 0,
-            decided => value::count(&decided)?,
-        };
+        let pause_decided_ms = value::count_or_zero(&control());
         let mut take = |name: &str| counters.remove(name).unwrap_or_default();
         Ok(QueueState {
             queued: take("queued"),
@@ -145,10 +145,7 @@ impl Partition {
     pub async fn queued(&mut self) -> Result<u64, ServiceError> {
         let mut get = redis::cmd("HGET");
         get.arg(self.keys().counters()).arg("queued");
-        match self.call(&get).await? {
-            Value::Nil => Ok(0),
-            queued => Ok(value::integer(&queued)?.max(0) as u64),
-        }
+        Ok(value::count_or_zero(&self.call(&get).await?))
     }
 
     /// Reads what changes slowly, with up to `applicants_max` applicants.
@@ -163,6 +160,7 @@ impl Partition {
         pipeline.cmd("ZRANGE").arg(keys.claimed()).arg(0).arg(0);
         pipeline.cmd("ZREVRANGE").arg(keys.applicants());
         pipeline.arg(0).arg(applicants_max - 1).arg("WITHSCORES");
+        pipeline.cmd("HLEN").arg(keys.aside());
         let tickets = keys.tickets().to_owned();
         let mut answers = self.call_all(&pipeline).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
@@ -174,11 +172,14 @@ impl Partition {
         };
         let claimed = value::array(next())?.into_iter().next();
         let applicants = value::pairs(next())?
-            .map(|(applicant, count)| {
+            .filter_map(|(applicant, count)| {
                 let applicant = String::from_utf8_lossy(&applicant).into_owned();
-                Ok((applicant, value::count(&Value::BulkString(count))?))
+                // By another hand a score may be no count.
+                let count = value::count(&Value::BulkString(count)).ok()?;
+                Some((applicant, count))
             })
-            .collect::<Result<_, ServiceError>>()?;
+            .collect();
+        let aside = value::count(&next())?;
         let claimed = match claimed.map(value::bytes).transpose()? {
             Some(name) => match Name::from_bytes(&name) {
                 Some(name) => {
@@ -198,6 +199,7 @@ impl Partition {
             oldest_waiting_ms: oldest_ms
                 .map_or(0, |oldest_ms| (seconds * 1000).saturating_sub(oldest_ms)),
             applicants,
+            is_aside_full: aside >= ASIDE_MAX,
         })
     }
 

@@ -39,6 +39,11 @@ pub(super) fn count(value: &Value) -> Result<u64, ServiceError> {
     u64::try_from(integer(value)?).map_err(|_| ServiceError::RedisReply("a count was negative"))
 }
 
+/// A count, or 0: a hand may have written what is none.
+pub(super) fn count_or_zero(value: &Value) -> u64 {
+    count(value).unwrap_or_default()
+}
+
 /// The names and values of a flat list, such as a stream entry's fields.
 pub(super) fn pairs(
     value: Value,
