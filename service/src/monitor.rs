@@ -511,15 +511,10 @@ fn alive(partitions: &[Arc<Seen>]) -> &[Alive] {
         .map_or(&[], |seen| &seen.alive)
 }
 
-/// A partition that was out of reach when ingestion was paused or resumed is told so once it is back.
+/// A partition that was out of reach when ingestion was paused or resumed is told so once it is back; one that has forgotten it,
+/// too.
 fn catch_up_on_pause(queue: &Queue, partitions: &[Arc<Seen>]) {
-    let Some(newest) = partitions
-        .iter()
-        .max_by_key(|seen| seen.state.pause_decided_ms)
-    else {
-        return;
-    };
-    let (paused, decided_ms) = (newest.state.paused, newest.state.pause_decided_ms);
+    let (decided_ms, paused) = queue.last_decision();
     for (number, seen) in partitions.iter().enumerate() {
         let is_behind = seen.state.paused != paused && seen.state.pause_decided_ms < decided_ms;
         if is_behind && seen.trouble().is_none() {

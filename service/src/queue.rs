@@ -235,11 +235,10 @@ impl Partition {
         }
         let mut link = topology.connect(&node).await?;
         self.prepare(&mut link.connection).await?;
-        self.follow_pause(&mut link.connection).await?;
         Ok(link)
     }
 
-    /// Makes what the functions rely on.
+    /// Makes what the functions rely on, and tells the partition what an operator decided last: it may be a new one.
     async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), ServiceError> {
         let mut is_set_up = redis::cmd("HEXISTS");
         is_set_up.arg(self.keys().about()).arg("version");
@@ -254,10 +253,11 @@ impl Partition {
                 let mut load = redis::cmd("FUNCTION");
                 load.arg("LOAD").arg("REPLACE").arg(&LIBRARY.text);
                 run(connection, &load).await.map_err(told)?;
-                run(connection, &prepare).await.map_err(told).map(drop)
+                run(connection, &prepare).await.map_err(told)?;
             }
-            answer => answer.map_err(told).map(drop),
+            answer => drop(answer.map_err(told)?),
         }
+        self.follow_pause(connection).await
     }
 
     /// A partition that is not there may be made, unless Redis holds a queue of another shape: the first partition tells,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use support::{
-    assert_problem, audit, body, documents, drained, loan, logged, metrics, post, quick, redis,
-    redis_counters, service_options, start, start_with, wait_until,
+    admin, assert_problem, audit, body, documents, drained, loan, logged, metrics, post, quick,
+    redis, redis_counters, service_options, start, start_with, wait_until,
 };
 use testbed::{
     MongoOptions, MongoServer, RedisOptions, RedisServer, Servers, ServiceOptions, ServiceProcess,
@@ -47,6 +47,19 @@ async fn knows(address: SocketAddr, numbers: std::ops::Range<u64>) {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert_eq!(body(&answer)["replayed"], true, "{number}: {answer:?}");
     }
+}
+
+/// The first answer that is not for want of a store.
+async fn answered_not_unavailable(address: SocketAddr, loan: &serde_json::Value) -> http::Answer {
+    let mut answer = post(address, loan).await;
+    wait_until("the stores answer", async || {
+        if answer.body.contains("_unavailable") {
+            answer = post(address, loan).await;
+        }
+        !answer.body.contains("_unavailable")
+    })
+    .await;
+    answer
 }
 
 /// The first definite answer: right after a restart of Redis there may be none for a moment.
@@ -549,6 +562,47 @@ const CARELESS: [(&str, &str, &str); 3] = [
     ("no-appendfsync-on-rewrite", "yes", "no"),
     ("appendfsync", "everysec", "always"),
 ];
+
+/// A Redis that refuses to say how full it is does not count as what it was, and how it is set is still watched.
+#[tokio::test]
+async fn a_redis_that_says_less_is_not_safe() {
+    let stack = start().await;
+    let address = stack.service.address();
+    wait_until("it is durable", async || {
+        metrics(address).await.redis.durable
+    })
+    .await;
+    let _: String = redis(&stack.redis, &["ACL", "SETUSER", "default", "-info"]).await;
+    wait_until("it is told", async || degraded(address, "durability").await).await;
+    logged(&stack.service, &["INFO is refused"]).await;
+    let _: String = redis(
+        &stack.redis,
+        &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"],
+    )
+    .await;
+    logged(&stack.service, &["maxmemory-policy is allkeys-lru"]).await;
+    record(&stack, 0..1).await;
+}
+
+/// Ingestion is paused, and Redis loses everything while the ways to it are open: it stays paused.
+#[tokio::test]
+async fn an_emptied_redis_stays_paused() {
+    let stack = start().await;
+    let address = stack.service.address();
+    record(&stack, 0..3).await;
+    // All ways are open, also that of look-ups.
+    knows(address, 0..3).await;
+    let paused = admin(address, "POST", "/api/control/pause", &json!(null)).await;
+    assert_eq!(paused.status, 200, "{paused:?}");
+    let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
+    for number in 3..6 {
+        let refused = answered_not_unavailable(address, &loan(number)).await;
+        assert_problem(&refused, 503, "paused");
+    }
+    let control = http::get(address, "/api/control").await.unwrap();
+    assert_eq!(body(&control)["paused"], true, "{control:?}");
+    knows(address, 0..3).await;
+}
 
 /// 1. `--require-durable` refuses a Redis that evicts or does not flush, and names each setting.
 /// 2. Without it the service runs, says so at once, and says it as soon as a setting changes, either way.

@@ -250,6 +250,12 @@ impl Queue {
         })
     }
 
+    /// What an operator decided last, as far as this process knows: when, in milliseconds since the Unix epoch, and whether
+    /// ingestion is paused.
+    pub fn last_decision(&self) -> (u64, bool) {
+        self.pause.get()
+    }
+
     /// Notes what a partition says of the last decision.
     pub fn note_pause(&self, decided_ms: u64, paused: bool) {
         self.pause.note(decided_ms, paused);

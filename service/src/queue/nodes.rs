@@ -105,7 +105,7 @@ impl NodeLook {
         Arc::clone(&self.node.name)
     }
 
-    /// Asks it how it is set and how full it is.
+    /// Asks it how it is set and how full it is. What it refuses to say is unknown, and what is unknown is not safe.
     ///
     /// # Errors
     /// Redis out of reach or silent.
@@ -114,7 +114,9 @@ impl NodeLook {
         for section in ["server", "memory", "persistence", "replication"] {
             let mut command = redis::cmd("INFO");
             command.arg(section);
-            info += &value::text(self.ask(&command).await?)?;
+            if let Some(said) = self.ask_if_allowed(&command).await? {
+                info += &value::text(said)?;
+            }
         }
         let line = |name: &str| line(&info, name).unwrap_or_default();
         let needed = SETTINGS.iter().chain(if self.topology.is_cluster() {
@@ -127,23 +129,26 @@ impl NodeLook {
         for (name, _) in needed.clone() {
             config.arg(name);
         }
-        // A managed Redis may refuse CONFIG: then the settings are unknown, which is not safe.
-        let settings: BTreeMap<String, String> = match self.ask(&config).await {
-            Ok(pairs) => value::pairs(pairs)?
+        let settings: BTreeMap<String, String> = match self.ask_if_allowed(&config).await? {
+            Some(pairs) => value::pairs(pairs)?
                 .map(|(name, value)| {
                     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                     (text(name), text(value))
                 })
                 .collect(),
-            Err(ServiceError::Redis(error)) if !error.is_io_error() => BTreeMap::new(),
-            Err(ServiceError::RedisRefused(_)) => BTreeMap::new(),
-            Err(error) => return Err(error),
+            None => BTreeMap::new(),
         };
         let setting = |name: &str| settings.get(name).map_or("unknown", String::as_str);
-        let weaknesses = needed
+        let mut weaknesses: Vec<_> = needed
             .filter(|(name, needed)| setting(name) != *needed)
             .map(|(name, needed)| format!("{name} is {}, set it to {needed}", setting(name)))
             .collect();
+        if info.is_empty() {
+            weaknesses.push(
+                "INFO is refused, allow it: how full Redis is, and whether it follows another, is unknown"
+                    .to_owned(),
+            );
+        }
         let has_file = line("aof_enabled") == "1";
         let version = match line("valkey_version") {
             "" => line("redis_version").to_owned(),
@@ -174,6 +179,20 @@ impl NodeLook {
         line(&info, "used_memory")
             .and_then(|used| used.parse().ok())
             .ok_or(ServiceError::RedisReply("INFO: no used_memory"))
+    }
+
+    /// What it answers; `None` if it refuses to, as a managed Redis does.
+    async fn ask_if_allowed(&mut self, command: &Cmd) -> Result<Option<Value>, ServiceError> {
+        match self.ask(command).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ServiceError::Redis(error)) if !error.is_io_error() => Ok(None),
+            Err(ServiceError::RedisRefused(refusal))
+                if !matches!(refusal, super::Refusal::Unreachable(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn ask(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
