@@ -126,7 +126,8 @@ pub struct Config {
     /// Partitions of the queue; a change needs an empty queue and --repartition
     #[arg(long, env = "SLUICE_PARTITIONS", default_value_t = 1, value_parser = number::<u32>)]
     pub partitions: u32,
-    /// Change the number of partitions of an empty queue to --partitions, while no other instance runs
+    /// Change the number of partitions of an empty queue to --partitions, or give the queue to the record at --mongodb-uri if its
+    /// own is gone for good; while no other instance runs
     #[arg(long)]
     pub repartition: bool,
     /// How long results gather before they are recorded

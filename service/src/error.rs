@@ -45,6 +45,9 @@ pub enum ServiceError {
     /// A collection of MongoDB cannot hold the record.
     #[error("MongoDB: {0}")]
     UnfitCollection(String),
+    /// Redis's queue and MongoDB's record do not belong together; how that is put right.
+    #[error("{0}")]
+    OtherRecord(String),
     /// MongoDB did not answer in time. The outcome of a write is unknown.
     #[error("MongoDB did not answer within {0:?}")]
     MongoTimeout(std::time::Duration),
@@ -98,6 +101,7 @@ impl ServiceError {
                 | Self::MongoTimeout(_)
                 | Self::UnreadableRecord(_)
                 | Self::UnfitCollection(_)
+                | Self::OtherRecord(_)
         )
     }
 

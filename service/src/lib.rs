@@ -30,6 +30,7 @@ pub mod filter;
 mod filter_rebuild;
 pub mod forget;
 mod http;
+mod pairing;
 pub mod parse;
 pub mod queue;
 pub mod record;
@@ -193,7 +194,8 @@ pub async fn run(
     let store = store_of(config)
         .await?
         .with_timeout(config.mongodb_timeout.0);
-    start::check(config, &queue, &store).await?;
+    let instance = Instance::new(&start::place(address));
+    start::check(config, &queue, &store, instance).await?;
     let tokens = match &config.tokens_file {
         Some(file) => Some(Tokens::follow(file).await.map_err(|why| {
             StartError::Settings(format!("--tokens-file (SLUICE_TOKENS_FILE): {why}"))
@@ -207,7 +209,6 @@ pub async fn run(
             })?),
             _ => None,
         };
-    let instance = Instance::new(&start::place(address));
     let name = instance.to_string();
     let telemetry = match config.telemetry().map_err(StartError::Settings)? {
         Some(settings) => Some(Telemetry::new(settings, &name).map_err(|why| {

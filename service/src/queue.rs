@@ -30,6 +30,7 @@ mod former;
 pub mod keys;
 mod library;
 pub mod nodes;
+mod pairing;
 pub mod recording;
 pub mod refusal;
 mod repartition;

@@ -49,7 +49,7 @@ impl Recorders {
     /// Starts them. Their tasks end after `stop` is true, when all that is decided by then is recorded.
     pub(crate) fn start(self, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         let (writer, writing) = Writer::start(&self.store);
-        let preparation = Arc::new(Preparation::new(&self.store, &self.metrics));
+        let preparation = Arc::new(Preparation::new(&self));
         let partitions = self.queue.partitions();
         let tasks = recorders(partitions as u32);
         let first = Instant::now();

@@ -9,7 +9,9 @@ use futures_util::future::{join, join_all};
 use crate::StartError;
 use crate::config::Config;
 use crate::error::ServiceError;
+use crate::pairing::{Move, pair};
 use crate::queue::Queue;
+use crate::queue::bundle::Instance;
 use crate::queue::nodes::NodeLook;
 use crate::queue::refusal::Refusal;
 use crate::store::Store;
@@ -27,7 +29,12 @@ pub(crate) fn place(address: SocketAddr) -> String {
 }
 
 /// Checks what can be checked now.
-pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Result<(), StartError> {
+pub(crate) async fn check(
+    config: &Config,
+    queue: &Queue,
+    store: &Store,
+    instance: Instance,
+) -> Result<(), StartError> {
     if let Some(Ok(false)) = within_patience(queue.is_as_set()).await {
         return Err(StartError::NotAsSet(if config.redis_cluster {
             "--redis-cluster (SLUICE_REDIS_CLUSTER) is set, and the Redis at --redis-url belongs to no cluster: leave it out"
@@ -58,20 +65,7 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
         return Err(StartError::UnfitCollection(unfit.join("; ")));
     }
     let mut first = queue.partition(0);
-    let (noted, looked) = join(
-        within_patience(store.partitions(config.partitions)),
-        within_patience(first.probe(STORES_AWAITED)),
-    )
-    .await;
-    if let Some(Ok(noted)) = noted
-        && noted != config.partitions
-    {
-        return Err(StartError::OtherQueue(format!(
-            "--partitions is {}, and MongoDB's record belongs to a queue of {noted}: start with --partitions {noted}, or drain the queue and start once with --repartition",
-            config.partitions
-        )));
-    }
-    match looked {
+    match within_patience(first.probe(STORES_AWAITED)).await {
         Some(Err(ServiceError::RedisRefused(refusal @ Refusal::OtherQueue { .. }))) => {
             Err(StartError::OtherQueue(format!(
                 "--partitions is {}, and Redis says: {refusal}",
@@ -80,6 +74,20 @@ pub(crate) async fn check(config: &Config, queue: &Queue, store: &Store) -> Resu
         }
         Some(Err(ServiceError::RedisRefused(refusal @ Refusal::FormerQueue { .. }))) => {
             Err(StartError::OtherQueue(format!("Redis says: {refusal}")))
+        }
+        Some(Ok(())) => {
+            let may_move = if config.repartition {
+                Move::Told
+            } else {
+                Move::AtRest
+            };
+            match within_patience(pair(queue, store, instance, None, may_move)).await {
+                Some(Err(error @ ServiceError::OtherRecord(_))) => {
+                    Err(StartError::OtherQueue(error.to_string()))
+                }
+                // Who does not answer now is asked again before anything is recorded.
+                _ => Ok(()),
+            }
         }
         _ => Ok(()),
     }

@@ -175,6 +175,104 @@ fn refuses(output: &Output, words: &[&str]) {
     }
 }
 
+/// The `_id`s of the loans in a database.
+async fn recorded_in(stack: &Stack, database: &str) -> Vec<String> {
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri());
+    let database = client.await.unwrap().database(database);
+    let loans = database.collection::<bson::Document>("loans");
+    let found = loans.distinct("_id", bson::doc! {}).await.unwrap();
+    found
+        .iter()
+        .map(|id| id.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A service on the stores of a stack, with another database in MongoDB.
+fn elsewhere(stack: &Stack, more: &[&str]) -> ServiceOptions {
+    let mut arguments = quick();
+    arguments.extend(more.iter().map(|&more| more.to_owned()));
+    ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        mongodb_database: "elsewhere".to_owned(),
+        ..service_options(arguments)
+    }
+}
+
+/// 1. One queue has one record: a second one is refused while somebody works with the queue, or while loans are in it.
+/// 2. It is refused as well where MongoDB comes late, by whoever would record.
+/// 3. Whoever has lost the former record for good says so, and the loans go into the new one.
+#[tokio::test]
+async fn a_queue_has_one_record() {
+    let mut stack = start_with(service_options(vec!["--role".into(), "api".into()])).await;
+    let address = stack.service.address();
+    for number in 0..3 {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    let (redis_url, uri) = (stack.redis.url(), stack.mongodb.uri());
+    let other = ["--mongodb-database", "elsewhere"];
+    let words = ["another record", "elsewhere", "3 loans", "--repartition"];
+    refuses(&run(&redis_url, &uri, &other), &words);
+
+    stack.mongodb.signal(Signal::SIGSTOP).unwrap();
+    let late = ServiceProcess::start(elsewhere(&stack, &[])).await.unwrap();
+    stack.mongodb.signal(Signal::SIGCONT).unwrap();
+    logged(&late, &["recording waits", "another record"]).await;
+    wait_until("it is told", async || {
+        degraded(late.address(), "recording").await
+    })
+    .await;
+    drop(late);
+    assert_eq!(recorded_in(&stack, "elsewhere").await, Vec::<String>::new());
+
+    stack.service.terminate().await.unwrap();
+    wait_until("nobody counts as alive", async || {
+        let output = run(&redis_url, &uri, &other);
+        String::from_utf8_lossy(&output.stderr).contains("0 other instances")
+    })
+    .await;
+    let options = elsewhere(&stack, &["--repartition"]);
+    let moved = ServiceProcess::start(options).await.unwrap();
+    logged(&moved, &["another record"]).await;
+    wait_until("the loans are recorded", async || {
+        recorded_in(&stack, "elsewhere").await.len() == 3
+    })
+    .await;
+    knows(moved.address(), 0..3).await;
+}
+
+/// 1. A queue at rest, with which nobody works, goes on with another record without a word of an operator.
+/// 2. A record that is emptied stays the queue's.
+#[tokio::test]
+async fn a_queue_at_rest_may_have_another_record() {
+    let mut stack = start().await;
+    record(&stack, 0..3).await;
+    stack.service.terminate().await.unwrap();
+    let options = elsewhere(&stack, &[]);
+    let mut moved = ServiceProcess::start(options).await.unwrap();
+    // What the former record holds is unknown here.
+    assert_eq!(answered(moved.address(), &other(0)).await.status, 202);
+    wait_until("it is recorded", async || {
+        recorded_in(&stack, "elsewhere").await.len() == 1
+    })
+    .await;
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri());
+    let database = client.await.unwrap().database("elsewhere");
+    database.drop().await.unwrap();
+    assert_eq!(answered(moved.address(), &loan(1)).await.status, 202);
+    wait_until("it is recorded", async || {
+        recorded_in(&stack, "elsewhere").await.len() == 1
+    })
+    .await;
+    moved.terminate().await.unwrap();
+    let moved = ServiceProcess::start(elsewhere(&stack, &[])).await.unwrap();
+    assert_eq!(answered(moved.address(), &loan(2)).await.status, 202);
+    wait_until("it is recorded", async || {
+        recorded_in(&stack, "elsewhere").await.len() == 2
+    })
+    .await;
+}
+
 /// 1. Loans wait in a queue of one partition, and failed ones for a retry.
 /// 2. Another number is refused: by what MongoDB knows, by what Redis knows, and by both. It says what to do.
 /// 3. With the right number all go their way.

@@ -279,6 +279,11 @@ impl Instance {
     pub(super) fn as_bytes(&self) -> &[u8; 11] {
         &self.0
     }
+
+    /// Whether the instance of this id is at the same place: itself, or an earlier start.
+    pub(super) fn is_at_place_of(&self, id: &[u8]) -> bool {
+        id.starts_with(&self.0[..6])
+    }
 }
 
 /// For people and for the other instances: short, and the same place begins alike.

@@ -308,7 +308,7 @@ impl Queue {
 }
 
 /// What those answered that answered at all; the error if nobody did.
-fn any_of<T, U>(
+pub(super) fn any_of<T, U>(
     answers: Vec<Result<T, ServiceError>>,
     join: impl FnOnce(Vec<T>) -> U,
 ) -> Result<U, ServiceError> {

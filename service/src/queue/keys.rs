@@ -104,6 +104,10 @@ impl Keys {
         &self.all[10]
     }
 
+    pub(super) fn instances(&self) -> &str {
+        &self.all[11]
+    }
+
     pub(super) fn aside(&self) -> &str {
         &self.all[13]
     }

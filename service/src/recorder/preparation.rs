@@ -6,27 +6,45 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Recorders;
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
+use crate::pairing::{Move, pair};
+use crate::queue::Queue;
+use crate::queue::bundle::Instance;
 use crate::store::{Store, is_refusal};
 
-/// Collections and indexes are looked at this often: somebody may have dropped the database meanwhile, with its indexes.
-const INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Indexes are looked at this often: somebody may have dropped the database meanwhile, with its indexes.
+const INDEX_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Whether the record is the queue's, and keeps what is written, is looked at this often.
+const RECORD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// It is made once for all recorders of this process. In a replica set an index is a decision of all its members: when each
 /// of many recorders asked for all of them at once, seconds passed before the first record.
 #[derive(Debug)]
 pub(super) struct Preparation {
+    queue: Queue,
     store: Store,
     metrics: Arc<Metrics>,
-    made: Mutex<Option<Instant>>,
+    instance: Instance,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    indexes_at: Option<Instant>,
+    record_at: Option<Instant>,
+    /// The name of the pair that queue and record were found to be.
+    pair: Option<String>,
 }
 
 impl Preparation {
-    pub(super) fn new(store: &Store, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(recorders: &Recorders) -> Self {
         Self {
-            store: store.clone(),
-            metrics: Arc::clone(metrics),
+            queue: recorders.queue.clone(),
+            store: recorders.store.clone(),
+            metrics: Arc::clone(&recorders.metrics),
+            instance: recorders.instance,
             made: Mutex::default(),
         }
     }
@@ -34,12 +52,18 @@ impl Preparation {
     /// Returns when MongoDB has what it has to have; who comes while another makes it waits for that.
     ///
     /// # Errors
-    /// MongoDB out of reach, or a collection that would lose records.
+    /// A store out of reach, a collection that would lose records, or the record of another queue.
     pub(super) async fn made(&self) -> Result<(), ServiceError> {
         let mut made = self.made.lock().await;
-        if made.is_some_and(|at| at.elapsed() < INTERVAL) {
+        if made
+            .record_at
+            .is_some_and(|at| at.elapsed() < RECORD_INTERVAL)
+        {
             return Ok(());
         }
+        let known = made.pair.as_deref();
+        let pair = pair(&self.queue, &self.store, self.instance, known, Move::AtRest).await?;
+        made.pair = Some(pair);
         let unfit = self.store.unfit_collections().await;
         // Who may not ask is no worse off than before.
         if let Ok(unfit) = unfit
@@ -47,13 +71,21 @@ impl Preparation {
         {
             return Err(ServiceError::UnfitCollection(unfit.join("; ")));
         }
+        if made
+            .indexes_at
+            .is_some_and(|at| at.elapsed() < INDEX_INTERVAL)
+        {
+            made.record_at = Some(Instant::now());
+            return Ok(());
+        }
         match self.store.prepare().await {
             Ok(()) => self.metrics.note_indexes(None),
             // Another hand's index, or a right that is lacking: records are written without, and found slowly.
             Err(error) if is_refusal(&error) => self.metrics.note_indexes(Some(&error)),
             Err(error) => return Err(error),
         }
-        *made = Some(Instant::now());
+        made.indexes_at = Some(Instant::now());
+        made.record_at = made.indexes_at;
         Ok(())
     }
 }

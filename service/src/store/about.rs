@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use futures_util::StreamExt as _;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
@@ -21,24 +21,43 @@ fn partition_id(partition: usize) -> String {
 }
 
 impl Store {
-    /// The number of partitions that the record was made with. The first that asks notes its own.
+    /// What is noted of the queue that belongs to this record.
     ///
     /// # Errors
     /// MongoDB out of reach or silent.
-    pub async fn partitions(&self, ours: u32) -> Result<u32, ServiceError> {
+    pub async fn queue_note(&self) -> Result<QueueNote, ServiceError> {
+        let find = self.queue.find_one(doc! { "_id": QUEUE });
+        let about = within(READ_TIMEOUT, find.into_future()).await?;
+        Ok(about.as_ref().map(QueueNote::of).unwrap_or_default())
+    }
+
+    /// Notes the number of partitions, and the name of the pair that queue and record are, each where none is noted. Answers
+    /// the name that is noted then.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn note_queue(&self, partitions: u32, pair: &str) -> Result<String, ServiceError> {
+        let where_none =
+            |field: &str, value: Bson| doc! { "$ifNull": [format!("${field}"), value] };
+        let set = doc! { "$set": {
+            "partitions": where_none("partitions", i64::from(partitions).into()),
+            "pair": where_none("pair", pair.into()),
+        } };
         let note = self
             .queue
-            .find_one_and_update(
-                doc! { "_id": QUEUE },
-                doc! { "$setOnInsert": { "partitions": i64::from(ours) } },
-            )
+            .find_one_and_update(doc! { "_id": QUEUE }, vec![set])
             .upsert(true)
             .return_document(mongodb::options::ReturnDocument::After);
         let about = within(READ_TIMEOUT, note.into_future()).await?;
-        let partitions = about.as_ref().and_then(number_of_partitions);
-        partitions.ok_or(ServiceError::MongoReply(
-            "its note about the queue has no number of partitions",
+        let note = about.as_ref().map(QueueNote::of).unwrap_or_default();
+        note.pair.ok_or(ServiceError::MongoReply(
+            "its note about the queue has no name",
         ))
+    }
+
+    /// What the record is called in a message.
+    pub fn place(&self) -> String {
+        format!("the database \"{}\" at --mongodb-uri", self.database.name())
     }
 
     /// Notes another number of partitions, for a queue that is empty.
@@ -48,9 +67,15 @@ impl Store {
     pub async fn set_partitions(&self, partitions: u32) -> Result<(), ServiceError> {
         let change = async {
             // How far the former partitions came says nothing about the new ones.
-            self.queue.delete_many(doc! {}).await?;
             self.queue
-                .insert_one(doc! { "_id": QUEUE, "partitions": i64::from(partitions) })
+                .delete_many(doc! { "_id": { "$ne": QUEUE } })
+                .await?;
+            self.queue
+                .update_one(
+                    doc! { "_id": QUEUE },
+                    doc! { "$set": { "partitions": i64::from(partitions) } },
+                )
+                .upsert(true)
                 .await
         };
         within(READ_TIMEOUT, change).await.map(drop)
@@ -126,6 +151,21 @@ impl Store {
     }
 }
 
-fn number_of_partitions(about: &Document) -> Option<u32> {
-    u32::try_from(about.get_i64("partitions").ok()?).ok()
+/// What MongoDB notes of the queue that belongs to its record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueNote {
+    /// The number of partitions that the record was made with.
+    pub partitions: Option<u32>,
+    /// The name of the pair that queue and record are.
+    pub pair: Option<String>,
+}
+
+impl QueueNote {
+    fn of(about: &Document) -> Self {
+        let partitions = about.get_i64("partitions").ok();
+        Self {
+            partitions: partitions.and_then(|number| u32::try_from(number).ok()),
+            pair: about.get_str("pair").ok().map(str::to_owned),
+        }
+    }
 }
