@@ -58,12 +58,15 @@ pub(crate) async fn pair(
     }
     // A record without a name may hold anything, so its queue gets a new one, and new filters.
     let known = known.filter(|_| is_emptied).map(str::to_owned);
-    let name = note
-        .pair
-        .or(known)
-        .unwrap_or_else(|| Uuid::new_v4().simple().to_string());
-    // Of two that make a pair at once one is first.
-    let name = store.note_queue(partitions, &name).await?;
+    let name = match (note.pair, note.partitions) {
+        (Some(name), Some(_)) => name,
+        (name, _) => {
+            let name = name.or(known);
+            let name = name.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+            // Of two that make a pair at once one is first.
+            store.note_queue(partitions, &name).await?
+        }
+    };
     if queue.note_pair(&name).await? {
         tracing::info!(
             record = store.place(),
