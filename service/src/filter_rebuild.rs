@@ -1,4 +1,5 @@
-//! Makes the filters of recorded ids whole again, from MongoDB: for a new Redis beside a full MongoDB, or an older one.
+//! Makes the filters of recorded ids whole again, and the count of failures that wait, from MongoDB: for a new Redis beside a
+//! full MongoDB, or an older one.
 //!
 //! Until a partition's filter is complete, MongoDB is asked for every id; so nothing is wrong meanwhile, only slower.
 
@@ -18,18 +19,54 @@ use crate::store::Store;
 
 /// How often it looks whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Looks at the filters between two at the count of failures that wait.
+const COUNT_EVERY: u32 = 4;
 
 /// Watches the filters, as long as the process lives.
 pub(crate) async fn watch(queue: Queue, store: Store, metrics: Arc<Metrics>) {
     let mut partitions: Vec<_> = (0..queue.partitions())
         .map(|number| queue.partition(number))
         .collect();
+    let mut rounds: u32 = 0;
     loop {
         if let Err(error) = rebuild(&queue, &store, &metrics, &mut partitions).await {
             tracing::debug!(%error, "a filter is not rebuilt yet");
         }
+        if rounds.is_multiple_of(COUNT_EVERY)
+            && let Err(error) = count_waiting(&queue, &store, &mut partitions).await
+        {
+            tracing::debug!(%error, "the failures that wait are not counted yet");
+        }
+        rounds = rounds.wrapping_add(1);
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// Counts the failures that wait, for the partitions that may have lost the count.
+async fn count_waiting(
+    queue: &Queue,
+    store: &Store,
+    partitions: &mut [Partition],
+) -> Result<(), ServiceError> {
+    let asked = join_all(partitions.iter_mut().map(Partition::must_count_waiting)).await;
+    let uncounted: Vec<_> = asked
+        .into_iter()
+        .map(|asked| asked.ok().flatten())
+        .collect();
+    if uncounted.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut waiting = vec![0; partitions.len()];
+    let mut ids = store.waiting_loan_ids().await?;
+    while let Some(loan_id) = ids.try_next().await? {
+        waiting[queue.partition_of_hash(IdHash::of(&loan_id))] += 1;
+    }
+    for ((partition, uncounted), waiting) in partitions.iter_mut().zip(uncounted).zip(waiting) {
+        if let Some(uncounted) = uncounted {
+            partition.count_waiting(&uncounted, waiting).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A filter that is being rebuilt.

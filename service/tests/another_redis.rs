@@ -84,6 +84,11 @@ async fn an_emptied_redis_knows_what_mongodb_holds() {
     knows(stack.service.address(), 0..20).await;
     assert_eq!(documents(&stack.mongodb, "loans").await.len(), 18);
     assert_eq!(documents(&stack.mongodb, "failures").await.len(), 2);
+    let address = stack.service.address();
+    wait_until("the failures that wait are counted", async || {
+        metrics(address).await.gauges.failed_waiting == 2
+    })
+    .await;
     // New loans are taken as ever.
     record(&stack, 20..40).await;
     assert_eq!(documents(&stack.mongodb, "loans").await.len(), 36);

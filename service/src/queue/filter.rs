@@ -27,6 +27,10 @@ impl Ids {
     }
 }
 
+/// The state of a partition that lacks the count of failures that wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncounted(Vec<u8>);
+
 /// A rebuilding of the filter that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuilding(u64);
@@ -52,6 +56,32 @@ impl Partition {
         call.arg("start");
         let token = value::count(&self.call(&call).await?)?;
         Ok((token > 0).then_some(Rebuilding(token)))
+    }
+
+    /// Whether MongoDB has to be asked how many failures wait, since this Redis may have lost the count: the state that the
+    /// answer will be good for. `None` also while loans are on their way.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub async fn must_count_waiting(&mut self) -> Result<Option<Uncounted>, ServiceError> {
+        let call = self.function("count_waiting");
+        let stamp = value::bytes(self.call(&call).await?)?;
+        Ok((!stamp.is_empty()).then_some(Uncounted(stamp)))
+    }
+
+    /// Notes how many failures wait, as MongoDB says. Answers `false` if something has happened since: then it is counted
+    /// again.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent; a repetition is safe.
+    pub async fn count_waiting(
+        &mut self,
+        uncounted: &Uncounted,
+        waiting: u64,
+    ) -> Result<bool, ServiceError> {
+        let mut call = self.function("count_waiting");
+        call.arg(&uncounted.0[..]).arg(waiting);
+        Ok(value::integer(&self.call(&call).await?)? == 1)
     }
 
     /// Puts ids that MongoDB holds into the filter. With `is_last` the filter is complete afterwards: then an id that it

@@ -164,7 +164,7 @@ local function prepare(keys, args)
   end
   if redis.call('HEXISTS', keys[COUNTERS], 'filter_last') == 0 then
     redis.call('SETRANGE', keys[FILTERS], WORDS * 4 - 1, '\0')
-    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0)
+    redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0, 'must_count', 1)
     recount(keys)
   end
   return redis.status_reply('OK')
@@ -271,6 +271,8 @@ end
 -- under way has put in may be what is lacking, so that has to begin anew. Answers 1 if the filter counted as complete.
 local function doubt_filter(keys)
   redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
+  -- Failures that wait were counted by whom it has lost.
+  redis.call('HSET', keys[COUNTERS], 'must_count', 1)
   return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
 end
 
@@ -851,6 +853,21 @@ local function rebuild(keys, args)
   return 1
 end
 
+-- How many failures wait is counted in MongoDB where this Redis may have lost the count. That holds only if nothing happens
+-- meanwhile. ARGV nothing: answers a stamp if it has to be counted and nothing is under way, else ''. ARGV that stamp and
+-- the count: answers 1 if nothing has happened since, and the count is taken.
+local function count_waiting(keys, args)
+  local must_count, queued, claimed, decided, admitted, retried, discarded, recorded_failures = counts(keys, 'must_count',
+    'queued', 'claimed', 'decided', 'admitted', 'retried', 'discarded', 'recorded_failures')
+  local is_quiet = queued + claimed + decided == 0 and redis.call('ZCARD', keys[LOOK_UPS]) == 0
+  local stamp = must_count == 1 and is_quiet and string.format('%d %d %d %d', admitted, retried, discarded, recorded_failures) or ''
+  if #args == 0 then return stamp end
+  if stamp ~= args[1] then return 0 end
+  redis.call('HSET', keys[COUNTERS], 'failed_waiting', args[2])
+  redis.call('HDEL', keys[COUNTERS], 'must_count')
+  return 1
+end
+
 -- ARGV 'pause' or 'resume', when that was decided in ms. Answers 1 if that changed anything. The instant is noted, so that of
 -- two partitions that differ the one that was told later is known; it never goes back, whoever's clock it is of.
 local function control(keys, args)
@@ -935,6 +952,7 @@ redis.register_function{function_name = 'sluice_HASH_recorded', callback = recor
 redis.register_function{function_name = 'sluice_HASH_release', callback = release, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_set_aside', callback = set_aside, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_rebuild', callback = rebuild, flags = {'allow-oom'}}
+redis.register_function{function_name = 'sluice_HASH_count_waiting', callback = count_waiting, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_doubt', callback = doubt, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_control', callback = control, flags = {'allow-oom'}}
 redis.register_function{function_name = 'sluice_HASH_beat', callback = beat, flags = {'allow-oom'}}

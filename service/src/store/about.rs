@@ -123,6 +123,24 @@ impl Store {
             .unwrap_or_default() as u64)
     }
 
+    /// The ids of the loans of which a failed attempt waits for an operator.
+    ///
+    /// # Errors
+    /// MongoDB out of reach; each item may fail too.
+    pub async fn waiting_loan_ids(
+        &self,
+    ) -> Result<BoxStream<'static, Result<String, ServiceError>>, ServiceError> {
+        let find = self
+            .failures
+            .find(doc! { "waiting": true })
+            .projection(doc! { "loanId": 1, "_id": 0 })
+            .batch_size(10_000)
+            .read_concern(ReadConcern::majority());
+        let found = within(READ_TIMEOUT, find.into_future()).await?;
+        let ids = found.map_ok(|document| text(&document, "loanId").to_owned());
+        Ok(ids.map_err(ServiceError::from).boxed())
+    }
+
     /// The ids of all loans that MongoDB knows, accepted and failed. One may come twice.
     ///
     /// # Errors
