@@ -231,10 +231,10 @@ pub struct TaskRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 500)]
     pub reason: Option<String>,
-    /// How many loans the operator was shown and has confirmed.
-    #[serde(default)]
+    /// How many loans the operator was shown and has confirmed; needed for a filter. Nothing begins where there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 1_000_000_000_000_u64)]
-    pub expected: u64,
+    pub expected: Option<u64>,
 }
 
 /// What can be exported.
@@ -592,6 +592,9 @@ pub struct ProblemDetails {
     /// The query parameter that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
+    /// How many loans there are, where that is more than were confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
 }
 
 impl fmt::Display for ErrorType {

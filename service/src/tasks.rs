@@ -26,7 +26,7 @@ use crate::retry::{Retry, until_recorded};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
 use crate::store::Store;
-use crate::store::failures::{Bodies, Place, WaitingFailure, Which};
+use crate::store::failures::{Bodies, Place, Waiting, WaitingFailure, Which};
 use crate::store::tasks::TaskDocument;
 use crate::task;
 
@@ -265,10 +265,14 @@ impl Works {
             })?;
             let which = Which::Found(&filter, task.started_at);
             let after = task.after.clone().map(Place::from);
-            let waiting = self
-                .store
-                .waiting(&which, after.as_ref(), len, bodies)
-                .await?;
+            let waiting = match len.min(self.unused(task).await?) {
+                0 => Waiting::default(),
+                len => {
+                    self.store
+                        .waiting(&which, after.as_ref(), len, bodies)
+                        .await?
+                }
+            };
             let asked = waiting.failures.len() + waiting.unreadable as usize;
             let next = waiting
                 .last
@@ -293,6 +297,21 @@ impl Works {
                 ..Step::default()
             }
         })
+    }
+
+    /// How many loans a task may still take: no more than were confirmed, also where a filter finds more. What failed at the
+    /// very instant at which it was counted may be recorded later.
+    async fn unused(&self, task: &TaskDocument) -> Result<usize, ServiceError> {
+        // What a discard has done of a step is not counted before the step is over. It cannot be undone.
+        let uncounted = match task.kind {
+            TaskKind::Retry => 0,
+            TaskKind::Discard => {
+                let done = self.store.count_discarded_by(&task.id, task.step).await?;
+                done as i64
+            }
+        };
+        let used = task.done + task.skipped + uncounted;
+        Ok((task.expected - used).max(0) as usize)
     }
 
     /// Does one step's work. Answers how many loans it was done with, and whether all of them were tried.

@@ -317,6 +317,71 @@ async fn a_task_can_be_stopped() {
     assert_problem(&unknown, 404, "not_found");
 }
 
+/// What was confirmed binds: where a filter, or a list of ids, is about more loans, nothing begins, and the answer says how
+/// many there are.
+#[tokio::test]
+async fn no_task_begins_with_more_than_was_confirmed() {
+    let stack = start().await;
+    fail(&stack, 0..12).await;
+    let of_ten = json!({ "loanId": "GC-00000" });
+    for kind in ["discard", "retry"] {
+        for (filter, found) in [(&of_ten, 10), (&json!({}), 12)] {
+            for expected in [0, 1, found - 1] {
+                let asked = json!({ "kind": kind, "filter": filter, "reason": "a test", "expected": expected });
+                let answer = ask(&stack, &asked).await;
+                assert_problem(&answer, 409, "more_than_confirmed");
+                assert_eq!(body(&answer)["found"], found, "{answer:?}");
+            }
+        }
+        let asked = json!({ "kind": kind, "loanIds": [loan_id(0), loan_id(1)], "reason": "a test", "expected": 1 });
+        let answer = ask(&stack, &asked).await;
+        assert_problem(&answer, 409, "more_than_confirmed");
+        assert_eq!(body(&answer)["found"], 2, "{answer:?}");
+    }
+    assert!(documents(&stack.mongodb, "tasks").await.is_empty());
+    let failures = documents(&stack.mongodb, "failures").await;
+    assert_eq!(failures.len(), 12);
+    assert!(failures.iter().all(|one| one.contains_key("waiting")));
+    let asked = json!({ "kind": "discard", "filter": of_ten, "reason": "a test", "expected": 10 });
+    assert_task(&task(&stack, asked).await, "done", 10, 0, 0);
+}
+
+/// A task ends when it has taken as many as were confirmed, also where its filter finds more, and where whoever does it dies
+/// before that is noted: what failed at the instant of the count may be recorded later.
+#[tokio::test]
+async fn a_task_takes_no_more_than_was_confirmed() {
+    let mut stack = start().await;
+    failed_before(&stack, 5).await;
+    stack.service.kill();
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri())
+        .await
+        .unwrap();
+    let tasks = client.database("sluice").collection::<Document>("tasks");
+    let confirmed = doc! {
+        "_id": "confirmed", "kind": "discard", "phase": "running", "isActive": true, "filter": {}, "reason": "a test",
+        "by": "ada", "address": "192.0.2.1", "requestId": "", "startedAt": DateTime::now(), "expected": 2_i64,
+        "done": 0_i64, "skipped": 0_i64, "step": 0_i64, "beat": 0_i64,
+    };
+    tasks.insert_one(confirmed).await.unwrap();
+    let dying = [
+        service_options(quick()).environment,
+        vec![("FAILPOINTS".into(), "discard-noted=return".into())],
+    ];
+    match stack.service.restart_with(dying.concat()).await {
+        // It may have died before anybody saw that it was ready.
+        Ok(()) | Err(TestbedError::EarlyExit { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    wait_until("it dies", async || {
+        stack.service.try_wait().unwrap().is_some()
+    })
+    .await;
+    let environment = service_options(quick()).environment;
+    stack.service.restart_with(environment).await.unwrap();
+    assert_task(&ended(&stack, "confirmed").await, "done", 2, 0, 0);
+    counted(&stack, 2, 3).await;
+}
+
 /// What nobody can do is refused before it begins.
 #[tokio::test]
 async fn a_wrong_task_is_refused() {
@@ -346,6 +411,7 @@ async fn a_wrong_task_is_refused() {
             json!({ "kind": "retry", "filter": { "loanId": "a b" } }),
             "filter.loanId",
         ),
+        (json!({ "kind": "retry", "filter": {} }), "expected"),
         (
             json!({ "kind": "retry", "filter": { "other": 1 } }),
             "other",

@@ -11,7 +11,7 @@ import { extname, join, normalize } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Task } from '../src/api/operator';
-import type { ErrorType, Failure, LiveEvent, LoanState, Point, Snapshot } from '../src/api/types';
+import type { ErrorType, Failure, FailureFilter, LiveEvent, LoanState, Point, Snapshot } from '../src/api/types';
 
 /** What the fake takes for an administrator's token. */
 export const TOKEN = 'secret';
@@ -327,7 +327,7 @@ export class Fake {
     }
     if (pathname === '/api/loans/retry') return json({ requeued: 12, skipped: 0, remaining: 3 });
     const operator = this.operate(pathname, searchParams, body, isAdmin);
-    if (operator !== null) return json(operator, pathname === '/api/tasks' && method === 'POST' ? 202 : 200);
+    if (operator !== null) return json(operator, 'errorType' in operator ? 409 : pathname === '/api/tasks' && method === 'POST' ? 202 : 200);
     if (pathname === '/api/errors') {
       const [loanId, errorType, limit, cursor] = ['loanId', 'errorType', 'limit', 'cursor'].map((name) => searchParams.get(name));
       const all = this.failures.filter((failure) => failure.loanId.startsWith(loanId ?? '') && (errorType == null || failure.errorType === errorType));
@@ -348,8 +348,10 @@ export class Fake {
   readonly tasks: Task[] = [];
   /** Filters that were exported. */
   readonly exported: unknown[] = [];
+  /** Loans that fail between the count and the next task. */
+  failedSince = 0;
 
-  private operate(pathname: string, query: URLSearchParams, body: string, isAdmin: boolean): unknown {
+  private operate(pathname: string, query: URLSearchParams, body: string, isAdmin: boolean): object | null {
     const found = () => this.failures.filter(({ loanId, errorType }) => loanId.startsWith(query.get('loanId') ?? '') && errorType === (query.get('errorType') ?? errorType)).length;
     const waiting = query.size === 0 ? this.totals.failed : found();
     if (pathname === '/api/errors/count') return { attempts: waiting, loans: waiting, waiting, isExact: true };
@@ -361,7 +363,13 @@ export class Fake {
     }
     if (!isAdmin) return null;
     if (pathname === '/api/tasks') {
-      const asked = JSON.parse(body) as { kind: Task['kind']; expected: number };
+      const asked = JSON.parse(body) as { kind: Task['kind']; expected: number; filter?: FailureFilter };
+      if (asked.filter !== undefined && this.failedSince > 0) {
+        const found = asked.expected + this.failedSince;
+        this.failedSince = 0;
+        const detail = `${asked.expected} loans were confirmed, and there are ${found}; nothing was begun: confirm that number, or choose fewer`;
+        return { status: 409, title: 'Conflict', detail, errorType: 'more_than_confirmed', found };
+      }
       const task: Task = { ...asked, taskId: `t${this.tasks.length}`, phase: 'running', by: 'ada', startedAt: new Date(this.atMs).toISOString(), done: 0, skipped: 0, remaining: asked.expected };
       this.tasks.unshift(task);
       this.tellTasks();
@@ -371,7 +379,7 @@ export class Fake {
       const task = this.tasks[0];
       if (task !== undefined) task.phase = 'stopped';
       this.tellTasks();
-      return task;
+      return task ?? null;
     }
     if (pathname === '/api/exports') {
       this.exported.push(JSON.parse(body));

@@ -101,6 +101,24 @@ test('all that the filters find are counted, asked for, queued again, and stoppe
   await tasks().waitFor({ state: 'detached' });
 });
 
+test('where more have failed since they were counted, nothing begins before the new number is confirmed', async () => {
+  fake.failedSince = 7;
+  await page.getByRole('button', { name: 'Retry …' }).click();
+  const affected = page.getByTestId('affected').filter({ hasText: /^[\d,]+ failed loans$/ });
+  await affected.waitFor();
+  const number = async () => Number((await affected.innerText()).replace(/\D/g, ''));
+  const first = await number();
+  await dialog().getByRole('button', { name: /^Retry [\d,]+$/ }).click();
+  await page.getByText('nothing was begun').waitFor();
+  expect(fake.tasks).toEqual([]);
+  const second = await number();
+  expect(second - first).toBeGreaterThanOrEqual(7);
+  await isSound();
+  await dialog().getByRole('button', { name: /^Retry [\d,]+$/ }).click();
+  await dialog().waitFor({ state: 'detached' });
+  expect(fake.tasks[0]).toMatchObject({ kind: 'retry', filter: {}, expected: second });
+});
+
 test('export takes the filters and no token into the address', async () => {
   await page.getByRole('searchbox', { name: 'Applicant' }).fill('wilhelmina');
   await page.keyboard.press('Enter');

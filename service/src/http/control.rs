@@ -10,8 +10,9 @@ use super::response::{self, Problem};
 use super::tasks::checked_ids;
 use super::{Front, Reply, body};
 use crate::activity::Entry;
-use crate::api::{Control, ErrorType, RunMarker, rfc3339_ms};
+use crate::api::{Control, ErrorType, FailureFilter, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
+use crate::filter::Filter;
 use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_LEN_MAX};
 use crate::loan::{Category, LoanId};
 use crate::parse;
@@ -205,6 +206,11 @@ pub(super) async fn mark_run(front: &Front, request: Request<Incoming>) -> Resul
 
 pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
+}
+
+/// The filter that a body holds.
+pub(super) fn checked_filter(asked: &FailureFilter) -> Result<Filter, Problem> {
+    Filter::of(asked).map_err(|wrong| invalid(format!("`filter.{}`: {}", wrong.name, wrong.rule)))
 }
 
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {

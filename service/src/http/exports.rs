@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::access::Caller;
-use super::control::{from_json, invalid, unavailable};
+use super::control::{checked_filter, from_json, invalid, unavailable};
 use super::parts::Parts;
 use super::query::Query;
 use super::response::{self, Problem};
@@ -211,8 +211,7 @@ pub(super) async fn download(
 }
 
 fn check(of: ExportOf, asked: &FailureFilter) -> Result<Filter, Problem> {
-    let filter = Filter::of(asked)
-        .map_err(|wrong| invalid(format!("`filter.{}`: {}", wrong.name, wrong.rule)))?;
+    let filter = checked_filter(asked)?;
     let of_time = Filter {
         from: filter.from,
         to: filter.to,

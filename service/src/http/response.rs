@@ -56,6 +56,7 @@ pub(crate) enum Problem {
     TooManyAttempts,
     RoleTooLow(TokenRole),
     TaskRunning,
+    MoreThanConfirmed { expected: u64, found: u64 },
     TaskOver,
     ExportExpired,
     TooManyExports,
@@ -115,6 +116,11 @@ pub(super) const KINDS: &[Kind] = &[
         "task_running",
         409,
         "another task of this kind is not over yet",
+    ),
+    kind(
+        "more_than_confirmed",
+        409,
+        "there are more loans than were confirmed; `found` says how many",
     ),
     kind("task_over", 409, "the task has ended"),
     kind(
@@ -210,6 +216,7 @@ impl Problem {
             Self::Forbidden => "forbidden",
             Self::RoleTooLow(_) => "role_forbids",
             Self::TaskRunning => "task_running",
+            Self::MoreThanConfirmed { .. } => "more_than_confirmed",
             Self::TaskOver => "task_over",
             Self::ExportExpired => "export_expired",
             Self::TooManyExports => "too_many_exports",
@@ -282,6 +289,9 @@ impl Problem {
             Self::TaskRunning => {
                 "another task of this kind is under way; wait for its end, or stop it".to_owned()
             }
+            Self::MoreThanConfirmed { expected, found } => format!(
+                "{expected} loans were confirmed, and there are {found}; nothing was begun: confirm that number, or choose fewer"
+            ),
             Self::TaskOver => "the task has ended already".to_owned(),
             Self::ExportExpired => {
                 "this link was good for one download within a minute; ask for another".to_owned()
@@ -488,6 +498,10 @@ fn details(problem: &Problem) -> Response<Bytes> {
         error_type: problem.error_type().to_owned(),
         parameter: match problem {
             Problem::InvalidParameter { name, .. } => Some(name.clone()),
+            _ => None,
+        },
+        found: match problem {
+            Problem::MoreThanConfirmed { found, .. } => Some(*found),
             _ => None,
         },
     };

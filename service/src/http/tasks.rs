@@ -6,14 +6,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use super::access::Caller;
-use super::control::{from_json, invalid, note, unavailable};
+use super::control::{checked_filter, from_json, invalid, note, unavailable};
 use super::personal::mask_task;
 use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::api::{Task, TaskKind, TaskList, TaskPhase, TaskRequest};
-use crate::filter::Filter;
 use crate::limits::{ADMIN_BODY_LEN_MAX, RETRY_IDS_MAX};
 use crate::loan::LoanId;
+use crate::store::failures::Which;
 use crate::store::tasks::{Begun, TaskDocument};
 use crate::tasks::describe;
 
@@ -30,6 +30,7 @@ pub(super) async fn begin(
 ) -> Result<Reply, Problem> {
     let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
     let task = task(from_json(&body)?, caller)?;
+    confirm(front, &task).await?;
     match front.store.begin_task(&task).await.map_err(unavailable)? {
         Begun::Yes => {}
         Begun::AnotherRuns => return Err(Problem::TaskRunning),
@@ -45,6 +46,24 @@ pub(super) async fn begin(
     Ok(response::accepted_with(&Task::from(task)))
 }
 
+/// Refuses a task whose filter finds more loans than were confirmed.
+async fn confirm(front: &Front, task: &TaskDocument) -> Result<(), Problem> {
+    let Some(filter) = &task.filter else {
+        return Ok(());
+    };
+    let filter = checked_filter(filter)?;
+    let which = Which::Found(&filter, task.started_at);
+    let found = front.store.count_waiting(&which).await;
+    is_confirmed(found.map_err(unavailable)?, task.expected as u64)
+}
+
+fn is_confirmed(found: u64, expected: u64) -> Result<(), Problem> {
+    if found > expected {
+        return Err(Problem::MoreThanConfirmed { expected, found });
+    }
+    Ok(())
+}
+
 /// The task that is asked for.
 fn task(asked: TaskRequest, caller: &Caller) -> Result<TaskDocument, Problem> {
     let loan_ids = match (&asked.filter, asked.loan_ids) {
@@ -54,8 +73,7 @@ fn task(asked: TaskRequest, caller: &Caller) -> Result<TaskDocument, Problem> {
             ));
         }
         (Some(filter), None) => {
-            Filter::of(filter)
-                .map_err(|wrong| invalid(format!("`filter.{}`: {}", wrong.name, wrong.rule)))?;
+            checked_filter(filter)?;
             None
         }
         (None, Some(names)) => Some(checked_ids(&names)?),
@@ -74,21 +92,32 @@ fn task(asked: TaskRequest, caller: &Caller) -> Result<TaskDocument, Problem> {
         }
         _ => {}
     }
-    if asked.expected > EXPECTED_MAX {
+    if asked.expected > Some(EXPECTED_MAX) {
         return Err(invalid(format!(
             "`expected` must not exceed {EXPECTED_MAX}"
         )));
     }
+    let expected = match (asked.expected, &loan_ids) {
+        (expected, Some(ids)) => {
+            let named = ids.len() as u64;
+            // Whoever names loans may leave their number out.
+            is_confirmed(named, expected.unwrap_or(named))?;
+            named
+        }
+        (Some(expected), None) => expected,
+        (None, None) => {
+            return Err(invalid(
+                "a `filter` needs `expected`, the number of loans that was confirmed: `waiting` of GET /api/errors/count",
+            ));
+        }
+    };
     Ok(TaskDocument {
         id: uuid::Uuid::new_v4().simple().to_string(),
         kind: asked.kind,
         phase: TaskPhase::Running,
         is_active: true,
         filter: asked.filter,
-        expected: match &loan_ids {
-            Some(ids) => ids.len() as i64,
-            None => asked.expected as i64,
-        },
+        expected: expected as i64,
         loan_ids,
         reason,
         by: caller.name().to_owned(),

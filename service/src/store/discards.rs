@@ -48,6 +48,18 @@ impl Store {
         within(READ_TIMEOUT, update.into_future()).await.map(drop)
     }
 
+    /// How many failures a step of a task has finished so far, in all partitions.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn count_discarded_by(&self, task: &str, step: i64) -> Result<u64, ServiceError> {
+        let count = self
+            .failures
+            .count_documents(doc! { "discarded.task": task, "discarded.step": step })
+            .read_concern(ReadConcern::majority());
+        within(READ_TIMEOUT, count.into_future()).await
+    }
+
     /// How many failures a step has finished so far, also before a crash.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ use crate::record::FailureDocument;
 
 /// Counting may take this long; then a lower bound is told.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Where no lower bound will do.
+const EXACT_COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A step of work on many loans may look this long for the next ones.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// MongoDB's code for a query that ran out of its time.
@@ -387,13 +389,16 @@ impl Store {
         in_time(within(COUNT_TIMEOUT * 2, count).await)
     }
 
-    /// How many wait.
+    /// How many wait, exactly.
     ///
     /// # Errors
-    /// MongoDB out of reach or silent.
+    /// MongoDB out of reach or silent, or there are more than can be counted in time.
     pub async fn count_waiting(&self, which: &Which<'_>) -> Result<u64, ServiceError> {
-        let count = self.failures.count_documents(which.conditions());
-        within(READ_TIMEOUT, count.into_future()).await
+        let count = self
+            .failures
+            .count_documents(which.conditions())
+            .max_time(EXACT_COUNT_TIMEOUT);
+        within(EXACT_COUNT_TIMEOUT, count.into_future()).await
     }
 
     /// The oldest that wait, behind the place `after`, at most `len_max`.

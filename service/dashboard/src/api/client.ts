@@ -10,6 +10,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly errorType: string,
     message: string,
+    /** How many loans there are, where that is more than were confirmed. */
+    readonly found: number | null = null,
   ) {
     super(message);
   }
@@ -64,7 +66,7 @@ export async function call<T>(path: string, { method = 'GET', token, body, signa
 async function problemOf(response: Response): Promise<ApiError> {
   try {
     const problem = (await response.json()) as Partial<ProblemBody>;
-    return new ApiError(response.status, problem.errorType ?? 'unknown', sentence(problem.detail ?? problem.title ?? `The service answered ${response.status}`));
+    return new ApiError(response.status, problem.errorType ?? 'unknown', sentence(problem.detail ?? problem.title ?? `The service answered ${response.status}`), problem.found ?? null);
   } catch {
     return new ApiError(response.status, 'unknown', `The service answered ${response.status}.`);
   }

@@ -384,7 +384,7 @@ export interface paths {
         put?: never;
         /**
          * Retry or discard many failed loans
-         * @description Those that a filter finds and that had failed when it began, or those of some ids. It is done in bounded steps, one task of each kind at a time; an instance                           that ends leaves it to another. A discarded loan stays in the record, with who, when and why; its id stays taken.
+         * @description Those that a filter finds and that had failed when it began, or those of some ids. Where there are more than `expected`, which were confirmed, nothing begins. It is done in bounded steps, one task of each kind at a time; an instance                           that ends leaves it to another. A discarded loan stays in the record, with who, when and why; its id stays taken.
          */
         post: operations["postApiTasks"];
         delete?: never;
@@ -1374,6 +1374,11 @@ export interface components {
             detail: string;
             /** @description Names the kind of problem, for a program. Never changes its meaning. */
             errorType: string;
+            /**
+             * Format: int64
+             * @description How many loans there are, where that is more than were confirmed.
+             */
+            found?: number | null;
             /** @description The query parameter that is wrong. */
             parameter?: string | null;
             /**
@@ -1707,9 +1712,9 @@ export interface components {
         TaskRequest: {
             /**
              * Format: int64
-             * @description How many loans the operator was shown and has confirmed.
+             * @description How many loans the operator was shown and has confirmed; needed for a filter. Nothing begins where there are more.
              */
-            expected?: number;
+            expected?: number | null;
             filter?: null | components["schemas"]["FailureFilter"];
             /** @description What is to be done. */
             kind: components["schemas"]["TaskKind"];
@@ -4114,7 +4119,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `task_running`: another task of this kind is not over yet */
+            /** @description `task_running`: another task of this kind is not over yet; `more_than_confirmed`: there are more loans than were confirmed; `found` says how many */
             409: {
                 headers: {
                     [name: string]: unknown;

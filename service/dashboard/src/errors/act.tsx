@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from 'react';
 import { countFailures, filterOf, makeExport, startTask, type ActionKind, type FailureCount, type Target } from '../api/operator';
+import { ApiError } from '../api/client';
 import { asAdmin } from '../control/actions';
 import { refusal } from '../control/session';
 import { count, plural } from '../format';
@@ -94,7 +95,14 @@ export function Ask({ kind, target, onDone, onClose }: { kind: ActionKind; targe
   const submit = async () => {
     if (found === null) return;
     setBusy(true);
-    const task = await asAdmin((token) => startTask({ ...target, kind, expected: found.waiting, ...(needsReason ? { reason: reason.trim() } : {}) }, token));
+    const task = await asAdmin((token) =>
+      startTask({ ...target, kind, expected: found.waiting, ...(needsReason ? { reason: reason.trim() } : {}) }, token).catch((error: unknown) => {
+        // More have failed since they were counted: what is confirmed next is the new number.
+        const number = error instanceof ApiError ? error.found : null;
+        if (number !== null) setFound({ ...found, waiting: number, isExact: true });
+        throw error;
+      }),
+    );
     setBusy(false);
     if (task !== null) onDone();
   };
