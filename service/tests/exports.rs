@@ -6,7 +6,7 @@ mod support;
 use bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use support::{admin, assert_problem, audit, body, drained, loan, post, start, wait_until};
-use testbed::{Stack, http};
+use testbed::{Signal, Stack, http};
 
 const BASE_MS: i64 = 1_700_000_000_000;
 
@@ -186,12 +186,32 @@ async fn a_ticket_is_good_once() {
     }
 }
 
-/// A client that goes away ends the export, and gives back its room.
+/// While MongoDB does not answer, no file is begun: the answer says so, and when to ask again. A link is good then.
 #[tokio::test]
-async fn an_export_ends_with_its_client() {
-    use tokio::io::AsyncReadExt as _;
-    use tokio::io::AsyncWriteExt as _;
+async fn what_cannot_be_read_is_no_file() {
     let stack = start().await;
+    let address = stack.service.address();
+    let asked = json!({ "of": "errors", "format": "csv", "filter": {} });
+    let made = admin(address, "POST", "/api/exports", &asked).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let href = body(&made)["href"].as_str().unwrap().to_owned();
+    stack.mongodb.signal(Signal::SIGSTOP).unwrap();
+    for path in ["/api/exports/errors", "/api/exports/loans", &href] {
+        let answer = get(&stack, path).await;
+        assert_problem(&answer, 503, "store_unavailable");
+        assert!(answer.header("retry-after").is_some(), "{answer:?}");
+        assert_eq!(answer.header("content-disposition"), None, "{answer:?}");
+    }
+    stack.mongodb.signal(Signal::SIGCONT).unwrap();
+    wait_until("MongoDB answers", async || {
+        get(&stack, "/api/exports/loans").await.status == 200
+    })
+    .await;
+    assert_eq!(http::get(address, &href).await.unwrap().status, 200);
+}
+
+/// So many failures that an export of them does not fit into what lies between the service and a client that does not read.
+async fn many_failures(stack: &Stack) {
     let client = mongodb::Client::with_uri_str(stack.mongodb.uri())
         .await
         .unwrap();
@@ -205,22 +225,62 @@ async fn an_export_ends_with_its_client() {
         }
     });
     failures.insert_many(all.collect::<Vec<_>>()).await.unwrap();
+}
+
+/// Begins an export, and reads no more than the first line of its answer.
+async fn begun(stack: &Stack) -> (tokio::net::TcpStream, String) {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
     let head = format!(
         "GET /api/exports/errors HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
         support::ADMIN_TOKEN
     );
+    let mut stream = tokio::net::TcpStream::connect(stack.service.address())
+        .await
+        .unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut part = [0; 12];
+    stream.read_exact(&mut part).await.unwrap();
+    (stream, String::from_utf8_lossy(&part[9..]).into_owned())
+}
+
+/// A link for which there is no room now is good as soon as there is.
+#[tokio::test]
+async fn a_link_that_was_refused_for_now_is_good_later() {
+    let stack = start().await;
+    let address = stack.service.address();
+    many_failures(&stack).await;
+    let mut held = Vec::new();
+    for _ in 0..service::limits::EXPORTS_MAX {
+        let (stream, status) = begun(&stack).await;
+        assert_eq!(status, "200");
+        held.push(stream);
+    }
+    let asked = json!({ "of": "errors", "format": "csv", "filter": { "loanId": "GC-00001" } });
+    let made = admin(address, "POST", "/api/exports", &asked).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let href = body(&made)["href"].as_str().unwrap().to_owned();
+    let refused = http::get(address, &href).await.unwrap();
+    assert_problem(&refused, 503, "too_many_exports");
+    drop(held);
+    wait_until("there is room", async || {
+        let answer = http::get(address, &href).await.unwrap();
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        answer.status == 200
+    })
+    .await;
+    let again = http::get(address, &href).await.unwrap();
+    assert_problem(&again, 410, "export_expired");
+}
+
+/// A client that goes away ends the export, and gives back its room.
+#[tokio::test]
+async fn an_export_ends_with_its_client() {
+    let stack = start().await;
+    many_failures(&stack).await;
     // More than there is room for at once.
     for _ in 0..20 {
-        wait_until("there is room", async || {
-            let mut stream = tokio::net::TcpStream::connect(stack.service.address())
-                .await
-                .unwrap();
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let mut part = [0; 12];
-            stream.read_exact(&mut part).await.unwrap();
-            &part[9..] == b"200"
-        })
-        .await;
+        wait_until("there is room", async || begun(&stack).await.1 == "200").await;
     }
     wait_until("that is told", async || {
         let told = body(&get(&stack, "/api/activity?limit=200").await);

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bson::RawDocumentBuf;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
+use mongodb::Cursor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::access::Caller;
 use super::control::{checked_filter, from_json, invalid, unavailable};
 use super::parts::Parts;
+use super::personal::mask_task;
 use super::query::Query;
 use super::response::{self, Problem};
 use super::{Front, Reply, body, errors};
@@ -101,7 +104,7 @@ impl Who {
 }
 
 /// `GET /api/exports/errors`.
-pub(super) fn errors(
+pub(super) async fn errors(
     front: &Arc<Front>,
     query: Option<&str>,
     caller: &Caller,
@@ -115,11 +118,11 @@ pub(super) fn errors(
         words: describe_filter(&filter),
         asked: filter,
     };
-    stream(front, export, Who::of(caller))
+    Ok(stream(front, export.open(front).await?, Who::of(caller)))
 }
 
 /// `GET /api/exports/loans`.
-pub(super) fn loans(
+pub(super) async fn loans(
     front: &Arc<Front>,
     query: Option<&str>,
     caller: &Caller,
@@ -141,7 +144,7 @@ pub(super) fn loans(
         },
         words: "loans".to_owned(),
     };
-    stream(front, export, Who::of(caller))
+    Ok(stream(front, export.open(front).await?, Who::of(caller)))
 }
 
 fn format(query: &Query<'_>) -> Result<ExportFormat, Problem> {
@@ -189,8 +192,7 @@ pub(super) async fn download(
     request_id: String,
 ) -> Result<Reply, Problem> {
     let hash = tokens::hash(ticket.as_bytes());
-    let taken = front.store.take_ticket(&hash).await;
-    let ticket = taken.map_err(unavailable)?;
+    let ticket = front.store.ticket(&hash).await.map_err(unavailable)?;
     let ticket = ticket.ok_or(Problem::ExportExpired)?;
     let export = Export {
         of: ticket.of,
@@ -202,12 +204,17 @@ pub(super) async fn download(
         },
         asked: ticket.filter,
     };
+    let open = export.open(front).await?;
+    // Last of all: a link that was refused for now is good for another try.
+    if !front.store.take_ticket(&hash).await.map_err(unavailable)? {
+        return Err(Problem::ExportExpired);
+    }
     let who = Who {
         name: ticket.by,
         address: client,
         request_id,
     };
-    stream(front, export, who)
+    Ok(stream(front, open, who))
 }
 
 fn check(of: ExportOf, asked: &FailureFilter) -> Result<Filter, Problem> {
@@ -223,10 +230,43 @@ fn check(of: ExportOf, asked: &FailureFilter) -> Result<Filter, Problem> {
     Ok(filter)
 }
 
+/// An export that has room, and to which MongoDB has begun to answer: what follows is a file, and no refusal.
+struct Open {
+    export: Export,
+    found: Cursor<RawDocumentBuf>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Export {
+    async fn open(self, front: &Front) -> Result<Open, Problem> {
+        let permit = Arc::clone(&front.exports.room).try_acquire_owned();
+        let permit = permit.map_err(|_| Problem::TooManyExports)?;
+        let found = match self.of {
+            ExportOf::Errors => front.store.all_errors(&self.filter).await,
+            ExportOf::Loans => {
+                let Filter { from, to, .. } = self.filter;
+                front.store.all_loans(from, to).await
+            }
+        };
+        let found = found.map_err(|error| {
+            tracing::warn!(%error, "an export was not begun");
+            unavailable(error)
+        })?;
+        Ok(Open {
+            export: self,
+            found,
+            permit,
+        })
+    }
+}
+
 /// Begins to answer; the rest comes as fast as it is taken.
-fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem> {
-    let permit = Arc::clone(&front.exports.room).try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::TooManyExports)?;
+fn stream(front: &Arc<Front>, open: Open, who: Who) -> Reply {
+    let Open {
+        export,
+        found,
+        permit,
+    } = open;
     let (sender, parts) = mpsc::channel(EXPORT_PARTS_MAX);
     let reply = response::download(
         match export.format {
@@ -253,7 +293,7 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
     front.exports.begin(task);
     front.feed.look_for_tasks();
     tokio::spawn(async move {
-        let written = write(&front, &export, &mut sent).await;
+        let written = write(&front, &export, found, &mut sent).await;
         let how = match &written {
             Ok(true) => "",
             Ok(false) => "; broken off by the client",
@@ -302,13 +342,13 @@ fn stream(front: &Arc<Front>, export: Export, who: Who) -> Result<Reply, Problem
             request_id: who.request_id,
         });
     });
-    Ok(reply)
+    reply
 }
 
 impl Export {
-    /// As others are told of it.
+    /// As others are told of it. It is kept in memory alone, where nobody who is forgotten is looked for: so it names none.
     fn task(&self, who: &Who) -> Task {
-        Task {
+        let mut task = Task {
             task_id: uuid::Uuid::new_v4().simple().to_string(),
             kind: WorkKind::Export,
             phase: TaskPhase::Running,
@@ -323,7 +363,9 @@ impl Export {
             skipped: 0,
             remaining: 0,
             fault: None,
-        }
+        };
+        mask_task(&mut task);
+        task
     }
 }
 
@@ -357,12 +399,16 @@ impl Sent {
 }
 
 /// Writes all rows. Answers whether the client took them.
-async fn write(front: &Front, export: &Export, sent: &mut Sent) -> Result<bool, ServiceError> {
+async fn write(
+    front: &Front,
+    export: &Export,
+    mut found: Cursor<RawDocumentBuf>,
+    sent: &mut Sent,
+) -> Result<bool, ServiceError> {
     let mut rows;
     match export.of {
         ExportOf::Errors => {
             rows = Rows::of_failures(export.format);
-            let mut found = front.store.all_errors(&export.filter).await?;
             while let Some(document) = found.try_next().await? {
                 rows.failure(FailureDocument::read(&document));
                 sent.rows += 1;
@@ -373,8 +419,6 @@ async fn write(front: &Front, export: &Export, sent: &mut Sent) -> Result<bool, 
         }
         ExportOf::Loans => {
             rows = Rows::of_loans(export.format);
-            let Filter { from, to, .. } = export.filter;
-            let mut found = front.store.all_loans(from, to).await?;
             while let Some(document) = found.try_next().await? {
                 let Ok(loan) = bson::deserialize_from_slice::<LoanDocument>(document.as_bytes())
                 else {

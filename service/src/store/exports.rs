@@ -99,13 +99,23 @@ impl Store {
         within(READ_TIMEOUT, keep).await.map(drop)
     }
 
-    /// Takes a ticket: nobody else gets it. `None` if there is none, or it is not good any more.
+    /// A ticket that is good.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn ticket(&self, hash: &str) -> Result<Option<TicketDocument>, ServiceError> {
+        let find = self.tickets.find_one(doc! { "_id": hash });
+        let ticket = within(READ_TIMEOUT, find.into_future()).await?;
+        Ok(ticket.filter(|ticket| ticket.expires_at > DateTime::now()))
+    }
+
+    /// Takes a ticket: nobody else gets it. Answers whether it was there.
     ///
     /// # Errors
     /// MongoDB out of reach or silent: it may be taken.
-    pub async fn take_ticket(&self, hash: &str) -> Result<Option<TicketDocument>, ServiceError> {
-        let take = self.tickets.find_one_and_delete(doc! { "_id": hash });
-        let ticket = within(READ_TIMEOUT, take.into_future()).await?;
-        Ok(ticket.filter(|ticket| ticket.expires_at > DateTime::now()))
+    pub async fn take_ticket(&self, hash: &str) -> Result<bool, ServiceError> {
+        let take = self.tickets.delete_one(doc! { "_id": hash });
+        let taken = within(READ_TIMEOUT, take.into_future()).await?;
+        Ok(taken.deleted_count > 0)
     }
 }
