@@ -1,11 +1,14 @@
 //! Who is at the other end: the client itself, or a proxy that says for whom it asks.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use hyper::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+/// The bits that IPv4 addresses in the form of IPv6 have in common.
+const MAPPED_PREFIX_LEN: u8 = 96;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Both ends of a connection.
@@ -26,10 +29,24 @@ impl FromStr for TrustedProxy {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule = "not an address and not a network: write 10.0.0.7, or 10.0.0.0/8";
-        match text.parse::<IpAddr>() {
-            Ok(address) => Ok(Self(address.to_canonical().into())),
-            Err(_) => text.parse().map(Self).map_err(|_| rule),
+        let text = text.trim();
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => address.into(),
+            Err(_) => text.parse().map_err(|_| rule)?,
+        };
+        Ok(Self(canonical(network)))
+    }
+}
+
+/// A network of IPv4 addresses in the form that they are compared in, also where it is written as one of IPv6
+/// (`::ffff:10.0.0.0/104`).
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = network.prefix_len().checked_sub(MAPPED_PREFIX_LEN);
+    match (network.addr().to_canonical(), mapped) {
+        (address @ IpAddr::V4(_), Some(len)) if network.addr().is_ipv6() => {
+            IpNet::new(address, len).unwrap_or(network)
         }
+        _ => network,
     }
 }
 
@@ -56,17 +73,15 @@ impl Proxies {
         if !self.is_trusted(peer) {
             return peer;
         }
-        let values = |name: HeaderName| {
-            let values: Vec<_> = headers
-                .get_all(name)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .collect();
-            (!values.is_empty()).then_some(values)
+        let lines = |name: HeaderName| {
+            let lines = headers.get_all(name).iter();
+            // A client may write what is no text, and the proxy's own words stand behind it.
+            let lines = lines.map(|line| String::from_utf8_lossy(line.as_bytes()));
+            let lines: Vec<_> = lines.collect();
+            (!lines.is_empty()).then_some(lines)
         };
-        let passed_on =
-            values(X_FORWARDED_FOR).map(|values| self.nearest(peer, &values, plain_hop));
-        let forwarded = values(FORWARDED).map(|values| self.nearest(peer, &values, forwarded_hop));
+        let passed_on = lines(X_FORWARDED_FOR).map(|lines| self.nearest(peer, &lines, plain_hops));
+        let forwarded = lines(FORWARDED).map(|lines| self.nearest(peer, &lines, forwarded_hops));
         match (passed_on, forwarded) {
             (Some(one), Some(other)) if one != other => peer,
             (Some(client), _) | (None, Some(client)) => client,
@@ -78,13 +93,14 @@ impl Proxies {
     fn nearest(
         &self,
         peer: IpAddr,
-        values: &[&str],
-        read: impl Fn(&str) -> Option<IpAddr>,
+        lines: &[Cow<'_, str>],
+        read: fn(&str) -> Vec<Option<IpAddr>>,
     ) -> IpAddr {
-        let hops = values.iter().rev().flat_map(|value| value.rsplit(','));
+        let lines = lines.iter().rev();
+        let hops = lines.flat_map(|line| read(line).into_iter().rev());
         let mut client = peer;
         for hop in hops {
-            let Some(address) = read(hop.trim()) else {
+            let Some(address) = hop else {
                 break;
             };
             client = address.to_canonical();
@@ -94,6 +110,42 @@ impl Proxies {
         }
         client
     }
+}
+
+/// The hops of a line; `None` for each that cannot be read.
+fn plain_hops(line: &str) -> Vec<Option<IpAddr>> {
+    elements(line.split(',')).map(plain_hop).collect()
+}
+
+/// The hops of a line; `None` for each that cannot be read.
+fn forwarded_hops(line: &str) -> Vec<Option<IpAddr>> {
+    match split_outside_quotes(line, ',') {
+        Some(parts) => elements(parts).map(forwarded_hop).collect(),
+        None => vec![None],
+    }
+}
+
+/// An empty element of a list stands for nothing.
+fn elements<'a>(parts: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let parts = parts.into_iter().map(str::trim);
+    parts.filter(|part| !part.is_empty())
+}
+
+/// The parts of a text between separators that do not stand in quotes. `None` where a quote does not end: nobody knows what
+/// of it is whose.
+fn split_outside_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text.split(|c| {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            c => return c == separator && !is_quoted,
+        }
+        false
+    });
+    let parts = parts.collect();
+    (!is_quoted).then_some(parts)
 }
 
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
@@ -109,12 +161,17 @@ fn plain_hop(text: &str) -> Option<IpAddr> {
 
 /// `for=192.0.2.1;proto=https`, `for="[2001:db8::1]:4711"`.
 fn forwarded_hop(text: &str) -> Option<IpAddr> {
-    let node = text.split(';').find_map(|pair| {
+    let pairs = split_outside_quotes(text, ';')?;
+    let mut nodes = pairs.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim()
             .eq_ignore_ascii_case("for")
             .then(|| value.trim())
-    })?;
+    });
+    // Of two nobody knows which one counts.
+    let (Some(node), None) = (nodes.next(), nodes.next()) else {
+        return None;
+    };
     let node = node
         .strip_prefix('"')
         .and_then(|node| node.strip_suffix('"'))
@@ -124,6 +181,8 @@ fn forwarded_hop(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     fn client(peer: &str, lines: &[(&str, &str)]) -> String {
@@ -131,7 +190,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             let name: HeaderName = name.parse().unwrap();
-            headers.append(name, value.parse().unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         Proxies::new(&trusted)
             .client(peer.parse().unwrap(), &headers)
@@ -189,6 +248,69 @@ mod tests {
         }
     }
 
+    /// No byte of a client's makes what the proxy has written unread, or part of what it has not.
+    #[test]
+    fn a_client_neither_hides_nor_forges_its_address() {
+        for (lines, expected) in [
+            (&[("x-forwarded-for", "é, 192.0.2.1")][..], "192.0.2.1"),
+            (&[("forwarded", "for=é, for=192.0.2.1")], "192.0.2.1"),
+            (
+                &[
+                    ("x-forwarded-for", "é, 192.0.2.1"),
+                    ("forwarded", "for=203.0.113.66"),
+                ],
+                "127.0.0.1",
+            ),
+            (
+                &[
+                    ("x-forwarded-for", "203.0.113.66"),
+                    ("x-forwarded-for", "é, 192.0.2.1"),
+                ],
+                "192.0.2.1",
+            ),
+            (
+                &[
+                    ("x-forwarded-for", "203.0.113.66"),
+                    ("x-forwarded-for", "é"),
+                ],
+                "127.0.0.1",
+            ),
+            // An empty element of a list stands for nothing.
+            (&[("x-forwarded-for", "192.0.2.1,")], "192.0.2.1"),
+            (
+                &[("x-forwarded-for", "192.0.2.1, ,10.1.1.1,,")],
+                "192.0.2.1",
+            ),
+            (&[("forwarded", "for=192.0.2.1, ,")], "192.0.2.1"),
+            // What stands in quotes is text.
+            (
+                &[("forwarded", "for=192.0.2.1;host=\"a,for=203.0.113.66;x=\"")],
+                "192.0.2.1",
+            ),
+            (
+                &[("forwarded", "for=\"192.0.2.1\";by=\"x,y\"")],
+                "192.0.2.1",
+            ),
+            (
+                &[(
+                    "forwarded",
+                    "host=\"a\\\",for=203.0.113.66;x=\";for=192.0.2.1",
+                )],
+                "192.0.2.1",
+            ),
+            (
+                &[("forwarded", "for=203.0.113.66;a=\", for=\"192.0.2.1\"")],
+                "127.0.0.1",
+            ),
+            (
+                &[("forwarded", "for=203.0.113.66;for=192.0.2.1")],
+                "127.0.0.1",
+            ),
+        ] {
+            assert_eq!(client("127.0.0.1", lines), expected, "{lines:?}");
+        }
+    }
+
     #[test]
     fn addresses_are_read_in_all_their_forms() {
         for (line, expected) in [
@@ -207,6 +329,15 @@ mod tests {
 
     #[test]
     fn proxies_are_addresses_and_networks() {
+        for (network, address) in [
+            ("::ffff:10.0.0.0/104", "10.1.2.3"),
+            ("::ffff:10.0.0.1/128", "10.0.0.1"),
+            (" 10.0.0.0/8 ", "::ffff:10.1.2.3"),
+            ("2001:db8::/32", "2001:db8::1"),
+        ] {
+            let proxies = Proxies::new(&[network.parse().unwrap()]);
+            assert!(proxies.is_trusted(address.parse().unwrap()), "{network}");
+        }
         for wrong in ["", "proxy.example", "10.0.0.0/33", "10.0.0"] {
             assert!(wrong.parse::<TrustedProxy>().is_err(), "{wrong}");
         }
