@@ -28,6 +28,7 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule =
             "not the address of a site: write scheme, host and port, such as https://loans.example";
+        let text = text.trim();
         let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text)).ok_or(rule)?;
         let is_sane = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
         if !origin.host.chars().all(is_sane) {
@@ -137,7 +138,6 @@ impl Names {
     }
 
     fn knows(&self, host: &str, reached: IpAddr) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host);
         if let Ok(address) = host.parse::<IpAddr>() {
             let address = address.to_canonical();
             return address.is_loopback()
@@ -168,7 +168,7 @@ pub(super) fn is_safe(method: &Method) -> bool {
 /// A host with or without a port.
 #[derive(Debug, PartialEq, Eq)]
 struct Authority<'a> {
-    /// IPv6 without brackets.
+    /// IPv6 without brackets, a name without the dot that may end it.
     host: &'a str,
     port: Option<u16>,
 }
@@ -180,9 +180,11 @@ impl<'a> Authority<'a> {
             None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
         let port = match rest {
-            "" => None,
+            // By RFC 3986 there may be a colon and no port.
+            "" | ":" => None,
             rest => Some(port(rest.strip_prefix(':')?)?),
         };
+        let host = host.strip_suffix('.').unwrap_or(host);
         (!host.is_empty()).then_some(Self { host, port })
     }
 }
@@ -203,11 +205,11 @@ struct Origin<'a> {
 
 impl<'a> Origin<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        let (is_https, rest) = match text.split_once("://")? {
-            ("http", rest) => (false, rest),
-            ("https", rest) => (true, rest),
-            _ => return None,
-        };
+        let (scheme, rest) = text.split_once("://")?;
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
         let authority = Authority::parse(rest)?;
         Some(Self {
             is_https,
@@ -275,13 +277,18 @@ mod tests {
             "LOCALHOST:8080",
             "localhost.:8080",
             "app.localhost",
+            "localhost:",
             "127.0.0.1:8080",
+            "127.0.0.1.:",
             "127.9.8.7",
+            "[::1]:",
             "[::1]:8080",
             "[::ffff:127.0.0.1]",
             "192.0.2.7:1",
             "loans.example",
             "Loans.Example:443",
+            "loans.example:",
+            "loans.example.",
             "intern.example",
             "box.example:8080",
         ] {
@@ -305,12 +312,13 @@ mod tests {
             "[2001:db8::1]",
             "loans.example.evil.example",
             "loans.example@evil.example",
-            "loans.example:",
             "loans.example:x",
             "loans.example:+443",
             "127.0.0.1.evil.example",
             "a,localhost",
             "",
+            ".",
+            ":",
             ":80",
             "[::1",
         ] {
@@ -338,6 +346,8 @@ mod tests {
             ("loans.example", "https://loans.example:443"),
             ("localhost", "http://intern.example:8080"),
             ("box.example:8443", "https://box.example:8443"),
+            ("localhost:", "http://localhost"),
+            ("loans.example.", "https://loans.example."),
         ] {
             assert_eq!(origin(host, own), Ok(()), "{own} at {host}");
         }
@@ -371,6 +381,10 @@ mod tests {
             ("https://loans.example", "https://loans.example"),
             ("http://Loans.Example:8080/", "http://loans.example:8080"),
             ("https://[2001:db8::1]:443", "https://[2001:db8::1]"),
+            ("HTTPS://Loans.Example", "https://loans.example"),
+            ("https://loans.example.", "https://loans.example"),
+            ("https://loans.example.:8443/", "https://loans.example:8443"),
+            (" https://loans.example: ", "https://loans.example"),
         ] {
             assert_eq!(good.parse::<PublicUrl>().unwrap().to_string(), shown);
         }
