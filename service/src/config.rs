@@ -15,10 +15,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::builder::Resettable;
+use clap::builder::{PathBufValueParser, Resettable, StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::http::admin::AdminToken;
@@ -37,23 +37,24 @@ pub struct Config {
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Listen,
     /// The certificate of the service's own HTTPS, PEM, with those that it rests on; read again when it changes
-    #[arg(long, env = "SLUICE_TLS_CERT")]
+    #[arg(long, env = "SLUICE_TLS_CERT", value_parser = path())]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's key, PEM
-    #[arg(long, env = "SLUICE_TLS_KEY")]
+    #[arg(long, env = "SLUICE_TLS_KEY", value_parser = path())]
     pub tls_key: Option<PathBuf>,
     /// An address under which browsers reach the service, such as https://loans.example; may be given several times, or
     /// with commas between. Other names than these, `localhost` and the addresses it listens on are refused
-    #[arg(long, env = "SLUICE_PUBLIC_URL", value_delimiter = ',')]
-    pub public_url: Vec<PublicUrl>,
+    #[arg(long, env = "SLUICE_PUBLIC_URL")]
+    pub public_url: Vec<List<PublicUrl>>,
     /// A proxy, or a network of proxies, whose word about its clients counts (Forwarded, X-Forwarded-For); may be given
-    /// several times
-    #[arg(long, env = "SLUICE_TRUSTED_PROXY", value_delimiter = ',')]
-    pub trusted_proxy: Vec<TrustedProxy>,
+    /// several times, or with commas between
+    #[arg(long, env = "SLUICE_TRUSTED_PROXY")]
+    pub trusted_proxy: Vec<List<TrustedProxy>>,
     /// Redis, the queue; of a Redis Cluster some of its nodes, with commas between, see --redis-cluster
     #[arg(
         long,
         env = "SLUICE_REDIS_URL",
+        value_parser = StringValueParser::new().map(|text| address(&text)),
         default_value = "redis://127.0.0.1:6379/0",
         hide_env_values = true
     )]
@@ -71,30 +72,31 @@ pub struct Config {
     )]
     pub redis_cluster: bool,
     /// A file that holds the value of --redis-url
-    #[arg(long, env = "SLUICE_REDIS_URL_FILE")]
+    #[arg(long, env = "SLUICE_REDIS_URL_FILE", value_parser = path())]
     pub redis_url_file: Option<PathBuf>,
     /// The authorities that the certificate of a Redis at rediss:// may come from, PEM; the system's unless set
-    #[arg(long, env = "SLUICE_REDIS_TLS_CA")]
+    #[arg(long, env = "SLUICE_REDIS_TLS_CA", value_parser = path())]
     pub redis_tls_ca: Option<PathBuf>,
     /// The certificate by which Redis knows this service, PEM
-    #[arg(long, env = "SLUICE_REDIS_TLS_CERT")]
+    #[arg(long, env = "SLUICE_REDIS_TLS_CERT", value_parser = path())]
     pub redis_tls_cert: Option<PathBuf>,
     /// That certificate's key, PEM
-    #[arg(long, env = "SLUICE_REDIS_TLS_KEY")]
+    #[arg(long, env = "SLUICE_REDIS_TLS_KEY", value_parser = path())]
     pub redis_tls_key: Option<PathBuf>,
     /// MongoDB, the record
     #[arg(
         long,
         env = "SLUICE_MONGODB_URI",
+        value_parser = StringValueParser::new().map(|text| address(&text)),
         default_value = "mongodb://127.0.0.1:27017/",
         hide_env_values = true
     )]
     pub mongodb_uri: String,
     /// A file that holds the value of --mongodb-uri
-    #[arg(long, env = "SLUICE_MONGODB_URI_FILE")]
+    #[arg(long, env = "SLUICE_MONGODB_URI_FILE", value_parser = path())]
     pub mongodb_uri_file: Option<PathBuf>,
     /// Database in MongoDB
-    #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice")]
+    #[arg(long, env = "SLUICE_MONGODB_DATABASE", default_value = "sluice", value_parser = text())]
     pub mongodb_database: String,
     /// How long accepted loans are kept after they were decided, such as 365d; for ever unless set. A loan that is removed
     /// is not known any more: its id may be used again
@@ -108,12 +110,9 @@ pub struct Config {
     #[arg(
         long,
         env = "SLUICE_ROLE",
-        value_delimiter = ',',
-        value_parser = role,
-        value_name = "ROLE",
         default_value = "api,worker,persister,dashboard"
     )]
-    pub role: Vec<Role>,
+    pub role: Vec<List<Role>>,
     /// Most workers
     #[arg(long, env = "SLUICE_WORKERS_MAX", default_value_t = 5, value_parser = number::<u64>)]
     pub workers_max: u64,
@@ -178,11 +177,11 @@ pub struct Config {
     #[arg(long, env = "SLUICE_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<AdminToken>,
     /// A file that holds the value of --admin-token
-    #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE")]
+    #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE", value_parser = path())]
     pub admin_token_file: Option<PathBuf>,
     /// A file of tokens with names and roles; `service token NAME` makes one. With it, also reading needs a token. It is
     /// read again when it changes
-    #[arg(long, env = "SLUICE_TOKENS_FILE")]
+    #[arg(long, env = "SLUICE_TOKENS_FILE", value_parser = path())]
     pub tokens_file: Option<PathBuf>,
     /// Print the description of the HTTP interface (OpenAPI 3.1) and exit
     #[arg(long)]
@@ -204,11 +203,11 @@ pub struct Config {
     /// How often figures are sent to the collector; 60s unless set, here or in OTEL_METRIC_EXPORT_INTERVAL
     #[arg(long, env = "SLUICE_OTLP_FIGURES_INTERVAL")]
     pub otlp_figures_interval: Option<Span>,
-    /// Form of the log, on standard error
+    /// Form of the log, on standard error: text or json
     #[arg(long, env = "SLUICE_LOG", default_value = "text")]
     pub log: LogFormat,
     /// What is logged: error, warn, info, debug or trace, also by module, such as info,mongodb=off
-    #[arg(long, env = "SLUICE_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "SLUICE_LOG_LEVEL", default_value = "info", value_parser = text())]
     pub log_level: String,
     /// What to do instead of serving
     #[command(subcommand)]
@@ -223,7 +222,7 @@ pub enum Command {
         /// Whose it is
         name: String,
         /// What it may do
-        #[arg(long, value_enum, default_value_t = TokenRole::Viewer)]
+        #[arg(long, value_enum, ignore_case = true, default_value_t = TokenRole::Viewer)]
         role: TokenRole,
     },
     /// Remove the personal data of one applicant from the records, the failures and Redis. Ids and counts stay; failed loans
@@ -275,13 +274,82 @@ impl Role {
     }
 }
 
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = |role: &Self| role.name().eq_ignore_ascii_case(text.trim());
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
+            format!(
+                "must be one of {}, or several with commas between",
+                Self::ALL.map(Self::name).join(", ")
+            )
+        })
+    }
+}
+
 /// Form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
     /// For machines, an object a line.
     Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be one of text, json"),
+        }
+    }
+}
+
+/// Values with commas between; what is empty between two commas, or behind the last one, is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T>(Vec<T>);
+
+impl<T: FromStr> FromStr for List<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let values = text.split(',').filter(|value| !value.trim().is_empty());
+        values.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The values of all lists that were given.
+fn all<T: Clone>(lists: &[List<T>]) -> Vec<T> {
+    lists
+        .iter()
+        .flat_map(|list| list.0.iter().cloned())
+        .collect()
+}
+
+/// A text, without the spaces around it.
+fn text() -> impl TypedValueParser<Value = String> {
+    StringValueParser::new().map(|text| text.trim().to_owned())
+}
+
+/// The address of a store, or several with commas between, its scheme in lower case.
+fn address(text: &str) -> String {
+    let text = text.trim().trim_end_matches([',', ' ']);
+    match text.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => text.to_owned(),
+    }
+}
+
+/// The name of a file, without the spaces around it; it need not be a text.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| match path.to_str() {
+        Some(text) => text.trim().into(),
+        None => path,
+    })
 }
 
 /// A duration with its unit, such as `250ms`, `1.5s` or `1h`.
@@ -292,9 +360,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let span = humantime::parse_duration(text).map(Self);
+        let span = humantime::parse_duration(text.trim()).map(Self);
         span.map_err(|_| {
-            "not a duration: write a number and ms, s, m or h, such as 1.5s".to_owned()
+            "not a duration: write a number and ms, s, m, h or d, such as 1.5s".to_owned()
         })
     }
 }
@@ -327,21 +395,10 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A role by its name.
-fn role(text: &str) -> Result<Role, String> {
-    let named = |role: &Role| role.name().eq_ignore_ascii_case(text.trim());
-    Role::ALL.into_iter().find(named).ok_or_else(|| {
-        format!(
-            "must be one of {}, or several with commas between",
-            Role::ALL.map(Role::name).join(", ")
-        )
-    })
-}
-
 /// A size with its unit, such as `65536`, `64KiB` or `1MB`.
 fn size(text: &str) -> Result<usize, String> {
     let wrong = "not a size: write bytes, or a number and KiB, MiB, kB or MB, such as 64KiB";
-    let size: ByteSize = text.parse().map_err(|_| wrong)?;
+    let size: ByteSize = text.trim().parse().map_err(|_| wrong)?;
     usize::try_from(size.as_u64()).map_err(|_| wrong.to_owned())
 }
 
@@ -368,6 +425,7 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule =
             "not an address: write a host and a port, such as 127.0.0.1:8080 or localhost:8080";
+        let text = text.trim();
         let (host, port) = text.rsplit_once(':').ok_or(rule)?;
         let is_host = text.parse::<SocketAddr>().is_ok()
             || (!host.is_empty()
@@ -400,6 +458,25 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 const NOT_IN_A_DATABASE: &str = "/\\. \"$*<>:|?";
 /// Databases that are MongoDB's own: it keeps other rules for what is written there.
 const DATABASES_OF_MONGODB: [&str; 3] = ["admin", "config", "local"];
+/// Variables of the load generator, of builds, benches and tests, which begin as the service's own do.
+const VARIABLES_OF_OTHERS: [&str; 16] = [
+    "SLUICE_BROWSER",
+    "SLUICE_CONDUCTOR_TOKEN",
+    "SLUICE_GIT_COMMIT",
+    "SLUICE_MANY",
+    "SLUICE_MONGOD",
+    "SLUICE_PERF",
+    "SLUICE_PICTURES",
+    "SLUICE_REDIS_SERVER",
+    "SLUICE_RUN",
+    "SLUICE_SERVICE",
+    "SLUICE_SERVICE_URL",
+    "SLUICE_SLOWDOWN_NS",
+    "SLUICE_TARGET",
+    "SLUICE_TESTBED",
+    "SLUICE_VALKEY_SERVER",
+    "SLUICE_WRK",
+];
 /// What a message repeats of a value: the reader has the rest.
 const VALUE_SHOWN_LEN_MAX: usize = 80;
 
@@ -415,7 +492,22 @@ fn named(flag: &str) -> String {
 impl Config {
     /// Whether this process has a role.
     pub fn has(&self, role: Role) -> bool {
-        self.role.contains(&role)
+        self.roles().contains(&role)
+    }
+
+    /// What this process does.
+    pub fn roles(&self) -> Vec<Role> {
+        all(&self.role)
+    }
+
+    /// The addresses under which browsers reach the service.
+    pub fn public_urls(&self) -> Vec<PublicUrl> {
+        all(&self.public_url)
+    }
+
+    /// Whose word about its clients counts.
+    pub fn trusted_proxies(&self) -> Vec<TrustedProxy> {
+        all(&self.trusted_proxy)
     }
 
     /// How long records are kept.
@@ -518,7 +610,8 @@ impl Config {
             None => variable(SAMPLER),
         };
         let name = name.unwrap_or_else(|| "parentbased_traceidratio".to_owned());
-        Sampler::named(name.trim(), ratio.ok_or_else(wrong)?).ok_or_else(|| {
+        let name = name.trim().to_ascii_lowercase();
+        Sampler::named(&name, ratio.ok_or_else(wrong)?).ok_or_else(|| {
             format!("{SAMPLER} must be always_on, always_off or traceidratio, or one of these with parentbased_ before it")
         })
     }
@@ -536,6 +629,19 @@ impl Config {
         let mut config = Self::from_arg_matches(&matches).map_err(|error| explain(&error))?;
         config.read_secrets(&matches)?;
         Ok(config)
+    }
+
+    /// The variables of the environment that look like settings and are none: misspelt ones, or those of another version.
+    pub fn unknown_variables() -> Vec<String> {
+        let command = Self::command();
+        let known: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
+        let unknown = std::env::vars_os().filter(|(name, _)| !known.contains(&name.as_os_str()));
+        let names = unknown.map(|(name, _)| name.to_string_lossy().into_owned());
+        let mut names: Vec<_> = names
+            .filter(|name| is_meant_for_the_service(name))
+            .collect();
+        names.sort_unstable();
+        names
     }
 
     /// Puts what the files of secrets hold in its place.
@@ -559,10 +665,10 @@ impl Config {
             }
         };
         if let Some(url) = read("redis_url", &self.redis_url_file)? {
-            self.redis_url = url;
+            self.redis_url = address(&url);
         }
         if let Some(uri) = read("mongodb_uri", &self.mongodb_uri_file)? {
-            self.mongodb_uri = uri;
+            self.mongodb_uri = address(&uri);
         }
         if let Some(token) = read("admin_token", &self.admin_token_file)? {
             self.admin_token = Some(token.into());
@@ -582,7 +688,7 @@ impl Config {
                 let _ = write!(faults, "{gap}{} {rule}", named(flag));
             }
         };
-        require(!self.role.is_empty(), "--role", "must name a role");
+        require(!self.roles().is_empty(), "--role", "must name a role");
         require(
             (1..=1_000).contains(&self.workers_max),
             "--workers-max",
@@ -718,6 +824,16 @@ impl Config {
     }
 }
 
+/// Whether a variable can have been meant as a setting: it begins as they do, and is nobody else's. Kubernetes makes some for
+/// each of its services, by the service's name.
+fn is_meant_for_the_service(name: &str) -> bool {
+    let is_of_kubernetes = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"]
+        .iter()
+        .any(|part| name.contains(part))
+        || name.ends_with("_PORT");
+    name.starts_with("SLUICE_") && !is_of_kubernetes && !VARIABLES_OF_OTHERS.contains(&name)
+}
+
 /// Whether this says what is logged. A word that is no level would be taken for a module's name, and all else would be
 /// silent.
 fn is_log_level(text: &str) -> bool {
@@ -746,7 +862,7 @@ fn without_empty(command: clap::Command) -> clap::Command {
         let is_empty = arg
             .get_env()
             .and_then(std::env::var_os)
-            .is_some_and(|value| value.is_empty());
+            .is_some_and(|value| value.to_str().is_some_and(|text| text.trim().is_empty()));
         if is_empty {
             arg.env(Resettable::Reset)
         } else {
@@ -830,7 +946,7 @@ fn secret(file: &Path) -> Result<String, String> {
     }
     let secret = text.trim_end_matches(['\r', '\n']);
     // Some editors put a byte order mark before a text.
-    let secret = secret.strip_prefix('\u{feff}').unwrap_or(secret);
+    let secret = secret.strip_prefix('\u{feff}').unwrap_or(secret).trim();
     if secret.is_empty() {
         return Err(format!("{name} is empty"));
     }
@@ -851,11 +967,14 @@ mod tests {
             ("1h", 3_600_000),
             ("1h 30m", 5_400_000),
             ("0.5h", 1_800_000),
+            ("365d", 31_536_000_000),
+            (" 30s ", 30_000),
         ] {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(ms))), "{text}");
         }
         for wrong in [
             "",
+            " ",
             "250",
             "ms",
             "-1s",
@@ -864,7 +983,8 @@ mod tests {
             "99999999999999999999s",
             "18446744073709551615m",
         ] {
-            assert!(wrong.parse::<Span>().is_err(), "{wrong}");
+            let why = wrong.parse::<Span>().unwrap_err();
+            assert!(why.contains("h or d"), "{wrong}: {why}");
         }
     }
 
@@ -876,6 +996,7 @@ mod tests {
             ("64kib", 65_536),
             ("1MB", 1_000_000),
             ("1.5 KiB", 1_536),
+            (" 64KiB ", 65_536),
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }

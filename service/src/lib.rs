@@ -239,7 +239,7 @@ pub async fn run(
         store: store.clone(),
         metrics: Arc::clone(&metrics),
         instance,
-        roles: config.role.clone(),
+        roles: config.roles(),
         host: start::place(address),
         workers_max: if config.has(Role::Worker) {
             config.workers_max
@@ -323,7 +323,7 @@ pub async fn run(
         store,
         metrics,
         monitor,
-        roles: config.role.clone(),
+        roles: config.roles(),
         tls,
         access: http::access::Access::new(admin_token, tokens),
         tasks,
@@ -332,8 +332,8 @@ pub async fn run(
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
         unsent: Arc::default(),
-        names: http::names::Names::new(&config.public_url, &config.listen.to_string()),
-        proxies: http::peer::Proxies::new(&config.trusted_proxy),
+        names: http::names::Names::new(&config.public_urls(), &config.listen.to_string()),
+        proxies: http::peer::Proxies::new(&config.trusted_proxies()),
         body_max: config.body_max,
         backlog_max: config.backlog_max / u64::from(config.partitions),
         connections: http::Connections::new(connections_max, config.keep_alive.0),

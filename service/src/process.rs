@@ -52,6 +52,11 @@ pub fn main() -> ExitCode {
         return refuse(&faults);
     }
     log::start(config.log, &config.log_level);
+    let unknown = Config::unknown_variables();
+    if !unknown.is_empty() {
+        let variables = unknown.join(", ");
+        tracing::warn!(variables, "no setting has this name: it counts for nothing");
+    }
     // Without this the crash points ignore `FAILPOINTS`.
     #[cfg(feature = "failpoints")]
     let _crash_points = fail::FailScenario::setup();

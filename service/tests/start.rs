@@ -330,6 +330,23 @@ fn values_are_taken_as_people_write_them() {
         ),
         ("SLUICE_TRUSTED_PROXY", "10.0.0.0/8,::1"),
         ("SLUICE_ROLE", "API, worker"),
+        ("SLUICE_ROLE", "api,worker,"),
+        (
+            "SLUICE_PUBLIC_URL",
+            " https://a.example, HTTPS://B.Example. ,",
+        ),
+        ("SLUICE_TRUSTED_PROXY", "10.0.0.1, ::ffff:10.0.0.0/104,"),
+        ("SLUICE_LISTEN", " 127.0.0.1:0 "),
+        ("SLUICE_BODY_MAX", " 64KiB "),
+        ("SLUICE_LOG", " JSON "),
+        ("SLUICE_LOG_LEVEL", " Debug "),
+        ("SLUICE_LOANS_KEPT", " 365d "),
+        ("SLUICE_MONGODB_URI", " MongoDB://127.0.0.1:27017/ "),
+        ("SLUICE_MONGODB_DATABASE", " sluice "),
+        ("SLUICE_ADMIN_TOKEN", " long-enough "),
+        ("SLUICE_OTLP_ENDPOINT", " HTTP://Collector:4318 "),
+        ("SLUICE_OTLP_SAMPLE_RATIO", " 0.5 "),
+        ("SLUICE_WORKERS_MAX", " "),
         ("SLUICE_BACKLOG_MAX", " 500 "),
         ("SLUICE_LOG_LEVEL", "WARN,mongodb=off"),
     ] {
@@ -356,6 +373,29 @@ fn values_are_taken_as_people_write_them() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("listening"), "{yes}: {said}");
     }
+}
+
+/// A variable that begins as a setting does and is none is named once in the log. Those of the load generator and of
+/// Kubernetes are not.
+#[test]
+fn a_variable_that_is_no_setting_is_named() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = holder.local_addr().expect("bound").to_string();
+    let environment = [
+        ("SLUICE_REQUIRE_DURABEL", "1"),
+        ("SLUICE_BOGUS", ""),
+        // What is done once is a flag alone: a variable would stay.
+        ("SLUICE_REPARTITION", "yes"),
+        ("SLUICE_WORKERS_MAX", "3"),
+        ("SLUICE_TARGET", "http://127.0.0.1:1"),
+        ("SLUICE_SERVICE_HOST", "10.0.0.1"),
+        ("SLUICE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+    ];
+    let (code, said) = start_in(&environment, &["--listen", &address]);
+    assert_eq!(code, Some(2), "{said}");
+    let told = "variables=\"SLUICE_BOGUS, SLUICE_REPARTITION, SLUICE_REQUIRE_DURABEL\"";
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    assert_eq!(said.matches("SLUICE_").count(), 4, "{said}");
 }
 
 /// An empty variable, as a compose file makes it, is none: every one of them.

@@ -44,7 +44,7 @@ impl fmt::Debug for AdminToken {
 impl From<String> for AdminToken {
     /// Takes any text: a message that refuses it must not repeat it, so it is checked later.
     fn from(text: String) -> Self {
-        Self(text)
+        Self(text.trim().to_owned())
     }
 }
 

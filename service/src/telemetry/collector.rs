@@ -58,7 +58,7 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule = "not the address of a collector: write http://HOST:4318, or https://";
-        let url = Url::parse(text).map_err(|_| rule)?;
+        let url = Url::parse(text.trim()).map_err(|_| rule)?;
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
             return Err(rule);
         }
