@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::api::{ExportFormat, FailedAttempt, LoanResult, rfc3339};
 use crate::applicant::Applicant;
 use crate::loan::hundredths;
-use crate::printable::{is_printable, printable};
+use crate::printable::{is_printable, json, printable};
 use crate::record::{FailureDocument, LoanDocument};
 
 /// The columns of failures.
@@ -155,7 +155,7 @@ impl Rows {
     }
 
     fn line(&mut self, row: &impl Serialize) {
-        serde_json::to_writer(&mut self.buffer, row).expect("plain data serialises");
+        self.buffer.extend_from_slice(json(row).as_bytes());
         self.buffer.push(b'\n');
     }
 
@@ -266,6 +266,22 @@ mod tests {
         let mut reader = csv::Reader::from_reader(&*text);
         let row = reader.records().next().unwrap().unwrap();
         assert_eq!(&row[4], "a\\u{1b}]0;b\\u{7}\tc\\u{202e}\\u{9b}d\ne\\u{7f}");
+    }
+
+    /// A reader of JSON is told the same.
+    #[test]
+    fn no_line_speaks_to_a_terminal() {
+        let email = "a\u{1b}]0;b\u{7}\t\u{202e}\u{9b}31m\u{7f}\"\\ü日😀";
+        let mut rows = Rows::of_failures(ExportFormat::Ndjson);
+        rows.failure(failure(email));
+        let text = String::from_utf8(rows.take()).unwrap();
+        assert!(text.trim_end().chars().all(is_printable), "{text:?}");
+        assert!(
+            text.contains("\\u009b31m") && text.contains("ü日😀"),
+            "{text}"
+        );
+        let line: FailedAttempt = serde_json::from_str(&text).unwrap();
+        assert_eq!(line.applicant_email.as_deref(), Some(email));
     }
 
     #[test]

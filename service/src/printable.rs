@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io;
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 /// Characters that turn the direction of writing, or end a line in some readers: with them one text looks like another.
 const MISLEADING: &str = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2028}\u{2029}\u{2066}\u{2067}\u{2068}\u{2069}";
@@ -27,6 +32,37 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     safe.into()
+}
+
+/// Plain data as JSON that a terminal may be shown: in its texts, what is not printable stands as an escape, such as `\u009b`.
+/// Every reader of JSON is told the same.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    let mut text = Vec::with_capacity(128);
+    value
+        .serialize(&mut Serializer::with_formatter(&mut text, Escaping))
+        .expect("plain data serialises");
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+/// Without spaces between, and with escapes. serde_json itself escapes what JSON demands, which is less.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: io::Write + ?Sized,
+    {
+        for part in fragment.split_inclusive(|c| !is_printable(c)) {
+            let other = part.chars().next_back().filter(|&c| !is_printable(c));
+            let plain_len = part.len() - other.map_or(0, char::len_utf8);
+            writer.write_all(&part.as_bytes()[..plain_len])?;
+            if let Some(c) = other {
+                // None of them needs two.
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::error::ServiceError;
 use crate::history::{MINUTE_MS, thinned};
 use crate::metrics::Metrics;
 use crate::monitor::{HISTORY_MAX, Monitor};
+use crate::printable::json;
 use crate::snapshot::{Event, EventKind, History, Message, Snapshot, Task, TaskPhase};
 use crate::store::Store;
 use crate::task;
@@ -325,7 +326,7 @@ impl List {
                 text.push(b',');
             }
             begins.push((at_ms, text.len() as u32));
-            serde_json::to_writer(&mut text, &item).expect("plain data serialises");
+            text.extend_from_slice(json(&item).as_bytes());
         }
         Self {
             text: text.into(),
@@ -412,10 +413,6 @@ fn event_message(mut event: Event) -> Both {
     mask_event(&mut event);
     let masked = json(&Message::Event { event }).into();
     Both { plain, masked }
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain data serialises")
 }
 
 #[cfg(test)]

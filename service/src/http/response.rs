@@ -16,6 +16,7 @@ use crate::api::ProblemDetails;
 use crate::limits::{HEAD_LEN_MAX, HEADERS_MAX};
 use crate::loan::LoanId;
 use crate::parse::ParseError;
+use crate::printable;
 use crate::telemetry::Context;
 use crate::tokens::TokenRole;
 
@@ -404,7 +405,7 @@ pub(super) fn accepted() -> Reply {
 
 /// 200 with a JSON body, never cached: every answer here is of this instant.
 pub(super) fn json(value: &impl Serialize) -> Reply {
-    let body = serde_json::to_vec(value).expect("plain data serialises");
+    let body = printable::json(value);
     let mut reply = reply(StatusCode::OK, "application/json", body.into());
     reply
         .headers_mut()
@@ -505,7 +506,7 @@ fn details(problem: &Problem) -> Response<Bytes> {
             _ => None,
         },
     };
-    let body = serde_json::to_vec(&details).expect("plain data serialises");
+    let body = printable::json(&details);
     let mut reply = response(status, "application/problem+json", body.into());
     if let Some(seconds) = problem.retry_after() {
         reply
