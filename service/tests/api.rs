@@ -184,6 +184,7 @@ async fn odd_requests_are_answered() {
         "GET / HTTP/1.1\r\nno header\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
         "\u{0}\u{1}\u{2}\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         let answer = exchange(address, nonsense.as_bytes(), true).await;
         let answer = answer.unwrap_or_else(|| panic!("no answer to {nonsense:?}"));
@@ -192,11 +193,9 @@ async fn odd_requests_are_answered() {
         assert!(answer.header("date").is_some(), "{answer:?}");
         assert!(answer.header("x-request-id").is_some(), "{answer:?}");
     }
-    // Nothing to answer, and a protocol in which nothing could be said.
-    for silent in ["\r\n\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-        let answer = exchange(address, silent.as_bytes(), true).await;
-        assert!(answer.is_none(), "{silent:?}: {answer:?}");
-    }
+    // Nothing to answer.
+    let answer = exchange(address, b"\r\n\r\n\r\n", true).await;
+    assert!(answer.is_none(), "{answer:?}");
     // Behind a good request, the nonsense is refused and the answer to the request is whole.
     let both = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n";
     let first = exchange(address, both.as_bytes(), false).await.unwrap();

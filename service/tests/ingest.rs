@@ -139,6 +139,36 @@ async fn refused_requests_leave_no_trace() {
     let answer = exchange(address, &chunked, false).await.unwrap();
     assert_problem(&answer, 413, "body_too_large");
 
+    // Chunks that are none.
+    for chunks in ["ZZ\r\n", "fffffffffffffffff\r\n", "2\r\n{}x\r\n0\r\n\r\n"] {
+        let mut broken = head(address, "Transfer-Encoding: chunked");
+        broken.extend_from_slice(chunks.as_bytes());
+        let answer = exchange(address, &broken, false).await.unwrap();
+        assert_problem(&answer, 400, "malformed_request");
+        assert!(answer.body.contains("chunks"), "{answer:?}");
+    }
+
+    // Another form than its headers say is named.
+    let wide = |mark: &[u8], len: usize| {
+        let units = valid.bytes().flat_map(|byte| {
+            let mut unit = vec![0; len];
+            unit[0] = byte;
+            unit
+        });
+        mark.iter().copied().chain(units).collect::<Vec<_>>()
+    };
+    for (bytes, word) in [
+        (wide(b"\xff\xfe", 2), "UTF-16"),
+        (b"\xfe\xff\0{\0}".to_vec(), "UTF-16"),
+        (wide(b"\xff\xfe\0\0", 4), "UTF-32"),
+        (b"\0\0\xfe\xff\0\0\0{".to_vec(), "UTF-32"),
+        (b"\x1f\x8b\x08\0".to_vec(), "gzip"),
+    ] {
+        let answer = http::post(address, REQUEST, bytes).await.unwrap();
+        assert_problem(&answer, 415, "unsupported_media_type");
+        assert!(answer.body.contains(word), "{answer:?}");
+    }
+
     // The client ends before the announced length. It may be told so, or hear nothing.
     let mut truncated = head(address, &format!("Content-Length: {}", valid.len() + 1));
     truncated.extend_from_slice(valid.as_bytes());
@@ -164,8 +194,10 @@ async fn refused_requests_leave_no_trace() {
     assert_untouched(&stack).await;
     assert_eq!(counters.admitted, 0);
 
-    // The same door takes a good loan.
-    assert_queued(&post(address, &loan(0)).await, &loan_id(0), false);
+    // The same door takes a good loan, also where files with a byte order mark were joined to it.
+    let marked = format!("\u{feff}\u{feff}{}", loan(0));
+    let answer = http::post(address, REQUEST, marked).await.unwrap();
+    assert_queued(&answer, &loan_id(0), false);
     audit(&stack, 1).await;
 }
 
@@ -443,6 +475,9 @@ async fn the_web_socket_tells_what_happens() {
     assert_problem(&answer, 403, "foreign_origin");
     let answer = http::get(address, "/ws").await.unwrap();
     assert_problem(&answer, 426, "not_a_web_socket");
+    assert_eq!(answer.header("upgrade"), Some("websocket"), "{answer:?}");
+    let version = answer.header("sec-websocket-version");
+    assert_eq!(version, Some("13"), "{answer:?}");
 }
 
 /// Calls of admission that Redis has received and holds back: they are longer than any other call here.

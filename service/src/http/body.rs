@@ -1,6 +1,8 @@
 //! Frames -> one bounded buffer.
 
+use std::error::Error as _;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::limits::BODY_READ_TIMEOUT;
 /// Reads a whole body. A body that comes in one frame, as nearly all do, is not copied.
 ///
 /// # Errors
-/// `TooLarge` (also by the announced length, before reading), `Timeout`, or `Truncated`.
+/// `TooLarge` (also by the announced length, before reading), `Timeout`, `Truncated` or `BrokenChunks`.
 pub(super) async fn read(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > len_max as u64 {
         return Err(Problem::TooLarge(len_max));
@@ -57,15 +59,25 @@ async fn within<T>(
 /// What some editors and libraries put before a text: RFC 8259 lets a reader pass over it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// How a body begins that is in another form than UTF-8, though no header says so: text by its byte order mark, the longer
+/// ones first, or what is compressed.
+const OTHER_CHARSETS: [(&[u8], &str); 4] = [
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+];
+const GZIP: &[u8] = b"\x1f\x8b";
+
 /// Reads a whole body that is JSON by its type, without a byte order mark before it.
 ///
 /// # Errors
-/// As [`read`] and [`of_json`].
+/// As [`read`], [`of_json`] and [`in_utf8`].
 pub(super) async fn read_json(
     request: Request<Incoming>,
     len_max: usize,
 ) -> Result<Bytes, Problem> {
-    read(of_json(request)?, len_max).await.map(without_mark)
+    read(of_json(request)?, len_max).await.and_then(in_utf8)
 }
 
 /// The body of a request, where it is JSON by its type.
@@ -77,13 +89,25 @@ pub(super) fn of_json(request: Request<Incoming>) -> Result<Incoming, Problem> {
     Ok(request.into_body())
 }
 
-/// A body without the byte order mark that may stand before it.
-pub(super) fn without_mark(body: Bytes) -> Bytes {
-    if body.starts_with(BYTE_ORDER_MARK) {
-        body.slice(BYTE_ORDER_MARK.len()..)
-    } else {
-        body
+/// A body without the byte order marks that may stand before it: files that were joined have several.
+///
+/// # Errors
+/// `UnsupportedCharset` or `UnsupportedCoding`, where it begins as no text in UTF-8 does.
+pub(super) fn in_utf8(mut body: Bytes) -> Result<Bytes, Problem> {
+    while body.starts_with(BYTE_ORDER_MARK) {
+        body = body.slice(BYTE_ORDER_MARK.len()..);
     }
+    let mut others = OTHER_CHARSETS.iter();
+    if let Some((_, charset)) = others.find(|(mark, _)| body.starts_with(mark)) {
+        return Err(Problem::UnsupportedCharset((*charset).to_owned()));
+    }
+    if body.starts_with(GZIP) {
+        return Err(Problem::UnsupportedCoding {
+            header: None,
+            coding: "gzip".to_owned(),
+        });
+    }
+    Ok(body)
 }
 
 /// Lets pass what is JSON in UTF-8, as it is.
@@ -102,7 +126,7 @@ fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
             let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(plain);
             if !all.all(|coding| is_none(coding.trim_ascii())) {
                 return Err(Problem::UnsupportedCoding {
-                    header,
+                    header: Some(header),
                     coding: named(codings.as_bytes()),
                 });
             }
@@ -142,11 +166,20 @@ fn named(value: &[u8]) -> String {
     crate::parse::shortened(&String::from_utf8_lossy(value))
 }
 
+/// Why a body has no further frame.
+fn ended(error: &hyper::Error) -> Problem {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Problem::BrokenChunks,
+        _ => Problem::Truncated,
+    }
+}
+
 async fn gather(body: &mut Incoming, len_max: usize) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::Truncated)?.into_data() else {
+        let Ok(data) = frame.map_err(|error| ended(&error))?.into_data() else {
             continue; // trailers
         };
         if first.len() + rest.len() + data.len() > len_max {

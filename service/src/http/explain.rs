@@ -19,6 +19,9 @@ use super::response;
 /// hyper's own answers are shorter: a status, a length, a date, whether the connection stays.
 const BARE_LEN_MAX: usize = 192;
 
+/// How a client begins that speaks HTTP/2 without being asked. hyper leaves it without a word.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A stream on which no refusal is sent without its reason.
 ///
 /// It must see whole answers: hyper's `writev` is to be off. It must see nothing but HTTP: after an upgrade, go on with
@@ -29,6 +32,7 @@ pub(super) struct Explain<S> {
     request_ids: Arc<RequestIds>,
     /// What goes out in place of hyper's answer, as far as it is not sent, and how long hyper's was.
     explained: Option<(Bytes, usize)>,
+    has_read: bool,
 }
 
 impl<S> Explain<S> {
@@ -37,6 +41,7 @@ impl<S> Explain<S> {
             stream,
             request_ids,
             explained: None,
+            has_read: false,
         }
     }
 
@@ -97,7 +102,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explain<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = &mut buffer.filled_mut()[before..];
+        if !self.has_read && read.starts_with(HTTP2_PREFACE) {
+            // So it is nonsense to hyper as any other, which is refused aloud.
+            read[0] = 0;
+        }
+        self.has_read = true;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn request(
         let (door, body) = begun?;
         let body = body::read(body, front.body_max).await?;
         let received_us = now_us();
-        let body = body::without_mark(body);
+        let body = body::in_utf8(body)?;
         let Envelope {
             loan_id,
             fingerprint,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
-    REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -31,9 +31,13 @@ pub(crate) enum Problem {
     Conflict(LoanId),
     TooLarge(usize),
     Truncated,
+    BrokenChunks,
     Timeout,
     UnsupportedMediaType,
-    UnsupportedCoding { header: HeaderName, coding: String },
+    UnsupportedCoding {
+        header: Option<HeaderName>,
+        coding: String,
+    },
     UnsupportedCharset(String),
     Paused,
     Overloaded,
@@ -45,7 +49,10 @@ pub(crate) enum Problem {
     Unauthorized,
     Forbidden,
     InvalidBody(String),
-    InvalidParameter { name: String, detail: String },
+    InvalidParameter {
+        name: String,
+        detail: String,
+    },
     NotReady(String),
     NotFound(&'static str),
     MethodNotAllowed(&'static str),
@@ -57,7 +64,10 @@ pub(crate) enum Problem {
     TooManyAttempts,
     RoleTooLow(TokenRole),
     TaskRunning,
-    MoreThanConfirmed { expected: u64, found: u64 },
+    MoreThanConfirmed {
+        expected: u64,
+        found: u64,
+    },
     TaskOver,
     ExportExpired,
     TooManyExports,
@@ -75,7 +85,11 @@ pub(super) struct Kind {
 
 /// Every kind of problem.
 pub(super) const KINDS: &[Kind] = &[
-    kind("malformed_request", 400, "the head is not HTTP/1.1"),
+    kind(
+        "malformed_request",
+        400,
+        "the head, or the frame of the body, is not HTTP/1.1",
+    ),
     kind("invalid_utf8", 400, "the body is not UTF-8"),
     kind("malformed_json", 400, "the body is not JSON"),
     kind("too_deep", 400, "the body is nested too deep"),
@@ -192,7 +206,7 @@ impl Problem {
     /// Its stable name.
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
-            Self::MalformedRequest | Self::NoHost => "malformed_request",
+            Self::MalformedRequest | Self::NoHost | Self::BrokenChunks => "malformed_request",
             Self::UnknownHost(_) => "unknown_host",
             Self::HeadTooLarge => "head_too_large",
             Self::Unreadable(ParseError::InvalidUtf8) => "invalid_utf8",
@@ -261,9 +275,15 @@ impl Problem {
             ),
             Self::TooLarge(len_max) => format!("the body must not exceed {len_max} bytes"),
             Self::Truncated => "the body ended before its announced length".to_owned(),
+            Self::BrokenChunks => {
+                "the chunks of the body are not those of HTTP/1.1: a length or an end is wrong; the connection is closed".to_owned()
+            }
             Self::Timeout => "the body did not arrive in time".to_owned(),
             Self::UnsupportedMediaType => "send JSON, with the header Content-Type: application/json".to_owned(),
-            Self::UnsupportedCoding { header, coding } => {
+            Self::UnsupportedCoding { header: None, coding } => {
+                format!("the body is compressed by {coding}; send it uncompressed")
+            }
+            Self::UnsupportedCoding { header: Some(header), coding } => {
                 let header = if header == TRANSFER_ENCODING { "Transfer-Encoding" } else { "Content-Encoding" };
                 format!("the body's {header} is {coding:?}; send it uncompressed")
             }
@@ -523,6 +543,12 @@ fn details(problem: &Problem) -> Response<Bytes> {
         reply
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if *problem == Problem::NotAWebSocket {
+        // By RFC 9110 and RFC 6455 these tell what to speak.
+        let headers = reply.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     if let Problem::MethodNotAllowed(allowed) = problem {
         reply

@@ -1790,7 +1790,7 @@ export interface operations {
                     "application/json": components["schemas"]["ActivityPage"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1893,7 +1893,7 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1987,7 +1987,7 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2081,7 +2081,7 @@ export interface operations {
                     "application/json": components["schemas"]["Control"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2179,7 +2179,7 @@ export interface operations {
                     "text/csv": unknown;
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2285,7 +2285,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorPage"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2405,7 +2405,7 @@ export interface operations {
                     "application/json": components["schemas"]["FailureCount"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2512,7 +2512,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportTicket"];
                 };
             };
-            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2662,7 +2662,7 @@ export interface operations {
                     "text/csv": unknown;
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2764,7 +2764,7 @@ export interface operations {
                     "text/csv": unknown;
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2861,7 +2861,7 @@ export interface operations {
                     "application/json": components["schemas"]["History"];
                 };
             };
-            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_parameter`: a parameter of the query is unknown or breaks its rule; `parameter` names it; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2964,7 +2964,7 @@ export interface operations {
                     "application/json": components["schemas"]["InstanceList"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3061,7 +3061,7 @@ export interface operations {
                     "application/json": components["schemas"]["LoanView"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3173,7 +3173,7 @@ export interface operations {
                     "application/json": components["schemas"]["LoanView"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3289,7 +3289,7 @@ export interface operations {
                     "application/json": components["schemas"]["Queued"];
                 };
             };
-            /** @description `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3410,7 +3410,7 @@ export interface operations {
                     "application/json": components["schemas"]["LoanView"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3526,7 +3526,7 @@ export interface operations {
                     "application/json": components["schemas"]["Retried"];
                 };
             };
-            /** @description `invalid_body`: the body says what cannot be done; `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_body`: the body says what cannot be done; `invalid_utf8`: the body is not UTF-8; `malformed_json`: the body is not JSON; `too_deep`: the body is nested too deep; `not_an_object`: the body is not a JSON object; `duplicate_key`: a key stands twice in one object; `invalid_loan_id`: `loanId` is missing or breaks its rule; `truncated_body`: the body ended before its announced length; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3656,7 +3656,7 @@ export interface operations {
                     "application/json": components["schemas"]["Snapshot"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3752,7 +3752,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3873,7 +3873,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3967,7 +3967,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskList"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4074,7 +4074,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
-            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `invalid_body`: the body says what cannot be done; `truncated_body`: the body ended before its announced length; `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4216,7 +4216,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4331,7 +4331,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4452,7 +4452,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4519,7 +4519,7 @@ export interface operations {
                     "application/openmetrics-text; version=1.0.0; charset=utf-8": unknown;
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4613,7 +4613,7 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4680,7 +4680,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4745,7 +4745,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `malformed_request`: the head is not HTTP/1.1 */
+            /** @description `malformed_request`: the head, or the frame of the body, is not HTTP/1.1 */
             400: {
                 headers: {
                     [name: string]: unknown;
