@@ -30,12 +30,11 @@ use judge::account::quoted;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
 use judge::search::RATE_MIN;
-use judge::verdict::{late, stood_still};
+use judge::sending::Sending;
 use observe::provenance;
 use observe::rounds::hotpath::BASELINE;
 use observe::stack::Target;
 use plan::faults::Plan;
-use plan::kind::Kind;
 use plan::payload::Payloads;
 use plan::phase::RATE_PER_SECOND_MAX;
 use plan::scenario::{Overrides, Scenario};
@@ -50,7 +49,6 @@ use record::result::run::{Report, Verdict};
 use record::result::self_test::FILE;
 use record::result::{chaos_schema, run_schema};
 use record::rounds;
-use record::sample::Answer;
 use report::ReportError;
 use testbed::{MongoLayout, RedisLayout};
 use time::OffsetDateTime;
@@ -1090,21 +1088,6 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
         );
     }
     print(&text);
-    let answers = loaded.recorder.answers.iter().flat_map(|(kind, answers)| {
-        answers
-            .iter()
-            .map(move |(answer, count)| (*kind, *answer, *count))
-    });
-    let (mut promised, mut refused) = (0, 0);
-    for (kind, answer, count) in answers {
-        promised += if answer.is_acknowledged() { count } else { 0 };
-        let must_be_taken = !matches!(kind, Kind::Malformed | Kind::Conflict);
-        refused += if must_be_taken && matches!(answer, Answer::Refused(_)) {
-            count
-        } else {
-            0
-        };
-    }
     for (kind, error) in &loaded.recorder.errors {
         tell(&format!(
             "{} times {kind}; first: {}",
@@ -1112,47 +1095,19 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
             error.examples.first().map_or("", String::as_str)
         ));
     }
-    let unanswered_max = scenario.unanswered_ratio_max * total.sent as f64;
-    let lag_p99 = Duration::from_micros(total.generator_lag.value_at_quantile(0.99));
-    let disturbed = late(lag_p99, scenario.send_lag_max)
-        .or_else(|| stood_still(&loaded.recorder.pauses, scenario.send_lag_max));
-    // What a pause of the generator touched is not the service's doing.
-    let unanswered = total.failed - total.failed_touched;
-    let (verdict, why) = if loaded.stopped.is_some() {
-        (Verdict::Aborted, "it was stopped before its end".to_owned())
-    } else if total.sent == 0 {
-        (Verdict::Fail, "nothing was sent".to_owned())
-    } else if unanswered as f64 > unanswered_max {
-        (
-            Verdict::Fail,
-            "too many arrivals have no definite answer".to_owned(),
-        )
-    } else if refused > 0 {
-        (
-            Verdict::Fail,
-            "loans were refused that must be taken".to_owned(),
-        )
-    } else if let Some(why) = disturbed {
-        (Verdict::Discarded, why)
-    } else if total.failed as f64 > unanswered_max {
-        (
-            Verdict::Discarded,
-            "the generator stood still while arrivals without a definite answer were under way"
-                .to_owned(),
-        )
-    } else if promised == 0 {
-        (Verdict::Fail, "no loan was acknowledged".to_owned())
-    } else if total.sent < u64::from(schedule.arrivals()) {
-        (Verdict::Discarded, "not everything was sent".to_owned())
-    } else if loaded.requests.0 != loaded.requests.1 {
-        let (goose, ours) = loaded.requests;
-        let why = format!("goose counted {goose} requests, the ledger {ours}");
-        (Verdict::Discarded, why)
-    } else {
-        (Verdict::Pass, String::new())
+    let sending = Sending {
+        scenario: &scenario,
+        schedule: &schedule,
+        payloads: &loaded.payloads,
+        recorder: &loaded.recorder,
+        requests: loaded.requests,
+        stopped: loaded.stopped,
     };
-    if !why.is_empty() {
-        tell(&format!("{}: {why}", verdict.name()));
+    let (verdict, why) = sending.verdict();
+    if verdict != Verdict::Pass {
+        for why in why {
+            tell(&format!("{}: {why}", verdict.name()));
+        }
     }
     Ok(verdict.exit_code())
 }

@@ -160,6 +160,51 @@ fn what_came_instead_of_an_answer_is_among_the_reasons() {
     }
 }
 
+/// One answer to everything, as a status and its JSON.
+fn answering_json(status: &str, json: &str) -> String {
+    let length = json.len();
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{json}");
+    answering(text.into_bytes(), usize::MAX)
+}
+
+/// Whoever takes everything, or knows everything already, gives a wrong answer to some kinds, whether or not its stores are looked at.
+#[test]
+fn a_wrong_answer_to_a_kind_fails_every_mode_that_sends() {
+    let place = Place::new();
+    place.scenario(&format!(
+        "{SCENARIO}\n[mix]\nmalformed = 0.2\nduplicate = 0.2\nconflict = 0.2\n"
+    ));
+    for (answer, kinds) in [
+        (
+            r#"{"status":"queued","replayed":false}"#,
+            [
+                "malformed must be answered 400, and came otherwise",
+                "duplicate must be answered 202 replayed, and",
+                "conflict must be answered 422 loan_id_conflict, and",
+            ],
+        ),
+        (
+            r#"{"status":"queued","replayed":true}"#,
+            [
+                "malformed must be answered 400, and came otherwise",
+                "valid must be answered 202, and came otherwise",
+                "conflict must be answered 422 loan_id_conflict, and",
+            ],
+        ),
+    ] {
+        let url = answering_json("202 Accepted", answer);
+        let (code, screen, error) = place.said(&to_stub(&url, &["--quiet"]));
+        assert_eq!(code, Some(1), "{screen}{error}");
+        let run = place.report().why.join("\n");
+        let (code, _, sent) = place.said(&["send", "short.toml", &url]);
+        assert_eq!(code, Some(1), "{sent}");
+        for kind in kinds {
+            assert!(run.contains(kind), "{kind}: {run}");
+            assert!(sent.contains(kind), "{kind}: {sent}");
+        }
+    }
+}
+
 #[test]
 fn a_generator_that_was_stopped_says_so_when_it_only_sends() {
     let place = Place::new();
@@ -181,7 +226,10 @@ fn a_generator_that_was_stopped_says_so_when_it_only_sends() {
     kill(process, Signal::SIGCONT).expect("it is there");
     let (code, _, error) = said(&child.wait_with_output().expect("it ends"));
     assert_eq!(code, Some(3), "{error}");
-    assert!(error.contains("discarded: The generator"), "{error}");
+    assert!(
+        error.contains("discarded: The generator stood still"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -110,6 +110,7 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, DriveEr
     recorder.finish();
     Ok(Loaded {
         recorder,
+        payloads,
         requests: (goose, ours),
         stopped: asked(),
     })
@@ -120,6 +121,8 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, DriveEr
 pub struct Loaded {
     /// Latencies and counts.
     pub recorder: Recorder,
+    /// What was sent.
+    pub payloads: Payloads,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
     /// Why it was stopped before its end, if it was.

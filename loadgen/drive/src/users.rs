@@ -44,6 +44,8 @@ const RESEND_PAUSE: Duration = Duration::from_millis(100);
 const TEXT_LEN_MAX: usize = 300;
 /// The most characters of what a service calls its error.
 const ERROR_TYPE_LEN_MAX: usize = 64;
+/// What a service calls the error of an id that is known with another content.
+const CONFLICT: &str = "loan_id_conflict";
 /// How fast goose starts its users, before the load begins.
 const USERS_STARTED_PER_SECOND: usize = 10_000;
 /// Who asks.
@@ -416,9 +418,12 @@ fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Detail) {
     let told = body.as_ref().and_then(|body| body.loan_id.as_deref());
     let is_of_it = told.is_none_or(|told| told == loan_id);
     let replayed = body.as_ref().and_then(|body| body.replayed);
+    let error_type = body.as_ref().and_then(|body| body.error_type.as_deref());
     let answer = match (status, replayed.filter(|_| is_of_it)) {
         (202, Some(false)) => Answer::Queued,
         (202, Some(true)) => Answer::Replayed,
+        // Somebody else's, on the way there, says nothing of another content.
+        (422, _) if error_type != Some(CONFLICT) => Answer::Unknown(Unknown::Strange(status)),
         (400..=499, _) => Answer::Refused(status),
         (500.., _) => Answer::Unknown(Unknown::Status(status)),
         _ => Answer::Unknown(Unknown::Strange(status)),
@@ -429,8 +434,7 @@ fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Detail) {
     } else {
         shown(&String::from_utf8_lossy(bytes), TEXT_LEN_MAX)
     };
-    let error_type = body.and_then(|body| body.error_type);
-    let error_type = error_type.map(|kind| shown(&kind, ERROR_TYPE_LEN_MAX));
+    let error_type = error_type.map(|kind| shown(kind, ERROR_TYPE_LEN_MAX));
     (answer, Detail { error_type, text })
 }
 
@@ -476,6 +480,12 @@ mod tests {
                 422,
                 r#"{"errorType":"loan_id_conflict"}"#,
                 Answer::Refused(422),
+            ),
+            (422, "nonsense", Answer::Unknown(Unknown::Strange(422))),
+            (
+                422,
+                r#"{"errorType":"unprocessable"}"#,
+                Answer::Unknown(Unknown::Strange(422)),
             ),
             (503, "", Answer::Unknown(Unknown::Status(503))),
         ] {

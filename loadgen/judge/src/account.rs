@@ -24,6 +24,7 @@ use record::result::run::{
 use record::sample::Answer;
 use snapshot::Snapshot;
 
+use crate::answers::wrong_answers;
 use crate::audit::Audited;
 use crate::checks::{self, Blame, Disturbance, Figures, Judged};
 use crate::crowd;
@@ -145,9 +146,9 @@ pub fn account(seen: &Account<'_>) -> Report {
         aborted: seen.aborted,
         ended_early: seen.ended_early,
         sent: load.sent,
-        demanded: demanded(seen),
+        demanded: demanded(seen.payloads, seen.heard),
         promised: load.answers.queued + load.answers.replayed,
-        refused: refused(seen.recorder),
+        wrong_answers: &wrong_answers(seen.payloads, seen.heard),
         unanswered: load.failed,
         unanswered_touched: seen.recorder.total.failed_touched,
         unanswered_by: &unanswered_by(seen.recorder),
@@ -329,20 +330,8 @@ fn due(seen: &Account<'_>, from: Duration, to: Duration) -> u64 {
     slots.take_while(|slot| slot.offset < to).count() as u64
 }
 
-/// Arrivals that were refused though they must be taken.
-fn refused(recorder: &Recorder) -> u64 {
-    recorder
-        .answers
-        .iter()
-        .filter(|(kind, _)| !matches!(kind, Kind::Malformed | Kind::Conflict))
-        .flat_map(|(_, answers)| answers)
-        .filter(|(answer, _)| matches!(answer, Answer::Refused(_)))
-        .map(|(_, count)| count)
-        .sum()
-}
-
 /// What arrivals without a definite answer met instead, and how many of them, the most frequent first.
-fn unanswered_by(recorder: &Recorder) -> Vec<(String, u64)> {
+pub(crate) fn unanswered_by(recorder: &Recorder) -> Vec<(String, u64)> {
     let mut by: BTreeMap<String, u64> = BTreeMap::new();
     for (answer, count) in recorder.answers.values().flatten() {
         if let Answer::Unknown(unknown) = answer {
@@ -432,11 +421,11 @@ fn foreign_in_words(records: u64) -> Option<String> {
 }
 
 /// Sent arrivals that must be promised: what may be refused by its kind is left out.
-fn demanded(seen: &Account<'_>) -> u64 {
+pub(crate) fn demanded(payloads: &Payloads, heard: &[Heard]) -> u64 {
     (0u32..)
-        .zip(seen.heard)
+        .zip(heard)
         .filter(|(number, heard)| {
-            let kind = seen.payloads.kind_and_owner(*number).0;
+            let kind = payloads.kind_and_owner(*number).0;
             heard.is_sent() && !matches!(kind, Kind::Malformed | Kind::Conflict)
         })
         .count() as u64

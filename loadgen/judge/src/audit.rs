@@ -329,7 +329,7 @@ impl<'a> Dues<'a> {
 }
 
 /// The arrivals that repeat others. Asked in order, it looks a bounded way ahead and keeps only that.
-struct Repeats<'a> {
+pub(crate) struct Repeats<'a> {
     payloads: &'a Payloads,
     arrivals: u32,
     /// The first arrival that was not looked at.
@@ -339,7 +339,7 @@ struct Repeats<'a> {
 }
 
 impl<'a> Repeats<'a> {
-    const fn of(payloads: &'a Payloads, arrivals: u32) -> Self {
+    pub(crate) const fn of(payloads: &'a Payloads, arrivals: u32) -> Self {
         Self {
             payloads,
             arrivals,
@@ -349,7 +349,7 @@ impl<'a> Repeats<'a> {
     }
 
     /// Those that repeat arrival `owner`, in order. Owners are asked for from the first to the last.
-    fn of_owner(&mut self, owner: u32) -> Vec<(u32, Kind)> {
+    pub(crate) fn of_owner(&mut self, owner: u32) -> Vec<(u32, Kind)> {
         let until = owner.saturating_add(REACH + 1).min(self.arrivals);
         while self.next < until {
             let (kind, of) = self.payloads.kind_and_owner(self.next);

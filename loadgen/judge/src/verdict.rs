@@ -24,8 +24,8 @@ pub struct Evidence<'a> {
     pub demanded: u64,
     /// Arrivals whose last answer promised the loan.
     pub promised: u64,
-    /// Arrivals that were refused and must be taken, by their kind.
-    pub refused: u64,
+    /// Which arrivals were answered otherwise than their kind must be, a sentence each.
+    pub wrong_answers: &'a [String],
     /// Of `sent`, those without a definite answer.
     pub unanswered: u64,
     /// Of these, those that a pause of the generator touched.
@@ -116,8 +116,9 @@ fn notes(evidence: &Evidence<'_>) -> Vec<String> {
 
 /// What is surely the service's doing is a failure, however late the generator was. Everything else that a disturbed run saw
 /// proves nothing.
-fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
+pub(crate) fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
     let mut faults = audit_faults(evidence);
+    faults.extend(evidence.wrong_answers.iter().cloned());
     if let Some(reason) = evidence.aborted {
         let mut why = vec![format!("The run was stopped: {reason}.")];
         why.extend(faults);
@@ -271,12 +272,6 @@ fn lacks(evidence: &Evidence<'_>) -> Vec<String> {
             counted(evidence.demanded, "loan")
         ));
     }
-    if evidence.refused > 0 && !evidence.audit.is_some_and(|audit| audit.complete) {
-        lacks.push(format!(
-            "{} were refused that must be taken.",
-            counted(evidence.refused, "arrival")
-        ));
-    }
     lacks
 }
 
@@ -363,7 +358,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
 }
 
 /// A sentence, if the generator handed arrivals over later than its bound, by the 99th percentile.
-pub fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<String> {
+fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<String> {
     (generator_lag_p99 > generator_lag_max).then(|| {
         format!(
             "The generator was late: 99 % of the arrivals were handed over within {}, and the bound is {}.",
@@ -374,7 +369,7 @@ pub fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<
 }
 
 /// A sentence, if the generator was stopped for so long that it was none meanwhile.
-pub fn stood_still(pauses: &Pauses, generator_lag_max: Duration) -> Option<String> {
+fn stood_still(pauses: &Pauses, generator_lag_max: Duration) -> Option<String> {
     let is_long = pauses.stopped_max >= STOPPED_MIN.max(generator_lag_max);
     is_long.then(|| pauses_in_words(pauses))
 }
@@ -439,7 +434,7 @@ mod tests {
             sent: 5,
             demanded: 5,
             promised: 5,
-            refused: 0,
+            wrong_answers: &[],
             unanswered: 0,
             unanswered_touched: 0,
             unanswered_by: &[],
@@ -690,15 +685,31 @@ mod tests {
         });
         assert_eq!(passed, Verdict::Pass);
         assert!(why[1].starts_with("Not judged"), "{why:?}");
-        for lacking in [
-            Evidence {
+        assert_eq!(
+            verdict(Evidence {
+                audit: None,
                 promised: 0,
                 ..good
-            },
-            Evidence { refused: 1, ..good },
+            }),
+            Verdict::Fail
+        );
+        // A wrong answer is one, whoever looks at the stores, however late the generator was and however soon it was stopped.
+        let wrong_answers = &["2 arrivals of kind malformed must be answered 400.".to_owned()];
+        for (audit, unsent, aborted, wanted) in [
+            (None, 0, None, Verdict::Fail),
+            (good.audit, 0, None, Verdict::Fail),
+            (None, 1, None, Verdict::Fail),
+            (None, 1, Some("Ctrl-C"), Verdict::Aborted),
         ] {
-            let audit = None;
-            assert_eq!(verdict(Evidence { audit, ..lacking }), Verdict::Fail);
+            let (verdict, why) = decide(&Evidence {
+                aborted,
+                wrong_answers,
+                unsent,
+                audit,
+                ..good
+            });
+            assert_eq!(verdict, wanted);
+            assert!(why.contains(&wrong_answers[0]), "{why:?}");
         }
         // Where others load the service too, its speed proves nothing, and its counters are theirs as well.
         let foreign = Some("Others sent 250 loans beside the run.");
@@ -737,7 +748,7 @@ mod tests {
                 sent: 100,
                 demanded: 100,
                 promised: 100 - touched,
-                refused: 0,
+                wrong_answers: &[],
                 unanswered: touched,
                 unanswered_touched: touched,
                 unanswered_by: &[],

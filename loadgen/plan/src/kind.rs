@@ -75,6 +75,16 @@ impl Kind {
         }
     }
 
+    /// The answer that it must get, in words; which of several with one id and one content is new, chance decides.
+    pub const fn answer(self) -> &'static str {
+        match self {
+            Self::Malformed => "400",
+            Self::Duplicate => "202 replayed",
+            Self::Conflict => "422 loan_id_conflict",
+            _ => "202",
+        }
+    }
+
     /// Whether the arrival brings an id of its own, and not an earlier one's.
     pub const fn owns_its_id(self) -> bool {
         !matches!(self, Self::Duplicate | Self::Conflict)

@@ -24,7 +24,7 @@ pub enum Unknown {
     Dropped,
     /// A status of 500 or above.
     Status(u16),
-    /// A 2xx that is not the documented answer, or a 3xx.
+    /// A 2xx or a 422 that is not the documented answer, or a 3xx.
     Strange(u16),
 }
 
