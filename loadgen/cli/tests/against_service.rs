@@ -125,11 +125,14 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
     );
 
     let address = stack.service.address();
+    let loan = |number: u32| {
+        format!(
+            r#"{{"loanId":"other-{number}","amount":1169.00,"currency":"DEM","termMonths":6,"purpose":"radio/television","creditScore":712,"applicant":{{"name":"Elke Hartmann","email":"elke@example.org","annualIncome":42000.00,"ageYears":67}}}}"#
+        )
+    };
     let others = tokio::spawn(async move {
         for number in 0..50 {
-            let loan = format!(
-                r#"{{"loanId":"other-{number}","amount":1169.00,"currency":"DEM","termMonths":6,"purpose":"radio/television","creditScore":712,"applicant":{{"name":"Elke Hartmann","email":"elke@example.org","annualIncome":42000.00,"ageYears":67}}}}"#
-            );
+            let loan = loan(number);
             // Some of them before the load, some during it.
             let answer = http::post(address, "/api/loans/request", loan).await;
             assert_eq!(answer.expect("an answer").status, 202);
@@ -153,17 +156,43 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
         report
             .why
             .iter()
-            .any(|why| why.contains("Others sent to this service")),
+            .any(|why| why.contains("Others used this service") && why.contains("in its stores")),
         "{:?}",
         report.why
     );
     assert!(report.counters_agree.iter().all(|row| row.agree));
+
     assert!(
         report.repeat.contains("--mongodb-database sluice")
             && report.repeat.contains("--allow busy-queue"),
         "{}",
         report.repeat
     );
+
+    // Somebody only sends again what is known: nothing of that is in the stores.
+    let again = tokio::spawn(async move {
+        loop {
+            let answer = http::post(address, "/api/loans/request", loan(1)).await;
+            assert_eq!(answer.expect("an answer").status, 202);
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        }
+    });
+    let own = target("sluice", stack.redis.url());
+    let made = try_it(scenario(), reports.path(), Some(own)).await;
+    again.abort();
+    let report = made.expect("the run is made").report;
+    assert_eq!(report.audit.faults(), 0, "{:#?}", report.audit.examples);
+    assert!(
+        report.why.iter().any(|why| {
+            why.contains("Others used this service") && why.contains("requests for loans")
+        }),
+        "{:?}",
+        report.why
+    );
+    assert!(report.counters_agree.iter().all(|row| row.agree));
+    let mut rows = report.counters_agree.iter();
+    let replayed = rows.find(|row| row.name == "replayed");
+    assert!(replayed.is_some_and(|row| row.live > Some(row.audit)));
 
     let authorization = format!("Bearer {TOKEN}");
     let headers = [("Authorization", authorization.as_str())];

@@ -14,7 +14,7 @@ use record::clock::RunClock;
 use record::followed::{Followed, Point, ServiceClock};
 use record::latencies::Latencies;
 use record::ledger::Heard;
-use record::number::{count, counted, seconds};
+use record::number::{count, seconds};
 use record::recorder::{Recorder, Second};
 use record::result::run::{
     Answers, Check, CounterRow, CrowdReport, CurvePoint, Drain, ErrorRow, EventKind, InstantNote,
@@ -25,10 +25,11 @@ use record::sample::Answer;
 use snapshot::Snapshot;
 
 use crate::answers::wrong_answers;
-use crate::audit::Audited;
+use crate::audit::{Audited, DISCARDED};
 use crate::checks::{self, Blame, Disturbance, Figures, Judged};
 use crate::crowd;
 use crate::flatness;
+use crate::others::{Beside, Others, are_of_one_process};
 use crate::verdict::{Evidence, decide};
 
 /// Everything that was seen of one run.
@@ -69,6 +70,10 @@ pub struct Account<'a> {
     pub set_ahead_us: i64,
     /// Records that others made in the same stores beside the run.
     pub foreign_records: u64,
+    /// The service runs for this run alone.
+    pub is_private: bool,
+    /// Its instances that the load went to.
+    pub instances: usize,
     /// The stores were looked at.
     pub stores: bool,
     /// The service's snapshots before the load and after the drain.
@@ -119,10 +124,13 @@ pub fn account(seen: &Account<'_>) -> Report {
         redis_memory_end_bytes: seen.redis_memory_end_bytes,
         loadgen_rss_bytes_peak: seen.loadgen_rss_bytes_peak,
     };
+    let others = others(seen);
+    let counters = others.within(&seen.audited.counters);
     let figures = Measured {
         seen,
         load: &load,
         resources: &resources,
+        counters: &counters,
     };
     let judged: Vec<Judged> = scenario
         .checks
@@ -139,8 +147,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         .into_iter()
         .map(|judged| (judged.check, judged.blame))
         .collect();
-    let counters = with_others(&seen.audited.counters, seen.foreign_records);
-    let foreign = foreign_in_words(seen.foreign_records);
+    let foreign = others.in_words(&seen.audited.counters);
     let crowd_doubts = seen.crowd.as_ref().map(crowd::doubts).unwrap_or_default();
     let (verdict, mut why) = decide(&Evidence {
         aborted: seen.aborted,
@@ -353,11 +360,6 @@ fn judges_speed(scenario: &Scenario) -> bool {
     })
 }
 
-/// Whether one process answered before and after the run: figures that began at zero with another one have no difference.
-fn are_of_one_process(before: &Snapshot, after: &Snapshot) -> bool {
-    before.instance == after.instance && before.uptime_seconds <= after.uptime_seconds
-}
-
 /// When the process that answered after the run started, milliseconds since the Unix epoch by the service's clock; nothing when
 /// that was before the run, as with a second instance behind the same address.
 fn started_within_ms(before: &Snapshot, after: &Snapshot) -> Option<u64> {
@@ -397,26 +399,22 @@ pub fn clocks(service: &ServiceClock, set_ahead_us: i64) -> Vec<String> {
     sentences
 }
 
-/// The live counters where others sent too: theirs are in them, so they say at least what the audit does.
-fn with_others(rows: &[CounterRow], foreign_records: u64) -> Vec<CounterRow> {
-    rows.iter()
-        .map(|row| match row.live {
-            Some(live) if foreign_records > 0 && live >= row.audit => CounterRow {
-                audit_max: row.audit_max.max(live),
-                agree: true,
-                ..row.clone()
-            },
-            _ => row.clone(),
-        })
-        .collect()
-}
-
-fn foreign_in_words(records: u64) -> Option<String> {
-    (records > 0).then(|| {
-        format!(
-            "Others sent to this service beside the run: {} in its stores are not this run's. Its live counters hold those too, so they are only compared as at least.",
-            counted(records, "record")
-        )
+/// Who else sent to the service.
+fn others(seen: &Account<'_>) -> Others {
+    let total = &seen.recorder.total;
+    let mut rows = seen.audited.counters.iter();
+    Others::of(&Beside {
+        is_private: seen.is_private,
+        snapshots: seen.snapshots,
+        requests: total.requests,
+        requests_answered: total.completed,
+        records: seen.foreign_records,
+        discarded: rows
+            .find(|row| row.name == DISCARDED)
+            .map_or(0, |row| row.audit),
+        instances: seen.instances,
+        has_crowd: seen.crowd.is_some(),
+        is_in_part: !seen.generators.doubts.is_empty(),
     })
 }
 
@@ -718,6 +716,7 @@ struct Measured<'a> {
     seen: &'a Account<'a>,
     load: &'a Load,
     resources: &'a Resources,
+    counters: &'a [CounterRow],
 }
 
 impl Measured<'_> {
@@ -843,7 +842,7 @@ impl Figures for Measured<'_> {
             Plain::Mismatched => audited(audit.mismatched),
             Plain::Stuck => audited(audit.stuck),
             Plain::CountersAgree => {
-                let rows = with_others(&self.seen.audited.counters, self.seen.foreign_records);
+                let rows = self.counters;
                 (!rows.is_empty()).then(|| f64::from(u8::from(rows.iter().all(|row| row.agree))))
             }
             Plain::BacklogPeak => self.seen.drain.backlog_peak.map(|peak| peak as f64),

@@ -46,6 +46,8 @@ pub struct Findings<'a> {
     refused: BTreeSet<u32>,
 }
 
+/// The counter of loans that somebody has finished by hand.
+pub(crate) const DISCARDED: &str = "discarded";
 /// How much more the amount of a conflict is, in hundredths.
 const CHANGED_BY_MINOR: i64 = 100;
 /// The category of a loan that MongoDB refused for good.
@@ -582,11 +584,7 @@ pub fn counter_rows(
         |counters| counters.recorded_failures,
         findings.failures,
     ));
-    let discarded = exact(
-        "discarded",
-        |counters| counters.discarded,
-        findings.discarded,
-    );
+    let discarded = exact(DISCARDED, |counters| counters.discarded, findings.discarded);
     // No scenario discards; who does so by hand meanwhile sees that it is counted.
     if findings.discarded > 0 || discarded.live.is_some_and(|live| live > 0) {
         rows.push(discarded);

@@ -16,6 +16,7 @@ pub mod faults;
 pub mod flatness;
 pub mod gate;
 pub mod loan;
+pub mod others;
 pub mod power;
 pub mod search;
 pub mod sending;

@@ -213,6 +213,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
                 ..Snapshot::default()
             };
             let stored = state.stored.load(Ordering::SeqCst);
+            snapshot.counters.received = state.requests.load(Ordering::SeqCst);
             snapshot.counters.admitted = stored;
             snapshot.counters.accepted = stored;
             snapshot.counters.recorded_loans = stored;

@@ -886,6 +886,14 @@ async fn conclude(
             foreign_records = after.saturating_sub(before + audited.records);
         }
     }
+    let mut generators = sent.generators;
+    if !options.merge.is_empty() && snapshot_after.is_none() {
+        // It may have ended long ago, and in order.
+        audited.counters.clear();
+        generators.notes.push(
+            "The service does not tell its live counters any more, so they are not compared with the audit.".to_owned(),
+        );
+    }
     let aborted = sent.aborted.or_else(|| stop::asked().map(str::to_owned));
 
     for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
@@ -952,13 +960,15 @@ async fn conclude(
         reached: sent.reached,
         set_ahead_us: sent.set_ahead_us,
         foreign_records,
+        is_private: target.private,
+        instances: 1 + target.other_urls.len(),
         stores: stores.is_some(),
         snapshots: snapshot_after
             .as_ref()
             .map(|after| (&snapshot_before, after)),
         requests,
         crowd: sent.crowd,
-        generators: sent.generators,
+        generators,
     });
     if let Err(error) = write_histograms(folder, &recorder) {
         warnings.push(error.to_string());
