@@ -728,6 +728,8 @@ pub fn main() -> ExitCode {
             tell_plain(&line);
             ExitCode::from(match error.downcast_ref() {
                 Some(error) if error.is_stop() => Verdict::Aborted.exit_code(),
+                // Whatever came of it: whoever asked for a stop has it.
+                _ if stop::asked().is_some() => Verdict::Aborted.exit_code(),
                 Some(RunError::Link(LinkError::CalledOff(_))) => Verdict::Discarded.exit_code(),
                 _ => COULD_NOT_RUN,
             })
@@ -1048,16 +1050,17 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
     let loaded = runtime()?.block_on(load_only(&scenario, &url))?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let total = &loaded.recorder.total;
-    let took = loaded
-        .recorder
-        .last_sent
-        .max(schedule.duration())
-        .as_secs_f64();
+    let whole = || loaded.recorder.last_sent.max(schedule.duration());
+    let took = loaded.reached.unwrap_or_else(whole).as_secs_f64();
     let mut text = format!(
         "sent {} of {}, {}; {} without a definite answer\n",
         number::count(total.sent),
         number::counted(schedule.arrivals().into(), "arrival"),
-        number::rate(total.sent as f64 / took),
+        number::rate(if took > 0.0 {
+            total.sent as f64 / took
+        } else {
+            0.0
+        }),
         number::count(total.failed),
     );
     for (name, histogram) in [

@@ -855,6 +855,93 @@ fn a_stop_ends_with_a_report_and_its_own_code() {
     }
 }
 
+#[test]
+fn a_load_that_is_only_sent_is_told_as_far_as_it_came() {
+    let place = Place::new();
+    place.scenario(&SCENARIO.replace("1s", "1h"));
+    let stub = stub(Delays::None);
+    let url = stub.url();
+    let mut command = place.loadgen(&["send", "short.toml", &url]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    while stub.requests() < 50 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
+    let (code, screen, error) = said(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(4), "{screen}{error}");
+    // Over the hour that was planned it would be next to nothing.
+    assert!(screen.starts_with("sent "), "{screen}");
+    assert!(
+        !screen.contains(" 0/s") && !screen.contains(" 0.0/s"),
+        "{screen}"
+    );
+    let rate = screen
+        .split(", ")
+        .nth(1)
+        .and_then(|words| words.split("/s").next());
+    let rate = rate.and_then(|rate| rate.parse::<f64>().ok());
+    assert!(rate.is_some_and(|rate| rate > 10.0), "{screen}");
+}
+
+/// A server that takes connections and says nothing.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    (listener, url)
+}
+
+#[test]
+fn a_stop_before_the_load_is_one_and_tells_what_it_was_to_be() {
+    let place = Place::new();
+    let (listener, url) = silent();
+    for arguments in [
+        &["send", "short.toml", &url][..],
+        &[
+            "run",
+            "short.toml",
+            "--target",
+            &url,
+            "--no-stores",
+            "--quiet",
+            "--seed",
+            "7",
+        ],
+    ] {
+        let child = place
+            .loadgen(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        // It has asked something, and nothing answers.
+        let asked = listener.accept().expect("it connects");
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is there");
+        let (code, screen, error) = said(&child.wait_with_output().expect("it ends"));
+        assert_eq!(code, Some(4), "{arguments:?}: {screen}{error}");
+        assert!(!screen.contains("none in the scenario"), "{screen}");
+        drop(asked);
+    }
+    let report = place.report();
+    assert_eq!(report.verdict, Verdict::Aborted);
+    assert!(
+        report.why[0].contains("before its load began"),
+        "{:?}",
+        report.why
+    );
+    assert_eq!(
+        (report.load.scheduled, report.load.unsent, report.load.sent),
+        (100, 100, 0)
+    );
+    assert!(report.load.planned_rate_per_second > 90.0);
+    assert_eq!(report.checks.len(), 1);
+    assert_eq!(report.provenance.target, url);
+    assert!(report.repeat.contains("--seed 7"), "{}", report.repeat);
+}
+
 /// Whoever wants it to outlive its terminal is obeyed.
 #[test]
 fn a_run_under_nohup_goes_on_when_its_terminal_is_closed() {

@@ -301,6 +301,28 @@ async fn three_shards_are_one_run() {
     assert!(error.contains("of-another-stack"), "{error}");
 }
 
+/// A load of which no part comes back was sent all the same, as far as its shards have told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_stopped_before_its_parts_come_is_told() {
+    let place = Place::of_clients();
+    let (conductor, url) = place.conduct(1, &[]);
+    let shard = place.shard(&url, "one", &[]);
+    place.wait_for_requests(500);
+    shard.signal(Signal::SIGSTOP);
+    conductor.signal(Signal::SIGINT);
+    let (code, said) = conductor.ends();
+    shard.signal(Signal::SIGCONT);
+    assert_eq!(code, Some(4), "{said}");
+    let report = place.report();
+    assert_eq!(report.verdict, Verdict::Aborted);
+    assert!(report.load.scheduled > 900, "{:?}", report.load);
+    assert!(report.load.sent > 0, "{:?}", report.load);
+    let why = report.why.join(" ");
+    assert!(!why.contains("before its load began"), "{why}");
+    assert!(why.contains("No part of the load came"), "{why}");
+    assert_eq!(report.checks.len(), 1, "{:?}", report.checks);
+}
+
 /// Without their conductor the shards finish, and their files make the run.
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_finish_without_their_conductor() {

@@ -417,6 +417,11 @@ impl Conductor {
             .collect()
     }
 
+    /// How many generators there are to be.
+    pub const fn count(&self) -> u32 {
+        self.terms.count
+    }
+
     /// How far the load came, when it ended before its end.
     pub fn ran_for(&self) -> Option<Duration> {
         let (started_at, _) = self.start.as_ref()?;

@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use record::latencies::Latencies;
+use record::ledger::Heard;
 use record::recorder::{Recorder, Second};
 use record::sparse::Sparse;
 
@@ -118,6 +119,15 @@ impl Live {
         &self.recorder
     }
 
+    /// What was told so far, of a run of which no part came: which of its `arrivals` were sent is not known. It begins anew.
+    pub fn take_without_parts(&mut self, arrivals: u32) -> Recorder {
+        self.sum();
+        let fresh = Recorder::new(usize::from(self.phases), 0);
+        let mut recorder = std::mem::replace(&mut self.recorder, fresh);
+        recorder.ledger.heard = vec![Heard::LOST; arrivals as usize];
+        recorder
+    }
+
     /// The sum of the last call.
     pub const fn summed(&self) -> &Recorder {
         &self.recorder
@@ -193,6 +203,17 @@ mod tests {
             (live.summed().total.sent, live.summed().seconds[3].sent),
             (2, 2)
         );
+    }
+
+    #[test]
+    fn what_was_told_is_there_though_no_part_came() {
+        let mut live = Live::new(1, 1, 60);
+        live.take(1, figures(0, 0, &[500, 600]));
+        let recorder = live.take_without_parts(3);
+        assert_eq!(recorder.total.sent, 2);
+        let heard = &recorder.ledger.heard;
+        assert_eq!(heard.len(), 3);
+        assert!(heard.iter().all(|heard| heard.is_unknown()));
     }
 
     #[test]

@@ -111,6 +111,7 @@ pub async fn load_only(scenario: &Scenario, url: &str) -> Result<Loaded, DriveEr
     Ok(Loaded {
         recorder,
         payloads,
+        reached: load.reached,
         requests: (goose, ours),
         stopped: asked(),
     })
@@ -123,6 +124,8 @@ pub struct Loaded {
     pub recorder: Recorder,
     /// What was sent.
     pub payloads: Payloads,
+    /// How far the load came, when it was ended before its end.
+    pub reached: Option<Duration>,
     /// Requests by goose's count and by ours.
     pub requests: (u64, u64),
     /// Why it was stopped before its end, if it was.

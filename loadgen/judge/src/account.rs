@@ -241,6 +241,11 @@ fn load(seen: &Account<'_>) -> Load {
     let total = &seen.recorder.total;
     let scheduled = u64::from(seen.schedule.arrivals());
     let seconds = seen.came_to().as_secs_f64();
+    // Of a load that never began it is that of the whole.
+    let planned = match seen.came_to() {
+        Duration::ZERO => seen.schedule.duration(),
+        came_to => came_to,
+    };
     let mut answers = Answers::default();
     for (answer, count) in seen.recorder.answers.values().flatten() {
         *match answer {
@@ -260,7 +265,10 @@ fn load(seen: &Account<'_>) -> Load {
         held_back: seen.held_back,
         answers,
         rate_per_second: per_second(total.sent, seconds),
-        planned_rate_per_second: per_second(due(seen, Duration::ZERO, seen.came_to()), seconds),
+        planned_rate_per_second: per_second(
+            due(seen, Duration::ZERO, planned),
+            planned.as_secs_f64(),
+        ),
         send_lag_us: Percentiles::of(&total.send_lag),
         generator_lag_us: Percentiles::of(&total.generator_lag),
         response_us: Percentiles::of(&total.response),

@@ -9,6 +9,8 @@ pub struct Heard(u8);
 impl Heard {
     /// Never sent.
     pub const UNSENT: Self = Self(0);
+    /// Sent or not, answered or not, by a generator whose part did not come.
+    pub const LOST: Self = Self(Self::UNKNOWN);
     const QUEUED: u8 = 1;
     const REPLAYED: u8 = 2;
     const CONFLICT: u8 = 3;

@@ -32,7 +32,7 @@ use crate::number::seconds;
 use crate::pause::Pauses;
 use crate::recorder::{ERROR_EXAMPLES_MAX, ErrorCount, Recorder, Second};
 use crate::result::run::Provenance;
-use crate::sample::{Answer, Unknown};
+use crate::sample::Answer;
 use crate::sparse::Sparse;
 
 /// The counts of a generator, in its folder.
@@ -486,7 +486,7 @@ pub fn gather_without(
         }) {
             for (number, heard) in (0u32..).zip(&mut recorder.ledger.heard) {
                 if shard.holds(number) {
-                    *heard = Heard::new(Answer::Unknown(Unknown::Reset), false);
+                    *heard = Heard::LOST;
                 }
             }
         }

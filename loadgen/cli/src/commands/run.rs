@@ -230,12 +230,15 @@ pub async fn run_and_tell(
     let result = measure(&options, conducting, begun, &folder, &mut progress).await;
     progress.end();
     let result = match result {
-        Err(error) if error.is_stop() => Ok((stopped_report(&options, started), None, Vec::new())),
+        Err(error) if error.is_stop() => {
+            let report = unsent_report(&options, conducting, started);
+            Ok((report, None, Vec::new()))
+        }
         Err(RunError::CalledOff(why)) => {
             let report = Report {
                 verdict: Verdict::Discarded,
                 why,
-                ..stopped_report(&options, started)
+                ..unsent_report(&options, conducting, started)
             };
             Ok((report, None, Vec::new()))
         }
@@ -280,27 +283,86 @@ impl RunError {
     }
 }
 
-/// The report of a run that was stopped before its load began.
-fn stopped_report(options: &Options, started: OffsetDateTime) -> Report {
+/// The report of a run that was stopped before its load began: what it was to be, and that nothing of it was sent.
+fn unsent_report(
+    options: &Options,
+    conducting: Option<&conductor::Conducting>,
+    started: OffsetDateTime,
+) -> Report {
     let scenario = &options.scenario;
     let finished = OffsetDateTime::now_utc();
-    Report {
-        scenario: scenario.name.get_ref().clone(),
-        scenario_description: scenario.description.clone(),
-        verdict: Verdict::Aborted,
-        why: vec![format!(
-            "The run was stopped before its load began: {}.",
-            stop::asked().unwrap_or("a stop was asked for")
-        )],
+    let schedule = Schedule::new(&scenario.phases, scenario.seed);
+    let recorder = Recorder::new(scenario.phases.len(), schedule.arrivals());
+    let mut provenance = planned(options);
+    if let Some(conducting) = conducting {
+        provenance.generators = conducting.shards;
+    }
+    let stopped = stop::asked().unwrap_or("a stop was asked for");
+    let report = account(&Account {
+        scenario,
+        scenario_path: &options.scenario_path,
+        schedule: &schedule,
+        payloads: &Payloads::new(scenario.seed, &run_tag(started), &scenario.mix),
+        recorder: &recorder,
+        heard: &recorder.ledger.heard,
+        followed: &Followed::default(),
+        clock: RunClock::starting_in(Duration::ZERO),
+        audited: Audited::none(schedule.phases().len()),
+        drain: Drain::default(),
+        provenance,
         started_at: rfc3339(started),
         finished_at: rfc3339(finished),
-        duration_seconds: (finished - started).as_seconds_f64().max(0.0),
-        seed: scenario.seed,
-        provenance: provenance::gather(COMMIT),
-        settings: scenario.source.clone(),
-        without_stores: options.no_stores,
-        ..Report::default()
+        duration: (finished - started).try_into().unwrap_or_default(),
+        redis_memory_start_bytes: None,
+        redis_memory_end_bytes: None,
+        loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
+        aborted: Some(stopped),
+        ended_early: None,
+        held_back: 0,
+        users: 0,
+        reached: Some(Duration::ZERO),
+        set_ahead_us: 0,
+        foreign_records: 0,
+        is_private: options.target.is_none(),
+        instances: 1,
+        stores: !options.no_stores,
+        snapshots: None,
+        requests: (0, 0),
+        crowd: None,
+        generators: Generators::default(),
+    });
+    Report {
+        why: vec![format!(
+            "The run was stopped before its load began: {stopped}."
+        )],
+        ..report
     }
+}
+
+/// What is known of a run before anything is looked at.
+fn planned(options: &Options) -> Provenance {
+    let scenario = &options.scenario;
+    let mut provenance = provenance::gather(COMMIT);
+    provenance.target = if let Some(target) = &options.target {
+        provenance
+            .mongodb_database
+            .clone_from(&target.mongodb_database);
+        target.shown_urls()
+    } else {
+        provenance.service_arguments = service_arguments(scenario);
+        PRIVATE.to_owned()
+    };
+    provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
+    provenance.self_test = provenance::self_test(&options.reports, &provenance.loadgen_sha256);
+    provenance.generators = options.merge.len().max(1) as u32;
+    provenance.set_by_flags = scenario.overrides.flags();
+    provenance.set_by_flags.extend(
+        options
+            .allow
+            .iter()
+            .map(|allowed| format!("--allow {}", allowed.name())),
+    );
+    provenance
 }
 
 /// The display, if anything is to be shown.
@@ -366,31 +428,15 @@ async fn connect(target: &Target) -> Result<Stores, StoreError> {
 /// Starts a private stack or takes the target, and refuses what would mislead.
 async fn make_ready(options: &Options, progress: &mut Show) -> Result<Ready, RunError> {
     let scenario = &options.scenario;
-    let mut provenance = provenance::gather(COMMIT);
+    let mut provenance = planned(options);
     let (target, stack, token) = if let Some(target) = &options.target {
         (target.clone(), None, markers::token_of_environment())
     } else {
         progress.doing("starting Redis, mongod and the service");
-        provenance.service_arguments = service_arguments(scenario);
         let (target, stack, token) =
             private_stack(scenario, options.service_binary.clone()).await?;
         (target, Some(stack), token)
     };
-    provenance.target = if options.target.is_some() {
-        target.shown_urls()
-    } else {
-        PRIVATE.to_owned()
-    };
-    provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());
-    provenance.self_test = provenance::self_test(&options.reports, &provenance.loadgen_sha256);
-    provenance.generators = 1;
-    provenance.set_by_flags = scenario.overrides.flags();
-    provenance.set_by_flags.extend(
-        options
-            .allow
-            .iter()
-            .map(|allowed| format!("--allow {}", allowed.name())),
-    );
     if options.no_stores {
         for target in std::iter::once(target.clone()).chain(target.each_other()) {
             let found = match Url::parse(&target.url) {

@@ -86,6 +86,11 @@ fn known_truths(report: &Report) -> Answer {
 
 fn overrides(report: &Report) -> Answer {
     let overrides = &report.provenance.overrides;
+    if report.load.sent == 0 && overrides.is_empty() {
+        let question = "Was everything as a run demands?";
+        let answer = "Not known: the run ended before its load began.";
+        return (question, answer.to_owned(), None);
+    }
     let answer = if overrides.is_empty() {
         "Yes: nothing was overridden.".to_owned()
     } else {

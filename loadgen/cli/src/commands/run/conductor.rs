@@ -130,7 +130,13 @@ pub(super) async fn conduct(
     progress.doing("waiting until everything is recorded, and for what the shards saw");
     let prefix = shared_tag(&run_id) + "-";
     let drained = drained(scenario, &server, ready, clock, &prefix, progress).await;
-    let (mut gathered, folders) = gather(options, &server, schedule)?;
+    let (mut gathered, folders) = match gather(options, &server, schedule) {
+        Err(RunError::Stopped) => {
+            let sent = without_parts(&server, ready, clock, run_tag, watch, schedule);
+            return Ok(sent);
+        }
+        gathered => gathered?,
+    };
     let log = folder.join(interval::FILE);
     let warning = gathered.join_latencies(&folders, &log, scenario, schedule);
     let desk = server.desk();
@@ -174,6 +180,47 @@ pub(super) async fn conduct(
         },
         warnings: warning.into_iter().collect(),
     })
+}
+
+/// A load that was stopped before a part of it came: what the shards had told until then.
+fn without_parts(
+    server: &Server,
+    ready: &mut Ready,
+    clock: RunClock,
+    run_tag: String,
+    watch: Watch,
+    schedule: &Schedule,
+) -> Sent {
+    let mut desk = server.desk();
+    let recorder = desk.live.take_without_parts(schedule.arrivals());
+    let conductor = &desk.conductor;
+    ready.provenance.generators = conductor.count();
+    let sent = recorder.total.sent;
+    let stopped = conductor.ended().map(|(_, end)| end.why.clone());
+    Sent {
+        run_tag,
+        clock,
+        recorder,
+        requests: Requests::Known(sent, sent),
+        held_back: 0,
+        users: 0,
+        reached: conductor.ran_for(),
+        set_ahead_us: 0,
+        empty_at: None,
+        loadgen_rss_bytes_peak: None,
+        ended_early: None,
+        aborted: stop::asked().map(str::to_owned).or(stopped),
+        watched: Watched::Live(Box::new(watch)),
+        crowd: None,
+        drained: None,
+        generators: Generators {
+            doubts: conductor.doubts(),
+            notes: vec![
+                "No part of the load came before the end: its figures are what the generators had told until then.".to_owned(),
+            ],
+        },
+        warnings: Vec::new(),
+    }
 }
 
 /// Opens the door to the shards.
