@@ -72,7 +72,7 @@ impl Remote {
     /// # Errors
     /// When `url` is no such address, or names a path.
     pub fn at(url: &str) -> Result<Self, CallError> {
-        let refused = || CallError::Address(url.to_owned());
+        let refused = || CallError::Address(shown(url));
         let parsed = Url::parse(url).map_err(|_| refused())?;
         if parsed.scheme() != "http" || !matches!(&parsed[Position::BeforePath..], "" | "/") {
             return Err(refused());
@@ -216,6 +216,18 @@ impl Remote {
             .map_err(|error| CallError::Broken(error.into()))?;
         tokio::spawn(connection);
         Ok(self.open.insert(open))
+    }
+}
+
+/// An address that is refused, as it may be told: whoever mistypes one that holds a secret has typed the secret all the same.
+pub fn shown(address: &str) -> String {
+    if address.contains('@') {
+        return "one with a user name or a password".to_owned();
+    }
+    // What follows is often a key.
+    match address.find(['?', '#']) {
+        Some(at) => format!("{:?}", format!("{}…", &address[..=at])),
+        None => format!("{address:?}"),
     }
 }
 

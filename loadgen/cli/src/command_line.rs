@@ -22,6 +22,7 @@ use crate::commands::run::shard::{self, ShardOptions};
 use crate::commands::run::{self, Allowed, Options, RunError};
 use crate::commands::self_test;
 use crate::progress::plain;
+use call::shown;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use conduct::link::{Address, LinkError};
 use drive::load::load_only;
@@ -523,20 +524,24 @@ fn store(
     Err(format!("{from} must be {}", wanted.join(" or ")).into())
 }
 
+/// Whether the address names a user, or a password alone.
+fn holds_a_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
 /// The address without a slash at its end, if it is one of HTTP and of nothing below it.
 fn checked_url(text: &str, may_be_https: bool) -> Result<String, Failure> {
-    let url_shown = if text.contains('@') {
-        "one with a user name"
-    } else {
-        text
-    };
     let wrong = |what: &str| -> Failure {
         let why = if what.is_empty() {
             String::new()
         } else {
             format!(": {what}")
         };
-        format!("the target must be http://host:port, not {url_shown:?}{why}").into()
+        format!(
+            "the target must be http://host:port, not {}{why}",
+            shown(text)
+        )
+        .into()
     };
     let url = match Url::parse(text) {
         Ok(url) => url,
@@ -562,9 +567,9 @@ fn checked_url(text: &str, may_be_https: bool) -> Result<String, Failure> {
     if url.port() == Some(0) {
         return Err(wrong("port 0 is none"));
     }
-    if !url.username().is_empty() && !may_be_https {
+    if holds_a_user(&url) && !may_be_https {
         return Err(
-            "the service's address must not hold a user name: its stores are asked past it".into(),
+            "the service's address must not hold a user name or a password: its stores are asked past it".into(),
         );
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
@@ -1420,8 +1425,12 @@ fn length_of(flag: &str, text: &str) -> Result<Duration, String> {
 /// The address of a collector, if it is one of plain HTTP.
 fn checked_otlp(text: &str) -> Result<String, Failure> {
     match Url::parse(text) {
+        Ok(url) if holds_a_user(&url) => Err(
+            "--otlp must not hold a user name or a password: they are not sent to the collector"
+                .into(),
+        ),
         Ok(url) if url.scheme() == "http" && url.port() != Some(0) => Ok(url.into()),
-        _ => Err(format!("--otlp must be http://host:port/path, not {text:?}").into()),
+        _ => Err(format!("--otlp must be http://host:port/path, not {}", shown(text)).into()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use call::{CallError, Remote};
+use call::{CallError, Remote, shown};
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, HeaderName};
 use plan::shard::Shard;
@@ -45,7 +45,7 @@ const FIGURES_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The address is none.
-    #[error("--conductor must be http://host:port, not {0:?}")]
+    #[error("--conductor must be http://host:port, not {0}")]
     Address(String),
     /// It was not there in time.
     #[error("no conductor answers at {url} within {} s: {why}", within.as_secs())]
@@ -96,7 +96,7 @@ impl Address {
     /// # Errors
     /// When it is none.
     pub fn new(url: &str, token: Option<String>) -> Result<Self, LinkError> {
-        let refused = || LinkError::Address(url.to_owned());
+        let refused = || LinkError::Address(shown(url));
         let authority = url
             .strip_prefix("http://")
             .map(|rest| rest.trim_end_matches('/'))
@@ -137,7 +137,7 @@ struct Way {
 
 impl Way {
     fn new(address: &Address, instance: &str) -> Result<Self, LinkError> {
-        let wrong = |_| LinkError::Address(address.url.clone());
+        let wrong = |_| LinkError::Address(shown(&address.url));
         let mut remote = Remote::at(&format!("http://{}", address.authority))
             .and_then(|remote| {
                 remote.with_header(HeaderName::from_static(INSTANCE_HEADER), instance)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use call::Remote;
+use call::{Remote, shown};
 use hdrhistogram::Histogram;
 use record::clock::steady_us;
 use record::followed::Followed;
@@ -141,7 +141,7 @@ fn request(run_id: &str, scenario: &str, figures: &[(&str, &str, f64)], at_us: i
 /// Sends what comes; answers why the last one was not taken.
 async fn send(url: String, mut requests: Receiver<Value>) -> Option<String> {
     let Ok(parsed) = Url::parse(&url) else {
-        return Some(format!("nothing was pushed: {url} is no address"));
+        return Some(format!("nothing was pushed: {} is no address", shown(&url)));
     };
     let path = match &parsed[Position::BeforePath..Position::AfterQuery] {
         "/" => "/v1/metrics",

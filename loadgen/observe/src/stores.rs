@@ -48,6 +48,9 @@ pub enum StoreError {
     /// MongoDB.
     #[error("MongoDB does not answer: {0}")]
     Mongo(String),
+    /// MongoDB's address is none.
+    #[error("MongoDB's address is none: {0}")]
+    Address(String),
     /// MongoDB keeps its connection and says nothing.
     #[error("MongoDB has said nothing for {0:?}")]
     Silent(Duration),
@@ -62,6 +65,19 @@ impl From<mongodb::error::Error> for StoreError {
             other => other.to_string(),
         })
     }
+}
+
+/// What is wrong with an address of MongoDB, without what stands there: a password may.
+fn wrong_address(error: &mongodb::error::Error) -> StoreError {
+    let words = match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let words = words.split(", got ").next().unwrap_or_default();
+    let words = words.split("pair: ").next().unwrap_or_default();
+    let about_host = words.strip_prefix("invalid server address ");
+    let told = about_host.and_then(|told| told.rsplit(": ").next());
+    StoreError::Address(told.unwrap_or(words).to_owned())
 }
 
 /// What waits in Redis.
@@ -271,8 +287,9 @@ impl Stores {
     ) -> Result<Self, StoreError> {
         // Over TLS both take the process's own implementation of it, and panic where there is none. One may have been chosen.
         let _ = ring::default_provider().install_default();
+        let options = mongodb::options::ClientOptions::parse(mongodb_uri).await;
+        let mut options = options.map_err(|error| wrong_address(&error))?;
         let redis = Masters::connect(redis_url).await?;
-        let mut options = mongodb::options::ClientOptions::parse(mongodb_uri).await?;
         options.server_selection_timeout = Some(COMMAND_TIMEOUT);
         let database = mongodb::Client::with_options(options)?.database(database);
         database.run_command(doc! { "ping": 1 }).await?;
