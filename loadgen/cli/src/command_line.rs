@@ -26,7 +26,7 @@ use call::shown;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use conduct::link::{Address, LinkError};
 use drive::load::load_only;
-use drive::stop;
+use drive::{files, memory, stop};
 use judge::account::quoted;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
@@ -1165,7 +1165,10 @@ fn self_test(reports: &Path) -> Result<u8, Failure> {
     Ok(result.exit_code())
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // Where they are reached nothing can be told any more.
+    files::are_enough()?;
+    memory::is_enough()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

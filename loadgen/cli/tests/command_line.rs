@@ -809,6 +809,46 @@ fn a_limit_of_file_sizes_leaves_the_verdict_and_no_half_file() {
     }
 }
 
+/// Under a limit of the shell; the rest of the line is the command's.
+fn limited(place: &Place, limit: &str, arguments: &str) -> (Option<i32>, String, String) {
+    let program = env!("CARGO_BIN_EXE_loadgen");
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit {limit}; exec {program} {arguments}")])
+        .current_dir(place.0.path())
+        .output()
+        .expect("it runs");
+    said(&output)
+}
+
+#[test]
+fn too_few_files_and_too_little_memory_are_told_in_one_line() {
+    let place = Place::new();
+    for (limit, part) in [
+        ("-n 8", "ulimit -n"),
+        ("-n 20", "ulimit -n"),
+        ("-v 400000", "ulimit -v"),
+    ] {
+        for arguments in [
+            "send short.toml http://127.0.0.1:9",
+            "run short.toml --target http://127.0.0.1:9 --no-stores",
+            "conduct short.toml --shards 1 --listen 127.0.0.1:0 --target http://127.0.0.1:9 --no-stores",
+            "chaos --service none --short short-plan.toml",
+        ] {
+            if arguments.starts_with("chaos") {
+                let plan = "name = \"x\"\ndescription = \"x\"\nseed = 1\n[load]\nduration = \"1s\"\nrate = 100\n";
+                fs::write(place.0.path().join("short-plan.toml"), plan).expect("it is written");
+            }
+            let (code, _, error) = limited(&place, limit, arguments);
+            assert_eq!(code, Some(2), "{limit} {arguments}: {error}");
+            assert!(!error.contains("panicked"), "{limit} {arguments}: {error}");
+            if !arguments.starts_with("chaos") {
+                assert!(error.contains(part), "{limit} {arguments}: {error}");
+                assert_eq!(error.lines().count(), 1, "{limit} {arguments}: {error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stop_ends_with_a_report_and_its_own_code() {
     // The last one comes when a terminal is closed.

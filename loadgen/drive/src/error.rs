@@ -20,6 +20,11 @@ pub enum DriveError {
         "this process may open {0} files at once, too few for a load: raise the limit with ulimit -n"
     )]
     Files(u64),
+    /// Too little memory can be had.
+    #[error(
+        "this process may use {0} MiB of memory, too little for a load: raise the limit with ulimit -v"
+    )]
+    Memory(u64),
     /// The latencies cannot be kept.
     #[error(transparent)]
     Unwritable(#[from] Unwritable),

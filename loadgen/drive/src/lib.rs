@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod handover;
 pub mod load;
+pub mod memory;
 pub mod pace;
 pub mod priority;
 mod pulse;

@@ -184,10 +184,7 @@ pub async fn drive_when(
     } = *plan;
     let shard = part.map(|part| part.shard);
     let no_thread = |error| DriveError::Goose(format!("no thread to send from: {error}"));
-    let files = files::allow();
-    if files < 2 * files::BESIDE {
-        return Err(DriveError::Files(files));
-    }
+    let files = files::allow_for_load()?;
     let users_count = scenario.users_count().min((files - files::BESIDE) as usize);
     let (due, arrivals) = due::channel();
     let shared = Arc::new(Shared::new(
