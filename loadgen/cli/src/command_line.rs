@@ -43,9 +43,10 @@ use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, SHARDS_MAX, Shard};
 use plan::{parse_duration, read_text};
-use record::folder::{Unwritable, write_whole};
+use record::folder::{Unwritable, has_room_for, write_whole};
 use record::kept;
 use record::number;
+use record::raw;
 use record::result::run::{Report, Verdict};
 use record::result::self_test::FILE;
 use record::result::{chaos_schema, run_schema};
@@ -648,6 +649,11 @@ struct Gate {
 
 /// Does what the command line says, and says how it ended by the exit code.
 pub fn main() -> ExitCode {
+    // Whatever is written, by whichever command: half a file is told and taken away.
+    if let Err(error) = stop::outlive_file_limits() {
+        tell(&error.to_string());
+        return ExitCode::from(COULD_NOT_RUN);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Also what `--help` and `--version` print.
@@ -791,11 +797,27 @@ fn shows_colours() -> bool {
 type Failure = Box<dyn std::error::Error>;
 
 fn manual(folder: &Path) -> Result<u8, Failure> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
-        .map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
+        .and_then(|()| pages(&command, folder))
+        .map_err(|error| Unwritable {
+            path: folder.to_path_buf(),
+            error,
+        })?;
     print(&format!("{}\n", folder.join("loadgen.1").display()));
     Ok(0)
+}
+
+/// Writes the page of a command and of those below it.
+fn pages(command: &clap::Command, folder: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands() {
+        pages(below, folder)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    write_whole(&folder.join(page.get_filename()), &text)
 }
 
 fn check(path: &Path) -> Result<u8, Failure> {
@@ -981,6 +1003,8 @@ fn record_rounds(
 ) -> Result<u8, Failure> {
     within("--slowdown-ns", slowdown_ns as f64, 1.0, 1e9, "")?;
     within("--pairs", pairs as f64, 1.0, 10_000.0, "")?;
+    // Told now, not after builds of minutes.
+    has_room_for(file)?;
     let recorded = gate::record(reference, slowdown_ns, pairs, file, |line| {
         print(&format!("{line}\n"));
     });
@@ -994,14 +1018,7 @@ fn record_rounds(
 
 fn count_hot_path(reference: &str, file: &Path) -> Result<u8, Failure> {
     // Told now, not after builds of minutes.
-    let folder = file.parent().unwrap_or(Path::new(""));
-    Path::new(".")
-        .join(folder)
-        .read_dir()
-        .map_err(|error| Unwritable {
-            path: file.to_path_buf(),
-            error,
-        })?;
+    has_room_for(file)?;
     let counted = runtime()?.block_on(stop::unless_asked(gate::hot_path(reference)));
     let Some(counted) = counted else {
         tell("stopped before the hot path was counted");
@@ -1199,6 +1216,9 @@ fn scenario_of(
 }
 
 fn run_scenario(arguments: Run) -> Result<u8, Failure> {
+    if let Some(samples) = &arguments.samples {
+        raw::may_keep(samples)?;
+    }
     let scenario_path = match (&arguments.conductor, arguments.scenario) {
         (None, Some(path)) => path,
         (Some(url), _) => {

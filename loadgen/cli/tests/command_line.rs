@@ -820,6 +820,61 @@ fn limited(place: &Place, limit: &str, arguments: &str) -> (Option<i32>, String,
     said(&output)
 }
 
+/// Every file below the place that is not whole, or was to be.
+fn parts(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(parts(&path));
+        } else if path.extension().is_some_and(|ending| ending == "part") {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn no_command_is_ended_by_a_limit_of_file_sizes_and_none_leaves_half_a_file() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let (code, _, error) = place.said(&to_stub(&stub.url(), &["--quiet"]));
+    assert_eq!(code, Some(0), "{error}");
+    // The page is longer than the limit; what is printed is all the same.
+    let (code, screen, error) = limited(
+        &place,
+        "-f 4",
+        "compare reports/latest reports/latest --reports there",
+    );
+    assert_eq!(code, Some(0), "{screen}{error}");
+    assert!(error.contains("warning: cannot write"), "{error}");
+    for arguments in [
+        "check short.toml >told",
+        "schema >told",
+        "completions bash >told",
+        "--help >told",
+        "man pages",
+    ] {
+        let (code, _, error) = limited(&place, "-f 0", arguments);
+        assert_eq!(code, Some(2), "{arguments}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments}: {error}");
+    }
+    let pages = fs::read_dir(place.0.path().join("pages")).expect("a folder");
+    assert_eq!(pages.count(), 0);
+    let samples = format!(
+        "{} --samples s.csv",
+        to_stub(&stub.url(), &["--quiet"]).join(" ")
+    );
+    let (code, _, error) = limited(&place, "-f 4", &samples);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(
+        error.contains("samples cannot be written to s.csv"),
+        "{error}"
+    );
+    assert!(!place.0.path().join("s.csv").exists());
+    assert_eq!(parts(place.0.path()), [""; 0]);
+}
+
 #[test]
 fn too_few_files_and_too_little_memory_are_told_in_one_line() {
     let place = Place::new();
@@ -846,6 +901,49 @@ fn too_few_files_and_too_little_memory_are_told_in_one_line() {
                 assert_eq!(error.lines().count(), 1, "{limit} {arguments}: {error}");
             }
         }
+    }
+}
+
+#[test]
+fn samples_write_over_nothing_that_is_no_sample() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    for (file, part) in [
+        ("short.toml", "it holds something else"),
+        ("./short.toml", "it holds something else"),
+        ("/dev/stdout", "it is no file"),
+        ("/dev/null", "it is no file"),
+        (".", "it is a folder"),
+        ("nowhere/s.csv", "its folder is not there"),
+    ] {
+        let (code, _, error) = place.said(&to_stub(&stub.url(), &["--quiet", "--samples", file]));
+        assert_eq!(code, Some(2), "{file}: {error}");
+        assert!(error.contains(part), "{file}: {error}");
+    }
+    assert_eq!(stub.requests(), 0);
+    let scenario = fs::read_to_string(place.0.path().join("short.toml")).expect("the scenario");
+    assert_eq!(scenario, SCENARIO);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_is_built() {
+    let place = Place::new();
+    for arguments in [
+        &[
+            "gate-rounds",
+            "--slowdown-ns",
+            "1",
+            "--file",
+            "nowhere/rounds.jsonl",
+        ][..],
+        &["gate-rounds", "--slowdown-ns", "1", "--file", "."],
+        &["gate-hot-path", "--file", "nowhere/baseline.json"],
+        &["gate-hot-path", "--file", "."],
+    ] {
+        let (code, _, error) = place.said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains("cannot write"), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
     }
 }
 

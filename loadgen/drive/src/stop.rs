@@ -34,11 +34,8 @@ pub fn catch() -> std::io::Result<()> {
     if !is_hangup_ignored() {
         signals.add(Signal::SIGHUP);
     }
-    // Blocked, a signal waits for the thread below, whatever handlers are set. A file that grows beyond its limit is an
-    // error of the write then, and not the end of the process.
-    let mut blocked = signals;
-    blocked.add(Signal::SIGXFSZ);
-    blocked.thread_block()?;
+    // Blocked, a signal waits for the thread below, whatever handlers are set.
+    signals.thread_block()?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -51,6 +48,17 @@ pub fn catch() -> std::io::Result<()> {
             }
         })?;
     Ok(())
+}
+
+/// Makes a file that grows beyond its limit (`ulimit -f`) an error of the write, and not the end of the process. To be called
+/// first of all in a process, while it has one thread.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn outlive_file_limits() -> std::io::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    Ok(signals.thread_block()?)
 }
 
 /// Whether whoever started the process wants it to outlive its terminal, as `nohup` does.

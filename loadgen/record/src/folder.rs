@@ -68,6 +68,27 @@ pub fn make_folder(
     }
 }
 
+/// Whether a file may be written at `path`, as far as it is seen without writing it.
+///
+/// # Errors
+/// When its folder is not there, or `path` is one.
+pub fn has_room_for(path: &Path) -> Result<(), Unwritable> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let seen = Path::new(".").join(folder).read_dir().and_then(|_| {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        match std::fs::OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    });
+    seen.map_err(|error| Unwritable {
+        path: path.to_path_buf(),
+        error,
+    })
+}
+
 /// Writes the whole file or none of it: what cannot be finished is taken away again. Of several who write the same file at once
 /// each writes its own beside it, and the last one stays.
 ///

@@ -1,17 +1,21 @@
 //! Every sample as a line of a file, for tools of one's own: NDJSON, or CSV where the file's name ends so.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::folder::{Unwritable, has_room_for};
 use crate::sample::Sample;
 
 /// The columns, in order.
 const COLUMNS: &str =
     "number,loanId,phase,kind,dueUs,generatorLagUs,sentUs,doneUs,responseUs,answer,resent";
+
+/// How a line of NDJSON begins.
+const FIRST: &str = "{\"number\":";
 
 /// One sample as it is written. Times are microseconds after the start of the load.
 #[derive(Serialize)]
@@ -29,6 +33,57 @@ struct Line<'a> {
     response_us: Option<u64>,
     answer: &'a str,
     resent: u32,
+}
+
+/// Samples cannot be kept there.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPlace {
+    /// No file can be written there.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    /// Something is there that is to stay as it is.
+    #[error("samples cannot be kept in {}: {why}; name a new file", path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        why: &'static str,
+    },
+}
+
+/// Whether samples can be kept at `path`: in a new file, or in the place of older samples. Nothing else is written over.
+///
+/// # Errors
+/// When they cannot.
+pub fn may_keep(path: &Path) -> Result<(), NoPlace> {
+    let taken = |why| NoPlace::Taken {
+        path: path.to_path_buf(),
+        why,
+    };
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(taken("it is no file"));
+    }
+    has_room_for(path)?;
+    let holds_something_else = holds_something_else(path).map_err(|error| Unwritable {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    if holds_something_else {
+        return Err(taken("it holds something else"));
+    }
+    Ok(())
+}
+
+/// Whether there is a file that is neither empty nor one of samples.
+fn holds_something_else(path: &Path) -> io::Result<bool> {
+    let mut begins = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(COLUMNS.len() as u64).read_to_end(&mut begins)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let of_samples = [FIRST.as_bytes(), COLUMNS.as_bytes()];
+    Ok(!begins.is_empty() && !of_samples.iter().any(|begin| begins.starts_with(begin)))
 }
 
 /// Writes the samples while the load runs.
@@ -118,15 +173,18 @@ impl RawLog {
         .err();
     }
 
-    /// Ends the file.
+    /// Ends the file. Half of it would be taken for all, so it is taken away then.
     ///
     /// # Errors
     /// The first fault of any write.
     pub fn finish(mut self) -> io::Result<()> {
-        match self.failed.take() {
+        let written = match self.failed.take() {
             Some(error) => Err(error),
             None => self.file.flush(),
-        }
+        };
+        written.inspect_err(|_| {
+            let _ = std::fs::remove_file(&self.path);
+        })
     }
 }
 
@@ -167,6 +225,45 @@ mod tests {
         }
         log.finish().expect("it is written");
         std::fs::read_to_string(&path).expect("it is read")
+    }
+
+    #[test]
+    fn samples_take_the_place_of_nothing_but_samples() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        let told =
+            |path: &Path| may_keep(path).map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(told(&path("new")), "");
+        std::fs::write(path("scenario"), "name = \"smoke\"\n").expect("it is written");
+        for (at, why) in [
+            (folder.path().to_path_buf(), "it is a folder"),
+            (path("nowhere/new"), "its folder is not there"),
+            ("/dev/null".into(), "it is no file"),
+            (path("scenario"), "it holds something else"),
+        ] {
+            let told = told(&at);
+            assert!(told.contains(why), "{why}: {told}");
+        }
+        for name in ["samples.ndjson", "samples.csv"] {
+            let mut log = RawLog::create(&path(name), &["all"]).expect("it is made");
+            log.note(
+                &Sample {
+                    number: 0,
+                    phase: 0,
+                    kind: Kind::Valid,
+                    intended: Duration::ZERO,
+                    generator_lag: Duration::ZERO,
+                    sent: Duration::ZERO,
+                    last_sent: Duration::ZERO,
+                    done: Duration::ZERO,
+                    answer: Answer::Queued,
+                    resent: 0,
+                },
+                "GC-0",
+            );
+            log.finish().expect("it is written");
+            assert_eq!(told(&path(name)), "", "{name}");
+        }
     }
 
     #[test]

@@ -172,6 +172,14 @@ pub async fn hot_path(reference: &str) -> Result<Baseline, GateError> {
     hotpath::baseline(&build).map_err(GateError::Uncounted)
 }
 
+/// Appends a whole line or nothing of it.
+fn append(file: &mut std::fs::File, line: &str) -> std::io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line.as_bytes()).inspect_err(|_| {
+        let _ = file.set_len(before);
+    })
+}
+
 /// Records `pairs` times two rounds: of the build of `reference` as it is, and with admission slower by
 /// `slowdown_ns`. Appends them to `path`. The order changes from pair to pair.
 ///
@@ -216,7 +224,7 @@ pub async fn record(
                 round.admit_wall_us
             ));
             let line = serde_json::to_string(&Recorded { slowdown_ns, round }).unwrap_or_default();
-            writeln!(file, "{line}").map_err(cannot)?;
+            append(&mut file, &(line + "\n")).map_err(cannot)?;
         }
     }
     rounds.stop().await?;

@@ -27,7 +27,9 @@ use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::Part;
 use record::clock::{RunClock, set_ahead_us, steady_us};
-use record::folder::{Unwritable, make_folder, rfc3339, run_tag, shared_tag, write_whole};
+use record::folder::{
+    Unwritable, in_words, make_folder, rfc3339, run_tag, shared_tag, write_whole,
+};
 use record::followed::{Followed, ServiceClock};
 use record::interval;
 use record::latencies::hgrm;
@@ -1029,8 +1031,9 @@ fn end_samples(recorder: &mut Recorder) -> Option<String> {
     let path = raw.path().to_path_buf();
     let source = raw.finish().err()?;
     Some(format!(
-        "the samples in {} are not whole: {source}",
-        path.display()
+        "the samples cannot be written to {}, so they are not kept: {}",
+        path.display(),
+        in_words(&source)
     ))
 }
 

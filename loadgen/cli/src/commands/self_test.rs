@@ -14,7 +14,7 @@ use plan::kind::Kind;
 use plan::random::mix64;
 use plan::scenario::Scenario;
 use plan::schedule::Schedule;
-use record::folder::{Unwritable, rfc3339};
+use record::folder::{Unwritable, rfc3339, write_whole};
 use record::recorder::Recorder;
 use record::result::run::{Audit, Report};
 use record::result::self_test::{FILE, Row, SelfTest};
@@ -94,7 +94,7 @@ pub fn keep(result: &SelfTest, reports: &Path) -> Result<(), Unwritable> {
     let path = reports.join(FILE);
     let text = serde_json::to_string_pretty(result).unwrap_or_default();
     std::fs::create_dir_all(reports)
-        .and_then(|()| std::fs::write(&path, text + "\n"))
+        .and_then(|()| write_whole(&path, (text + "\n").as_bytes()))
         .map_err(|error| Unwritable { path, error })
 }
 

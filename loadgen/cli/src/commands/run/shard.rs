@@ -19,7 +19,7 @@ use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
 use record::clock::{RunClock, hold_to, steady_us};
-use record::folder::{Unwritable, make_folder, shared_tag};
+use record::folder::{Unwritable, make_folder, shared_tag, write_whole};
 use record::followed::Followed;
 use record::interval;
 use record::result::run::Provenance;
@@ -119,7 +119,7 @@ async fn send(options: &ShardOptions, link: &Link) -> Result<Conducted, RunError
     let name = format!("{}-shard-{}", scenario.name.get_ref(), shard.index);
     let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
     let path = folder.join(SCENARIO_FILE);
-    std::fs::write(&path, &assignment.scenario).map_err(|error| Unwritable {
+    write_whole(&path, assignment.scenario.as_bytes()).map_err(|error| Unwritable {
         path: path.clone(),
         error,
     })?;
