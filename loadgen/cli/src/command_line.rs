@@ -3,6 +3,7 @@
 //! It stands in the library, since what a runtime drives is compiled where that runtime is entered: in the program it would be
 //! compiled once more.
 
+use std::env::VarError;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -27,14 +28,14 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use conduct::link::{Address, LinkError};
 use drive::load::load_only;
 use drive::{files, memory, stop};
-use judge::account::quoted;
+use judge::account::quoted_path;
 use judge::gate::{BLOCKS_MAX, BLOCKS_MIN};
 use judge::power;
 use judge::search::RATE_MIN;
 use judge::sending::Sending;
-use observe::provenance;
 use observe::rounds::hotpath::BASELINE;
 use observe::stack::Target;
+use observe::{markers, provenance};
 use plan::faults::Plan;
 use plan::payload::Payloads;
 use plan::phase::RATE_PER_SECOND_MAX;
@@ -132,7 +133,7 @@ enum Command {
         file: PathBuf,
     },
     /// Draw gates from recorded rounds: how often would they be wrong?
-    #[command(after_help = QUIET_CODES)]
+    #[command(after_help = QUIET_CODES, allow_negative_numbers = true)]
     GatePower {
         /// The recorded rounds
         #[arg(default_value = "benches/gate-data/rounds.jsonl")]
@@ -260,7 +261,8 @@ struct Run {
         long,
         value_name = "TIME",
         default_value = "1m",
-        conflicts_with = "scenario"
+        conflicts_with = "scenario",
+        allow_hyphen_values = true
     )]
     join_within: String,
     /// Leave the private stack running until Ctrl-C, to look at it
@@ -297,7 +299,12 @@ struct Conduct {
     #[arg(long, value_name = "TOKEN")]
     conductor_token: Option<String>,
     /// How long they may take until all are ready, such as 90s
-    #[arg(long, value_name = "TIME", default_value = "5m")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        allow_hyphen_values = true
+    )]
     join_within: String,
     /// Where reports go
     #[arg(long, default_value = "reports")]
@@ -309,7 +316,7 @@ struct Conduct {
     #[arg(long, value_enum)]
     allow: Vec<Allowed>,
     /// Length of the longest phase, such as 2m, instead of the scenario's
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     duration: Option<String>,
     /// Print report.json instead of the last screen
     #[arg(long)]
@@ -374,8 +381,11 @@ impl FromStr for WantedShard {
 struct Merge {
     /// The scenario file of the shards
     scenario: PathBuf,
+    /// The service that the shards sent to, http://host:port, several with commas between, or SLUICE_TARGET
+    #[arg(long, visible_alias = "url")]
+    target: Option<String>,
     #[command(flatten)]
-    place: Place,
+    stores: StoresOf,
     /// Where reports go
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
@@ -396,12 +406,22 @@ struct Merge {
     quiet: bool,
 }
 
-/// A service that runs already, and its stores. The environment is looked at by hand: an empty variable names nothing.
+/// A service that runs already, and its stores.
 #[derive(Args)]
 struct Place {
     /// A service that runs already, http://host:port, several with commas between, or SLUICE_TARGET; without it a private stack is started
     #[arg(long, visible_alias = "url")]
     target: Option<String>,
+    #[command(flatten)]
+    stores: StoresOf,
+    /// Judge the clients' half only, of a service whose stores are out of reach; https too
+    #[arg(long, conflicts_with_all = ["redis", "mongodb", "mongodb_database"])]
+    no_stores: bool,
+}
+
+/// The stores of a service.
+#[derive(Args)]
+struct StoresOf {
     /// Redis of that service, or SLUICE_REDIS_URL
     #[arg(long)]
     redis: Option<String>,
@@ -411,26 +431,45 @@ struct Place {
     /// The database of that service, or SLUICE_MONGODB_DATABASE; sluice if none is named
     #[arg(long)]
     mongodb_database: Option<String>,
-    /// Judge the clients' half only, of a service whose stores are out of reach; https too
-    #[arg(long, conflicts_with_all = ["redis", "mongodb", "mongodb_database"])]
-    no_stores: bool,
 }
 
-/// What the environment says, if it says anything.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name)
-        .ok()
-        .filter(|value| !value.trim().is_empty())
+/// A value, and the flag or the variable that it comes from: what is wrong with it is told by that name.
+struct Given {
+    value: String,
+    by: &'static str,
+}
+
+/// What the flag says, or else the variable, if one of them says anything.
+fn given(
+    flag: &'static str,
+    value: Option<String>,
+    name: &'static str,
+) -> Result<Option<Given>, Failure> {
+    Ok(match value {
+        Some(value) => Some(Given { value, by: flag }),
+        None => variable(name)?.map(|value| Given { value, by: name }),
+    })
+}
+
+/// What the environment says, if it says anything: an empty variable names nothing.
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(format!("the environment variable {name} is no text").into())
+        }
+    }
 }
 
 impl Place {
-    /// The service that is named, if one is. The service's own settings in the environment count only beside it.
-    fn target(self) -> Result<Option<Target>, Failure> {
-        let Some(url) = self.target.or_else(|| variable("SLUICE_TARGET")) else {
+    /// The service that is named, if one is, and by what. The service's own settings in the environment count only beside it.
+    fn target(self) -> Result<Option<(Target, &'static str)>, Failure> {
+        let Some(named) = given("--target", self.target, "SLUICE_TARGET")? else {
             let beside = [
-                ("--redis", self.redis.is_some()),
-                ("--mongodb", self.mongodb.is_some()),
-                ("--mongodb-database", self.mongodb_database.is_some()),
+                ("--redis", self.stores.redis.is_some()),
+                ("--mongodb", self.stores.mongodb.is_some()),
+                ("--mongodb-database", self.stores.mongodb_database.is_some()),
                 ("--no-stores", self.no_stores),
             ];
             return match beside.into_iter().find(|(_, is_given)| *is_given) {
@@ -441,66 +480,83 @@ impl Place {
                 .into()),
             };
         };
-        let mut urls = url
-            .split(',')
-            .map(|url| checked_url(url.trim(), self.no_stores))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter();
-        let url = urls.next().unwrap_or_default();
-        let other_urls = urls.collect();
-        if self.no_stores {
-            return Ok(Some(Target {
+        let target = if self.no_stores {
+            let (url, other_urls) = urls(&named, true)?;
+            Target {
                 url,
                 other_urls,
                 redis_url: String::new(),
                 mongodb_uri: String::new(),
                 mongodb_database: String::new(),
                 private: false,
-            }));
-        }
-        let redis = store(
+            }
+        } else {
+            let otherwise = ", or --no-stores to judge the clients' half only";
+            self.stores.target(&named, otherwise)?
+        };
+        Ok(Some((target, named.by)))
+    }
+}
+
+impl StoresOf {
+    /// The service that is named, with these stores. `otherwise` says what would do without them.
+    fn target(self, named: &Given, otherwise: &str) -> Result<Target, Failure> {
+        let (url, other_urls) = urls(named, false)?;
+        // It is brought along, where it is there.
+        variable(markers::TOKEN_VARIABLE)?;
+        let store = |flag, value, name, schemes: &[&str]| match given(flag, value, name)? {
+            Some(address) => checked_store(address, schemes),
+            None => Err(format!(
+                "{} needs the service's stores: give {flag} or set {name}{otherwise}",
+                named.by
+            )
+            .into()),
+        };
+        let redis_url = store(
             "--redis",
             self.redis,
             "SLUICE_REDIS_URL",
             &["redis", "rediss"],
         )?;
-        let mongodb = store(
+        let mongodb_uri = store(
             "--mongodb",
             self.mongodb,
             "SLUICE_MONGODB_URI",
             &["mongodb", "mongodb+srv"],
         )?;
-        Ok(Some(Target {
+        let database = given(
+            "--mongodb-database",
+            self.mongodb_database,
+            "SLUICE_MONGODB_DATABASE",
+        )?;
+        let mongodb_database = database.map_or_else(|| "sluice".to_owned(), |given| given.value);
+        if mongodb_database.trim().is_empty() {
+            return Err("--mongodb-database must name a database".into());
+        }
+        Ok(Target {
             url,
             other_urls,
-            redis_url: redis,
-            mongodb_uri: mongodb,
-            mongodb_database: self
-                .mongodb_database
-                .or_else(|| variable("SLUICE_MONGODB_DATABASE"))
-                .unwrap_or_else(|| "sluice".to_owned()),
+            redis_url,
+            mongodb_uri,
+            mongodb_database,
             private: false,
-        }))
+        })
     }
 }
 
-/// The address of a store, from its flag or its variable. It is not told: it may hold a password.
-fn store(
-    flag: &str,
-    given: Option<String>,
-    name: &str,
-    schemes: &[&str],
-) -> Result<String, Failure> {
-    let (address, from) = match (given, variable(name)) {
-        (Some(address), _) => (address, flag),
-        (None, Some(address)) => (address, name),
-        (None, None) => {
-            return Err(format!(
-                "--target needs the service's stores: give {flag} or set {name}, or --no-stores to judge the clients' half only"
-            )
-            .into());
-        }
-    };
+/// The addresses of a target: the first, and all others.
+fn urls(named: &Given, may_be_https: bool) -> Result<(String, Vec<String>), Failure> {
+    let mut urls = named
+        .value
+        .split(',')
+        .map(|url| checked_url(named.by, url.trim(), may_be_https))
+        .collect::<Result<Vec<_>, _>>()?;
+    let first = urls.remove(0);
+    Ok((first, urls))
+}
+
+/// The address of a store. It is not told: it may hold a password.
+fn checked_store(Given { value, by }: Given, schemes: &[&str]) -> Result<String, Failure> {
     let begins = |part: &str| {
         schemes.iter().any(|scheme| {
             part.trim()
@@ -511,18 +567,18 @@ fn store(
     };
     // Several nodes of a cluster have commas between them; of MongoDB only the first begins so.
     let is_good = if schemes.contains(&"redis") {
-        address.split(',').all(begins)
+        value.split(',').all(begins)
     } else {
-        begins(&address)
+        begins(&value)
     };
     if is_good {
-        return Ok(address);
+        return Ok(value);
     }
     let wanted: Vec<String> = schemes
         .iter()
         .map(|scheme| format!("{scheme}://host"))
         .collect();
-    Err(format!("{from} must be {}", wanted.join(" or ")).into())
+    Err(format!("{by} must be {}", wanted.join(" or ")).into())
 }
 
 /// Whether the address names a user, or a password alone.
@@ -531,18 +587,14 @@ fn holds_a_user(url: &Url) -> bool {
 }
 
 /// The address without a slash at its end, if it is one of HTTP and of nothing below it.
-fn checked_url(text: &str, may_be_https: bool) -> Result<String, Failure> {
+fn checked_url(by: &str, text: &str, may_be_https: bool) -> Result<String, Failure> {
     let wrong = |what: &str| -> Failure {
         let why = if what.is_empty() {
             String::new()
         } else {
             format!(": {what}")
         };
-        format!(
-            "the target must be http://host:port, not {}{why}",
-            shown(text)
-        )
-        .into()
+        format!("{by} must be http://host:port, not {}{why}", shown(text)).into()
     };
     let url = match Url::parse(text) {
         Ok(url) => url,
@@ -608,13 +660,13 @@ struct Capacity {
     #[arg(long, default_value = "reports")]
     reports: PathBuf,
     /// The first rate, loans per second; the scenario's highest by default
-    #[arg(long, value_parser = number_of)]
+    #[arg(long, value_parser = number_of, allow_hyphen_values = true)]
     start: Option<f64>,
     /// The highest rate that is tried
-    #[arg(long, default_value_t = 20_000.0, value_parser = number_of)]
+    #[arg(long, default_value_t = 20_000.0, value_parser = number_of, allow_hyphen_values = true)]
     rate_max: f64,
     /// The search ends when the best rate and the next failed one are this close, per cent
-    #[arg(long, default_value_t = 5.0, value_parser = number_of)]
+    #[arg(long, default_value_t = 5.0, value_parser = number_of, allow_hyphen_values = true)]
     precision: f64,
     /// How long each probe holds its rate, seconds
     #[arg(long, default_value_t = 8, value_parser = whole::<u64>)]
@@ -1068,7 +1120,7 @@ fn compare(a: &Path, b: &Path, json: bool, reports: &Path) -> Result<u8, Failure
 
 fn send(path: &Path, url: &str) -> Result<u8, Failure> {
     let scenario = Scenario::load(path)?;
-    let url = checked_url(url, true)?;
+    let url = checked_url("the address", url, true)?;
     let loaded = runtime()?.block_on(load_only(&scenario, &url))?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let total = &loaded.recorder.total;
@@ -1244,23 +1296,21 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
         arguments.duration.as_deref(),
     )?;
     let no_stores = arguments.place.no_stores;
-    let target = arguments.place.target()?;
-    let without_effect = [
-        (
-            "--keep-stack has no effect beside --target: no private stack is started",
-            arguments.keep_stack && target.is_some(),
-        ),
-        (
-            "--shard needs --target: all shards send to one service that runs already",
-            arguments.shard.is_some() && target.is_none(),
-        ),
-        (
-            "--allow has no effect beside --no-stores: nothing is refused there",
-            no_stores && !arguments.allow.is_empty(),
-        ),
-    ];
-    if let Some((why, _)) = without_effect.into_iter().find(|(_, is_given)| *is_given) {
-        return Err(why.into());
+    let (target, by) = arguments.place.target()?.unzip();
+    if arguments.keep_stack
+        && let Some(by) = by
+    {
+        return Err(
+            format!("--keep-stack has no effect beside {by}: no private stack is started").into(),
+        );
+    }
+    if arguments.shard.is_some() && target.is_none() {
+        return Err(
+            "--shard needs --target: all shards send to one service that runs already".into(),
+        );
+    }
+    if no_stores && !arguments.allow.is_empty() {
+        return Err("--allow has no effect beside --no-stores: nothing is refused there".into());
     }
     if no_stores {
         keep_checks_of_clients(&mut scenario, arguments.quiet)?;
@@ -1314,8 +1364,8 @@ fn keep_checks_of_clients(scenario: &mut Scenario, quiet: bool) -> Result<(), Fa
 
 fn send_shard(options: ShardOptions) -> Result<u8, Failure> {
     let conducted = runtime()?.block_on(shard::run_conducted(options))?;
-    let (shard, folder) = (conducted.shard, conducted.folder.display());
-    print(&format!("shard {shard}: {folder}\n"));
+    let (shard, folder) = (conducted.shard, &conducted.folder);
+    print(&format!("shard {shard}: {}\n", folder.display()));
     for warning in &conducted.warnings {
         tell(&format!("warning: {warning}"));
     }
@@ -1323,7 +1373,7 @@ fn send_shard(options: ShardOptions) -> Result<u8, Failure> {
         tell(&format!(
             "{loss}; the part is kept: with those of all other shards it makes the run, {} {} ...",
             conducted.merge,
-            quoted(&folder.to_string())
+            quoted_path(folder)
         ));
     }
     Ok(match (stop::asked(), &conducted.loss) {
@@ -1351,7 +1401,7 @@ fn conduct_shards(arguments: Conduct) -> Result<u8, Failure> {
         return Err(RunError::CrowdInShards.into());
     }
     let no_stores = arguments.place.no_stores;
-    let target = arguments.place.target()?;
+    let target = arguments.place.target()?.map(|(target, _)| target);
     if no_stores {
         keep_checks_of_clients(&mut scenario, arguments.quiet)?;
     }
@@ -1403,22 +1453,18 @@ const TOKEN_BYTES_MAX: usize = 256;
 
 /// The secret of the flag or of the environment, if there is one.
 fn conductor_token(flag: Option<String>) -> Result<Option<String>, Failure> {
-    let token = flag.or_else(|| {
-        std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|value| !value.is_empty())
-    });
-    let is_good = |token: &String| {
-        (1..=TOKEN_BYTES_MAX).contains(&token.len())
-            && token.bytes().all(|byte| byte.is_ascii_graphic())
+    let Some(Given { value, by }) = given("--conductor-token", flag, TOKEN_VARIABLE)? else {
+        return Ok(None);
     };
-    if token.as_ref().is_some_and(|token| !is_good(token)) {
+    let is_good = (1..=TOKEN_BYTES_MAX).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_good {
         return Err(format!(
-            "the conductor's token must be 1 to {TOKEN_BYTES_MAX} letters, digits and signs, without spaces"
+            "{by} must be 1 to {TOKEN_BYTES_MAX} letters, digits and signs, without spaces"
         )
         .into());
     }
-    Ok(token)
+    Ok(Some(value))
 }
 
 /// The longest that a shard or a conductor is waited for.
@@ -1463,17 +1509,13 @@ fn merge_shards(arguments: Merge) -> Result<u8, Failure> {
         arguments.seed,
         arguments.duration.as_deref(),
     )?;
-    if arguments.place.no_stores {
-        return Err("merge audits every loan: it needs the stores".into());
-    }
-    let target = arguments.place.target()?;
-    if target.is_none() {
-        return Err("merge needs the --target of the run, and its --redis and --mongodb".into());
-    }
+    let named = given("--target", arguments.target, "SLUICE_TARGET")?
+        .ok_or("merge needs the --target of the run, and its --redis and --mongodb")?;
+    let target = arguments.stores.target(&named, "")?;
     let options = Options {
         scenario,
         scenario_path: arguments.scenario,
-        target,
+        target: Some(target),
         service_binary: None,
         reports: arguments.reports,
         quiet: arguments.quiet,
@@ -1557,7 +1599,9 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
         seed: arguments.seed,
         service_binary: arguments
             .service
-            .or_else(|| variable("SLUICE_SERVICE").map(PathBuf::from)),
+            // A path need not be a text.
+            .or_else(|| std::env::var_os("SLUICE_SERVICE").map(PathBuf::from))
+            .filter(|path| !path.as_os_str().is_empty()),
         reports: arguments.reports,
         quiet: false,
     };

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -416,8 +417,7 @@ fn an_address_that_leads_nowhere_is_refused_before_anything_is_sent() {
         assert_eq!(code, Some(2), "{address}: {error}");
         assert_eq!(error.lines().count(), 1, "{address}: {error}");
         assert!(
-            error.contains("the target must be http://host:port")
-                || error.contains("leads nowhere"),
+            error.contains("--target must be http://host:port") || error.contains("leads nowhere"),
             "{address}: {error}"
         );
     }
@@ -470,6 +470,95 @@ fn an_empty_variable_names_nothing() {
     }
 }
 
+/// What a variable says is told by its name, and one that is no text is not as good as none.
+#[test]
+fn what_is_wrong_in_the_environment_is_told_by_its_name() {
+    let place = Place::new();
+    let target = ("SLUICE_TARGET", "http://127.0.0.1:9");
+    let no_text = std::ffi::OsStr::from_bytes(b"http://\xff");
+    let run = ["run", "short.toml"];
+    for (variables, arguments, part) in [
+        (
+            &[("SLUICE_TARGET", "ftp://x")][..],
+            &run[..],
+            "SLUICE_TARGET must be http://host:port",
+        ),
+        (&[target], &run, "SLUICE_TARGET needs the service's stores"),
+        (
+            &[
+                target,
+                ("SLUICE_REDIS_URL", "x"),
+                ("SLUICE_MONGODB_URI", "mongodb://x"),
+            ],
+            &run,
+            "SLUICE_REDIS_URL must be redis://host",
+        ),
+        (
+            &[target],
+            &["run", "short.toml", "--no-stores", "--keep-stack"],
+            "--keep-stack has no effect beside SLUICE_TARGET",
+        ),
+        (
+            &[("SLUICE_CONDUCTOR_TOKEN", "a b")],
+            &["run", "--conductor", "http://127.0.0.1:9"],
+            "SLUICE_CONDUCTOR_TOKEN must be 1 to 256",
+        ),
+    ] {
+        let mut command = place.loadgen(arguments);
+        command.envs(variables.iter().copied());
+        let (code, _, error) = said(&command.output().expect("it runs"));
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    }
+    let stores = ["--target", "http://127.0.0.1:9"];
+    for (name, more) in [
+        ("SLUICE_TARGET", &[][..]),
+        ("SLUICE_REDIS_URL", &stores),
+        ("SLUICE_ADMIN_TOKEN", &stores),
+        (
+            "SLUICE_CONDUCTOR_TOKEN",
+            &["--conductor", "http://127.0.0.1:9"],
+        ),
+    ] {
+        let mut arguments = if name == "SLUICE_CONDUCTOR_TOKEN" {
+            vec!["run"]
+        } else {
+            run.to_vec()
+        };
+        arguments.extend(more);
+        let mut command = place.loadgen(&arguments);
+        command.env(name, no_text);
+        let (code, _, error) = said(&command.output().expect("it runs"));
+        assert_eq!(code, Some(2), "{name}: {error}");
+        assert!(
+            error.contains(&format!("variable {name} is no text")),
+            "{error}"
+        );
+    }
+    assert!(!place.0.path().join("reports").exists());
+}
+
+#[test]
+fn merge_offers_only_what_it_takes() {
+    let place = Place::new();
+    let (_, help, _) = place.said(&["merge", "--help"]);
+    assert!(
+        !help.contains("no-stores") && !help.contains("private stack"),
+        "{help}"
+    );
+    let merge = ["merge", "short.toml", "--shards", "x"];
+    let (code, _, error) = place.said(&[&merge[..], &["--target", "http://127.0.0.1:9"]].concat());
+    assert_eq!(code, Some(2));
+    assert!(
+        error.contains("--redis") && !error.contains("no-stores"),
+        "{error}"
+    );
+    let (code, _, error) = place.said(&merge);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("merge needs the --target"), "{error}");
+}
+
 #[test]
 fn a_number_below_zero_is_taken_for_a_number() {
     let place = Place::new();
@@ -480,6 +569,32 @@ fn a_number_below_zero_is_taken_for_a_number() {
         &["capacity", "short.toml", "--start", "-1"],
         &["gate", "--base", "HEAD", "--blocks", "-1"],
         &["chaos", "--seeds", "-1"],
+        &["capacity", "short.toml", "--rate-max", "-inf"],
+        &["capacity", "short.toml", "--precision", "-nan"],
+        &["gate-power", "--gates", "-1"],
+        &[
+            "conduct",
+            "short.toml",
+            "--shards",
+            "2",
+            "--duration",
+            "-5s",
+        ],
+        &[
+            "conduct",
+            "short.toml",
+            "--shards",
+            "2",
+            "--join-within",
+            "-1s",
+        ],
+        &[
+            "run",
+            "--conductor",
+            "http://127.0.0.1:9",
+            "--join-within",
+            "-1s",
+        ],
     ] {
         let (code, _, error) = place.said(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {error}");

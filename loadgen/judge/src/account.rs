@@ -684,10 +684,7 @@ fn repeat(seen: &Account<'_>) -> String {
         0 | 1 => "loadgen run",
         _ => "loadgen conduct",
     };
-    let mut words = vec![
-        command.to_owned(),
-        quoted(&seen.scenario_path.display().to_string()),
-    ];
+    let mut words = vec![command.to_owned(), quoted_path(seen.scenario_path)];
     if provenance.generators > 1 {
         words.push(format!("--shards {}", provenance.generators));
     }
@@ -717,6 +714,16 @@ pub fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// The path of a file as a shell takes it, and the command behind it: not for one of its flags.
+pub fn quoted_path(path: &Path) -> String {
+    let path = path.display().to_string();
+    quoted(&if path.starts_with('-') {
+        format!("./{path}")
+    } else {
+        path
+    })
 }
 
 /// The figures that checks look at.
@@ -1062,5 +1069,8 @@ mod tests {
         assert_eq!(quoted("scenarios/smoke.toml"), "scenarios/smoke.toml");
         assert_eq!(quoted("my runs/a.toml"), "'my runs/a.toml'");
         assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted_path("-a.toml".as_ref()), "./-a.toml");
+        assert_eq!(quoted_path("-a b.toml".as_ref()), "'./-a b.toml'");
+        assert_eq!(quoted_path("/a/-b.toml".as_ref()), "/a/-b.toml");
     }
 }

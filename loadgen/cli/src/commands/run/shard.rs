@@ -10,7 +10,7 @@ use conduct::message::{Assignment, Start};
 use drive::error::DriveError;
 use drive::load::{Order, drive_when};
 use drive::stop::{self, Stop};
-use judge::account::{hopeless, quoted};
+use judge::account::{hopeless, quoted_path};
 use observe::follow::{self, Follower};
 use observe::provenance;
 use observe::stack::Target;
@@ -291,7 +291,7 @@ fn merge_command(assignment: &Assignment, scenario: &Path) -> String {
         seed: assignment.seed,
         duration: assignment.duration,
     };
-    let scenario = quoted(&scenario.display().to_string());
+    let scenario = quoted_path(scenario);
     let mut words = vec![format!("loadgen merge {scenario}")];
     words.extend(overrides.seed.map(|seed| format!("--seed {seed}")));
     words.extend(overrides.flags());
