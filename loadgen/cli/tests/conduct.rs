@@ -301,6 +301,21 @@ async fn three_shards_are_one_run() {
     assert!(error.contains("of-another-stack"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_was_killed_is_in_the_list() {
+    let place = Place::of_clients();
+    let (_conductor, url) = place.conduct(1, &[]);
+    let shard = place.shard(&url, "one", &[]);
+    place.wait_for_requests(50);
+    shard.signal(Signal::SIGKILL);
+    shard.ends();
+    let reports = place.folder.path().join("one");
+    report::write_index(&reports).expect("it is written");
+    let list = fs::read_to_string(reports.join("index.html")).expect("the list");
+    assert!(list.contains("short-shard-1, begun"), "{list}");
+    assert!(list.contains("was killed before its end"), "{list}");
+}
+
 /// A load of which no part comes back was sent all the same, as far as its shards have told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_is_stopped_before_its_parts_come_is_told() {

@@ -1,6 +1,7 @@
 //! The files of a run, the link to the latest one, and the list of all runs.
 
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::{fs, process};
 
@@ -157,22 +158,42 @@ struct Running {
     process_start: String,
 }
 
-/// Notes in a run's folder that this process makes it. Best effort: without it a killed run is only not in the list.
-pub fn now_running(dir: &Path, scenario: &str, started_at: &str) {
-    let running = Running {
-        scenario: scenario.to_owned(),
-        started_at: started_at.to_owned(),
-        process: process::id(),
-        process_start: start_of(process::id()).unwrap_or_default(),
-    };
-    if let Ok(text) = serde_json::to_string(&running) {
-        let _ = fs::write(dir.join(RUNNING), text + "\n");
+/// The folder of what this process makes: a run, a part of one, or a page about many. It says so in the folder, so that the
+/// list tells of one that was killed; when it is dropped that is taken away, and the folder too if nothing was written.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`, of what is called `name` and has just begun. Best effort: without a note one that is killed is only
+    /// not in the list.
+    pub fn of(path: PathBuf, name: &str, started_at: &str) -> Self {
+        let running = Running {
+            scenario: name.to_owned(),
+            started_at: started_at.to_owned(),
+            process: process::id(),
+            process_start: start_of(process::id()).unwrap_or_default(),
+        };
+        if let Ok(text) = serde_json::to_string(&running) {
+            let _ = write_whole(&path.join(RUNNING), (text + "\n").as_bytes());
+        }
+        Self(path)
     }
 }
 
-/// Takes the note of [`now_running`] away.
-pub fn no_longer_running(dir: &Path) {
-    let _ = fs::remove_file(dir.join(RUNNING));
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0.join(RUNNING));
+        // One that is not empty stays.
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// When a process began, by its own account of the system; `None` when there is none.

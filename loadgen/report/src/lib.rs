@@ -19,8 +19,5 @@ mod series;
 pub mod terminal;
 mod words;
 
-pub use files::{
-    ReportError, no_longer_running, now_running, point_latest, write, write_data, write_index,
-    write_pages,
-};
+pub use files::{Folder, ReportError, point_latest, write, write_data, write_index, write_pages};
 pub use flow::unbalanced;

@@ -11,11 +11,13 @@ use std::time::Duration;
 use drive::stop;
 use judge::search::{Search, at_rate, conclude, probe};
 use plan::scenario::Scenario;
-use record::folder::{make_folder, rfc3339};
+use record::folder::rfc3339;
 use record::result::capacity::{Capacity, Outcome, Probe};
 use record::result::run::{Provenance, Verdict};
+use report::Folder;
 use time::OffsetDateTime;
 
+use crate::commands::begin;
 use crate::commands::run::{self, Allowed, Options, RunError};
 
 /// How a capacity is searched.
@@ -47,8 +49,8 @@ pub struct CapacityOptions {
 pub struct Searched {
     /// The result.
     pub result: Capacity,
-    /// The folder for its report.
-    pub folder: PathBuf,
+    /// The folder for its report, until that is written.
+    pub folder: Folder,
     /// Why the next probe could not be made, if that ended the search.
     pub broken: Option<RunError>,
 }
@@ -63,7 +65,7 @@ pub async fn capacity(
 ) -> Result<Searched, RunError> {
     let started = OffsetDateTime::now_utc();
     let name = format!("capacity-{}", options.scenario.name.get_ref());
-    let folder = make_folder(&options.reports, &name, started)?;
+    let folder = begin(&options.reports, &name, started)?;
     let mut search = Search::new(
         options.start,
         options.rate_max,
@@ -106,11 +108,7 @@ pub async fn capacity(
         .await;
         let finished = match made {
             Ok(finished) => finished,
-            Err(error) if result.probes.is_empty() => {
-                // Nothing was written into it.
-                let _ = std::fs::remove_dir(&folder);
-                return Err(error);
-            }
+            Err(error) if result.probes.is_empty() => return Err(error),
             Err(error) => {
                 stopped = Some(format!("the next probe could not be made, {error}."));
                 broken = Some(error);

@@ -25,7 +25,7 @@ use plan::faults::{Fault, Plan, REFUSED_AMOUNT_MINOR, repeat};
 use plan::payload::Payloads;
 use plan::schedule::Schedule;
 use record::clock::RunClock;
-use record::folder::{make_folder, rfc3339, run_tag};
+use record::folder::{rfc3339, run_tag};
 use record::history::{self, History};
 use record::result::chaos::{ChaosReport, RunReport, SCHEMA_VERSION, Verdict};
 use record::result::run::Provenance;
@@ -34,6 +34,7 @@ use snapshot::Counters;
 use time::OffsetDateTime;
 
 use crate::COMMIT;
+use crate::commands::begin;
 use crate::commands::run::RunError;
 
 /// From the moment that the stack is ready to the start of the load.
@@ -117,7 +118,7 @@ pub struct Finished {
 /// When a run could not be made at all.
 pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
     let started = OffsetDateTime::now_utc();
-    let folder = make_folder(&options.reports, "chaos", started).map_err(RunError::from)?;
+    let folder = begin(&options.reports, "chaos", started).map_err(RunError::from)?;
     let mut provenance = provenance::gather(COMMIT);
     let mut runs = Vec::new();
     let mut short = Vec::new();
@@ -143,10 +144,7 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                     let Some(started) = unless_stopped(starting, &mut short).await else {
                         break 'plans;
                     };
-                    let started = started.inspect_err(|_| {
-                        // Of the first one nothing was written; a folder that is not empty stays.
-                        let _ = std::fs::remove_dir(&folder);
-                    })?;
+                    let started = started?;
                     if is_watched {
                         let link = started.dashboard_link();
                         let _ = writeln!(std::io::stderr(), "watch it: {link}");
@@ -212,7 +210,7 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
         Some(error) => Err(error),
         None => Ok(Finished {
             report,
-            folder,
+            folder: folder.to_path_buf(),
             warnings: written
                 .into_iter()
                 .filter_map(Result::err)

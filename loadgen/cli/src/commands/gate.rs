@@ -13,15 +13,17 @@ use observe::provenance;
 use observe::rounds::build::{Build, BuildError};
 use observe::rounds::hotpath;
 use observe::rounds::round::{RoundError, Rounds};
-use record::folder::{make_folder, rfc3339};
+use record::folder::rfc3339;
 use record::number;
 use record::result::gate::{Answer, Arm, BLOCK_LEN, Gate, Judgement, order};
 use record::result::hotpath::{Baseline, HotPath};
 use record::result::power::Recorded;
 use record::rounds::RoundsError;
+use report::Folder;
 use time::OffsetDateTime;
 
 use crate::COMMIT;
+use crate::commands::begin;
 use crate::commands::run::RunError;
 
 /// The feature of the service that slows admission down, and the variable that says by how much.
@@ -71,9 +73,9 @@ pub struct GateOptions {
 pub async fn gate(
     options: &GateOptions,
     mut say: impl FnMut(&str),
-) -> Result<(Gate, PathBuf), GateError> {
+) -> Result<(Gate, Folder), GateError> {
     let started = OffsetDateTime::now_utc();
-    let folder = make_folder(&options.reports, "gate", started).map_err(RunError::from)?;
+    let folder = begin(&options.reports, "gate", started).map_err(RunError::from)?;
     let mut gate = Gate {
         answer: Answer::Inconclusive,
         why: Vec::new(),
@@ -89,11 +91,7 @@ pub async fn gate(
     };
     match stop::unless_asked(measure(options, &mut gate, &mut say)).await {
         Some(Ok(())) => {}
-        Some(Err(error)) => {
-            // Nothing was written into it.
-            let _ = std::fs::remove_dir(&folder);
-            return Err(error);
-        }
+        Some(Err(error)) => return Err(error),
         None => {
             gate.answer = Answer::Aborted;
             gate.why = vec![format!(

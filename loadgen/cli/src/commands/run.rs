@@ -27,9 +27,7 @@ use plan::scenario::Scenario;
 use plan::schedule::Schedule;
 use plan::shard::Part;
 use record::clock::{RunClock, set_ahead_us, steady_us};
-use record::folder::{
-    Unwritable, in_words, make_folder, rfc3339, run_tag, shared_tag, write_whole,
-};
+use record::folder::{Unwritable, in_words, rfc3339, run_tag, shared_tag, write_whole};
 use record::followed::{Followed, ServiceClock};
 use record::interval;
 use record::latencies::hgrm;
@@ -44,6 +42,7 @@ use url::Url;
 
 use crate::COMMIT;
 use crate::audit::{self, Question};
+use crate::commands::begin;
 use crate::progress::Progress;
 
 pub mod conductor;
@@ -221,8 +220,7 @@ pub async fn run_and_tell(
 ) -> Result<Finished, RunError> {
     let scenario = &options.scenario;
     let started = OffsetDateTime::now_utc();
-    let folder = make_folder(&options.reports, scenario.name.get_ref(), started)?;
-    report::now_running(&folder, scenario.name.get_ref(), &rfc3339(started));
+    let folder = begin(&options.reports, scenario.name.get_ref(), started)?;
     let mut progress = Show(if options.quiet {
         None
     } else {
@@ -246,11 +244,6 @@ pub async fn run_and_tell(
         }
         other => other,
     };
-    report::no_longer_running(&folder);
-    if result.is_err() {
-        // Nothing was written into it; a folder that is not empty stays.
-        let _ = std::fs::remove_dir(&folder);
-    }
     let (report, stack, mut warnings) = result?;
     if let Some(ended) = ended {
         ended(&report);
@@ -269,7 +262,7 @@ pub async fn run_and_tell(
     );
     Ok(Finished {
         report,
-        folder,
+        folder: folder.to_path_buf(),
         stack,
         warnings,
     })
@@ -1064,13 +1057,9 @@ pub async fn run_shard(options: Options, part: Part) -> Result<(PathBuf, Vec<Str
         return Err(RunError::CrowdInShards);
     }
     let name = format!("{}-shard-{}", scenario.name.get_ref(), part.shard.index);
-    let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
-    let sent = send_shard(&options, &part, &folder).await;
-    if sent.is_err() {
-        // A folder that is not empty stays.
-        let _ = std::fs::remove_dir(&folder);
-    }
-    sent.map(|warnings| (folder, warnings))
+    let folder = begin(&options.reports, &name, OffsetDateTime::now_utc())?;
+    let warnings = send_shard(&options, &part, &folder).await?;
+    Ok((folder.to_path_buf(), warnings))
 }
 
 async fn send_shard(

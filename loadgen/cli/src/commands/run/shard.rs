@@ -19,7 +19,7 @@ use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
 use record::clock::{RunClock, hold_to, steady_us};
-use record::folder::{Unwritable, make_folder, shared_tag, write_whole};
+use record::folder::{Unwritable, shared_tag, write_whole};
 use record::followed::Followed;
 use record::interval;
 use record::result::run::Provenance;
@@ -27,6 +27,7 @@ use time::OffsetDateTime;
 
 use super::{Options, Ready, RunError, Show, keep_part, make_ready, unless_stopped};
 use crate::COMMIT;
+use crate::commands::begin;
 use crate::progress::Progress;
 
 /// The scenario, in the folder of the shard: what `merge` needs beside the parts.
@@ -117,7 +118,7 @@ async fn send(options: &ShardOptions, link: &Link) -> Result<Conducted, RunError
     let shard = assignment.shard;
     let scenario = scenario_of(assignment)?;
     let name = format!("{}-shard-{}", scenario.name.get_ref(), shard.index);
-    let folder = make_folder(&options.reports, &name, OffsetDateTime::now_utc())?;
+    let folder = begin(&options.reports, &name, OffsetDateTime::now_utc())?;
     let path = folder.join(SCENARIO_FILE);
     write_whole(&path, assignment.scenario.as_bytes()).map_err(|error| Unwritable {
         path: path.clone(),
@@ -160,7 +161,7 @@ async fn send(options: &ShardOptions, link: &Link) -> Result<Conducted, RunError
     };
     Ok(Conducted {
         shard,
-        folder,
+        folder: folder.to_path_buf(),
         loss,
         merge,
         warnings,
