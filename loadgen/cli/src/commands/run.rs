@@ -23,7 +23,7 @@ use observe::provenance;
 use observe::stack::{Target, private_stack, service_arguments};
 use observe::stores::{RedisFacts, StoreError, Stores};
 use plan::payload::Payloads;
-use plan::scenario::Scenario;
+use plan::scenario::{Scenario, StackShape};
 use plan::schedule::Schedule;
 use plan::shard::Part;
 use record::clock::{RunClock, set_ahead_us, steady_us};
@@ -36,7 +36,7 @@ use record::recorder::Recorder;
 use record::result::run::{CrowdReport, Drain, Provenance, Report, Verdict};
 use report::ReportError;
 use snapshot::{Counters, Snapshot};
-use testbed::{Deployment, TestbedError};
+use testbed::{Deployment, RedisLayout, TestbedError};
 use time::OffsetDateTime;
 use url::Url;
 
@@ -570,6 +570,9 @@ fn not_ready(snapshot: &Snapshot, scenario: &Scenario) -> Option<String> {
     if !snapshot.mongodb.up {
         return Some("MongoDB is out of its reach".to_owned());
     }
+    if let Some(what) = other_stack(snapshot, &scenario.stack) {
+        return Some(what);
+    }
     let workers_max = snapshot.gauges.workers_max;
     match scenario.target.workers_max {
         Some(wanted) if u64::from(wanted) != workers_max => Some(format!(
@@ -577,6 +580,45 @@ fn not_ready(snapshot: &Snapshot, scenario: &Scenario) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// How the service stands on another stack than the scenario names, as far as it says that. One that names none takes any. Pure.
+fn other_stack(snapshot: &Snapshot, wanted: &StackShape) -> Option<String> {
+    let plain = StackShape::default();
+    let masters = match wanted.redis.parse() {
+        Ok(RedisLayout::Cluster { masters, .. }) => masters,
+        _ => 1,
+    };
+    let partitions: usize = snapshot
+        .redis
+        .shards
+        .iter()
+        .map(|shard| shard.partitions.len())
+        .sum();
+    let differs = [
+        (
+            wanted.redis != plain.redis && masters != snapshot.redis.shards.len(),
+            "masters of Redis",
+            masters,
+            snapshot.redis.shards.len(),
+        ),
+        (
+            wanted.instances > snapshot.gauges.instances as usize,
+            "instances",
+            wanted.instances,
+            snapshot.gauges.instances as usize,
+        ),
+        (
+            wanted.partitions != plain.partitions && wanted.partitions as usize != partitions,
+            "partitions",
+            wanted.partitions as usize,
+            partitions,
+        ),
+    ];
+    let (_, what, wanted, found) = differs.into_iter().find(|(differs, ..)| *differs)?;
+    Some(format!(
+        "the [stack] of the scenario has {wanted} {what}, and it runs with {found}: take [stack] out to send to it all the same"
+    ))
 }
 
 /// The load of a run that was sent, by this process or by its shards.
@@ -1257,5 +1299,36 @@ mod tests {
             ..good
         };
         assert_eq!(refused(&unknown, 0), []);
+    }
+
+    #[test]
+    fn a_stack_that_the_scenario_does_not_name_is_refused() {
+        let of = |masters: usize, partitions: u64, instances: u64| {
+            let mut snapshot = Snapshot::default();
+            snapshot.gauges.instances = instances;
+            snapshot.redis.shards = (0..masters).map(|_| snapshot::Shard::default()).collect();
+            if let Some(first) = snapshot.redis.shards.first_mut() {
+                first.partitions = (0..partitions).collect();
+            }
+            snapshot
+        };
+        let wanted = StackShape {
+            redis: "cluster:3+3".to_owned(),
+            mongodb: "replica-set:3".to_owned(),
+            instances: 2,
+            partitions: 16,
+        };
+        assert_eq!(other_stack(&of(3, 16, 2), &wanted), None);
+        for (snapshot, part) in [
+            (of(1, 16, 2), "3 masters of Redis, and it runs with 1"),
+            (of(3, 16, 1), "2 instances, and it runs with 1"),
+            (of(3, 4, 2), "16 partitions, and it runs with 4"),
+        ] {
+            let told = other_stack(&snapshot, &wanted).unwrap_or_default();
+            assert!(told.contains(part), "{told}");
+        }
+        // Whoever names none takes any.
+        assert_eq!(other_stack(&of(3, 16, 2), &StackShape::default()), None);
+        assert_eq!(other_stack(&of(1, 1, 1), &StackShape::default()), None);
     }
 }
