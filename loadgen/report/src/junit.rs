@@ -21,6 +21,8 @@ pub fn render(report: &Report) -> String {
     document
         .to_string()
         .expect("a JUnit document of plain strings always serialises")
+        // XML holds no such sign, and a name may.
+        .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 fn verdict(report: &Report) -> TestSuite {
@@ -114,4 +116,32 @@ fn not_passed(kind: NonSuccessKind, message: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_message(message);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use record::result::run::Check;
+
+    use super::*;
+
+    #[test]
+    fn every_text_makes_a_document() {
+        let all = (0..=0x1_ffff).filter_map(char::from_u32);
+        let text: String = all.collect();
+        let report = Report {
+            scenario: text.clone(),
+            why: vec![text.clone()],
+            checks: vec![Check {
+                name: text.clone(),
+                bound: text.clone(),
+                observed: text,
+                pass: false,
+            }],
+            ..Report::default()
+        };
+        let document = render(&report);
+        if let Err(error) = roxmltree::Document::parse(&document) {
+            panic!("{error}");
+        }
+    }
 }

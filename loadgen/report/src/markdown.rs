@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::words::{
-    commit, headline, instant, one_line, reasons, sign, summary, verdict, why_no_audit,
+    commit, headline, instant, not_seen_empty, one_line, reasons, sign, summary, verdict,
+    why_no_audit,
 };
 use record::number;
 use record::number::{bytes, count, or_no_data, rate, seconds};
@@ -84,15 +85,24 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "| backlog | peak {}, empty after {} |",
+        "| backlog | peak {}, {} |",
         or_no_data(report.drain.backlog_peak, count),
-        or_no_data(report.drain.seconds_to_empty, seconds),
+        report.drain.seconds_to_empty.map_or_else(
+            || not_seen_empty(report).to_owned(),
+            |after| format!("empty after {}", seconds(after))
+        ),
     )?;
     writeln!(
         page,
-        "| service | peak of {} workers, {} resident |",
-        or_no_data(report.workers.peak, count),
-        or_no_data(report.resources.service_rss_bytes_peak, bytes),
+        "| service | {}, {} |",
+        report.workers.peak.map_or_else(
+            || "workers without data".to_owned(),
+            |peak| format!("peak of {} workers", count(peak))
+        ),
+        report.resources.service_rss_bytes_peak.map_or_else(
+            || "memory without data".to_owned(),
+            |peak| format!("{} resident", bytes(peak))
+        ),
     )?;
 
     let provenance = &report.provenance;
@@ -101,14 +111,19 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         "\nSeed {}, commit {}, Redis {} (appendfsync {}), MongoDB {}, {} ({} cores), started {}, took {}.",
         report.seed,
         text(&commit(&provenance.git_commit, provenance.dirty)),
-        text(&provenance.redis),
-        text(&provenance.appendfsync),
-        text(&provenance.mongodb),
+        text(or_unknown(&provenance.redis)),
+        text(or_unknown(&provenance.appendfsync)),
+        text(or_unknown(&provenance.mongodb)),
         text(&provenance.cpu),
         provenance.cores,
         text(&instant(&report.started_at)),
         seconds(report.duration_seconds),
     )
+}
+
+/// What was not looked at, or did not say it.
+const fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
 }
 
 /// The checks, those that failed first. When all held they are folded away: there is nothing to act on.

@@ -495,6 +495,14 @@ fn a_short_or_empty_run_says_that_there_is_no_data() {
     ] {
         assert!(empty.contains(words), "{words}");
     }
+    let summary = markdown::render(&Report::default());
+    for words in [
+        "Redis unknown (appendfsync unknown), MongoDB unknown",
+        "workers without data, memory without data",
+    ] {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    assert!(!summary.contains("after no data"), "{summary}");
     let mut one_second = sample::passed();
     one_second.time_series.truncate(1);
     let page = html::render(&one_second);
