@@ -99,6 +99,23 @@ pub struct Round {
     pub faults: Vec<String>,
 }
 
+impl Round {
+    /// Whether every figure that others are divided by is one; the 99th percentile was not always recorded.
+    pub fn is_measured(&self) -> bool {
+        [
+            self.admit_cpu_us,
+            self.admit_cpu_ratio,
+            self.admit_redis_us,
+            self.admit_wall_us,
+            self.admit_p50_us,
+            self.record_cpu_us,
+            self.record_wall_us,
+        ]
+        .into_iter()
+        .all(|figure| figure.is_finite() && figure > 0.0)
+    }
+}
+
 /// The answer of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
