@@ -43,7 +43,7 @@ use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, SHARDS_MAX, Shard};
-use plan::{parse_duration, read_text};
+use plan::{is_of_faults, parse_duration, read_text};
 use record::folder::{Unwritable, has_room_for, write_whole};
 use record::kept;
 use record::number;
@@ -875,7 +875,7 @@ fn pages(command: &clap::Command, folder: &Path) -> std::io::Result<()> {
 fn check(path: &Path) -> Result<u8, Failure> {
     // A fault plan is a file of another sort.
     if let Ok(text) = read_text(path, 1 << 20)
-        && text.lines().any(|line| line.trim() == "[load]")
+        && is_of_faults(&text)
     {
         for (_, plan) in Plan::load_all(&[path.to_path_buf()])? {
             print(&format!(

@@ -539,6 +539,21 @@ fn what_is_wrong_in_the_environment_is_told_by_its_name() {
     assert!(!place.0.path().join("reports").exists());
 }
 
+/// A plan of faults is told from a scenario by its tables, however they are written.
+#[test]
+fn check_knows_a_plan_of_faults_however_it_is_written() {
+    let place = Place::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let plan = root.join("scenarios/chaos/21-redis-kill.toml");
+    let plan = fs::read_to_string(plan).expect("the plan");
+    for table in ["[load]", "[load] # how it is sent", "[ load ]"] {
+        place.scenario(&plan.replace("[load]", table));
+        let (code, screen, error) = place.said(&["check", "short.toml"]);
+        assert_eq!(code, Some(0), "{table}: {error}");
+        assert!(screen.contains("loadgen chaos"), "{table}: {screen}");
+    }
+}
+
 #[test]
 fn merge_offers_only_what_it_takes() {
     let place = Place::new();

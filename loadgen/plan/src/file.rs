@@ -79,14 +79,14 @@ pub fn unreadable(error: &io::Error) -> String {
 /// Whether a line of the text opens this table or list of tables.
 fn opens(source: &str, table: &str) -> bool {
     source.lines().any(|line| {
-        let line = line.trim().trim_start_matches('[');
+        let line = line.trim().trim_start_matches('[').trim_start();
         line.strip_prefix(table)
             .is_some_and(|rest| rest.trim_start().starts_with(']'))
     })
 }
 
 /// Whether the text is rather the plan of a fault run than a scenario.
-pub(crate) fn is_of_faults(source: &str) -> bool {
+pub fn is_of_faults(source: &str) -> bool {
     opens(source, "load") && !opens(source, "phase")
 }
 
