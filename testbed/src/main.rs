@@ -35,8 +35,8 @@ enum Command {
         /// The service's port on 127.0.0.1; 0 takes a free one
         #[arg(long, default_value_t = 8080)]
         port: u16,
-        /// Print the addresses as JSON and obey orders on standard input: kill, start, freeze or thaw, and service,
-        /// redis or mongodb
+        /// Print the addresses as JSON and obey orders on standard input: kill or start with service, redis or mongodb,
+        /// freeze or thaw with service
         #[arg(long)]
         control: bool,
         /// More arguments for the service
