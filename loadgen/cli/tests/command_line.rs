@@ -442,6 +442,17 @@ fn an_address_that_leads_nowhere_is_refused_before_anything_is_sent() {
         assert_eq!(code, Some(2), "{error}");
         assert!(error.contains(part), "{error}");
     }
+    // What a build cannot do is told in words of ours, with what would do.
+    let target = ["run", "short.toml", "--target", "http://127.0.0.1:9"];
+    let stores = [
+        "--redis",
+        "redis://127.0.0.1:9",
+        "--mongodb",
+        "mongodb+srv://a.b.invalid",
+    ];
+    let (code, _, error) = place.said(&[target, stores].concat());
+    assert_eq!(code, Some(2), "{error}");
+    assert!(!error.contains("feature"), "{error}");
     let runs = place.0.path().join("reports/runs");
     assert_eq!(fs::read_dir(runs).map_or(0, Iterator::count), 0);
 }

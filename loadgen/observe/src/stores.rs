@@ -48,8 +48,8 @@ pub enum StoreError {
     /// MongoDB.
     #[error("MongoDB does not answer: {0}")]
     Mongo(String),
-    /// MongoDB's address is none.
-    #[error("MongoDB's address is none: {0}")]
+    /// MongoDB's address is none, or none that this build can use.
+    #[error("MongoDB's address cannot be used: {0}")]
     Address(String),
     /// MongoDB keeps its connection and says nothing.
     #[error("MongoDB has said nothing for {0:?}")]
@@ -73,6 +73,12 @@ fn wrong_address(error: &mongodb::error::Error) -> StoreError {
         ErrorKind::InvalidArgument { message, .. } => message.clone(),
         other => other.to_string(),
     };
+    if words.contains("dns-resolver") {
+        return StoreError::Address(
+            "this build does not ask for the hosts of a mongodb+srv://: write them out, mongodb://HOST,HOST/?replicaSet=NAME"
+                .to_owned(),
+        );
+    }
     let words = words.split(", got ").next().unwrap_or_default();
     let words = words.split("pair: ").next().unwrap_or_default();
     let about_host = words.strip_prefix("invalid server address ");
