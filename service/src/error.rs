@@ -42,6 +42,9 @@ pub enum ServiceError {
     /// MongoDB answered something that ends a write without a result, or that this version does not understand.
     #[error("MongoDB: {0}")]
     MongoReply(&'static str),
+    /// MongoDB does not write a document now, and may later; why, without the document's values.
+    #[error("MongoDB does not write some of a batch now: {0}")]
+    MongoNotNow(String),
     /// A collection of MongoDB cannot hold the record.
     #[error("MongoDB: {0}")]
     UnfitCollection(String),
@@ -98,6 +101,7 @@ impl ServiceError {
             self,
             Self::Mongo(_)
                 | Self::MongoReply(_)
+                | Self::MongoNotNow(_)
                 | Self::MongoTimeout(_)
                 | Self::UnreadableRecord(_)
                 | Self::UnfitCollection(_)

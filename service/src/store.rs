@@ -247,9 +247,7 @@ impl Store {
             if refused.is_duplicate_id() {
                 twins.insert(id_of(kind, document.about, batch), index);
             } else if refused.is_for_now() {
-                return Err(ServiceError::MongoReply(
-                    "it cannot write some of a batch now",
-                ));
+                return Err(ServiceError::MongoNotNow(refused.reason()));
             } else {
                 outcomes[index] = Outcome::Refused(refused.reason());
             }
