@@ -332,7 +332,11 @@ pub async fn run(
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
         unsent: Arc::default(),
-        names: http::names::Names::new(&config.public_urls(), &config.listen.to_string()),
+        names: http::names::Names::new(
+            &config.public_urls(),
+            &config.listen.to_string(),
+            config.tls_cert.is_some(),
+        ),
         proxies: http::peer::Proxies::new(&config.trusted_proxies()),
         body_max: config.body_max,
         backlog_max: config.backlog_max / u64::from(config.partitions),

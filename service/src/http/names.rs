@@ -61,14 +61,17 @@ pub(crate) struct Names {
     public: Vec<PublicUrl>,
     /// The host of `--listen`.
     listen: String,
+    /// Whether the service speaks HTTPS itself.
+    has_tls: bool,
 }
 
 impl Names {
-    pub(crate) fn new(public: &[PublicUrl], listen: &str) -> Self {
+    pub(crate) fn new(public: &[PublicUrl], listen: &str, has_tls: bool) -> Self {
         let listen = Authority::parse(listen).map_or_else(String::new, |own| own.host.to_owned());
         Self {
             public: public.to_vec(),
             listen,
+            has_tls,
         }
     }
 
@@ -124,10 +127,13 @@ impl Names {
         let text = origin.to_str().unwrap_or_default();
         let is_own = origins.next().is_none()
             && Origin::parse(text).is_some_and(|origin| {
-                self.public.iter().any(|public| origin.is(public))
-                    || named
-                        .or(host)
-                        .and_then(Authority::parse)
+                // Where a public address tells the scheme, a page that came by another one may be anybody's.
+                if self.is_public(origin.host) {
+                    return self.public.iter().any(|public| origin.is(public));
+                }
+                let host = named.or(host).and_then(Authority::parse);
+                (origin.is_https || !self.has_tls)
+                    && host
                         .is_some_and(|host| self.knows(host.host, reached) && origin.is_at(&host))
             });
         if is_own {
@@ -156,7 +162,15 @@ impl Names {
 
     fn is_public(&self, host: &str) -> bool {
         let mut public = self.public.iter();
-        public.any(|public| public.host.eq_ignore_ascii_case(host))
+        public.any(|public| is_same_host(&public.host, host))
+    }
+}
+
+/// Whether two hosts are one: names in any case, addresses in any form.
+fn is_same_host(one: &str, other: &str) -> bool {
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+        _ => one.eq_ignore_ascii_case(other),
     }
 }
 
@@ -221,13 +235,13 @@ impl<'a> Origin<'a> {
     fn is(&self, public: &PublicUrl) -> bool {
         self.is_https == public.is_https
             && self.port == public.port
-            && self.host.eq_ignore_ascii_case(&public.host)
+            && is_same_host(self.host, &public.host)
     }
 
-    /// Whether it is at the host and the port that the request names. A proxy may have ended TLS, so the scheme is the
-    /// origin's.
+    /// Whether it is at the host and the port that the request names. A proxy may have ended TLS, so the port is by the
+    /// origin's scheme.
     fn is_at(&self, host: &Authority<'_>) -> bool {
-        self.host.eq_ignore_ascii_case(host.host)
+        is_same_host(self.host, host.host)
             && self.port == host.port.unwrap_or(default_port(self.is_https))
     }
 }
@@ -243,9 +257,13 @@ mod tests {
     const REACHED: [u8; 4] = [192, 0, 2, 7];
 
     fn names() -> Names {
-        let public = ["https://loans.example", "http://Intern.example:8080/"];
+        let public = [
+            "https://loans.example",
+            "http://Intern.example:8080/",
+            "https://[2001:DB8:0::1]",
+        ];
         let public: Vec<_> = public.iter().map(|url| url.parse().unwrap()).collect();
-        Names::new(&public, "box.example:8080")
+        Names::new(&public, "box.example:8080", false)
     }
 
     fn headers(host: &[&str], origin: Option<&str>) -> HeaderMap {
@@ -291,6 +309,8 @@ mod tests {
             "loans.example.",
             "intern.example",
             "box.example:8080",
+            "[2001:db8::1]",
+            "[2001:DB8:0:0::1]:443",
         ] {
             assert_eq!(host(&[known]), Ok(()), "{known}");
         }
@@ -309,7 +329,7 @@ mod tests {
             "notlocalhost",
             "xlocalhost",
             "192.0.2.8",
-            "[2001:db8::1]",
+            "[2001:db8::2]",
             "loans.example.evil.example",
             "loans.example@evil.example",
             "loans.example:x",
@@ -347,6 +367,8 @@ mod tests {
             ("localhost", "http://intern.example:8080"),
             ("box.example:8443", "https://box.example:8443"),
             ("localhost:", "http://localhost"),
+            ("[2001:db8::1]", "https://[2001:db8::1]"),
+            ("127.0.0.1", "https://[2001:db8:0::1]"),
             ("loans.example.", "https://loans.example."),
         ] {
             assert_eq!(origin(host, own), Ok(()), "{own} at {host}");
@@ -364,6 +386,11 @@ mod tests {
             ("localhost:8080", "http://localhost:3000"),
             ("localhost:8080", "http://localhost"),
             ("loans.example", "http://intern.example"),
+            // A page that came over plain HTTP may be anybody's.
+            ("loans.example", "http://loans.example"),
+            ("loans.example:80", "http://loans.example"),
+            ("loans.example:8080", "http://loans.example:8080"),
+            ("[2001:db8::1]", "http://[2001:db8::1]"),
             ("127.0.0.1:8080", "http://loans.example"),
             ("localhost:8080", "null"),
             ("localhost:8080", ""),
@@ -372,6 +399,20 @@ mod tests {
             ("localhost:8080", "http://localhost:8080/"),
         ] {
             assert!(origin(host, foreign).is_err(), "{foreign} at {host}");
+        }
+    }
+
+    #[test]
+    fn pages_of_a_service_with_tls_came_by_it() {
+        let names = Names::new(&[], "box.example:8443", true);
+        let uri = Uri::from_static("/ws");
+        for (page, is_own) in [
+            ("https://localhost:8443", true),
+            ("http://localhost:8443", false),
+        ] {
+            let headers = headers(&["localhost:8443"], Some(page));
+            let checked = names.check_origin(&uri, &headers, REACHED.into());
+            assert_eq!(checked.is_ok(), is_own, "{page}");
         }
     }
 
