@@ -89,7 +89,7 @@ async fn failed_loans_are_finished_with_a_reason() {
     let asked =
         json!({ "kind": "discard", "loanIds": [loan_id(0)], "reason": " sent by mistake " });
     assert_task(&task(&stack, asked).await, "done", 1, 0, 0);
-    let asked = json!({ "kind": "discard", "loanIds": [loan_id(0), loan_id(1), loan_id(2), "unknown"], "reason": "twice" });
+    let asked = json!({ "kind": "discard", "loanIds": [loan_id(0), loan_id(1), loan_id(2), "unknown"], "reason": "twice,\r\nonce more" });
     assert_task(&task(&stack, asked).await, "done", 2, 2, 0);
     let asked = json!({ "kind": "discard", "filter": { "loanId": "GC-00001" }, "reason": "a test", "expected": 10 });
     assert_task(&task(&stack, asked).await, "done", 10, 0, 0);

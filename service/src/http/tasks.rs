@@ -78,7 +78,9 @@ fn task(asked: TaskRequest, caller: &Caller) -> Result<TaskDocument, Problem> {
         }
         (None, Some(names)) => Some(checked_ids(&names)?),
     };
-    let reason = asked.reason.map(|reason| reason.trim().to_owned());
+    let reason = asked
+        .reason
+        .map(|reason| reason.trim().replace("\r\n", "\n"));
     let is_good = |reason: &String| {
         (1..=REASON_LEN_MAX).contains(&reason.chars().count())
             && !reason.chars().any(|c| c.is_control() && c != '\n')
