@@ -93,6 +93,8 @@ pub(crate) struct Front {
     pub(crate) exports: Arc<Exports>,
     pub(crate) feed: Feed,
     pub(crate) clients: Arc<Clients>,
+    /// Those of them that follow by a WebSocket.
+    pub(crate) followers: Arc<Clients>,
     pub(crate) unsent: Arc<Unsent>,
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
@@ -631,7 +633,7 @@ async fn answer_to_caller(
                 response::text(exposition::CONTENT_TYPE, text)
             })
         }
-        Target::WebSocket => socket::upgrade(front, request, caller.sees_personal()),
+        Target::WebSocket => socket::upgrade(front, request, &caller),
         Target::Request | Target::Health | Target::Ready | Target::OpenApi | Target::Export(_) => {
             answer(front, target)
         }

@@ -331,6 +331,7 @@ pub async fn run(
         activity: activity.clone(),
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
+        followers: http::clients::Clients::new(None, limits::WEB_SOCKET_CLIENTS_MAX),
         unsent: Arc::default(),
         names: http::names::Names::new(
             &config.public_urls(),

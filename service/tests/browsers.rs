@@ -223,6 +223,39 @@ fn documented_lines(listen: SocketAddr, service: SocketAddr) -> String {
     lines.join("\n")
 }
 
+/// One client does not take all places of those who follow: another still finds one, and so does the first, when it has left
+/// one.
+#[tokio::test]
+async fn one_client_leaves_others_a_place_to_follow() {
+    let arguments = [quick(), vec!["--trusted-proxy=127.0.0.2".to_owned()]].concat();
+    let stack = start_with(service_options(arguments)).await;
+    let address = stack.service.address();
+    let follow = async |client: &str| {
+        let mut request = websocket(address, "localhost", None);
+        let headers = request.headers_mut();
+        headers.insert("x-forwarded-for", client.parse().unwrap());
+        connect(address, request).await
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        match follow("192.0.2.1").await {
+            Ok(socket) => held.push(socket),
+            refused => break refusal(refused),
+        }
+    };
+    assert_eq!(refused, Some(503));
+    assert!(held.len() >= 8, "{}", held.len());
+    for number in 1..=4 {
+        let opened = follow(&format!("198.51.100.{number}")).await;
+        assert_eq!(refusal(opened), None, "{}", held.len());
+    }
+    held.pop();
+    wait_until("there is a place again", async || {
+        refusal(follow("192.0.2.1").await).is_none()
+    })
+    .await;
+}
+
 /// nginx with `servers`, until the child is dropped.
 async fn nginx(
     folder: &std::path::Path,

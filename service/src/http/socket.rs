@@ -1,5 +1,6 @@
 //! `GET /ws`: the history, then snapshots five times a second, and events as they happen.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
-use super::access::{LeaveToStay, PROTOCOL, asks_for_protocol};
+use super::access::{Caller, LeaveToStay, PROTOCOL, asks_for_protocol};
+use super::clients::Guest;
 use super::feed::Both;
 use super::response::{Problem, switching};
 use super::{Front, Link, Reply};
@@ -35,7 +37,7 @@ const UNSENT_LEN_MAX: usize = 256 * 1024;
 pub(super) fn upgrade(
     front: &Arc<Front>,
     mut request: Request<Incoming>,
-    sees_personal: bool,
+    caller: &Caller,
 ) -> Result<Reply, Problem> {
     let headers = request.headers();
     let has = |name: &str, token: &str| {
@@ -61,10 +63,11 @@ pub(super) fn upgrade(
     let protocol = asks_for_protocol(headers).then_some(PROTOCOL);
     let leave = front.access.leave_to_stay(headers);
     // Before it is let in: many at once are not more than there is room for.
-    let seat = Seat::take(front).ok_or(Problem::TooManyWebSockets)?;
+    let seat = Seat::take(front, caller.client).ok_or(Problem::TooManyWebSockets)?;
+    let sees_personal = caller.sees_personal();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let front = &seat.0;
+        let front = &seat.front;
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<Link>() else {
             return;
@@ -88,24 +91,31 @@ pub(super) fn upgrade(
     switching(&accept, protocol).ok_or(Problem::NotAWebSocket)
 }
 
-/// One client among those that there may be.
-struct Seat(Arc<Front>);
+/// One client among those that there may be, and among those that there may be of its address.
+struct Seat {
+    front: Arc<Front>,
+    _of_its_address: Guest,
+}
 
 impl Seat {
-    fn take(front: &Arc<Front>) -> Option<Self> {
+    fn take(front: &Arc<Front>, client: IpAddr) -> Option<Self> {
+        let of_its_address = front.followers.enter(client, &front.proxies)?;
         let clients = &front.metrics.web_socket_clients;
         let step = |count| (count < WEB_SOCKET_CLIENTS_MAX as u64).then_some(count + 1);
         clients
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
             .ok()?;
         front.feed.look_for_tasks();
-        Some(Self(Arc::clone(front)))
+        Some(Self {
+            front: Arc::clone(front),
+            _of_its_address: of_its_address,
+        })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let clients = &self.0.metrics.web_socket_clients;
+        let clients = &self.front.metrics.web_socket_clients;
         clients.fetch_sub(1, Ordering::Relaxed);
     }
 }
