@@ -24,6 +24,10 @@ pub const SEND_BUFFER_LEN: u32 = 64 * 1024;
 pub const ACCEPT_BACKLOG: u32 = 4_096;
 /// A client that takes nothing of an answer for this long is let go.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that is still sending when its connection ends is heard out for this long, so that it gets the answer ...
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// ... and for as many bytes.
+pub const LINGER_LEN_MAX: usize = 16 * 1024 * 1024;
 /// When there is no room for another connection, one whose client has said nothing this long may
 /// be closed ...
 pub const SHED_WAITING_AFTER: Duration = Duration::from_secs(1);

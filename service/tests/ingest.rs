@@ -15,6 +15,8 @@ use support::{
 };
 use testbed::Stack;
 use testbed::http::{self, Answer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -44,6 +46,25 @@ fn head(address: SocketAddr, framing: &str) -> Vec<u8> {
         "POST {REQUEST} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n{framing}\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// A client that goes on sending what was refused by its head can send it all, and then reads why.
+#[tokio::test]
+async fn who_still_sends_gets_the_answer() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let body = vec![b' '; 8 * 1024 * 1024];
+    let length = format!("Content-Length: {}", body.len());
+    let foreign = format!("Origin: http://elsewhere.example\r\n{length}");
+    for (framing, status) in [(&length, "413"), (&foreign, "403")] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&head(address, framing)).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{answer}");
+    }
 }
 
 /// Each bad request is answered by its name and leaves nothing behind: neither an id nor an entry

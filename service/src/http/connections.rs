@@ -10,10 +10,11 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -22,10 +23,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, Sleep};
 
 use super::parts::{NoRoom, Share, Unsent};
-use crate::limits::{SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT};
+use crate::limits::{
+    LINGER_LEN_MAX, LINGER_TIME, SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT,
+};
 
 /// How often all connections are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that are read at once of what is thrown away.
+const LINGER_READ_LEN: usize = 8 * 1024;
 /// How often they are while another one waits for room.
 const LOOK_INTERVAL_WITHOUT_ROOM: Duration = Duration::from_millis(100);
 
@@ -277,11 +282,17 @@ impl Drop for HeldSlot {
 
 /// A stream whose peer is let go when it takes nothing for `WRITE_TIMEOUT`: hyper would wait for
 /// ever. One that takes something is not idle.
+///
+/// After the last answer it reads on for a while: a client that is still sending what was refused would lose the answer, since
+/// the kernel resets a connection that is closed with something unread.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     stream: S,
     slot: Arc<Slot>,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Nothing more comes from the client.
+    has_ended: bool,
+    lingering: Option<Lingering>,
     /// What the client has not taken of what was to be written.
     unsent: Share,
 }
@@ -292,6 +303,8 @@ impl<S> Patient<S> {
             stream,
             slot,
             stalled: None,
+            has_ended: false,
+            lingering: None,
             unsent: Share::new(unsent),
         }
     }
@@ -332,11 +345,43 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before {
+            self.has_ended = true;
+        }
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+/// What is left of the time and of the bytes for which a client is heard out.
+#[derive(Debug)]
+struct Lingering {
+    over: Pin<Box<Sleep>>,
+    len_left: usize,
+}
+
+impl Lingering {
+    /// Throws away what still comes, until nothing more does.
+    fn poll(&mut self, stream: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut stream = stream;
+        while self.len_left > 0 {
+            let mut bytes = [MaybeUninit::uninit(); LINGER_READ_LEN];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            match stream.as_mut().poll_read(cx, &mut buffer) {
+                Poll::Pending => return self.over.as_mut().poll(cx),
+                Poll::Ready(Err(_)) => break,
+                Poll::Ready(Ok(())) => match buffer.filled().len() {
+                    0 => break,
+                    len => self.len_left = self.len_left.saturating_sub(len),
+                },
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -355,7 +400,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            // Who is asked to make room does so at once.
+            if this.has_ended || this.slot.asked().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Lingering {
+            over: Box::pin(tokio::time::sleep(LINGER_TIME)),
+            len_left: LINGER_LEN_MAX,
+        });
+        lingering.poll(Pin::new(&mut this.stream), cx).map(Ok)
     }
 }
 
