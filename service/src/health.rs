@@ -210,9 +210,8 @@ impl Fault {
             | Self::Rollback
             | Self::Indexes
             | Self::Aside => false,
-            Self::Mongodb | Self::Recording => {
-                has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard)
-            }
+            // Workers go on: what they decide waits in Redis.
+            Self::Mongodb | Self::Recording => roles.iter().all(|role| *role == Role::Persister),
         }
     }
 }
@@ -401,6 +400,8 @@ mod tests {
             assert!(expected || names.is_empty(), "{seconds} s: {names:?}");
             let recorder = is_ready(&snapshot, &[Role::Persister]);
             assert_eq!(recorder, !expected, "{seconds} s");
+            // Its workers go on.
+            assert!(is_ready(&snapshot, &[Role::Worker, Role::Persister]));
         }
     }
 

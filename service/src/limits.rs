@@ -118,6 +118,8 @@ pub const RECORD_COMMAND_LEN_MAX: usize = 8 * 1024 * 1024;
 pub const DELIVERIES_TRUSTED: u8 = 3;
 /// WebSocket clients at once.
 pub const WEB_SOCKET_CLIENTS_MAX: usize = 256;
+/// Places among them that are kept for whoever has a token.
+pub const WEB_SOCKET_CLIENTS_KEPT: usize = 32;
 /// Failed loans that one step of a retry queues again: Redis serves others between two steps.
 pub const RETRY_STEP_LEN_MAX: usize = 100;
 /// While so many loans wait for a worker, work on many failed loans queues no more of them.

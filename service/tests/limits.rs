@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bson::{Document, doc};
 use serde_json::json;
+use service::limits::{WEB_SOCKET_CLIENTS_KEPT, WEB_SOCKET_CLIENTS_MAX};
 use support::{
     PATIENCE, REQUEST, assert_problem, audit, body, exchange, held_ids, lengths, loan, loan_id,
     metrics, post, quick, redis, redis_counters, second_instance, service_options, start,
@@ -17,6 +18,7 @@ use support::{
 use testbed::{RedisOptions, Signal, Stack, StackOptions, http};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 async fn start_for(connections_max: usize) -> Stack {
     let mut arguments = quick();
@@ -279,7 +281,19 @@ async fn web_socket_clients_are_counted_before_they_are_in() {
     for client in clients {
         open.extend(client.await.unwrap());
     }
-    assert_eq!(open.len(), service::limits::WEB_SOCKET_CLIENTS_MAX);
+    let (max, kept) = (WEB_SOCKET_CLIENTS_MAX, WEB_SOCKET_CLIENTS_KEPT);
+    assert_eq!(open.len(), max - kept);
+    // Places are left for whoever has a token, and for nobody else.
+    let follow = async |token: &str| {
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        let token = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", token);
+        tokio_tungstenite::connect_async(request).await
+    };
+    for _ in 0..kept {
+        open.push(follow(support::ADMIN_TOKEN).await.unwrap());
+    }
+    assert!(follow(support::ADMIN_TOKEN).await.is_err());
 }
 
 /// Nonsense from many clients at once leaves the good loans whole.

@@ -1,6 +1,5 @@
 //! `GET /ws`: the history, then snapshots five times a second, and events as they happen.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use super::clients::Guest;
 use super::feed::Both;
 use super::response::{Problem, switching};
 use super::{Front, Link, Reply};
-use crate::limits::WEB_SOCKET_CLIENTS_MAX;
+use crate::limits::{WEB_SOCKET_CLIENTS_KEPT, WEB_SOCKET_CLIENTS_MAX};
 use crate::shutdown::stopped;
 
 /// How far back the first message reaches.
@@ -63,7 +62,7 @@ pub(super) fn upgrade(
     let protocol = asks_for_protocol(headers).then_some(PROTOCOL);
     let leave = front.access.leave_to_stay(headers);
     // Before it is let in: many at once are not more than there is room for.
-    let seat = Seat::take(front, caller.client).ok_or(Problem::TooManyWebSockets)?;
+    let seat = Seat::take(front, caller).ok_or(Problem::TooManyWebSockets)?;
     let sees_personal = caller.sees_personal();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -98,10 +97,16 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(front: &Arc<Front>, client: IpAddr) -> Option<Self> {
-        let of_its_address = front.followers.enter(client, &front.proxies)?;
+    fn take(front: &Arc<Front>, caller: &Caller) -> Option<Self> {
+        let of_its_address = front.followers.enter(caller.client, &front.proxies)?;
         let clients = &front.metrics.web_socket_clients;
-        let step = |count| (count < WEB_SOCKET_CLIENTS_MAX as u64).then_some(count + 1);
+        // An operator can always follow, whoever else does.
+        let places = if caller.sees_personal() {
+            WEB_SOCKET_CLIENTS_MAX
+        } else {
+            WEB_SOCKET_CLIENTS_MAX - WEB_SOCKET_CLIENTS_KEPT
+        };
+        let step = |count| (count < places as u64).then_some(count + 1);
         clients
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
             .ok()?;
