@@ -210,8 +210,9 @@ impl Fault {
             | Self::Rollback
             | Self::Indexes
             | Self::Aside => false,
-            // Workers go on: what they decide waits in Redis.
-            Self::Mongodb | Self::Recording => roles.iter().all(|role| *role == Role::Persister),
+            Self::Mongodb | Self::Recording => {
+                has(Role::Persister) && !has(Role::Api) && !has(Role::Dashboard)
+            }
         }
     }
 }
@@ -400,8 +401,6 @@ mod tests {
             assert!(expected || names.is_empty(), "{seconds} s: {names:?}");
             let recorder = is_ready(&snapshot, &[Role::Persister]);
             assert_eq!(recorder, !expected, "{seconds} s");
-            // Its workers go on.
-            assert!(is_ready(&snapshot, &[Role::Worker, Role::Persister]));
         }
     }
 
