@@ -389,3 +389,63 @@ fn repeats_are_found_in_order_and_few_are_kept() {
     assert!(found.len() > 5_000);
     assert_eq!(found, all);
 }
+
+/// Arrivals of a day at 500 a second.
+const A_DAY: u32 = 43_200_000;
+
+/// What the audit of a long run keeps. `SLUICE_ARRIVALS=1000000` for fewer.
+#[test]
+#[ignore = "a day of arrivals takes minutes"]
+fn the_audit_of_a_day_is_small() {
+    let arrivals = std::env::var("SLUICE_ARRIVALS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(A_DAY);
+    let text = format!(
+        "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"24h\"\nrate = {:?}",
+        f64::from(arrivals) / 86_400.0
+    );
+    let scenario = Scenario::parse(&text, "t.toml".as_ref()).expect("a good scenario");
+    let schedule = Schedule::new(&scenario.phases, 1);
+    let mix = Mix {
+        duplicate: 0.05,
+        ..Mix::default()
+    };
+    let payloads = Payloads::new(1, "t", &mix);
+    let arrivals = schedule.arrivals();
+    let mut ledger = ledger(&vec![QUEUED; arrivals as usize]);
+    let mut findings = Findings::new(&payloads, arrivals);
+    let mut dues = Dues::new(&schedule);
+    for number in 0..arrivals {
+        if payloads.kind_and_owner(number).1 == number {
+            let owner = findings.loan(&record_of(&payloads.arrival(number)));
+            assert_eq!(
+                owner
+                    .and_then(|owner| dues.slot(owner))
+                    .map(|slot| slot.number),
+                Some(number)
+            );
+        } else {
+            ledger.heard[number as usize] = REPLAYED;
+        }
+    }
+    let (audit, _) = judge(&payloads, &schedule, &ledger, &findings, None, 0);
+    assert_eq!(audit.recorded, audit.acknowledged);
+    assert!(audit.recorded > u64::from(arrivals) / 10 * 9);
+    assert!(audit.examples.is_empty(), "{:?}", audit.examples);
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let peak = peak.expect("the most memory that this process had");
+    let kib: u64 = peak
+        .split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("a number of KiB");
+    println!(
+        "{arrivals} arrivals, {} records: {} MiB",
+        audit.recorded,
+        kib / 1024
+    );
+    // A byte for what was heard, two for what was found, and this process itself.
+    assert!(kib * 1024 < 3 * u64::from(arrivals) + (64 << 20), "{peak}");
+}

@@ -1,4 +1,5 @@
-//! What a whole run says of a service that freezes or refuses, of clocks that differ, and of itself when it is stopped.
+//! What a whole run says of a service that freezes, refuses or takes everything, of clocks that differ, of others who send too, and of
+//! itself when it is stopped.
 //!
 //! Each run is a process of its own, so that it can be stopped while its stub goes on. Those of one sort run side by side.
 
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use drive::load::load_only;
 use futures_util::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +17,7 @@ use record::result::run::{Report, Verdict};
 use record::result::self_test::Row;
 use testbed::{MongoOptions, MongoServer, RedisOptions, RedisServer, Servers};
 
-use super::start;
+use super::{scenario as scenario_of, start};
 use crate::commands::run::RunError;
 
 /// Arrivals per second, and the length of a run that is frozen or stopped.
@@ -37,6 +39,12 @@ struct Truth {
     delays: Delays,
     ahead: Ahead,
     length: Duration,
+    /// The share of malformed arrivals.
+    malformed: f64,
+    /// Whether the stub stores loans, and the run looks at the stores. One that does not takes whatever it is sent.
+    has_stores: bool,
+    /// How many loans somebody else sends to the stub meanwhile, in a second.
+    by_others: u64,
     /// For how long the generator is stopped in its middle.
     stopped: Duration,
 }
@@ -50,6 +58,9 @@ impl Truth {
             delays: Delays::None,
             ahead: Ahead::default(),
             length: SHORT,
+            malformed: 0.0,
+            has_stores: true,
+            by_others: 0,
             stopped: Duration::ZERO,
         }
     }
@@ -112,7 +123,21 @@ fn truths() -> [Vec<Truth>; 3] {
         };
         truth
     });
-    let mut short = vec![refuses];
+    let takes_everything = {
+        let name = "a service that takes malformed loans, its stores not looked at".to_owned();
+        let mut truth = Truth::of(name, Verdict::Fail, "malformed must be answered 400");
+        truth.malformed = 0.1;
+        truth.has_stores = false;
+        truth
+    };
+    let others = {
+        let name = "a service that somebody else sends 100 loans to".to_owned();
+        let word = "Others used this service beside the run: 100 requests";
+        let mut truth = Truth::of(name, Verdict::Pass, word);
+        truth.by_others = 100;
+        truth
+    };
+    let mut short = vec![refuses, takes_everything, others];
     short.extend(clocks);
     [frozen.into(), stopped.into(), short]
 }
@@ -134,7 +159,7 @@ pub(super) async fn compare(
     let doing = [
         "stubs that freeze for 0.3, 1 and 3 s",
         "generators that are stopped for 0.12, 0.5 and 3 s",
-        "a stub that refuses, and stubs whose clocks differ",
+        "stubs that refuse, take everything, have other clients, and whose clocks differ",
     ];
     for (doing, truths) in doing.into_iter().zip(truths()) {
         say(doing);
@@ -161,6 +186,23 @@ struct Place {
     mongodb_uri: String,
 }
 
+impl Place {
+    /// The arguments that name its stores.
+    fn stores(&self) -> Vec<&str> {
+        vec![
+            "--redis",
+            &self.redis_url,
+            "--mongodb",
+            &self.mongodb_uri,
+            "--mongodb-database",
+            &self.database,
+            // The stub is of no commit.
+            "--allow",
+            "other-commit",
+        ]
+    }
+}
+
 async fn one(truth: &Truth, place: Place) -> Result<Row, RunError> {
     let unwritable = |path: &Path| {
         let path = path.to_path_buf();
@@ -170,31 +212,35 @@ async fn one(truth: &Truth, place: Place) -> Result<Row, RunError> {
     std::fs::create_dir_all(&place.folder).map_err(unwritable(&place.folder))?;
     let text = format!(
         "name = \"self-test-words\"\ndescription = \"A known truth\"\nsend_lag_max = \"50ms\"\n\
+         [mix]\nmalformed = {:?}\n\
          [[phase]]\nname = \"all\"\nduration = \"{}s\"\nrate = {RATE_PER_SECOND}\n\
-         [[check]]\nmetric = \"response_ms.p99\"\nmax = 50\n[[check]]\nmetric = \"lost\"\nequals = 0\n",
+         [[check]]\nmetric = \"response_ms.p99\"\nmax = 50\n",
+        truth.malformed,
         truth.length.as_secs()
-    );
+    ) + if truth.has_stores {
+        "[[check]]\nmetric = \"lost\"\nequals = 0\n"
+    } else {
+        ""
+    };
     std::fs::write(&scenario, text).map_err(unwritable(&scenario))?;
-    let storing = Storing {
+    let storing = truth.has_stores.then(|| Storing {
         mongodb_uri: place.mongodb_uri.clone(),
         database: place.database.clone(),
         fault: None,
         ahead: truth.ahead,
-    };
-    let stub = start(truth.delays, Some(storing))?;
+    });
+    let stub = start(truth.delays, storing)?;
     let program = std::env::current_exe().map_err(unwritable(Path::new("loadgen")))?;
     let mut child = tokio::process::Command::new(program)
         .arg("run")
         .arg(&scenario)
-        .args(["--target", &stub.url(), "--redis", &place.redis_url])
-        .args([
-            "--mongodb",
-            &place.mongodb_uri,
-            "--mongodb-database",
-            &place.database,
-        ])
-        // The stub is of no commit.
-        .args(["--allow", "other-commit", "--quiet", "--reports"])
+        .args(["--target", &stub.url()])
+        .args(if truth.has_stores {
+            place.stores()
+        } else {
+            vec!["--no-stores"]
+        })
+        .args(["--quiet", "--reports"])
         .arg(&place.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -202,12 +248,15 @@ async fn one(truth: &Truth, place: Place) -> Result<Row, RunError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(unwritable(Path::new("loadgen")))?;
+    while stub.requests() < truth.arrivals() / 2 && child.try_wait().is_ok_and(|end| end.is_none())
+    {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    if truth.by_others > 0 {
+        let theirs = scenario_of("self-test-others", truth.by_others, 1, 64);
+        load_only(&theirs, &stub.url()).await?;
+    }
     if let (false, Some(process)) = (truth.stopped.is_zero(), child.id()) {
-        while stub.requests() < truth.arrivals() / 2
-            && child.try_wait().is_ok_and(|end| end.is_none())
-        {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
         let process = Pid::from_raw(process as i32);
         // One that has ended already will say so in its report.
         let _ = kill(process, Signal::SIGSTOP);
@@ -237,8 +286,8 @@ fn row(truth: &Truth, report: Option<&Report>, said: &str) -> Row {
             let end_to_end = report.load.end_to_end_us.count;
             let pass = report.verdict == truth.verdict
                 && named.is_some()
-                && (end_to_end == 0) == is_apart
-                && report.audit.complete;
+                && (end_to_end > 0) == (truth.has_stores && !is_apart)
+                && report.audit.complete == truth.has_stores;
             let why = named.or(report.why.first()).map_or("", String::as_str);
             (format!("{}: {why}", report.verdict.name()), pass)
         }
