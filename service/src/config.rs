@@ -547,7 +547,7 @@ impl Config {
             (Some(endpoint), _) => endpoint.clone(),
             (None, Some(text)) => text
                 .parse()
-                .map_err(|why| format!("{OTLP_ENDPOINT}: {text:?} is {why}"))?,
+                .map_err(|why| format!("{OTLP_ENDPOINT}: {} is {why}", shown(&text)))?,
             (None, None) => return Ok(None),
         };
         if is_disabled {
@@ -909,8 +909,13 @@ fn in_one_line(text: &str) -> String {
     format!("{line}; see --help")
 }
 
-/// A value as a message repeats it.
+/// A value as a message repeats it: without what stands before an `@`, as a user and a password do in an address.
 fn shown(value: &str) -> String {
+    let start = value.find("://").map_or(0, |at| at + "://".len());
+    let value = match value[start..].rfind('@') {
+        Some(at) => &format!("{}…{}", &value[..start], &value[start + at..]),
+        None => value,
+    };
     match value.char_indices().nth(VALUE_SHOWN_LEN_MAX) {
         Some((at, _)) => format!("{:?}…", &value[..at]),
         None => format!("{value:?}"),

@@ -32,7 +32,7 @@ use crate::queue::Queue;
 use crate::shutdown::stopped;
 use crate::store::Store;
 use crate::tasks::Tasks;
-use crate::tls::Tls;
+use crate::tls::{Accepted, Tls};
 use crate::tokens::TokenRole;
 
 pub(crate) mod access;
@@ -192,9 +192,10 @@ async fn talk(
     _guest: Guest,
 ) {
     let (front, slot) = (&front, &slot);
-    let ends = Ends {
+    let mut ends = Ends {
         reached: stream.local_addr().unwrap_or(peer).ip(),
         peer: peer.ip(),
+        lacks_tls: false,
     };
     let _held = Metrics::hold(&front.metrics.connections);
     let stream = match &front.tls {
@@ -205,7 +206,11 @@ async fn talk(
                 _ = slot.close() => return,
             };
             match accepted {
-                Ok(stream) => Stream::Tls(Box::new(stream)),
+                Ok(Accepted::Tls(stream)) => Stream::Tls(stream),
+                Ok(Accepted::Plain(stream)) => {
+                    ends.lacks_tls = true;
+                    Stream::Plain(stream)
+                }
                 Err(error) => {
                     tracing::debug!(%error, "no TLS");
                     return;
@@ -527,6 +532,9 @@ fn admit_sender(
     request: &Request<Incoming>,
     ends: Ends,
 ) -> Result<(), Problem> {
+    if ends.lacks_tls {
+        return Err(Problem::NoTls);
+    }
     // A probe asks by whatever address it has, and learns nothing but a state.
     if !matches!(target, Some(Target::Health | Target::Ready)) {
         let (version, uri, headers) = (request.version(), request.uri(), request.headers());

@@ -202,13 +202,14 @@ pub async fn run(
         })?),
         None => None,
     };
-    let tls =
-        match (&config.tls_cert, &config.tls_key) {
-            (Some(cert), Some(key)) => Some(Tls::follow(cert, key).await.map_err(|why| {
-                StartError::Settings(format!("--tls-cert (SLUICE_TLS_CERT): {why}"))
-            })?),
-            _ => None,
-        };
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(Tls::follow(cert, key).await.map_err(|why| {
+            StartError::Settings(format!(
+                "--tls-cert, --tls-key (SLUICE_TLS_CERT, SLUICE_TLS_KEY): {why}"
+            ))
+        })?),
+        _ => None,
+    };
     let name = instance.to_string();
     let telemetry = match config.telemetry().map_err(StartError::Settings)? {
         Some(settings) => Some(Telemetry::new(settings, &name).map_err(|why| {

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::config::{Command, Config};
 use crate::log;
 use crate::printable::printable;
 use crate::tokens::TokenRole;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
@@ -23,6 +25,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Does what the command line says, until it is done or a signal ends it.
 pub fn main() -> ExitCode {
+    // A log that grows beyond a limit on files is an error of the write, and not the end of the process. While there is one thread.
+    let beyond_limit = SigSet::from(Signal::SIGXFSZ);
+    if let Err(error) = beyond_limit.thread_block() {
+        return fail(&error);
+    }
     // The allocator asks for huge pages, and then each touch of its sparse heap costs 2 MiB: an idle service takes
     // 31 MB instead of 14. Where the system refuses, only memory is lost.
     #[cfg(target_os = "linux")]
@@ -140,9 +147,21 @@ fn make_token(name: &str, role: TokenRole) -> ExitCode {
             say(format!(
                 "the token of {name}, shown once: {token}\nIts line for the file of tokens, on standard output:"
             ));
-            print(&line)
+            print(&on_a_line_of_its_own(&line))
         }
         Err(why) => refuse(&why),
+    }
+}
+
+/// The line as it is to be written: a file that it is added to may not end with its last line's end.
+fn on_a_line_of_its_own(line: &str) -> String {
+    let about = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|output| std::fs::File::from(output).metadata());
+    match about {
+        Ok(about) if about.is_file() && about.len() > 0 => format!("\n{line}"),
+        _ => line.to_owned(),
     }
 }
 

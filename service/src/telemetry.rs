@@ -183,7 +183,11 @@ async fn send_spans(
             }
             let body = encode::spans(&resource, &batch);
             // A batch that is not taken is offered again; what comes meanwhile waits, within its bound.
-            collector.deliver(Signal::Traces, body, &mut stop).await;
+            let len = batch.len() as u64;
+            let lost = collector
+                .deliver(Signal::Traces, body, len, &mut stop)
+                .await;
+            tracer.unsent.note_dropped(lost);
         }
         if is_last {
             return;

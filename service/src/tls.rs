@@ -34,6 +34,15 @@ const FILE_LEN_MAX: u64 = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
+/// How a client began.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// As it should.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// In plain text, all of which waits to be read. Nothing but a refusal may be said to it.
+    Plain(TcpStream),
+}
+
 /// What two files hold.
 #[derive(Debug, PartialEq, Eq)]
 struct Pair {
@@ -50,19 +59,28 @@ impl Tls {
     pub(crate) async fn follow(cert: &Path, key: &Path) -> Result<Self, String> {
         let files = (cert.to_owned(), key.to_owned());
         let pair = read(files.clone()).await?;
-        let tls = Self(Arc::new(RwLock::new(server(&pair)?)));
+        let tls = Self(Arc::new(RwLock::new(server(&files, &pair)?)));
         crate::task::spawn("certificate", keep(tls.clone(), files, pair));
         Ok(tls)
     }
 
-    /// Makes a client's stream one of TLS.
+    /// Makes a client's stream one of TLS, unless the client speaks HTTP without it.
     ///
     /// # Errors
     /// A handshake that fails or takes too long.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Accepted> {
         let config = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        let handshake = TlsAcceptor::from(config).accept(stream);
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
+        let accepted = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            // A method begins with a letter, and no record of TLS does.
+            if first[0].is_ascii_alphabetic() {
+                return Ok(Accepted::Plain(stream));
+            }
+            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            Ok(Accepted::Tls(Box::new(stream)))
+        };
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, accepted)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -79,7 +97,7 @@ async fn keep(tls: Tls, files: (PathBuf, PathBuf), mut pair: Pair) {
                 continue;
             }
         };
-        match server(&now) {
+        match server(&files, &now) {
             Ok(config) => {
                 tracing::info!("the certificate was read again");
                 *tls.0.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -101,15 +119,24 @@ async fn read((cert, key): (PathBuf, PathBuf)) -> Result<Pair, String> {
     reading.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-fn server(pair: &Pair) -> Result<Arc<ServerConfig>, String> {
+/// What the two files make together. `files` are their names, for what is wrong.
+fn server((cert, key): &(PathBuf, PathBuf), pair: &Pair) -> Result<Arc<ServerConfig>, String> {
     let certs = CertificateDer::pem_slice_iter(&pair.cert)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("the certificate is not PEM: {error}"))?;
+        .map_err(|error| format!("{} is not PEM: {error}", cert.display()))?;
     if certs.is_empty() {
-        return Err("the file of the certificate holds none".to_owned());
+        return Err(format!("{} holds no certificate in PEM", cert.display()));
     }
-    let key = PrivateKeyDer::from_pem_slice(&pair.key)
-        .map_err(|error| format!("the key is not PEM: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|error| {
+        let is_encrypted = ["ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
+            .iter()
+            .any(|mark| pair.key.windows(mark.len()).any(|at| at == mark.as_bytes()));
+        if is_encrypted {
+            format!("the key in {} is encrypted, and nobody can be asked for its password here: give it without one", key.display())
+        } else {
+            format!("{} holds no key in PEM: {error}", key.display())
+        }
+    })?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))

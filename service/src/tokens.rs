@@ -21,6 +21,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const FILE_LEN_MAX: u64 = 1024 * 1024;
 /// The longest name.
 const NAME_LEN_MAX: usize = 64;
+/// The name of whoever has the administrator's token. In a file nobody has it: what was done by whom must be told.
+pub(crate) const ADMINISTRATOR: &str = "administrator";
 /// What precedes a hash.
 const ALGORITHM: &str = "sha256:";
 
@@ -88,9 +90,7 @@ impl Tokens {
     pub async fn follow(file: &Path) -> Result<Self, String> {
         let text = read(file.to_owned()).await?;
         let known = known(&text).map_err(|why| format!("{}: {why}", file.display()))?;
-        if known.is_empty() {
-            tracing::warn!("the file of tokens holds none: nobody can log in or read");
-        }
+        tell_if_none(&known);
         let tokens = Self(Arc::new(watch::Sender::new(known)));
         crate::task::spawn("tokens", keep(tokens.clone(), file.to_owned(), text));
         Ok(tokens)
@@ -158,11 +158,20 @@ async fn keep(tokens: Tokens, file: PathBuf, mut text: String) {
         match known(&now) {
             Ok(known) => {
                 tracing::info!(tokens = known.len(), "the file of tokens was read again");
+                tell_if_none(&known);
                 tokens.0.send_replace(known);
             }
             Err(why) => tracing::warn!("the file of tokens stays as it was: {why}"),
         }
         text = now;
+    }
+}
+
+fn tell_if_none(known: &[Known]) {
+    if known.is_empty() {
+        tracing::warn!(
+            "the file of tokens holds none: but for the administrator nobody can log in or read"
+        );
     }
 }
 
@@ -199,6 +208,9 @@ fn known(text: &str) -> Result<Vec<Known>, String> {
             .strip_prefix(ALGORITHM)
             .and_then(from_hex)
             .ok_or_else(|| at("the hash must be sha256: and 64 hexadecimal digits"))?;
+        if hash == <[u8; 32]>::from(Sha256::digest(b"")) {
+            return Err(at("this is the hash of nothing, and no token"));
+        }
         if all.iter().any(|known| known.hash == hash) {
             return Err(at(
                 "this hash stands twice: each name has a token of its own",
@@ -220,7 +232,9 @@ fn check_name(name: &str) -> Result<(), String> {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte));
-    if is_good {
+    if name == ADMINISTRATOR {
+        Err("the name administrator is that of SLUICE_ADMIN_TOKEN's holder".to_owned())
+    } else if is_good {
         Ok(())
     } else {
         Err("a name has 1 to 64 characters of A-Z a-z 0-9 . _ @ -".to_owned())
@@ -268,6 +282,8 @@ mod tests {
             ("grace operator sha256:00", "hash"),
             ("grace operator md5:0000", "hash"),
             ("gr/ace operator sha256:00", "name"),
+            ("administrator operator sha256:00", "SLUICE_ADMIN_TOKEN"),
+            (&format!("grace operator {}", hash(b"")), "hash of nothing"),
             (&good, "twice"),
         ] {
             let error = Tokens::parse(&format!("{good}\n{line}\n")).unwrap_err();

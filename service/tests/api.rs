@@ -12,7 +12,11 @@ use support::{
     start, start_with,
 };
 use testbed::http;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// The description that the service serves is the one that it prints, and every call in it is
 /// there, with those methods and no others.
@@ -236,6 +240,52 @@ async fn a_ping_is_answered_by_its_own_bytes() {
         .await
         .unwrap();
     assert_eq!(echo, payload.as_bytes());
+}
+
+/// Whoever closes a WebSocket gets a close frame back, and whoever breaks the protocol is told so by its code (RFC 6455, 7.4.1).
+#[tokio::test]
+async fn the_end_of_a_websocket_is_said() {
+    let stack = start().await;
+    let closed_with = async |frame: Option<Message>, raw: &[u8]| {
+        let url = format!("ws://{}/ws", stack.service.address());
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        if let Some(frame) = frame {
+            socket.send(frame).await.unwrap();
+        }
+        let stream = socket.get_mut();
+        stream.write_all(raw).await.unwrap();
+        let answer = async {
+            loop {
+                match socket.next().await {
+                    Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+                    Some(Ok(_)) => {}
+                    end => panic!("without a word: {end:?}"),
+                }
+            }
+        };
+        let answer = tokio::time::timeout(support::PATIENCE, answer);
+        answer.await.expect("an end")
+    };
+    let bye = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "bye".into(),
+    };
+    let bye = Message::Close(Some(bye));
+    assert_eq!(closed_with(Some(bye), b"").await, Some(1000));
+    let long = Message::Binary(vec![0; 8 * 1024].into());
+    assert_eq!(closed_with(Some(long), b"").await, Some(1009));
+    // A text of one byte under a mask of zeros, and one without any mask.
+    assert_eq!(closed_with(None, b"\x81\x81\0\0\0\0\xff").await, Some(1007));
+    assert_eq!(closed_with(None, b"\x81\x01a").await, Some(1002));
+
+    // An older HTTP knows no upgrade.
+    let mut stream = TcpStream::connect(stack.service.address()).await.unwrap();
+    let request = "GET /ws HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 426 "), "{answer}");
 }
 
 /// A request's id is the client's or a new one; the answer and the log name it, and the log is JSON

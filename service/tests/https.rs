@@ -49,7 +49,7 @@ async fn ask(address: SocketAddr, cert: &Path, message: &str) -> std::io::Result
     Ok(answer)
 }
 
-/// 1. A loan is taken over TLS, the probe finds the service ready, and nothing is said without TLS.
+/// 1. A loan is taken over TLS, the probe finds the service ready, and without TLS nothing is said but that.
 /// 2. Another certificate takes the place of the first, without a restart.
 #[tokio::test]
 async fn it_speaks_https() {
@@ -100,13 +100,19 @@ async fn it_speaks_https() {
     let answer = ask(address, &cert, &message).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     audit(&stack, 1).await;
-    let plain = exchange(
-        address,
-        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        true,
-    )
-    .await;
-    assert!(plain.is_none(), "{plain:?}");
+    for request in [
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        &message,
+    ] {
+        let plain = exchange(address, request.as_bytes(), true).await;
+        let plain = plain.expect("an answer that can be read");
+        assert_eq!(plain.status, 400, "{plain:?}");
+        assert!(
+            plain.body.contains("this address speaks HTTPS"),
+            "{plain:?}"
+        );
+    }
+    audit(&stack, 1).await;
     let probe = async || {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_service"));
         command.args(["--probe", "--listen", &listen]).args(files);

@@ -277,7 +277,18 @@ async fn one_person_is_forgotten() {
             .unwrap();
         assert_eq!(answer.status, 202, "{answer:?}");
     }
+    // Accepted loans of somebody else, whose texts name her.
+    let mut by_name = loan(6);
+    by_name["applicant"]["name"] = json!("Grace <grace@example.org>");
+    let mut by_purpose = loan(7);
+    by_purpose["purpose"] = json!("as grace@example.org asked");
+    let mut by_both = by_name.clone();
+    by_both["loanId"] = json!(loan_id(8));
+    by_both["purpose"] = by_purpose["purpose"].clone();
     for loan in [
+        by_name,
+        by_purpose,
+        by_both,
         hers(0, "grace@example.org", 712),
         hers(1, "Grace@Example.org", 712),
         hers(2, "grace@example.org", 100),
@@ -310,7 +321,7 @@ async fn one_person_is_forgotten() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(
         said,
-        "forgotten: data removed from 2 loans and 6 failures; 5 failed loans that waited are discarded\n"
+        "forgotten: data removed from 5 loans and 6 failures; 5 failed loans that waited are discarded\n"
     );
     let everything = async || {
         let mut all = String::new();

@@ -214,6 +214,38 @@ fn a_value_that_cannot_be_read_is_named() {
     }
 }
 
+/// A password that stands in an address is not repeated, whatever the address is for.
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    for (flag, value) in [
+        ("--otlp-endpoint", "http://ada:s3cret@collector:4318"),
+        ("--otlp-endpoint", "grpc://ada:s3cret@collector"),
+        ("--otlp-endpoint", "http://s3cret@collector:99999"),
+        ("--public-url", "https://ada:s3cret@loans.example"),
+        ("--listen", "ada:s3cret@127.0.0.1"),
+        ("--trusted-proxy", "ada:s3@s3cret@proxy.example"),
+    ] {
+        let (code, said) = start(&[flag, value]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(flag) && !said.contains("s3cret"), "{said}");
+    }
+}
+
+/// A limit on the size of files makes a write fail, and does not end the process in the middle of it.
+#[test]
+fn a_limit_on_files_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("bash")
+        .args(["-c", "ulimit -f 1; exec \"$0\" --openapi > \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_service"))
+        .arg(folder.path().join("openapi.json"))
+        .output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("too large"), "{said}");
+}
+
 /// What is said of the command line is one line, however long what it repeats.
 #[test]
 fn a_wrong_command_line_is_told_in_one_line() {

@@ -509,6 +509,53 @@ async fn a_dead_collector_is_said_once_and_holds_nothing_up() {
     assert_eq!(collector.received().faults, Vec::<String>::new());
 }
 
+/// What a collector refuses for good is lost, and is counted as that: a wrong token must not look like a quiet day.
+#[tokio::test]
+async fn what_a_collector_refuses_is_counted() {
+    for (status, body) in [
+        (StatusCode::UNAUTHORIZED, ""),
+        (
+            StatusCode::OK,
+            r#"{"partialSuccess":{"rejectedSpans":"1000000","errorMessage":"no room"}}"#,
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let collector = Collector {
+            address: listener.local_addr().unwrap(),
+            received: Arc::default(),
+        };
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a client");
+                let service = service_fn(move |request: Request<Incoming>| async move {
+                    let _ = request.into_body().collect().await;
+                    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+                    *answer.status_mut() = status;
+                    Ok::<_, Infallible>(answer)
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        let stack = start_with(traced(&["--otlp-sample-ratio=1"], &collector)).await;
+        let address = stack.service.address();
+        assert_eq!(post(address, &loan(0)).await.status, 202);
+        audit(&stack, 1).await;
+        wait_until("what is lost is counted", async || {
+            let told = http::get(address, "/metrics").await.unwrap();
+            let lost = told
+                .body
+                .lines()
+                .find_map(|line| line.strip_prefix("sluice_spans_dropped_total "))
+                .and_then(|count| count.parse::<f64>().ok());
+            lost.is_some_and(|lost| lost > 0.0)
+        })
+        .await;
+    }
+}
+
 /// One that takes connections and never answers holds up neither loans nor the end of the process.
 #[tokio::test]
 async fn a_silent_collector_does_not_hold_up_the_end() {

@@ -28,6 +28,33 @@ fn token(name: &str, role: &str) -> (String, String) {
     (token.to_owned(), line)
 }
 
+/// A line is added to a file whatever its last one ends with.
+#[test]
+fn a_line_stands_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, token("ada", "viewer").1.trim_end()).unwrap();
+    for name in ["grace", "mary"] {
+        let added = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&file)
+            .unwrap();
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_service"))
+            .args(["token", name])
+            .stdout(added)
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(names, ["ada", "grace", "mary"], "{text}");
+    assert!(service::tokens::Tokens::parse(&text).is_ok(), "{text}");
+}
+
 async fn call(address: SocketAddr, token: Option<&str>, method: &str, path: &str) -> Answer {
     let bearer = format!("Bearer {}", token.unwrap_or_default());
     let headers = [("Authorization", &*bearer)];

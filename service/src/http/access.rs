@@ -19,14 +19,14 @@ use tokio::time::Instant;
 use super::admin::AdminToken;
 use super::clients::one_client;
 use super::response::Problem;
-use crate::tokens::{Changes, Identity, TokenRole, Tokens};
+use crate::tokens::{ADMINISTRATOR, Changes, Identity, TokenRole, Tokens};
 
 /// The protocol that `/ws` speaks.
 pub(super) const PROTOCOL: &str = "sluice";
 /// What precedes the token, in base64url, among the protocols that a page asks for.
 const PROTOCOL_TOKEN: &str = "bearer.";
-/// The name of whoever has the administrator's token.
-const ADMINISTRATOR: &str = "administrator";
+/// What stands for a token that cannot be read: nobody's, as a file of tokens does not take its hash.
+const NO_TOKEN: &[u8] = b"";
 
 /// Wrong tokens that a client may send without being slowed ...
 const FREE_FAILURES: u32 = 5;
@@ -178,7 +178,7 @@ fn sent(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
     if let Some(value) = values.next() {
         if values.next().is_some() {
             // Which of them counts, others on the way may see otherwise: none.
-            return Some(Cow::Borrowed(b""));
+            return Some(Cow::Borrowed(NO_TOKEN));
         }
         let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
         return scheme
@@ -191,7 +191,10 @@ fn sent(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_TOKEN))
-        .map(|token| URL_SAFE_NO_PAD.decode(token).unwrap_or_default().into())
+        .map(|token| match URL_SAFE_NO_PAD.decode(token) {
+            Ok(token) => token.into(),
+            Err(_) => Cow::Borrowed(NO_TOKEN),
+        })
 }
 
 /// Whether a page asks for the protocol by its name: then the answer must name it.

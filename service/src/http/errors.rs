@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 
 use super::control::unavailable;
 use super::personal::mask_attempt;
@@ -25,6 +25,8 @@ pub(super) const FILTER: [&str; 8] = [
     "to",
     "waiting",
 ];
+/// The longest cursor. In so few bytes no more documents can lie in one another than MongoDB takes; the stack would hold far more.
+const CURSOR_LEN_MAX: usize = 640;
 /// Failures on a page unless the client says how many.
 pub(super) const PAGE_LEN: u32 = 50;
 
@@ -124,16 +126,22 @@ fn to_cursor(place: &Place) -> String {
 }
 
 fn from_cursor(text: &str) -> Option<Place> {
+    if text.len() > CURSOR_LEN_MAX {
+        return None;
+    }
     let place = URL_SAFE_NO_PAD.decode(text).ok()?;
     let mut place = Document::from_reader(&*place).ok()?;
     let (failed_at, id) = (place.remove("failedAt")?, place.remove("_id")?);
-    place.is_empty().then_some(Place { failed_at, id })
+    // MongoDB compares nothing with a pattern.
+    let is_pattern = |value: &Bson| matches!(value, Bson::RegularExpression(_) | Bson::Undefined);
+    (place.is_empty() && !is_pattern(&failed_at) && !is_pattern(&id))
+        .then_some(Place { failed_at, id })
 }
 
 #[cfg(test)]
 mod tests {
     use bson::oid::ObjectId;
-    use bson::{Bson, DateTime};
+    use bson::{DateTime, Regex};
 
     use super::*;
 
@@ -148,6 +156,7 @@ mod tests {
             (failed_at.clone(), ObjectId::new().into()),
             (failed_at, Bson::Int32(7)),
             (Bson::Null, "by hand".into()),
+            (Bson::Null, doc! { "by": "hand" }.into()),
         ] {
             let place = Place { failed_at, id };
             let cursor = to_cursor(&place);
@@ -157,6 +166,42 @@ mod tests {
         }
         for wrong in ["", "1", "1~1", "AAAA", "BQAAAAA", "nonsense", "%"] {
             assert_eq!(from_cursor(wrong), None, "{wrong}");
+        }
+        let pattern = Regex {
+            pattern: "x".try_into().unwrap(),
+            options: "".try_into().unwrap(),
+        };
+        let place = Place {
+            failed_at: Bson::Null,
+            id: Bson::RegularExpression(pattern),
+        };
+        assert_eq!(from_cursor(&to_cursor(&place)), None);
+    }
+
+    /// MongoDB takes a hundred documents in one another; reading ten thousand would overflow the stack.
+    #[test]
+    fn a_cursor_of_documents_in_one_another_is_none() {
+        let nested = |depth: usize| {
+            // A document in one another under the name "": its length, its kind, the name's end.
+            let mut bytes = vec![5, 0, 0, 0, 0];
+            for _ in 0..depth {
+                let mut outer = (bytes.len() as u32 + 7).to_le_bytes().to_vec();
+                outer.extend([3, 0]);
+                outer.extend(&bytes);
+                outer.push(0);
+                bytes = outer;
+            }
+            let mut place = vec![0; 4];
+            place.extend(b"\x0afailedAt\0\x03_id\0");
+            place.extend(&bytes);
+            place.push(0);
+            let length = (place.len() as u32).to_le_bytes();
+            place[..4].copy_from_slice(&length);
+            URL_SAFE_NO_PAD.encode(place)
+        };
+        assert!(from_cursor(&nested(50)).is_some());
+        for depth in [100, 1_000, 10_000] {
+            assert_eq!(from_cursor(&nested(depth)), None, "{depth}");
         }
     }
 }

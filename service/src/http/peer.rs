@@ -18,6 +18,8 @@ pub(super) struct Ends {
     pub(super) reached: IpAddr,
     /// The address that it came from.
     pub(super) peer: IpAddr,
+    /// The service speaks TLS, and this client does not: it is told so, and nothing else.
+    pub(super) lacks_tls: bool,
 }
 
 /// A proxy whose word about its clients counts: an address, or a network such as `10.0.0.0/8`.

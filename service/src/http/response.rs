@@ -25,6 +25,7 @@ use crate::tokens::TokenRole;
 pub(crate) enum Problem {
     MalformedRequest,
     NoHost,
+    NoTls,
     UnknownHost(String),
     HeadTooLarge,
     Unreadable(ParseError),
@@ -206,7 +207,9 @@ impl Problem {
     /// Its stable name.
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
-            Self::MalformedRequest | Self::NoHost | Self::BrokenChunks => "malformed_request",
+            Self::MalformedRequest | Self::NoHost | Self::NoTls | Self::BrokenChunks => {
+                "malformed_request"
+            }
             Self::UnknownHost(_) => "unknown_host",
             Self::HeadTooLarge => "head_too_large",
             Self::Unreadable(ParseError::InvalidUtf8) => "invalid_utf8",
@@ -263,6 +266,7 @@ impl Problem {
                 "the head of the request is not HTTP/1.1; nothing of it was read, and the connection is closed".to_owned()
             }
             Self::NoHost => "a request of HTTP/1.1 names its host, once: Host: NAME".to_owned(),
+            Self::NoTls => "this address speaks HTTPS: send the request to https://, and a token that came without it is known to others now".to_owned(),
             Self::UnknownHost(name) => format!(
                 "this service does not answer to the name {name:?}; if it should, start it with --public-url and the address that browsers use"
             ),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{Request, Version};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -51,7 +51,9 @@ pub(super) fn upgrade(
         .get("sec-websocket-key")
         .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16))
         .map(|key| derive_accept_key(key.as_bytes()));
-    let (true, true, true, Some(accept)) = (
+    let (true, true, true, true, Some(accept)) = (
+        // An older one must not be asked for another protocol (RFC 9110, section 7.8).
+        request.version() == Version::HTTP_11,
         has("upgrade", "websocket"),
         has("connection", "upgrade"),
         has("sec-websocket-version", "13"),
@@ -168,21 +170,48 @@ where
                 Err(RecvError::Closed) => break,
             },
             frame = socket.next() => match frame {
-                Some(Ok(frame)) if !frame.is_close() => {}
-                Some(Err(error)) => return Err(error),
-                _ => return Ok(()),
+                // The answer to it waits to be sent.
+                Some(Ok(frame)) if frame.is_close() => return within(socket.flush()).await,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    if let Some(code) = code_of(&error) {
+                        close(&mut socket, code, "").await?;
+                    }
+                    return Err(error);
+                }
+                None => return Ok(()),
             },
             () = front.access.taken_back(&mut leave) => {
-                let frame = CloseFrame {
-                    code: CloseCode::Policy,
-                    reason: "this token is not known any more".into(),
-                };
-                return socket.close(Some(frame)).await;
+                let reason = "this token is not known any more";
+                return close(&mut socket, CloseCode::Policy, reason).await;
             }
             () = stopped(&mut stop) => break,
         }
     }
-    socket.close(None).await
+    close(&mut socket, CloseCode::Away, "").await
+}
+
+/// What a client that breaks the protocol is told, if it can be told anything (RFC 6455, section 7.4.1).
+fn code_of(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Capacity(_) => Some(CloseCode::Size),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        _ => None,
+    }
+}
+
+/// Says that the connection ends, and why.
+async fn close<S>(
+    socket: &mut WebSocketStream<S>,
+    code: CloseCode,
+    reason: &'static str,
+) -> Result<(), Error>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let reason = reason.into();
+    within(socket.close(Some(CloseFrame { code, reason }))).await
 }
 
 /// Sends texts, and the last of them on its way.
@@ -199,6 +228,11 @@ where
         }
         socket.flush().await
     };
+    within(sending).await
+}
+
+/// A client that takes nothing meanwhile is let go.
+async fn within(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     tokio::time::timeout(SEND_TIMEOUT, sending)
         .await
         .unwrap_or(Err(Error::ConnectionClosed))

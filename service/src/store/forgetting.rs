@@ -109,8 +109,7 @@ impl Store {
     pub(crate) async fn forget(&self, address: &str) -> Result<Forgotten, ServiceError> {
         let now = DateTime::now();
         let forget = async {
-            let loans = self
-                .loans
+            self.loans
                 .update_many(
                     doc! { "applicant.email": exactly(address) },
                     doc! {
@@ -140,10 +139,11 @@ impl Store {
                     doc! { "$set": { "filter.applicant": FORGOTTEN } },
                 )
                 .await?;
-            // What people have written freely.
+            // What people have written freely: it may name somebody in a record that is another's.
             let texts = |name: &str| self.database.collection::<Document>(name);
             for (collection, field) in [
                 (texts("loans"), "purpose"),
+                (texts("loans"), "applicant.name"),
                 (texts("failures"), "discarded.reason"),
                 (texts("tasks"), "reason"),
                 (texts("activity"), "reason"),
@@ -151,13 +151,16 @@ impl Store {
                 let (mut named, mut set) = (Document::new(), Document::new());
                 named.insert(field, naming(address));
                 set.insert(field, FORGOTTEN);
+                set.insert("forgottenAt", now);
                 collection.update_many(named, doc! { "$set": set }).await?;
             }
             let told = doc! { "events": naming(address) };
             let gone = doc! { "$pull": { "events": naming(address) } };
             self.history.update_many(told, gone).await?;
+            // A loan may have been changed several times.
+            let changed = doc! { "forgottenAt": now };
             Ok(Forgotten {
-                loans: loans.modified_count,
+                loans: self.loans.count_documents(changed).await?,
                 failures: failures.modified_count,
             })
         };

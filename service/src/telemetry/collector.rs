@@ -117,6 +117,24 @@ enum NotTaken {
     Refused(StatusCode),
 }
 
+/// What a collector has not taken of a request that it took.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Rejected {
+    count: u64,
+    why: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It was taken, but for so many.
+    Taken { rejected: u64 },
+    /// It will never be taken.
+    Refused,
+    /// It may be worth trying again, not before so long.
+    Later(Duration),
+}
+
 /// A collector.
 #[derive(Debug)]
 pub(super) struct Collector {
@@ -151,57 +169,67 @@ impl Collector {
         })
     }
 
-    /// Sends once. Answers whether it may be worth trying again, and not before how long.
-    pub(super) async fn offer(&self, signal: Signal, body: Bytes) -> Option<Duration> {
+    /// Sends once, and says what is lost: once, until it goes well again.
+    pub(super) async fn offer(&self, signal: Signal, body: Bytes) -> Offered {
         let sent = tokio::time::timeout(TIMEOUT, self.send(signal, body)).await;
         let sent = sent.unwrap_or(Err(NotTaken::Timeout));
+        let is_whole = matches!(sent, Ok(Rejected { count: 0, .. }));
         let is_failing = &self.is_failing[signal as usize];
-        let was_failing = is_failing.swap(sent.is_err(), Ordering::Relaxed);
+        let was_failing = is_failing.swap(!is_whole, Ordering::Relaxed);
         let what = match signal {
             Signal::Traces => "spans",
             Signal::Metrics => "figures",
         };
         let collector = &self.endpoint;
-        match sent {
-            Ok(()) => {
-                if was_failing {
-                    tracing::info!(?collector, "the collector takes {what} again");
-                }
-                None
+        match &sent {
+            Ok(_) if is_whole && was_failing => {
+                tracing::info!(?collector, "the collector takes {what} again");
+            }
+            _ if is_whole || was_failing => {}
+            Ok(Rejected { count, why }) => {
+                tracing::warn!(
+                    ?collector,
+                    why,
+                    "the collector rejects {count} {what} of a request: they are dropped"
+                );
+            }
+            Err(error @ NotTaken::Refused(_)) => {
+                tracing::warn!(?collector, %error, "the collector refuses {what}; loans go on, and what is refused is dropped");
             }
             Err(error) => {
-                if !was_failing {
-                    tracing::warn!(
-                        ?collector,
-                        %error,
-                        "the collector takes no {what}; loans go on, and those that find no room are dropped"
-                    );
-                }
-                match error {
-                    NotTaken::Refused(_) => None,
-                    NotTaken::Later(_, after) => Some(after.unwrap_or_default()),
-                    _ => Some(Duration::ZERO),
-                }
+                tracing::warn!(
+                    ?collector,
+                    %error,
+                    "the collector takes no {what}; loans go on, and those that find no room are dropped"
+                );
             }
+        }
+        match sent {
+            Ok(Rejected { count, .. }) => Offered::Taken { rejected: count },
+            Err(NotTaken::Refused(_)) => Offered::Refused,
+            Err(NotTaken::Later(_, after)) => Offered::Later(after.unwrap_or_default()),
+            Err(_) => Offered::Later(Duration::ZERO),
         }
     }
 
-    /// Sends until it is taken or refused for good; once `stop` is true, one time.
+    /// Sends `len` spans or figures until they are taken or refused for good; once `stop` is true, one time. Answers how many are
+    /// lost.
     pub(super) async fn deliver(
         &self,
         signal: Signal,
         body: Bytes,
+        len: u64,
         stop: &mut watch::Receiver<bool>,
-    ) {
+    ) -> u64 {
         let mut pause = PAUSE;
         loop {
             let is_last = *stop.borrow();
-            let Some(after) = self.offer(signal, body.clone()).await else {
-                return;
+            let after = match self.offer(signal, body.clone()).await {
+                Offered::Taken { rejected } => return rejected.min(len),
+                Offered::Refused => return len,
+                Offered::Later(_) if is_last => return len,
+                Offered::Later(after) => after,
             };
-            if is_last {
-                return;
-            }
             tokio::select! {
                 () = tokio::time::sleep(pause.max(after.min(PAUSE_MAX))) => {}
                 () = crate::shutdown::stopped(stop) => {}
@@ -210,7 +238,7 @@ impl Collector {
         }
     }
 
-    async fn send(&self, signal: Signal, body: Bytes) -> Result<(), NotTaken> {
+    async fn send(&self, signal: Signal, body: Bytes) -> Result<Rejected, NotTaken> {
         let Endpoint { url, headers } = &self.endpoint;
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
@@ -248,7 +276,7 @@ impl Collector {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<(), NotTaken> {
+) -> Result<Rejected, NotTaken> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with `sender`, and with the answer.
     tokio::spawn(connection);
@@ -256,10 +284,11 @@ async fn exchange(
     let status = answer.status();
     if status.is_success() {
         let body = Limited::new(answer.into_body(), ANSWER_LEN_MAX);
-        if let Ok(body) = body.collect().await {
-            tell_what_is_rejected(&body.to_bytes());
-        }
-        return Ok(());
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes);
+        return Ok(Rejected::read(&body.unwrap_or_default()));
     }
     Err(match status.as_u16() {
         // These alone the protocol calls worth another attempt.
@@ -276,12 +305,21 @@ async fn exchange(
     })
 }
 
-/// A collector may take a request but for a part of it, and says so.
-fn tell_what_is_rejected(answer: &[u8]) {
-    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    let why = &answer["partialSuccess"]["errorMessage"];
-    if let Some(why) = why.as_str().filter(|why| !why.is_empty()) {
-        tracing::debug!(why, "the collector has not taken all");
+impl Rejected {
+    /// What the body of an answer says. A number of 64 bits stands in a text: so JSON of the protocol writes them.
+    fn read(answer: &[u8]) -> Self {
+        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+        let told = &answer["partialSuccess"];
+        let count = ["rejectedSpans", "rejectedDataPoints"]
+            .into_iter()
+            .find_map(|key| {
+                let count = &told[key];
+                count.as_u64().or_else(|| count.as_str()?.parse().ok())
+            });
+        Self {
+            count: count.unwrap_or(0),
+            why: told["errorMessage"].as_str().unwrap_or_default().to_owned(),
+        }
     }
 }
 
@@ -323,6 +361,34 @@ mod tests {
             "http://ada:secret@collector",
         ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_rejected_of_a_request_is_read() {
+        for (answer, count, why) in [
+            ("", 0, ""),
+            ("{}", 0, ""),
+            (r#"{"partialSuccess":{}}"#, 0, ""),
+            (
+                r#"{"partialSuccess":{"errorMessage":"nearly full"}}"#,
+                0,
+                "nearly full",
+            ),
+            (
+                r#"{"partialSuccess":{"rejectedSpans":"5","errorMessage":"no"}}"#,
+                5,
+                "no",
+            ),
+            (r#"{"partialSuccess":{"rejectedSpans":5}}"#, 5, ""),
+            (r#"{"partialSuccess":{"rejectedDataPoints":"7"}}"#, 7, ""),
+            (r#"{"partialSuccess":{"rejectedSpans":-1}}"#, 0, ""),
+        ] {
+            let expected = Rejected {
+                count,
+                why: why.to_owned(),
+            };
+            assert_eq!(Rejected::read(answer.as_bytes()), expected, "{answer}");
         }
     }
 

@@ -132,7 +132,7 @@ struct Inner {
 }
 
 impl Unsent {
-    /// Adds spans; those that there is no room for are counted.
+    /// Adds spans; those that there is no room for are dropped.
     pub(super) fn add(&self, spans: Vec<Span>) {
         let mut inner = self.lock();
         for span in spans {
@@ -167,6 +167,12 @@ impl Unsent {
         self.much.notified().await;
     }
 
+    /// Counts spans that were taken and that the collector has not.
+    pub(super) fn note_dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many nobody will see: there was no room for them, or the collector has not taken them.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
