@@ -533,6 +533,12 @@ impl Config {
     /// # Errors
     /// What is wrong with one of them.
     pub fn telemetry(&self) -> Result<Option<Settings>, String> {
+        for (name, value) in std::env::vars_os() {
+            let is_ours = name.to_str().is_some_and(|name| name.starts_with("OTEL_"));
+            if is_ours && value.to_str().is_none() {
+                return Err(format!("{} is not UTF-8", name.display()));
+            }
+        }
         self.telemetry_by(|name| std::env::var(name).ok())
     }
 

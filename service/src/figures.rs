@@ -192,6 +192,10 @@ impl Figures<'_> {
             "Failed attempts by their category",
             &counters.failed,
         );
+        // An instance that has lost Redis knows what was. Whoever takes the greatest of all would believe it.
+        if !redis.up {
+            return;
+        }
         for (name, help, value) in [
             (
                 "queue_depth",
@@ -508,5 +512,32 @@ impl List {
             is_shared,
             points,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Traces;
+
+    /// Whoever asks all instances takes the greatest: one that has lost Redis must not tell what it knew last.
+    #[test]
+    fn without_redis_there_are_no_gauges_of_all_instances() {
+        let names = |up| {
+            let mut snapshot = Snapshot::default();
+            snapshot.redis.up = up;
+            let metrics = Metrics::traced(Traces::default());
+            let families = families(&snapshot, &metrics, 0, up);
+            let names: Vec<_> = families.iter().map(Family::full_name).collect();
+            [
+                "sluice_cluster_queue_depth",
+                "sluice_cluster_paused",
+                "sluice_cluster_redis_used_memory_bytes",
+                "sluice_cluster_loans_admitted",
+            ]
+            .map(|name| names.iter().any(|known| known == name))
+        };
+        assert_eq!(names(true), [true; 4]);
+        assert_eq!(names(false), [false, false, false, true]);
     }
 }

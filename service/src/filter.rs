@@ -54,6 +54,7 @@ impl Filter {
             read.map_err(|rule| Wrong { name, rule })
         };
         let plain = "1 to 256 characters, none of them a control character";
+        let of_a_rule = "1 to 256 characters, none of them a control character or an @: look for a person by `applicant`";
         Ok(Self {
             loan_id: text(
                 "loanId",
@@ -68,8 +69,8 @@ impl Filter {
                 is_category,
                 "1 to 64 characters of a-z and _, such as out_of_range",
             )?,
-            field: text("field", &asked.field, is_plain, plain)?,
-            rule: text("rule", &asked.rule, is_plain, plain)?,
+            field: text("field", &asked.field, is_of_a_rule, of_a_rule)?,
+            rule: text("rule", &asked.rule, is_of_a_rule, of_a_rule)?,
             from: at("from", &asked.from)?,
             to: at("to", &asked.to)?,
             is_waiting: asked.waiting == Some(true),
@@ -87,6 +88,11 @@ fn is_category(text: &str) -> bool {
 
 fn is_plain(text: &str) -> bool {
     (1..=TEXT_LEN_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// Fields and rules are shown to everybody and logged. None has an `@`, and whoever writes one has an address in mind.
+fn is_of_a_rule(text: &str) -> bool {
+    is_plain(text) && !text.contains('@')
 }
 
 /// RFC 3339, or milliseconds since the Unix epoch.

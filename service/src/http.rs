@@ -69,7 +69,8 @@ use explain::Explain;
 use exports::Exports;
 use feed::{Days, Feed};
 use names::Names;
-use parts::{Parts, Unsent};
+use parts::Parts;
+pub(crate) use parts::Sum;
 use peer::{Ends, Proxies};
 use query::Query;
 pub(crate) use request_id::RequestIds;
@@ -95,7 +96,9 @@ pub(crate) struct Front {
     pub(crate) clients: Arc<Clients>,
     /// Those of them that follow by a WebSocket.
     pub(crate) followers: Arc<Clients>,
-    pub(crate) unsent: Arc<Unsent>,
+    pub(crate) unsent: Arc<Sum>,
+    /// Bodies that have come in part.
+    pub(crate) gathered: Arc<Sum>,
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
     pub(crate) body_max: usize,
@@ -476,6 +479,10 @@ fn direct<'f>(
     let method = request.method().clone();
     let target = Target::of(&method, request.uri().path());
     if let Err(problem) = admit_sender(front, target.as_ref(), &request, ends) {
+        if target == Some(Target::Request) {
+            front.metrics.received.fetch_add(1, Ordering::Relaxed);
+            front.metrics.reject(problem.error_type());
+        }
         return at_once(response::problem(&problem));
     }
     let Some(target) = target else {

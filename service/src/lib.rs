@@ -122,9 +122,14 @@ pub enum StartError {
         /// What is wrong, or what it has to be.
         fault: String,
     },
-    /// `--require-durable`, and Redis is not, or does not say.
+    /// `--require-durable`, and Redis is not.
     #[error("Redis may lose loans that were answered 202: {0}; or leave --require-durable out")]
     NotDurable(String),
+    /// `--require-durable`, and nobody says whether Redis is.
+    #[error(
+        "whether Redis keeps what it confirms is not known, and --require-durable must know it: {0}"
+    )]
+    DurabilityUnknown(String),
     /// What is at the address of Redis is not what the settings take it for.
     #[error("{0}")]
     NotAsSet(&'static str),
@@ -333,7 +338,8 @@ pub async fn run(
         feed,
         clients: http::clients::Clients::new(config.connections_per_client_max, connections_max),
         followers: http::clients::Clients::new(None, limits::WEB_SOCKET_CLIENTS_MAX),
-        unsent: Arc::default(),
+        unsent: http::Sum::of(limits::UNSENT_LEN_MAX),
+        gathered: http::Sum::of(limits::GATHERED_LEN_MAX),
         names: http::names::Names::new(
             &config.public_urls(),
             &config.listen.to_string(),

@@ -16,6 +16,8 @@ pub const CONNECTION_BUFFER_LEN_MAX: usize = 32 * 1024;
 pub const PART_LEN_MAX: usize = 16 * 1024;
 /// Bytes that all clients together may leave unread here. Beyond it, whoever reads slowly is let go.
 pub const UNSENT_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of bodies that all clients together may have sent in part. Beyond it, whoever sends slowly is refused.
+pub const GATHERED_LEN_MAX: usize = 64 * 1024 * 1024;
 /// A client has this long to take an answer of more than one part.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of answers that the kernel keeps for a client; Linux doubles it.

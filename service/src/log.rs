@@ -21,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::LogFormat;
-use crate::printable::printable;
+use crate::printable::{printable, printable_json};
 
 /// Lines that wait to be written.
 const LINES_WAITING_MAX: usize = 4_096;
@@ -49,7 +49,7 @@ pub fn start(format: LogFormat, filter: &str) {
         .spawn(move || write_all(&entries));
     let _ = QUEUE.set(queue);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(|| OneLine(Queued))
+        .with_writer(move || OneLine(Queued, format))
         .with_target(false)
         .with_ansi(false);
     let layer: Box<dyn Layer<_> + Send + Sync> = match format {
@@ -250,15 +250,19 @@ impl Visit for Words {
     }
 }
 
-/// A writer that is given whole lines, and lets no control character through but the line break at their end.
+/// A writer that is given whole lines of a format, and lets no control character through but the line break at their end.
 #[derive(Debug)]
-struct OneLine<W>(W);
+struct OneLine<W>(W, LogFormat);
 
 impl<W: io::Write> io::Write for OneLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         if text.iter().any(|byte| *byte < b' ' || *byte >= 0x7f) {
-            let mut safe = printable(&String::from_utf8_lossy(text)).into_owned();
+            let text = String::from_utf8_lossy(text);
+            let mut safe = match self.1 {
+                LogFormat::Text => printable(&text).into_owned(),
+                LogFormat::Json => printable_json(&text),
+            };
             safe.push('\n');
             self.0.write_all(safe.as_bytes())?;
         } else {
@@ -284,7 +288,7 @@ mod tests {
     use super::*;
 
     fn written(line: &str) -> String {
-        let mut writer = OneLine(Vec::new());
+        let mut writer = OneLine(Vec::new(), LogFormat::Text);
         writer.write_all(line.as_bytes()).unwrap();
         String::from_utf8(writer.0).unwrap()
     }
@@ -303,6 +307,23 @@ mod tests {
         ] {
             assert_eq!(written(line), expected);
         }
+    }
+
+    #[test]
+    fn a_line_of_json_stays_json() {
+        let odd: String = (0..=0x2100).filter_map(char::from_u32).collect();
+        let line = serde_json::json!({ "path": odd }).to_string();
+        let mut writer = OneLine(Vec::new(), LogFormat::Json);
+        writer.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let written = String::from_utf8(writer.0).unwrap();
+        assert!(
+            written
+                .trim_end()
+                .chars()
+                .all(crate::printable::is_printable)
+        );
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read["path"], odd);
     }
 
     #[test]

@@ -322,6 +322,11 @@ impl Looker {
                 loans = before - recorded,
                 "Redis went back in time: it does not know loans that were recorded; MongoDB is asked for every id until its filter is complete"
             );
+            // While this process runs, its admissions find it out. What happened before it was there nobody else would tell.
+            if seen.recorded.is_none() {
+                self.metrics
+                    .roll_back(partition.number(), before - recorded);
+            }
         }
         seen.recorded = Some(recorded);
         Ok(())

@@ -1,7 +1,7 @@
 //! Text from outside, for where people read it: a terminal, a line of the log, a cell of a table.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use serde::Serialize;
@@ -34,6 +34,28 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
+/// JSON whose texts hold what is not printable, with that as escapes. Every reader of JSON is told the same.
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_printable(c) {
+            safe.push(c);
+        } else {
+            let _ = write!(safe, "{}", Escape(c));
+        }
+    }
+    safe
+}
+
+/// How JSON writes a character that is not printable. None of them needs two of these.
+struct Escape(char);
+
+impl fmt::Display for Escape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\\u{:04x}", u32::from(self.0))
+    }
+}
+
 /// Plain data as JSON that a terminal may be shown: in its texts, what is not printable stands as an escape, such as `\u009b`.
 /// Every reader of JSON is told the same.
 pub(crate) fn json(value: &impl Serialize) -> String {
@@ -57,8 +79,7 @@ impl Formatter for Escaping {
             let plain_len = part.len() - other.map_or(0, char::len_utf8);
             writer.write_all(&part.as_bytes()[..plain_len])?;
             if let Some(c) = other {
-                // None of them needs two.
-                write!(writer, "\\u{:04x}", u32::from(c))?;
+                write!(writer, "{}", Escape(c))?;
             }
         }
         Ok(())

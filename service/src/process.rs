@@ -101,6 +101,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        tracing::warn!("a second signal: the drain is cut short");
         log::finish();
         std::process::exit(1);
     });

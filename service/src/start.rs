@@ -112,7 +112,7 @@ async fn require_durable(queue: &Queue) -> Result<(), StartError> {
         }
         tokio::time::sleep(ASK_INTERVAL).await;
     }
-    Err(StartError::NotDurable(last))
+    Err(StartError::DurabilityUnknown(last))
 }
 
 /// What is weak at the nodes that answer. Those that do not are looked at when they do.

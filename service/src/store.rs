@@ -411,9 +411,35 @@ fn text<'a>(document: &'a bson::RawDocument, key: &str) -> &'a str {
     document.get_str(key).unwrap_or_default()
 }
 
+/// A whole number, however it is written: a shell, a driver or an import has its own idea of what a number is.
+fn whole(value: Option<&bson::Bson>) -> Option<i64> {
+    match value? {
+        bson::Bson::Int32(number) => Some((*number).into()),
+        bson::Bson::Int64(number) => Some(*number),
+        bson::Bson::Double(number) if number.fract() == 0.0 => Some(*number as i64),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_read_however_it_is_written() {
+        use bson::Bson;
+        for (value, expected) in [
+            (Bson::Int32(4), Some(4)),
+            (Bson::Int64(1 << 40), Some(1 << 40)),
+            (Bson::Double(4.0), Some(4)),
+            (Bson::Double(4.5), None),
+            (Bson::Double(f64::NAN), None),
+            (Bson::from("4"), None),
+        ] {
+            assert_eq!(whole(Some(&value)), expected, "{value}");
+        }
+        assert_eq!(whole(None), None);
+    }
 
     /// What an address asks for cannot weaken what the service promises.
     #[tokio::test]

@@ -109,6 +109,13 @@ impl Tokens {
         Changes(self.0.subscribe())
     }
 
+    /// What somebody of this name may do, who has a token.
+    pub(crate) fn role_of(&self, name: &str) -> Option<TokenRole> {
+        let known = self.0.borrow();
+        let found = known.iter().find(|known| known.identity.name == name);
+        found.map(|known| known.identity.role)
+    }
+
     /// Whose token this is.
     pub(crate) fn find(&self, token: &[u8]) -> Option<Identity> {
         let hash: [u8; 32] = Sha256::digest(token).into();

@@ -102,7 +102,13 @@ async fn an_empty_redis_at_the_start_knows_what_mongodb_holds() {
     stack.service.terminate().await.unwrap();
     let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
     stack.service.restart().await.unwrap();
-    knows(stack.service.address(), 0..20).await;
+    let address = stack.service.address();
+    knows(address, 0..20).await;
+    wait_until("the loss is told", async || {
+        let answer = http::get(address, "/readyz").await.unwrap();
+        metrics(address).await.counters.rolled_back > 0 && answer.body.contains("rollback")
+    })
+    .await;
     // Once the filter is rebuilt from MongoDB, it is believed again.
     wait_until("the filter is complete", async || {
         redis_counters(&stack.redis)

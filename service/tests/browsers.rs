@@ -86,6 +86,18 @@ async fn a_foreign_page_sends_no_loan() {
         assert_problem(&answer, status, error_type);
     }
     assert_eq!(lengths(&stack.redis).await, [0; 3]);
+    // Whoever watches the counters sees what was refused, for whatever reason.
+    for line in [
+        "sluice_requests_received_total 9",
+        "sluice_requests_rejected_total{error_type=\"unsupported_media_type\"} 4",
+        "sluice_requests_rejected_total{error_type=\"foreign_origin\"} 5",
+    ] {
+        wait_until(line, async || {
+            let told = http::get(address, "/metrics").await.unwrap().body;
+            told.contains(line)
+        })
+        .await;
+    }
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     for (method, path) in [
         ("POST", "/api/control/pause"),

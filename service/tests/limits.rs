@@ -173,6 +173,46 @@ async fn who_never_reads_is_let_go() {
     audit(&stack, 20).await;
 }
 
+/// 1. 120 clients send a million bytes of a body each, and not its end: those for whom there is no room are told so.
+/// 2. Others are served meanwhile, and one whose body is as long is when some of them have gone.
+#[tokio::test]
+async fn slow_senders_share_what_they_send() {
+    let mut arguments = quick();
+    arguments.extend(["--body-max".to_owned(), "1MiB".to_owned()]);
+    let stack = start_with(service_options(arguments)).await;
+    let address = stack.service.address();
+    let begin = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {REQUEST} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000001\r\n\r\n"
+        );
+        // Whoever is refused in the middle may be let go before all is sent.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(&vec![b' '; 1_000_000]).await;
+        stream
+    };
+    let mut slow = Vec::new();
+    let refused = "sluice_requests_rejected_total{error_type=\"too_many_slow_senders\"}";
+    for _ in 0..120 {
+        slow.push(begin().await);
+    }
+    wait_until("some are refused", async || {
+        let told = http::get(address, "/metrics").await.unwrap().body;
+        told.contains(refused)
+    })
+    .await;
+    good_loans(address, 20).await;
+    drop(slow);
+    wait_until("there is room again", async || {
+        let mut stream = begin().await;
+        let _ = stream.write_all(b" ").await;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.is_ok() && answer.ends_with(b" 400")
+    })
+    .await;
+    audit(&stack, 20).await;
+}
+
 /// 1. 600 clients ask for all of a history and read it by the byte: together they keep little of it.
 /// 2. Others are served meanwhile, and one that reads gets the whole of it.
 #[tokio::test]

@@ -112,6 +112,28 @@ async fn a_loan_that_fails_again_is_a_new_attempt() {
     );
 }
 
+/// A shell or an import writes its numbers in another width. The loan goes on all the same.
+#[tokio::test]
+async fn an_attempt_that_a_hand_has_written_is_retried() {
+    let stack = start().await;
+    let address = stack.service.address();
+    assert_replayed(&post(address, &loan(9)).await, false);
+    failures(&stack, 1).await;
+    let database = mongodb::Client::with_uri_str(&stack.mongodb.uri())
+        .await
+        .unwrap();
+    let all = database
+        .database("sluice")
+        .collection::<bson::Document>("failures");
+    let narrow = bson::doc! { "$set": { "attempt": 1_i32 } };
+    all.update_many(bson::doc! {}, narrow).await.unwrap();
+    let answer = admin(address, "PATCH", RETRY, &json!({})).await;
+    assert_eq!(body(&answer), retried(1, 0, 0));
+    failures(&stack, 2).await;
+    let answer = admin(address, "PATCH", RETRY, &json!({})).await;
+    assert_eq!(body(&answer), retried(1, 0, 0));
+}
+
 /// 1. A correction passes the checks of a request, and is for one failed loan.
 /// 2. The corrected loan is accepted as the second attempt.
 /// 3. A client that repeats the first content, or sends the corrected one, is told that the loan is

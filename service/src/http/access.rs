@@ -143,6 +143,15 @@ impl Access {
         }
     }
 
+    /// Whether somebody of this name is an operator now.
+    pub(super) fn is_operator(&self, name: &str) -> bool {
+        if name == ADMINISTRATOR {
+            return self.administrator.is_some();
+        }
+        let tokens = self.tokens.as_ref();
+        tokens.and_then(|tokens| tokens.role_of(name)) >= Some(TokenRole::Operator)
+    }
+
     /// What somebody who stays rests on: the token that these headers bring. `None` where no token can be taken back.
     pub(super) fn leave_to_stay(&self, headers: &HeaderMap) -> Option<LeaveToStay> {
         let token = sent(headers)?.into_owned();
@@ -388,6 +397,21 @@ mod tests {
             ask(&without, read, Some("token-of-ada")).await,
             Err(Problem::Forbidden)
         );
+    }
+
+    #[test]
+    fn an_operator_is_one_as_long_as_the_file_says_so() {
+        let text = format!(
+            "ada viewer {}\ngrace operator {}\n",
+            crate::tokens::hash(b"token-of-ada"),
+            crate::tokens::hash(b"token-of-grace")
+        );
+        let access = Access::new(None, Some(Tokens::parse(&text).unwrap()));
+        let is_operator =
+            ["ada", "grace", "mary", ADMINISTRATOR].map(|name| access.is_operator(name));
+        assert_eq!(is_operator, [false, true, false, false]);
+        let today = Access::new(Some(AdminToken::from("token-of-today".to_owned())), None);
+        assert!(today.is_operator(ADMINISTRATOR) && !today.is_operator("grace"));
     }
 
     #[test]

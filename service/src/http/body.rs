@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,18 +16,24 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use super::parts::{Share, Sum};
 use super::response::Problem;
 use crate::limits::BODY_READ_TIMEOUT;
 
 /// Reads a whole body. A body that comes in one frame, as nearly all do, is not copied.
 ///
 /// # Errors
-/// `TooLarge` (also by the announced length, before reading), `Timeout`, `Truncated` or `BrokenChunks`.
-pub(super) async fn read(mut body: Incoming, len_max: usize) -> Result<Bytes, Problem> {
+/// `TooLarge` (also by the announced length, before reading), `Timeout`, `Truncated`, `BrokenChunks`, or `TooManySlowSenders` where
+/// there is no room among `gathered`.
+pub(super) async fn read(
+    mut body: Incoming,
+    len_max: usize,
+    gathered: &Arc<Sum>,
+) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > len_max as u64 {
         return Err(Problem::TooLarge(len_max));
     }
-    let gathered = pin!(gather(&mut body, len_max));
+    let gathered = pin!(gather(&mut body, len_max, gathered));
     within(BODY_READ_TIMEOUT, gathered)
         .await
         .unwrap_or(Err(Problem::Timeout))
@@ -76,8 +83,10 @@ const GZIP: &[u8] = b"\x1f\x8b";
 pub(super) async fn read_json(
     request: Request<Incoming>,
     len_max: usize,
+    gathered: &Arc<Sum>,
 ) -> Result<Bytes, Problem> {
-    read(of_json(request)?, len_max).await.and_then(in_utf8)
+    let body = read(of_json(request)?, len_max, gathered).await?;
+    in_utf8(body)
 }
 
 /// The body of a request, where it is JSON by its type.
@@ -120,11 +129,16 @@ fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
         (CONTENT_ENCODING, &b"identity"[..]),
         (TRANSFER_ENCODING, b"chunked"),
     ] {
+        let mut applied = 0;
         for codings in headers.get_all(&header) {
-            let mut all = codings.as_bytes().split(|&byte| byte == b',');
-            // An empty element of a list stands for nothing.
-            let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(plain);
-            if !all.all(|coding| is_none(coding.trim_ascii())) {
+            let all = codings.as_bytes().split(|&byte| byte == b',');
+            // An empty element of a list stands for nothing. Chunks within chunks there are none (RFC 9112, section 6.1).
+            let is_none = |coding: &[u8]| {
+                applied += usize::from(!coding.is_empty());
+                coding.is_empty() || coding.eq_ignore_ascii_case(plain)
+            };
+            let is_plain = all.map(<[u8]>::trim_ascii).all(is_none);
+            if !is_plain || (header == TRANSFER_ENCODING && applied > 1) {
                 return Err(Problem::UnsupportedCoding {
                     header: Some(header),
                     coding: named(codings.as_bytes()),
@@ -175,7 +189,13 @@ fn ended(error: &hyper::Error) -> Problem {
     }
 }
 
-async fn gather(body: &mut Incoming, len_max: usize) -> Result<Bytes, Problem> {
+/// Joins the frames of a body. One that comes in several counts among `gathered` until it is whole.
+async fn gather(
+    body: &mut Incoming,
+    len_max: usize,
+    gathered: &Arc<Sum>,
+) -> Result<Bytes, Problem> {
+    let mut share: Option<Share> = None;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -192,6 +212,10 @@ async fn gather(body: &mut Incoming, len_max: usize) -> Result<Bytes, Problem> {
                 rest.extend_from_slice(&std::mem::take(&mut first));
             }
             rest.extend_from_slice(&data);
+            let share = share.get_or_insert_with(|| Share::new(gathered));
+            if share.set(rest.capacity()).is_err() {
+                return Err(Problem::TooManySlowSenders);
+            }
         }
     }
     Ok(if rest.is_empty() {
@@ -279,6 +303,10 @@ mod tests {
             (
                 &[json, ("transfer-encoding", "gzip, chunked")],
                 "coding gzip, chunked",
+            ),
+            (
+                &[json, ("transfer-encoding", "chunked, chunked")],
+                "coding chunked, chunked",
             ),
             (&[json, ("content-encoding", "gzip, br")], "coding gzip, br"),
             (

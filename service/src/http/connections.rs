@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, Sleep};
 
-use super::parts::{NoRoom, Share, Unsent};
+use super::parts::{NoRoom, Share, Sum};
 use crate::limits::{
     LINGER_LEN_MAX, LINGER_TIME, SHED_ANSWERING_AFTER, SHED_WAITING_AFTER, WRITE_TIMEOUT,
 };
@@ -298,7 +298,7 @@ pub(super) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, slot: Arc<Slot>, unsent: &Arc<Unsent>) -> Self {
+    pub(super) fn new(stream: S, slot: Arc<Slot>, unsent: &Arc<Sum>) -> Self {
         Self {
             stream,
             slot,

@@ -97,7 +97,7 @@ pub(super) async fn retry_loans(
     caller: &Caller,
 ) -> Result<Reply, Problem> {
     let len_max = front.body_max + ADMIN_BODY_LEN_MAX;
-    let body = body::read_json(request, len_max).await?;
+    let body = body::read_json(request, len_max, &front.gathered).await?;
     let asked: RetryBody<'_> = from_json(&body)?;
     let limit = asked.limit.unwrap_or(RETRY_LEN_MAX);
     if !(1..=RETRY_LEN_MAX).contains(&limit) {
@@ -175,7 +175,7 @@ fn select(asked: &RetryBody<'_>, body_max: usize) -> Result<Selection, Problem> 
 
 /// `POST /api/runs`: every dashboard hears of it.
 pub(super) async fn mark_run(front: &Front, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX, &front.gathered).await?;
     let marker: RunMarker = from_json(&body)?;
     let needed = [("runId", &marker.run_id), ("scenario", &marker.scenario)];
     if let Some((field, _)) = needed.iter().find(|(_, text)| text.is_empty()) {

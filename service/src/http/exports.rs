@@ -162,7 +162,7 @@ pub(super) async fn ticket(
     request: Request<Incoming>,
     caller: &Caller,
 ) -> Result<Reply, Problem> {
-    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX, &front.gathered).await?;
     let asked: ExportRequest = from_json(&body)?;
     check(asked.of, &asked.filter)?;
     let ticket = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
@@ -194,6 +194,10 @@ pub(super) async fn download(
     let hash = tokens::hash(ticket.as_bytes());
     let ticket = front.store.ticket(&hash).await.map_err(unavailable)?;
     let ticket = ticket.ok_or(Problem::ExportExpired)?;
+    // A ticket is worth no more than its holder's token.
+    if !front.access.is_operator(&ticket.by) {
+        return Err(Problem::ExportExpired);
+    }
     let export = Export {
         of: ticket.of,
         format: ticket.format,

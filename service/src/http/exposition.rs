@@ -290,7 +290,9 @@ mod tests {
     /// A figure of all instances is named as one, and its help says how to read it.
     #[test]
     fn what_is_shared_says_so() {
-        let text = told(&Snapshot::default());
+        let mut snapshot = Snapshot::default();
+        snapshot.redis.up = true;
+        let text = told(&snapshot);
         let helps = |scope: &str| -> Vec<&str> {
             let prefix = format!("# HELP {scope}");
             text.lines()

@@ -39,7 +39,7 @@ pub(super) fn request(
     let begun = begin(front, request);
     async move {
         let (door, body) = begun?;
-        let body = body::read(body, front.body_max).await?;
+        let body = body::read(body, front.body_max, &front.gathered).await?;
         let received_us = now_us();
         let body = body::in_utf8(body)?;
         let Envelope {

@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::limits::{ANSWER_TIMEOUT, PART_LEN_MAX, UNSENT_LEN_MAX};
+use crate::limits::{ANSWER_TIMEOUT, PART_LEN_MAX};
 
 /// A body.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Parts {
     ///
     /// # Errors
     /// Where there is no room for it.
-    pub(super) fn hold(&mut self, unsent: &Arc<Unsent>) -> Result<(), NoRoom> {
+    pub(super) fn hold(&mut self, unsent: &Arc<Sum>) -> Result<(), NoRoom> {
         if self.is_shared || self.len <= PART_LEN_MAX {
             return Ok(());
         }
@@ -131,23 +131,36 @@ impl Body for Parts {
     }
 }
 
-/// The sum of what slow clients keep here.
-#[derive(Debug, Default)]
-pub(crate) struct Unsent(AtomicUsize);
+/// What slow clients keep here, all of them together, within a bound.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    len: AtomicUsize,
+    len_max: usize,
+}
 
-/// There is no room for more that is not sent.
+impl Sum {
+    /// Nothing yet, of at most so many bytes.
+    pub(crate) fn of(len_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            len: AtomicUsize::new(0),
+            len_max,
+        })
+    }
+}
+
+/// There is no room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
 /// What one of them keeps.
 #[derive(Debug)]
 pub(super) struct Share {
-    all: Arc<Unsent>,
+    all: Arc<Sum>,
     len: usize,
 }
 
 impl Share {
-    pub(super) fn new(all: &Arc<Unsent>) -> Self {
+    pub(super) fn new(all: &Arc<Sum>) -> Self {
         Self {
             all: Arc::clone(all),
             len: 0,
@@ -163,12 +176,12 @@ impl Share {
         if len <= before {
             // As a rule nothing is left and nothing was.
             if len < before {
-                self.all.0.fetch_sub(before - len, Ordering::Relaxed);
+                self.all.len.fetch_sub(before - len, Ordering::Relaxed);
             }
             return Ok(());
         }
-        let sum = self.all.0.fetch_add(len - before, Ordering::Relaxed) + (len - before);
-        if sum > UNSENT_LEN_MAX {
+        let sum = self.all.len.fetch_add(len - before, Ordering::Relaxed) + (len - before);
+        if sum > self.all.len_max {
             return Err(NoRoom);
         }
         Ok(())
@@ -177,7 +190,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.len, Ordering::Relaxed);
+        self.all.len.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
 
@@ -209,8 +222,8 @@ mod tests {
 
     #[test]
     fn the_sum_is_bounded() {
-        let all = Arc::new(Unsent::default());
-        let large = || Parts::new(Bytes::from(vec![0; UNSENT_LEN_MAX / 4 + 1]));
+        let all = Sum::of(4 * PART_LEN_MAX);
+        let large = || Parts::new(Bytes::from(vec![0; PART_LEN_MAX + 1]));
         let mut held: Vec<_> = (0..3).map(|_| large()).collect();
         for body in &mut held {
             assert_eq!(body.hold(&all), Ok(()));
@@ -221,6 +234,6 @@ mod tests {
         held.pop();
         assert_eq!(large().hold(&all), Ok(()), "there is room again");
         drop(held);
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        assert_eq!(all.len.load(Ordering::Relaxed), 0);
     }
 }

@@ -62,6 +62,7 @@ pub(crate) enum Problem {
     TooManyWebSockets,
     TooManyConnections,
     TooManySlowReaders,
+    TooManySlowSenders,
     TooManyAttempts,
     RoleTooLow(TokenRole),
     TaskRunning,
@@ -193,6 +194,11 @@ pub(super) const KINDS: &[Kind] = &[
         503,
         "too many answers wait for clients that read slowly",
     ),
+    kind(
+        "too_many_slow_senders",
+        503,
+        "too many bodies are on their way from clients that send slowly",
+    ),
 ];
 
 const fn kind(name: &'static str, status: u16, meaning: &'static str) -> Kind {
@@ -241,6 +247,7 @@ impl Problem {
             Self::TooManyAttempts => "too_many_attempts",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManySlowReaders => "too_many_slow_readers",
+            Self::TooManySlowSenders => "too_many_slow_senders",
             Self::InvalidBody(_) => "invalid_body",
             Self::InvalidParameter { .. } => "invalid_parameter",
             Self::Draining => "draining",
@@ -330,6 +337,9 @@ impl Problem {
             Self::TooManyConnections => {
                 "too many connections from your address; use those that are open".to_owned()
             }
+            Self::TooManySlowSenders => {
+                "too many bodies are on their way from clients that send slowly; send it whole, a little later".to_owned()
+            }
             Self::TooManySlowReaders => {
                 "too many answers wait for clients that read slowly; try again later".to_owned()
             }
@@ -351,7 +361,10 @@ impl Problem {
     fn retry_after(&self) -> Option<&'static str> {
         match self {
             Self::Paused | Self::TooManyAttempts | Self::TooManyExports => Some("5"),
-            Self::Overloaded | Self::TooManyWebSockets | Self::TooManySlowReaders => Some("2"),
+            Self::Overloaded
+            | Self::TooManyWebSockets
+            | Self::TooManySlowReaders
+            | Self::TooManySlowSenders => Some("2"),
             Self::QueueUnavailable
             | Self::NotQueued
             | Self::StoreUnavailable

@@ -28,7 +28,7 @@ pub(super) async fn begin(
     request: Request<Incoming>,
     caller: &Caller,
 ) -> Result<Reply, Problem> {
-    let body = body::read_json(request, ADMIN_BODY_LEN_MAX).await?;
+    let body = body::read_json(request, ADMIN_BODY_LEN_MAX, &front.gathered).await?;
     let task = task(from_json(&body)?, caller)?;
     confirm(front, &task).await?;
     match front.store.begin_task(&task).await.map_err(unavailable)? {

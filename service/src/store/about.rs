@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use mongodb::options::ReadConcern;
 
 use super::command::Refused;
-use super::{READ_TIMEOUT, Store, text, within};
+use super::{READ_TIMEOUT, Store, text, whole, within};
 use crate::error::ServiceError;
 
 /// The document about the queue as a whole.
@@ -119,7 +119,7 @@ impl Store {
         let find = self.queue.find_one(doc! { "_id": partition_id(partition) });
         let note = within(READ_TIMEOUT, find.into_future()).await?;
         Ok(note
-            .and_then(|note| note.get_i64("recorded").ok())
+            .and_then(|note| whole(note.get("recorded")))
             .unwrap_or_default() as u64)
     }
 
@@ -180,7 +180,7 @@ pub struct QueueNote {
 
 impl QueueNote {
     fn of(about: &Document) -> Self {
-        let partitions = about.get_i64("partitions").ok();
+        let partitions = whole(about.get("partitions"));
         Self {
             partitions: partitions.and_then(|number| u32::try_from(number).ok()),
             pair: about.get_str("pair").ok().map(str::to_owned),

@@ -11,7 +11,7 @@ use mongodb::options::{Collation, CollationStrength, Hint, ReadConcern};
 use serde::Deserialize;
 
 use super::forgetting::failures_of;
-use super::{READ_TIMEOUT, Store, text, within};
+use super::{READ_TIMEOUT, Store, text, whole, within};
 use crate::api::FailureCount;
 use crate::error::ServiceError;
 use crate::filter::Filter;
@@ -467,9 +467,15 @@ impl Store {
                 .read_concern(ReadConcern::majority())
                 .await?;
             while let Some(document) = cursor.try_next().await? {
-                let attempt = match document.get("discarded") {
-                    Ok(Some(_)) => u32::MAX,
-                    _ => document.get_i64("attempt").unwrap_or_default() as u32,
+                let attempt = if document
+                    .get("discarded")
+                    .is_ok_and(|discarded| discarded.is_some())
+                {
+                    u32::MAX
+                } else {
+                    let attempt = document.get("attempt").ok().flatten();
+                    let attempt = attempt.and_then(|attempt| Bson::try_from(attempt).ok());
+                    whole(attempt.as_ref()).unwrap_or_default() as u32
                 };
                 let last = latest
                     .entry(text(&document, "loanId").to_owned())
@@ -550,8 +556,5 @@ fn in_time<T>(answer: Result<T, ServiceError>) -> Result<Option<T>, ServiceError
 
 /// A number, however MongoDB has written it.
 fn number(document: &Document, key: &str) -> u64 {
-    let number = document.get_i32(key).map(i64::from);
-    number
-        .or_else(|_| document.get_i64(key))
-        .unwrap_or_default() as u64
+    whole(document.get(key)).unwrap_or_default() as u64
 }

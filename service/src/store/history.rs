@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::options::{IndexOptions, WriteConcern};
 
-use super::{READ_TIMEOUT, Store, within};
+use super::{READ_TIMEOUT, Store, whole, within};
 use crate::error::ServiceError;
 use crate::history::Minute;
 use crate::snapshot::{Event, History, Point};
@@ -100,7 +100,7 @@ impl Store {
 }
 
 fn point(minute: &Document) -> Point {
-    let number = |key: &str| minute.get_i64(key).unwrap_or_default().max(0) as u64;
+    let number = |key: &str| whole(minute.get(key)).unwrap_or_default().max(0) as u64;
     Point {
         at_ms: number("atMs"),
         received: number("received"),

@@ -2611,7 +2611,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_slow_senders`: too many bodies are on their way from clients that send slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3379,7 +3379,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping; `too_many_connections`: this client has too many connections */
+            /** @description `too_many_slow_senders`: too many bodies are on their way from clients that send slowly; `paused`: ingestion is paused; `overloaded`: the backlog is full; `queue_unavailable`: Redis gave no answer; `draining`: this instance is stopping; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3625,7 +3625,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_slow_senders`: too many bodies are on their way from clients that send slowly; `queue_unavailable`: Redis gave no answer; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3842,7 +3842,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_connections`: this client has too many connections */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_slow_senders`: too many bodies are on their way from clients that send slowly; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4182,7 +4182,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
+            /** @description `too_many_slow_readers`: too many answers wait for clients that read slowly; `too_many_slow_senders`: too many bodies are on their way from clients that send slowly; `store_unavailable`: MongoDB gave no answer; `too_many_connections`: this client has too many connections */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
