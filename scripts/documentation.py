@@ -215,8 +215,10 @@ class Metadata:
             ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
         self.packages = {package["name"]: package for package in told["packages"]}
 
-    def targets(self, kind):
-        return {target["name"] for package in self.packages.values() for target in package["targets"] if kind in target["kind"]}
+    def targets(self, kind, names):
+        """What the packages of these names have of a kind; what all have where none is named."""
+        packages = [self.packages[name] for name in names or self.packages]
+        return {target["name"] for package in packages for target in package["targets"] if kind in target["kind"]}
 
 
 def run(words, **more):
@@ -268,12 +270,15 @@ def dry(words, metadata):
 
 def cargo(arguments, metadata):
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    for flag, value in zip(before, before[1:]):
-        if flag in ("-p", "--package") and value not in metadata.packages:
-            return f"no package is called {value}"
+    pairs = list(zip(before, before[1:]))
+    packages = [value for flag, value in pairs if flag in ("-p", "--package")]
+    for package in packages:
+        if package not in metadata.packages:
+            return f"no package is called {package}"
+    for flag, value in pairs:
         for kind in ("example", "test", "bench", "bin"):
-            if flag == f"--{kind}" and value not in metadata.targets(kind):
-                return f"no {kind} is called {value}"
+            if flag == f"--{kind}" and value not in metadata.targets(kind, packages):
+                return f"no {kind} is called {value}{' in ' + ', '.join(packages) if packages else ''}"
         if flag == "--features":
             package, _, feature = value.rpartition("/")
             if feature not in metadata.packages.get(package, {"features": {}})["features"]:
