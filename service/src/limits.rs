@@ -1,4 +1,4 @@
-//! Every bound on what a client or a neighbour controls, and how the bounds relate.
+//! Bounds that several modules share, and how they relate. A bound that one module alone knows stands there.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ pub const RECORD_WRITES_IN_FLIGHT: usize = 2;
 pub const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of documents in one command to MongoDB; it takes 16 MB.
 pub const RECORD_COMMAND_LEN_MAX: usize = 8 * 1024 * 1024;
-/// A bundle that was given out more often than this is processed loan by loan, each in a process of its own first.
+/// The loans of a bundle that was given out more often than this are tried in a process apart first.
 pub const DELIVERIES_TRUSTED: u8 = 3;
 /// WebSocket clients at once.
 pub const WEB_SOCKET_CLIENTS_MAX: usize = 256;

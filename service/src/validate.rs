@@ -36,7 +36,7 @@ pub fn validate(body: &[u8]) -> Result<Loan, Failure> {
         .unwrap_or_else(|error| Err(unreadable(&error)))
 }
 
-/// Admission lets no such body in; one that stands in Redis all the same is set aside by name.
+/// Admission lets no such body in; one that stands in Redis all the same fails by this fault.
 fn unreadable(error: &ParseError) -> Failure {
     Failure {
         category: Category::InvalidFormat,

@@ -102,7 +102,7 @@ impl Seat {
     fn take(front: &Arc<Front>, caller: &Caller) -> Option<Self> {
         let of_its_address = front.followers.enter(caller.client, &front.proxies)?;
         let clients = &front.metrics.web_socket_clients;
-        // An operator can always follow, whoever else does.
+        // Some places are kept for whoever has a token.
         let places = if caller.sees_personal() {
             WEB_SOCKET_CLIENTS_MAX
         } else {
