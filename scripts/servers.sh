@@ -19,7 +19,7 @@ say() { printf 'servers: %s\n' "$*" >&2; }
 
 give_up() {
     say "$1"
-    say "Install Redis 7 and MongoDB 6 yourself (on PATH, or SLUICE_REDIS_SERVER and SLUICE_MONGOD), or start both with: docker compose -f compose.yaml up -d redis mongodb"
+    say "Install Redis 7 and MongoDB 6 yourself (on PATH, or SLUICE_REDIS_SERVER and SLUICE_MONGOD)."
     exit 2
 }
 
