@@ -108,6 +108,7 @@ arguments = pods["StatefulSet", "redis"]["spec"]["containers"][0]["args"]
 given = dict(zip(arguments[::2], arguments[1::2]))
 for name, value in (REDIS | (REDIS_CLUSTER if overlay == "cluster" else {})).items():
     demand(given.get(name) == value, f"Redis has {name} {value}")
+demand("--maxmemory" in given, "the memory of Redis is bounded")
 for role, needs in [("api", "api,dashboard"), ("worker", "worker,persister")]:
     spec = pods["Deployment", role]["spec"]
     container = spec["containers"][0]
@@ -127,7 +128,8 @@ def environment(job):
 demand(environment("mongodb-initiate")["MEMBERS"] == str(SIZES[overlay]["mongodb"]), "the set has all members")
 if overlay == "cluster":
     form = environment("redis-form")
-    demand(form["NODES"] == "6" and form["REPLICAS"] == "1", "the cluster has all nodes")
+    names = [f"redis-{number}.redis" for number in range(SIZES[overlay]["redis"])]
+    demand(form["NODES"].split() == names and form["REPLICAS"] == "1", "the cluster has all nodes")
     scaled = of_kind["ScaledObject"]["worker"]["spec"]
     demand(scaled["scaleTargetRef"]["name"] == "worker", "KEDA scales the workers")
     demand("replicas" not in workloads["Deployment", "worker"]["spec"], "nobody else does")

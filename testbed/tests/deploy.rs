@@ -1,5 +1,5 @@
-//! The manifests of `deploy/` and `compose.cluster.yaml`: rendered by kubectl, validated against the schemas of
-//! Kubernetes, judged by the rules of `deploy.py`, and refused when one of them is broken.
+//! The manifests of `deploy/`: rendered by kubectl, validated against the schemas of Kubernetes, judged by the rules of
+//! `deploy.py`, and refused when one of them is broken. The compositions by those of `compose.py`.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -153,38 +153,45 @@ fn what_breaks_a_rule_is_refused_by_name() {
     assert!(!validated(&unknown).status.success());
 }
 
+/// Judges `text` as the composition of that name.
+fn judged_composition(name: &str, text: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let help = folder.path().join("help");
+    std::fs::write(&help, help_texts()).unwrap();
+    let mut command = tool("python");
+    command.args(["testbed/tests/compose.py", name]).arg(&help);
+    fed(&mut command, text)
+}
+
 #[test]
-fn the_clustered_composition_keeps_the_promise() {
-    let script = r#"
-import re, sys, yaml
-services = yaml.safe_load(open("compose.cluster.yaml"))["services"]
-known = set(re.findall(r"SLUICE_\w+", sys.stdin.read()))
-for number in range(1, 7):
-    redis = services[f"redis-{number}"]
-    text = redis["entrypoint"][-1]
-    for setting in ["--appendonly yes", "--appendfsync always", "--no-appendfsync-on-rewrite no",
-                    "--maxmemory-policy noeviction", "--cluster-require-full-coverage no", "--cluster-replica-no-failover yes"]:
-        assert setting in text, setting
-    assert redis["volumes"] == [f"redis-{number}:/data"]
-for number in range(1, 4):
-    assert "--replSet sluice" in " ".join(services[f"mongodb-{number}"]["command"])
-    assert services[f"mongodb-{number}"]["volumes"] == [f"mongodb-{number}:/data/db"]
-for name in ["api-1", "api-2", "worker-1", "worker-2"]:
-    environment = services[name]["environment"]
-    assert environment["SLUICE_REQUIRE_DURABLE"] == "true"
-    assert environment["SLUICE_MONGODB_URI"].count("mongodb-") == 3
-    assert set(environment) <= known, set(environment) - known
-    assert all(one["condition"] == "service_completed_successfully" for one in services[name]["depends_on"].values())
-for name, service in services.items():
-    for port in service.get("ports", []):
-        assert port.startswith("127.0.0.1:"), (name, port)
-"#;
-    let help = help_texts();
-    good(fed(tool("python").args(["-c", script]), &help));
-    let less = help.replace("SLUICE_REQUIRE_DURABLE", "");
-    assert!(
-        !fed(tool("python").args(["-c", script]), &less)
-            .status
-            .success()
-    );
+fn every_composition_keeps_the_promise() {
+    for name in ["compose.yaml", "compose.cluster.yaml"] {
+        let text = std::fs::read_to_string(project().join(name)).unwrap();
+        good(judged_composition(name, &text));
+    }
+}
+
+#[test]
+fn what_breaks_a_rule_of_a_composition_is_refused_by_name() {
+    let name = "compose.cluster.yaml";
+    let text = std::fs::read_to_string(project().join(name)).unwrap();
+    for (right, wrong, rule) in [
+        ("--maxmemory 512mb ", "", "memory of redis-1 is bounded"),
+        ("always", "everysec", "redis-1 has --appendfsync always"),
+        ("SLUICE_LOG: json", "SLUICE_LOGG: json", "SLUICE_LOGG"),
+        (
+            "--reports /reports",
+            "--reports reports",
+            "where it is kept",
+        ),
+        ("redis-5 redis-6", "redis-5", "the cluster has all nodes"),
+        ("cluster/form.sh:", "cluster/forms.sh:", "which is there"),
+        ("\"127.0.0.1:8080", "\"8080", "this machine's alone"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let output = judged_composition(name, &text.replace(right, wrong));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{wrong}");
+        assert!(said.contains(rule), "{wrong}: {said}");
+    }
 }
