@@ -3,7 +3,7 @@
 
     documentation.py links      every link leads somewhere, in the pages and in the built book (target/book)
     documentation.py commands   every command runs, or would run; docs/api.md names every call of the service,
-                                docs/scenarios.md every key of a scenario
+                                docs/operations.md every flag of it, docs/scenarios.md every key of a scenario
 
 Commands are the blocks marked `sh`, and code within a line that begins with one of the project's programs. Unless a comment
 before the block says otherwise, a command is tried without its effect: `make -n`, the program's own flags with `--help`
@@ -344,6 +344,31 @@ def check_keys(faults):
             faults.add(page, 1, f"{section}: a scenario has no {key}")
 
 
+def check_settings(faults):
+    """docs/operations.md has a row for each flag of the service, with its default, and for no other."""
+    page = PROJECT / "docs/operations.md"
+    printed = subprocess.run([BINARIES / "service", "--help"], capture_output=True, text=True, check=True).stdout
+    there = {}
+    for about in re.split(r"\n {2,6}(?=-)", printed.partition("Options:")[2])[1:]:
+        flag, default = re.search(r"--[a-z-]+", about)[0], re.search(r"\[default: (.*)\]", " ".join(about.split()))
+        there[flag] = default[1] if default else None
+    for flag in ("--help", "--version"):
+        del there[flag]
+    told, section = {}, None
+    for line, text in enumerate(page.read_text().split("\n"), 1):
+        section = text[3:] if text.startswith("## ") else section
+        if section == "Settings" and text.startswith("| `--"):
+            flags, default = text.split("|")[1:3]
+            told |= {flag: (line, default.strip()) for flag in re.findall(r"--[a-z-]+", flags)}
+    for flag in sorted(there.keys() - told.keys()):
+        faults.add(page, 1, f"says nothing of {flag}")
+    for flag, (line, default) in told.items():
+        if flag not in there:
+            faults.add(page, line, f"the service has no {flag}")
+        elif (there[flag] is None) == ("`" in default) or there[flag] and default != f"`{there[flag]}`":
+            faults.add(page, line, f"the default of {flag} is {there[flag] or 'none'}, not {default}")
+
+
 def check_calls(faults):
     """docs/api.md names every call of the service, and no other."""
     page = PROJECT / "docs/api.md"
@@ -365,6 +390,7 @@ def check_commands(faults):
     tried, counts = {}, {"tried without effect": 0, "run": 0, "not run": 0}
     if all((BINARIES / name).exists() for name in OWN):
         check_calls(faults)
+        check_settings(faults)
         check_keys(faults)
     try:
         for page in pages():
