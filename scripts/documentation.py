@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reads README.md, the pages of docs/ and every other page of the project, and tries what they say.
 
-    documentation.py links      every link leads somewhere, in the pages and in the built book (target/book)
+    documentation.py links      every link leads somewhere, in the pages and in the built book (target/book); ARCHITECTURE.md
+                                has a line for each file of the service and of the load generator
     documentation.py commands   every command runs, or would run; docs/api.md names every call of the service,
                                 docs/operations.md every flag of it, docs/scenarios.md every key of a scenario
 
@@ -93,7 +94,52 @@ class Html(HTMLParser):
                 self.targets.append((self.getpos()[0], value))
 
 
+# Where the files of a part of ARCHITECTURE.md lie, as its first sentence says.
+CODE = {"service/src/": "service/src", "loadgen/": "loadgen"}
+
+
+def check_code_map(faults):
+    """ARCHITECTURE.md has a line for each file of the service and of the load generator, and for no other; service/src/lib.rs
+    declares its modules in that order."""
+    page = PROJECT / "ARCHITECTURE.md"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "service/src/", "loadgen/*/src/*"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    ).stdout.split("\n")
+    # The roots of crates, and tests, are found where they belong.
+    there = {
+        name.replace("/src/", "/", 1) if name.startswith("loadgen/") else name
+        for name in listed if name.endswith((".rs", ".lua")) and Path(name).name not in ("lib.rs", "main.rs", "tests.rs")
+        and (PROJECT / name).exists()
+    }
+    told, below = {}, ""
+    for token in MarkdownIt().enable("table").parse(page.read_text()):
+        if token.type == "heading_open":
+            below = None
+        elif token.type == "inline" and (said := re.match(r"All below `(.*?)`", token.content)):
+            below = said[1]
+        elif token.type == "fence" and below in CODE:
+            for line, text in enumerate(token.content.split("\n"), token.map[0] + 2):
+                if named := re.match(r"[a-z_/]+\.(rs|lua)(?= )", text):
+                    name = f"{CODE[below]}/{named[0]}"
+                    if name in told:
+                        faults.add(page, line, f"{name} stands in line {told[name]} already")
+                    told[name] = line
+    for name in sorted(there - told.keys()):
+        faults.add(page, 1, f"says nothing of {name}")
+    for name in sorted(told.keys() - there):
+        faults.add(page, told[name], f"there is no {name}")
+    root = PROJECT / "service/src/lib.rs"
+    in_order = [path.stem for path in map(Path, told) if path.parent.as_posix() == "service/src"]
+    declared = re.findall(r"^(?:pub )?mod (\w+);", root.read_text(), re.MULTILINE)
+    for want, name in zip(in_order, declared):
+        if want != name:
+            faults.add(root, 1, f"declares {name} where ARCHITECTURE.md has {want}")
+            break
+
+
 def check_links(faults):
+    check_code_map(faults)
     count = 0
     for page in pages():
         for line, target in links_of(page):

@@ -1,9 +1,6 @@
 //! Sluice, the service: takes loan requests in bursts, loses none, processes each exactly once.
 //!
-//! The modules stand in the order of one loan's way:
-//! `http` -> `parse` -> `admit` -> (`queue`) -> `worker` -> `validate` -> `enrich` -> `decided` -> `record`
-//! -> (`queue`) -> `recorder` -> `store`. Around it: `api`, `metrics`, `monitor`, `config`,
-//! `limits`.
+//! The modules stand in the order of one loan's way, then what is around it, as `ARCHITECTURE.md` tells it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,63 +12,69 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-pub mod config;
-pub mod limits;
-pub mod loan;
-
-pub mod admit;
-pub mod applicant;
-mod aside;
-mod currency;
-pub mod decided;
-mod discard;
-pub mod enrich;
-pub mod filter;
-mod filter_rebuild;
-pub mod forget;
+// One loan's way.
 mod http;
-mod pairing;
 pub mod parse;
+pub mod admit;
 pub mod queue;
+pub mod worker;
+pub mod validate;
+pub mod loan;
+pub mod applicant;
+mod currency;
+pub mod enrich;
+pub mod decided;
 pub mod record;
 mod recorder;
-pub mod retry;
-mod rounds;
 pub mod store;
-mod tasks;
-pub mod validate;
-pub mod worker;
 
+// A loan that failed, or that nobody can read.
+pub mod retry;
+mod discard;
+mod tasks;
+pub mod filter;
+mod aside;
+
+// Redis and MongoDB stay one queue and one record.
+mod start;
+mod pairing;
+mod filter_rebuild;
+mod rounds;
+
+// What is told.
 pub mod api;
-mod events;
-mod export;
-pub mod history;
-mod instances;
 pub mod metrics;
 pub mod monitor;
-pub use ::snapshot;
-
-mod activity;
-mod backoff;
-pub mod clock;
-pub mod error;
-mod failpoint;
-pub mod figures;
-mod files;
 mod health;
+pub mod history;
+mod events;
+mod instances;
+mod activity;
+mod export;
+pub mod figures;
+pub mod telemetry;
 pub mod log;
-mod mention;
 pub mod printable;
+
+// One person's data, and the process.
+pub mod forget;
+mod mention;
+pub mod config;
+pub mod limits;
 pub mod process;
 mod shutdown;
+mod task;
+pub mod tokens;
+pub mod tls;
+mod files;
+pub mod clock;
+mod backoff;
+pub mod error;
+mod failpoint;
 #[cfg(feature = "slowdown")]
 mod slowdown;
-mod start;
-mod task;
-pub mod telemetry;
-pub mod tls;
-pub mod tokens;
 
+pub use ::snapshot;
 pub use http::openapi::document as openapi;
 
 use config::{Config, Role};
