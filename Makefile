@@ -83,6 +83,7 @@ test: servers tools pages lint book ## every check and every test, on real serve
 	cargo test --locked --workspace $(TEST_FEATURES)
 	$(MAKE) --no-print-directory valkey
 	$(VENV)/python scripts/documentation.py commands
+	$(VENV)/python scripts/rights.py
 	$(VENV)/python scripts/observability.py
 	$(MAKE) --no-print-directory dashboard
 

@@ -13,7 +13,7 @@ class LiveService:
     """Started at the first use of `url`, ended by `end`."""
 
     def __init__(self):
-        self.process = self.folder = self.address = None
+        self.process = self.folder = self.address = self.told = None
 
     def is_built(self):
         return all((BINARIES / name).exists() for name in ("service", "testbed"))
@@ -28,7 +28,9 @@ class LiveService:
             told = self.process.stdout.readline()
             if not told:
                 raise SystemExit(f"testbed did not start: {self.process.stderr.read().strip()}")
-            self.address = json.loads(told)["service"].rstrip("/")
+            # Where the service and both stores are.
+            self.told = json.loads(told)
+            self.address = self.told["service"].rstrip("/")
         return self.address
 
     def end(self):
