@@ -106,7 +106,8 @@ pub struct Config {
     /// never removed
     #[arg(long, env = "SLUICE_FAILURES_KEPT")]
     pub failures_kept: Option<Span>,
-    /// What this process does: api, worker, persister and dashboard, or some of them with commas between
+    /// What this process does, one or several with commas between: api takes loans, worker processes them, persister records
+    /// them in MongoDB, dashboard serves the pages
     #[arg(
         long,
         env = "SLUICE_ROLE",
@@ -250,11 +251,11 @@ const RESOLVES_SRV: bool = cfg!(feature = "mongodb-srv");
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Takes requests.
+    /// Takes loans.
     Api,
     /// Processes loans.
     Worker,
-    /// Records results.
+    /// Records results: the recorder.
     Persister,
     /// Serves the dashboard.
     Dashboard,
