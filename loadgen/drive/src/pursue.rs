@@ -41,6 +41,9 @@ const AGAIN_AT_ONCE: u32 = 20;
 /// The pause: 1,000 a second.
 const AGAIN_PAUSE: Duration = Duration::from_millis(20);
 
+/// The loan of a client that panics would not be pursued, and nobody would know.
+const NO_PANIC: &str = "no client panics, and none is stopped";
+
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
@@ -132,9 +135,11 @@ impl Clients {
             for _ in 0..copies {
                 tasks.spawn(Arc::clone(&self).pursue(Arc::clone(&arrival)));
             }
-            while tasks.try_join_next().is_some() {}
+            while let Some(client) = tasks.try_join_next() {
+                client.expect(NO_PANIC);
+            }
         }
-        while tasks.join_next().await.is_some() {}
+        all_of(tasks).await;
         load
     }
 
@@ -147,9 +152,11 @@ impl Clients {
             }
             let arrival = Arc::new(self.payloads.arrival(number));
             tasks.spawn(Arc::clone(&self).pursue(arrival));
-            while tasks.try_join_next().is_some() {}
+            while let Some(client) = tasks.try_join_next() {
+                client.expect(NO_PANIC);
+            }
         }
-        while tasks.join_next().await.is_some() {}
+        all_of(tasks).await;
     }
 
     /// Sends one loan again and again until the answer is definite.
@@ -280,6 +287,13 @@ fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Option<String>) {
     (answer, body.error_type)
 }
 
+/// Waits for every client.
+async fn all_of(mut clients: JoinSet<()>) {
+    while let Some(client) = clients.join_next().await {
+        client.expect(NO_PANIC);
+    }
+}
+
 async fn connect(
     address: SocketAddr,
     client: u64,
@@ -294,4 +308,44 @@ async fn connect(
         instance,
         sender,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use plan::mix::Mix;
+    use plan::scenario::Scenario;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Clients that know no instance, and so break down over their first request.
+    fn broken() -> Arc<Clients> {
+        let load = faults::Load {
+            rate: 1.0,
+            lasts: Duration::from_secs(1),
+            lasts_at_most: Duration::ZERO,
+            sends_again: false,
+            request_timeout: Duration::from_secs(1),
+            patience: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(1),
+            herd_every: 0,
+            herd: 1,
+            mix: Mix::default(),
+        };
+        let clock = RunClock::starting_in(Duration::ZERO);
+        let history = History::create(Path::new("/dev/null"), clock).expect("it takes anything");
+        let payloads = Payloads::new(1, "GC-1", &load.mix);
+        Arc::new(Clients::new(Vec::new(), payloads, history, clock, &load))
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_clients_hears_of_one_that_breaks_down() {
+        let phase = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"1ms\"\nrate = 1000\n";
+        let scenario = Scenario::parse(phase, Path::new("t.toml")).expect("a scenario");
+        let schedule = Schedule::new(&scenario.phases, 1);
+        let sent = tokio::spawn(broken().send_all(schedule)).await;
+        assert!(sent.is_err_and(|error| error.is_panic()));
+        let sent_again = tokio::spawn(broken().send_again(1)).await;
+        assert!(sent_again.is_err_and(|error| error.is_panic()));
+    }
 }

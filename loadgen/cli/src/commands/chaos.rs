@@ -9,7 +9,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use drive::pursue::Clients;
@@ -89,6 +89,9 @@ pub enum ChaosError {
         /// Why not.
         source: HealError,
     },
+    /// The clients broke down: what they sent and heard is not known.
+    #[error("the clients broke down")]
+    Clients(#[from] tokio::task::JoinError),
     /// The history could not be written or read.
     #[error("cannot keep the history {}: {source}", path.display())]
     History {
@@ -303,26 +306,17 @@ impl Stage<'_> {
             Ok::<_, HealError>((struck, rest + plan.load.patience))
         };
         let pulse = Pulse::start();
-        let mut sending = tokio::spawn(Arc::clone(&clients).send_all(schedule.clone()));
+        let sending = tokio::spawn(Arc::clone(&clients).send_all(schedule.clone()));
         let (struck, patience) = faults.await.map_err(|source| ChaosError::Heal {
             run: self.name(),
             source,
         })?;
-        let mut sent = tokio::time::timeout(patience, &mut sending).await.ok();
-        if sent.is_none() {
-            // What has no definite answer by now has none for good.
-            clients.is_over.store(true, Ordering::Relaxed);
-            sent = Some(sending.await);
-        }
-        let load = sent.and_then(Result::ok).unwrap_or_default();
+        let load = answered_within(patience, sending, &clients.is_over).await?;
         let mut drain_seconds = drain(&stores, plan.load.drain_timeout).await;
         if plan.load.sends_again && drain_seconds.is_some() {
-            let mut again = tokio::spawn(Arc::clone(&clients).send_again(load.arrivals));
+            let again = tokio::spawn(Arc::clone(&clients).send_again(load.arrivals));
             let patience = load.lasted + plan.load.patience;
-            if tokio::time::timeout(patience, &mut again).await.is_err() {
-                clients.is_over.store(true, Ordering::Relaxed);
-                let _ = again.await;
-            }
+            answered_within(patience, again, &clients.is_over).await?;
             drain_seconds = drain(&stores, plan.load.drain_timeout).await;
         }
 
@@ -447,6 +441,22 @@ impl Drop for Pulse {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// What the clients of the task `sending` come to. What has no definite answer after `patience` has none for good, and they are told
+/// by `is_over`.
+async fn answered_within<T>(
+    patience: Duration,
+    mut sending: tokio::task::JoinHandle<T>,
+    is_over: &AtomicBool,
+) -> Result<T, ChaosError> {
+    let sent = if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
+        sent
+    } else {
+        is_over.store(true, Ordering::Relaxed);
+        sending.await
+    };
+    Ok(sent?)
 }
 
 /// The checker's connections, past the proxies.
