@@ -37,8 +37,8 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 pub const FILES_BYTES_MAX: u64 = 8 << 30;
 /// The most seconds that one beat tells of.
 pub const SECONDS_MAX: usize = 60;
-/// The most bytes of a reason in words.
-const WHY_BYTES_MAX: usize = 500;
+/// The most characters of a reason in words.
+const WHY_LEN_MAX: usize = 500;
 
 /// Asks for a shard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -220,13 +220,24 @@ pub struct Refused {
 
 /// Words of a peer, cut to what is bearable, without what would spoil a terminal.
 pub(crate) fn bounded(words: &str) -> String {
-    let mut bounded: String = words
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(WHY_BYTES_MAX)
-        .collect();
-    if bounded.len() < words.len() {
+    let mut left = words.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut bounded: String = left.by_ref().take(WHY_LEN_MAX).collect();
+    if left.next().is_some() {
         bounded.push('…');
     }
     bounded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_too_long_is_cut() {
+        let whole = "é".repeat(WHY_LEN_MAX);
+        assert_eq!(bounded(&whole), whole);
+        assert_eq!(bounded(&format!("{whole}é")), format!("{whole}…"));
+        // A control character of two bytes becomes a space of one, and nothing was cut.
+        assert_eq!(bounded("a\u{85}b"), "a b");
+    }
 }
