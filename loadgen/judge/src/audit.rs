@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use plan::kind::{Kind, Outcome};
-use plan::payload::{Arrival, FIELDS, Loan, Payloads, REACH};
+use plan::payload::{Arrival, CHANGED_BY_MINOR, FIELDS, Loan, Payloads, REACH};
 use plan::schedule::{Schedule, Slot};
 use record::latencies::empty;
 use record::ledger::Ledger;
@@ -48,8 +48,6 @@ pub struct Findings<'a> {
 
 /// The counter of loans that somebody has finished by hand.
 pub(crate) const DISCARDED: &str = "discarded";
-/// How much more the amount of a conflict is, in hundredths.
-const CHANGED_BY_MINOR: i64 = 100;
 /// The category of a loan that MongoDB refused for good.
 const REFUSED: &str = "refused";
 

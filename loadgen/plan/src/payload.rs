@@ -21,6 +21,8 @@ const BACK_MAX: u32 = 400;
 const BACK_FIRST: u32 = 60;
 /// No arrival repeats one that is further back.
 pub const REACH: u32 = BACK_FIRST + BACK_MAX;
+/// How much more the amount of a conflict is than that of the loan whose id it has, in hundredths.
+pub const CHANGED_BY_MINOR: i64 = 100;
 
 /// What one arrival sends and what should become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,7 +279,7 @@ impl Payloads {
         match kind {
             Kind::Valid | Kind::Duplicate | Kind::Retry => {}
             Kind::Conflict => {
-                loan.amount_minor += 100;
+                loan.amount_minor += CHANGED_BY_MINOR;
                 fields = Fields::of(&loan_id, &loan, owner);
                 outcome = Outcome::Refused;
             }
