@@ -264,7 +264,7 @@ pub fn keep(
         provenance: around.provenance,
     };
     let path = folder.join(COUNTS_FILE);
-    let json = serde_json::to_vec(&counts).unwrap_or_default();
+    let json = serde_json::to_vec(&counts).expect("plain data serialises");
     write_whole(&path, &json).map_err(|error| Unwritable { path, error })?;
     let path = folder.join(HEARD_FILE);
     write_heard(&path, &recorder.ledger.heard).map_err(|error| Unwritable { path, error })

@@ -16,7 +16,7 @@ use record::result::capacity::{Capacity, Outcome, Probe};
 /// # Errors
 /// When a file cannot be written.
 pub fn write(capacity: &Capacity, dir: &Path) -> Result<(), ReportError> {
-    let json = serde_json::to_string_pretty(capacity).unwrap_or_default() + "\n";
+    let json = serde_json::to_string_pretty(capacity).expect("plain data serialises") + "\n";
     for (file, text) in [("capacity.json", json), ("capacity.html", html(capacity))] {
         write_file(&dir.join(file), &text)?;
     }

@@ -221,7 +221,8 @@ pub async fn record(
                 round.admit_redis_us,
                 round.admit_wall_us
             ));
-            let line = serde_json::to_string(&Recorded { slowdown_ns, round }).unwrap_or_default();
+            let line = serde_json::to_string(&Recorded { slowdown_ns, round })
+                .expect("plain data serialises");
             append(&mut file, &(line + "\n")).map_err(cannot)?;
         }
     }

@@ -17,7 +17,7 @@ use crate::gate::{html, named};
 /// # Errors
 /// When one cannot be written.
 pub fn write(gate: &Gate, folder: &Path) -> Result<(), ReportError> {
-    let json = serde_json::to_string_pretty(gate).unwrap_or_default() + "\n";
+    let json = serde_json::to_string_pretty(gate).expect("plain data serialises") + "\n";
     for (name, text) in [
         ("gate.json", json),
         ("summary.md", markdown(gate)),
