@@ -136,22 +136,6 @@ impl Blocks {
     }
 }
 
-/// The interval of the mean of `values`, resampled one by one. `None` for fewer than two.
-pub fn mean_interval(values: &[f64], random: &mut Random) -> Option<Interval> {
-    if values.len() < 2 {
-        return None;
-    }
-    let draws = (0..RESAMPLES)
-        .map(|_| {
-            let sum: f64 = (0..values.len())
-                .map(|_| values[random.below(values.len())])
-                .sum();
-            sum / values.len() as f64
-        })
-        .collect();
-    Interval::of(draws)
-}
-
 #[cfg(test)]
 mod tests {
     use record::latencies::empty;
@@ -183,21 +167,5 @@ mod tests {
             .collect();
         let interval = Interval::of(draws).expect("draws");
         assert!(interval.holds(1000.0) && interval.low < 900.0 && interval.high > 1100.0);
-    }
-
-    /// The interval of a mean covers the truth about as often as it says, for as many values as a gate has.
-    #[test]
-    fn a_mean_is_covered_about_as_often_as_promised() {
-        let mut random = Random::new(3);
-        let mut covered = 0;
-        for _ in 0..300 {
-            // Sums of uniform numbers: close to normal, with mean zero.
-            let values: Vec<f64> = (0..20)
-                .map(|_| (0..6).map(|_| random.below(2001) as f64 - 1000.0).sum())
-                .collect();
-            let interval = mean_interval(&values, &mut random).expect("enough values");
-            covered += usize::from(interval.holds(0.0));
-        }
-        assert!((260..=297).contains(&covered), "{covered} of 300");
     }
 }

@@ -7,7 +7,7 @@
 //! lies wholly below the growth that must not be missed, and is open in between, which only more rounds can close.
 
 use record::rank::median;
-use record::result::gate::{Answer, Arm, BLOCK_LEN, Judgement, Round, Row, order, percent, range};
+use record::result::gate::{Answer, Arm, Judgement, Round, Row, percent, range};
 use record::result::hotpath::HotPath;
 
 use crate::bootstrap::{Interval, RESAMPLES, Random};
@@ -89,19 +89,17 @@ impl Block {
                 let logs: Vec<f64> = rounds
                     .iter()
                     .filter(|round| round.arm == arm)
-                    .map(|round| (metric.of)(round).max(f64::MIN_POSITIVE).ln())
+                    .map(|round| (metric.of)(round).ln())
                     .collect();
-                means[arm as usize] = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+                means[arm as usize] = logs.iter().sum::<f64>() / logs.len() as f64;
             }
         }
         Self(means)
     }
 
-    /// Whether the metric was measured.
+    /// Whether the metric was measured in every round: the logarithm of nothing is no finite number.
     fn has(&self, metric: usize) -> bool {
-        self.0[metric]
-            .iter()
-            .all(|mean| *mean > f64::MIN_POSITIVE.ln() / 2.0)
+        self.0[metric].iter().all(|mean| mean.is_finite())
     }
 
     fn log_ratio(&self, metric: usize, arm: Arm) -> f64 {
@@ -109,15 +107,25 @@ impl Block {
     }
 }
 
-/// Compares `arm` with the base over `blocks`. What the control differs from the base widens the head's range on both sides.
+/// Compares `arm` with the base over `blocks`. What the control differs from the base widens the head's range on both sides. Of a
+/// metric without a figure in every block nothing is known.
 pub fn judge(blocks: &[Block], arm: Arm) -> Judgement {
     let mut random = Random::new(blocks.len() as u64);
     let rows = METRICS
         .iter()
         .enumerate()
-        // Rounds that were recorded before a figure was taken do not have it.
-        .filter(|(index, _)| blocks.iter().all(|block| block.has(*index)))
         .map(|(index, metric)| {
+            if !blocks.iter().all(|block| block.has(index)) {
+                return Row {
+                    name: metric.name.to_owned(),
+                    growth: f64::NAN,
+                    growth_low: f64::NAN,
+                    growth_high: f64::NAN,
+                    fails_above: metric.fails_above,
+                    passes_below: metric.passes_below,
+                    answer: Answer::Inconclusive,
+                };
+            }
             let ratios: Vec<f64> = blocks
                 .iter()
                 .map(|block| block.log_ratio(index, arm))
@@ -267,6 +275,9 @@ pub fn conclude(
         .iter()
         .filter(|row| row.answer == Answer::Inconclusive)
         .map(|row| {
+            if !row.is_measured() {
+                return format!("{} was not measured in every block.", row.name);
+            }
             let same = control.rows.iter().find(|same| same.name == row.name);
             let control = same.map_or_else(String::new, |same| {
                 format!(" (the same build again: {})", percent(same.growth))
@@ -282,16 +293,17 @@ pub fn conclude(
     if !unclear.is_empty() {
         return (Answer::Inconclusive, unclear);
     }
-    let best = head.rows.first().map_or_else(String::new, |row| {
-        format!(
-            "{} changed by {} ({}).",
-            row.name,
-            percent(row.growth),
-            range(row)
-        )
-    });
+    let Some(sharpest) = head.rows.first() else {
+        return (
+            Answer::Inconclusive,
+            vec!["Nothing was measured.".to_owned()],
+        );
+    };
     let mut why = vec![format!(
-        "Nothing grew as much as must not be missed. {best}"
+        "Nothing grew as much as must not be missed. {} changed by {} ({}).",
+        sharpest.name,
+        percent(sharpest.growth),
+        range(sharpest)
     )];
     why.extend(hot_path.note.clone());
     (Answer::Pass, why)
@@ -313,17 +325,10 @@ pub fn block_text(rounds: &[Round]) -> String {
     )
 }
 
-/// Whether `rounds` are whole blocks in the order of [`order`].
-pub fn are_blocks(rounds: &[Round]) -> bool {
-    rounds.len().is_multiple_of(BLOCK_LEN)
-        && rounds
-            .iter()
-            .zip((0..).flat_map(order))
-            .all(|(round, arm)| round.arm == arm)
-}
-
 #[cfg(test)]
 mod tests {
+    use record::result::gate::{BLOCK_LEN, order};
+
     use super::*;
 
     fn round(arm: Arm, cpu_us: f64) -> Round {
@@ -361,7 +366,6 @@ mod tests {
     }
 
     fn answer(rounds: &[Round]) -> (Answer, Vec<String>) {
-        assert!(are_blocks(rounds));
         let blocks: Vec<Block> = rounds.chunks(BLOCK_LEN).map(Block::of).collect();
         conclude(
             &judge(&blocks, Arm::Head),
@@ -432,6 +436,22 @@ mod tests {
         );
     }
 
+    /// The range of a mean covers the truth about as often as it says, for as many values as a gate has.
+    #[test]
+    fn a_mean_is_covered_about_as_often_as_promised() {
+        let mut random = Random::new(3);
+        let mut covered = 0;
+        for _ in 0..300 {
+            // Sums of uniform numbers: close to normal, with mean zero.
+            let values: Vec<f64> = (0..20)
+                .map(|_| (0..6).map(|_| random.below(2001) as f64 - 1000.0).sum())
+                .collect();
+            let (_, interval) = spread(&values, &mut random);
+            covered += usize::from(interval.holds(0.0));
+        }
+        assert!((260..=297).contains(&covered), "{covered} of 300");
+    }
+
     #[test]
     fn the_control_widens_the_range() {
         let measured = rounds(10, 0.06, 0.002, 7);
@@ -446,14 +466,20 @@ mod tests {
     }
 
     #[test]
-    fn rounds_without_a_figure_are_not_judged_by_it() {
-        let mut old = rounds(10, 0.0, 0.002, 7);
-        for round in &mut old {
-            round.admit_p99_us = 0.0;
-        }
-        let blocks: Vec<Block> = old.chunks(BLOCK_LEN).map(Block::of).collect();
-        assert_eq!(judge(&blocks, Arm::Head).rows.len(), METRICS.len() - 1);
-        assert_eq!(answer(&old).0, Answer::Pass);
+    fn without_a_figure_nothing_passes() {
+        let mut unmeasured = rounds(10, 0.0, 0.002, 7);
+        assert_eq!(answer(&unmeasured).0, Answer::Pass);
+        unmeasured[17].admit_p99_us = 0.0;
+        assert_eq!(
+            answer(&unmeasured),
+            (
+                Answer::Inconclusive,
+                vec!["Time to an answer, p99 was not measured in every block.".to_owned()]
+            )
+        );
+        let nothing = Judgement::default();
+        let (answer, why) = conclude(&nothing, &nothing, &HotPath::default(), &[]);
+        assert_eq!(answer, Answer::Inconclusive, "{why:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! fails with one is what it catches.
 
 use record::rank::median;
-use record::result::gate::{Answer, Arm, BLOCK_LEN, Round, order};
+use record::result::gate::{Answer, Arm, BLOCK_LEN, Round, Row, order};
 use record::result::hotpath::HotPath;
 use record::result::power::{Answers, Power, Recorded};
 
@@ -83,9 +83,15 @@ fn count(answers: &mut Answers, mut draw: impl FnMut(usize) -> Vec<Round>) {
         while blocks.len() < wanted {
             blocks.push(Block::of(&draw(blocks.len())));
         }
+        // Rounds that were recorded before a figure was taken do not have it.
+        let recorded = |arm| {
+            let mut judgement = judge::judge(&blocks, arm);
+            judgement.rows.retain(Row::is_measured);
+            judgement
+        };
         let (answer, _) = judge::conclude(
-            &judge::judge(&blocks, Arm::Head),
-            &judge::judge(&blocks, Arm::Control),
+            &recorded(Arm::Head),
+            &recorded(Arm::Control),
             &HotPath::default(),
             &[],
         );

@@ -168,7 +168,7 @@ pub struct Judgement {
 pub struct Row {
     /// What.
     pub name: String,
-    /// Growth over the base, as a share.
+    /// Growth over the base, as a share; no number where it was not measured.
     pub growth: f64,
     /// The range of that growth that chance allows, 95 %.
     pub growth_low: f64,
@@ -182,13 +182,26 @@ pub struct Row {
     pub answer: Answer,
 }
 
+impl Row {
+    /// Whether every block has a figure for it. Otherwise its growth and the range of that are none.
+    pub fn is_measured(&self) -> bool {
+        !self.growth.is_nan()
+    }
+}
+
 /// A share as per cent.
 pub fn percent(share: f64) -> String {
+    if share.is_nan() {
+        return "not measured".to_owned();
+    }
     format!("{:+.1} %", share * 100.0)
 }
 
 /// The range of a row.
 pub fn range(row: &Row) -> String {
+    if !row.is_measured() {
+        return percent(row.growth);
+    }
     format!(
         "{} to {}",
         percent(row.growth_low),
