@@ -79,6 +79,8 @@ pub enum Blame {
     Generator(String),
     /// Of whom cannot be told.
     Open,
+    /// Of whom cannot be told; it is a latency across two clocks, which has no data where those differ.
+    Clocks,
 }
 
 /// A check that was judged.
@@ -115,11 +117,15 @@ fn blame(
         }
         _ => return Blame::Open,
     };
+    let untold = match metric {
+        Metric::EndToEndMs(_) => Blame::Clocks,
+        _ => Blame::Open,
+    };
     let Some(observed) = observed else {
-        return Blame::Open;
+        return untold;
     };
     let Some(all) = figures.latency(metric, phase, kind) else {
-        return Blame::Open;
+        return untold;
     };
     let unanswered = figures.unanswered(metric, phase, kind);
     let lag_ms = figures
@@ -494,6 +500,11 @@ mod tests {
         let figures = Known::of(empty(), empty());
         let (_, observed, pass) = judged("metric = \"response_ms.p99\"\nmax = 5", &figures);
         assert_eq!((observed.as_str(), pass), ("no data", false));
+        let blame = |check| judge(&spec(check), None, &figures).blame;
+        assert_eq!(blame("metric = \"response_ms.p99\"\nmax = 5"), Blame::Open);
+        // Clocks that differ leave no data of what crosses them.
+        let across = "metric = \"end_to_end_ms.p99\"\nmax = 5";
+        assert_eq!(blame(across), Blame::Clocks);
     }
 
     #[test]

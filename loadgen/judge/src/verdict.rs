@@ -158,7 +158,7 @@ pub(crate) fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
             Blame::Service if evidence.foreign.is_none() && evidence.generators.is_empty() => {
                 by_service.push(missed);
             }
-            Blame::Service | Blame::Open => failures.push(missed),
+            Blame::Service | Blame::Open | Blame::Clocks => failures.push(missed),
             Blame::Generator(why) => doubts.push(why.clone()),
         }
     }
@@ -342,7 +342,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
     if evidence
         .checks
         .iter()
-        .any(|(check, blame)| *blame == Blame::Open && check.name.starts_with("end_to_end"))
+        .any(|(_, blame)| *blame == Blame::Clocks)
     {
         doubts.extend(evidence.clocks.iter().cloned());
     }
@@ -624,6 +624,30 @@ mod tests {
             unanswered_ratio_max: 0.2,
             ..good
         };
+        // What has no data because two clocks differ proves nothing, whatever its check is called.
+        let clocks = &["The service's clock was set back.".to_owned()];
+        let across = &[(Check::default(), Blame::Clocks)];
+        let (discarded, why) = decide(&Evidence {
+            checks: across,
+            clocks,
+            ..good
+        });
+        assert_eq!((discarded, &why[0]), (Verdict::Discarded, &clocks[0]));
+        assert_eq!(
+            verdict(Evidence {
+                checks: across,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        assert_eq!(
+            verdict(Evidence {
+                clocks,
+                checks,
+                ..good
+            }),
+            Verdict::Fail
+        );
         assert_eq!(verdict(allowed), Verdict::Pass);
         assert_eq!(
             verdict(Evidence {
