@@ -46,7 +46,7 @@ pub struct Scenario {
     #[serde(default = "default_send_lag", deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub send_lag_max: Duration,
-    /// The share of the sent arrivals that may stay without a definite answer, 0 to 1. Above it the run fails.
+    /// The share of the sent arrivals that may stay without a definite answer, from 0 to below 1. Above it the run fails.
     #[serde(default)]
     pub unanswered_ratio_max: f64,
     /// The service and how it is asked.
@@ -367,11 +367,12 @@ impl Scenario {
                 "no arrival is due in the whole schedule: raise a rate or a duration",
             ));
         }
-        if !(0.0..=1.0).contains(&self.unanswered_ratio_max) {
+        // A run of which nothing at all was answered would prove nothing.
+        if !(0.0..1.0).contains(&self.unanswered_ratio_max) {
             return Err(Fault::of(
                 "unanswered_ratio_max",
                 format!(
-                    "unanswered_ratio_max must be 0 to 1, not {}",
+                    "unanswered_ratio_max must be from 0 to below 1, not {}",
                     self.unanswered_ratio_max
                 ),
             ));

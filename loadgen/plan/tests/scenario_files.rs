@@ -91,6 +91,11 @@ fn bad_files_are_refused_with_their_place() {
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p99\"\nphase = \"q\"\nmax = 5\n"),
         "s.toml:9:9: unknown phase \"q\"; did you mean \"p\"?",
     );
+    // A run of which nothing at all was answered proves nothing.
+    refused(
+        &format!("{HEAD}unanswered_ratio_max = 1\n{PHASE}"),
+        "s.toml:3:1: unanswered_ratio_max must be from 0 to below 1, not 1",
+    );
 }
 
 #[test]
