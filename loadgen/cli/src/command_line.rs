@@ -44,6 +44,7 @@ use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, SHARDS_MAX, Shard};
 use plan::{is_of_faults, parse_duration, read_text};
+use record::cause::with_causes;
 use record::folder::{Unwritable, has_room_for, write_whole};
 use record::kept;
 use record::number;
@@ -779,16 +780,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // One line: the error and its causes.
-            let mut line = format!("loadgen: {error}");
-            let mut cause = error.source();
-            while let Some(next) = cause {
-                // The message of some already ends with its cause.
-                if !line.contains(&next.to_string()) {
-                    let _ = write!(line, ": {next}");
-                }
-                cause = next.source();
-            }
-            tell_plain(&line);
+            tell_plain(&format!("loadgen: {}", with_causes(&*error)));
             ExitCode::from(match error.downcast_ref() {
                 Some(error) if error.is_stop() => Verdict::Aborted.exit_code(),
                 // Whatever came of it: whoever asked for a stop has it.

@@ -47,6 +47,8 @@ pub struct Account<'a> {
     pub followed: &'a Followed,
     pub clock: RunClock,
     pub audited: Audited,
+    /// Why the stores could not be read to the end, in words.
+    pub audit_failed: Option<&'a str>,
     pub drain: Drain,
     pub provenance: Provenance,
     pub started_at: String,
@@ -174,6 +176,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         unsent: load.unsent,
         checks: &judged,
         audit: seen.stores.then_some(&seen.audited.audit),
+        audit_failed: seen.audit_failed,
         counters: &counters,
         requests: seen.requests,
     });

@@ -59,6 +59,7 @@ impl Sending<'_> {
             generators: &[],
             checks: &[],
             audit: None,
+            audit_failed: None,
             counters: &[],
             requests: self.requests,
         })

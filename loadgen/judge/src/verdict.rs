@@ -62,6 +62,8 @@ pub struct Evidence<'a> {
     pub checks: &'a [(Check, Blame)],
     /// The audit, if the run looks at the stores.
     pub audit: Option<&'a Audit>,
+    /// Why the audit did not run to its end, in words.
+    pub audit_failed: Option<&'a str>,
     /// The live counters beside the audit.
     pub counters: &'a [CounterRow],
     /// Requests by goose's count and by ours.
@@ -131,7 +133,10 @@ pub(crate) fn reasons(evidence: &Evidence<'_>) -> (Verdict, Vec<String>) {
         .ended_early
         .map(|reason| format!("The run was ended early: {reason}."));
     if evidence.audit.is_some_and(|audit| !audit.complete) {
-        failures.push("The audit did not run to its end.".to_owned());
+        failures.push(match evidence.audit_failed {
+            Some(why) => format!("The audit did not run to its end: {why}."),
+            None => "The audit did not run to its end.".to_owned(),
+        });
     }
     failures.extend(
         evidence
@@ -337,7 +342,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
             count(evidence.unanswered_touched)
         ));
     }
-    // A latency across two clocks has no data then, which is nobody's fault.
+    // What has no data because of clocks that differ is nobody's fault.
     if evidence
         .checks
         .iter()
@@ -452,6 +457,7 @@ mod tests {
             generators: &[],
             checks: &[],
             audit: Some(&GOOD_AUDIT),
+            audit_failed: None,
             counters: &[],
             requests: (5, 5),
         }
@@ -518,12 +524,6 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
-        let good = good_evidence();
-        let audit = Some(&Audit { lost: 1, ..GOOD });
-        let partial = Some(&Audit::default());
-        let checks = &[(Check::default(), Blame::Open)];
-    #[test]
     fn where_nothing_was_answered_nothing_is_proven() {
         let nothing = |sent, touched| {
             verdict(Evidence {
@@ -547,19 +547,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_table() {
+        let good = good_evidence();
+        let audit = Some(&Audit { lost: 1, ..GOOD });
+        let partial = Some(&Audit::default());
+        let checks = &[(Check::default(), Blame::Open)];
         let by_service = &[(Check::default(), Blame::Service)];
         let counters = &[CounterRow::default()];
         let generator_lag_p99 = Duration::from_secs(1);
         let aborted = Some("Ctrl-C");
         assert_eq!(verdict(good), Verdict::Pass);
         assert_eq!(verdict(Evidence { audit, ..good }), Verdict::Fail);
-        assert_eq!(
-            verdict(Evidence {
-                audit: partial,
-                ..good
-            }),
-            Verdict::Fail
-        );
+        let (unaudited, why) = decide(&Evidence {
+            audit: partial,
+            audit_failed: Some("Redis: NOAUTH"),
+            ..good
+        });
+        assert_eq!(unaudited, Verdict::Fail);
+        assert_eq!(why[0], "The audit did not run to its end: Redis: NOAUTH.");
         assert_eq!(verdict(Evidence { checks, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { counters, ..good }), Verdict::Fail);
         assert_eq!(verdict(Evidence { unsent: 1, ..good }), Verdict::Discarded);
@@ -618,6 +624,30 @@ mod tests {
             }),
             Verdict::Discarded
         );
+        // What has no data because two clocks differ proves nothing, whatever its check is called.
+        let clocks = &["The service's clock was set back.".to_owned()];
+        let across = &[(Check::default(), Blame::Clocks)];
+        let (discarded, why) = decide(&Evidence {
+            checks: across,
+            clocks,
+            ..good
+        });
+        assert_eq!((discarded, &why[0]), (Verdict::Discarded, &clocks[0]));
+        assert_eq!(
+            verdict(Evidence {
+                checks: across,
+                ..good
+            }),
+            Verdict::Fail
+        );
+        assert_eq!(
+            verdict(Evidence {
+                clocks,
+                checks,
+                ..good
+            }),
+            Verdict::Fail
+        );
         // A bound that the service alone broke is broken, however late anything was.
         assert_eq!(
             verdict(Evidence {
@@ -646,30 +676,6 @@ mod tests {
             unanswered_ratio_max: 0.2,
             ..good
         };
-        // What has no data because two clocks differ proves nothing, whatever its check is called.
-        let clocks = &["The service's clock was set back.".to_owned()];
-        let across = &[(Check::default(), Blame::Clocks)];
-        let (discarded, why) = decide(&Evidence {
-            checks: across,
-            clocks,
-            ..good
-        });
-        assert_eq!((discarded, &why[0]), (Verdict::Discarded, &clocks[0]));
-        assert_eq!(
-            verdict(Evidence {
-                checks: across,
-                ..good
-            }),
-            Verdict::Fail
-        );
-        assert_eq!(
-            verdict(Evidence {
-                clocks,
-                checks,
-                ..good
-            }),
-            Verdict::Fail
-        );
         assert_eq!(verdict(allowed), Verdict::Pass);
         assert_eq!(
             verdict(Evidence {
@@ -813,6 +819,7 @@ mod tests {
                 generators: &[],
                 checks,
                 audit: Some(&GOOD),
+                audit_failed: None,
                 counters: &[],
                 requests: (100, 100),
             })

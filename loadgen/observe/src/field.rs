@@ -13,6 +13,7 @@ use call::Remote;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, StatusCode};
 use plan::faults::{Fault, Holding, Server, StackPlan, StoreName, Strike, has_api};
+use record::cause::with_causes;
 use record::clock::RunClock;
 use record::history::{Event, History};
 use record::struck::Struck;
@@ -161,8 +162,8 @@ pub enum StrikeError {
     /// A server did not do as it was told.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
-    /// Redis did not answer a command of a fault.
-    #[error("Redis does not answer a fault's command")]
+    /// Redis did not answer a command of a fault, or refused it.
+    #[error("Redis does not do a fault's command: {0}")]
     Redis(#[from] redis::RedisError),
     /// Redis was silent.
     #[error("Redis is silent on a fault's command")]
@@ -321,7 +322,7 @@ impl Field {
         let effect = self
             .make(&strike.fault, clock, &mut hit, door)
             .await
-            .unwrap_or_else(|error| Effect::new(false, first_words(&error.to_string())));
+            .unwrap_or_else(|error| Effect::new(false, first_words(&with_causes(&error))));
         let over = clock.now();
         history.fault(Event::Over, &words);
         Struck {

@@ -42,11 +42,11 @@ const STUCK_MAX: usize = 10_000;
 /// Why a store could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Redis.
-    #[error("Redis does not answer")]
+    /// Redis: it does not answer, or it refuses.
+    #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// MongoDB.
-    #[error("MongoDB does not answer: {0}")]
+    /// MongoDB: it does not answer, or it refuses.
+    #[error("MongoDB: {0}")]
     Mongo(String),
     /// MongoDB's address is none, or none that this build can use.
     #[error("MongoDB's address cannot be used: {0}")]
@@ -900,6 +900,15 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_a_store_could_not_be_read_is_in_its_words() {
+        let redis = redis::RedisError::from(std::io::Error::other("the network is down"));
+        assert_eq!(
+            StoreError::from(redis).to_string(),
+            "Redis: the network is down"
+        );
+    }
 
     #[test]
     fn info_is_read_by_whole_names() {

@@ -6,6 +6,7 @@
 //! [`part`] is one generator's share of a run.
 //! [`mod@result`] holds the types of the JSON files.
 
+pub mod cause;
 pub mod clock;
 pub mod folder;
 pub mod followed;

@@ -303,6 +303,7 @@ fn unsent_report(
         followed: &Followed::default(),
         clock: RunClock::starting_in(Duration::ZERO),
         audited: Audited::none(schedule.phases().len()),
+        audit_failed: None,
         drain: Drain::default(),
         provenance,
         started_at: rfc3339(started),
@@ -937,6 +938,7 @@ async fn conclude(
     let requests_unknown = recorder.resent + recorder.total.failed;
     let ledger = std::mem::take(&mut recorder.ledger);
     let mut audited = Audited::none(schedule.phases().len());
+    let mut audit_failed = None;
     let mut foreign_records = 0;
     if let Some(stores) = &stores {
         let counters: Option<(&Counters, &Counters)> = snapshot_after
@@ -958,6 +960,7 @@ async fn conclude(
             Some(Ok(done)) => audited = done,
             Some(Err(error)) => {
                 progress.say(&format!("the audit could not be made: {error}"));
+                audit_failed = Some(error.to_string());
             }
             None => {}
         }
@@ -1026,6 +1029,7 @@ async fn conclude(
         followed: &followed,
         clock: sent.clock,
         audited,
+        audit_failed: audit_failed.as_deref(),
         drain,
         provenance,
         started_at: rfc3339(started_at),
