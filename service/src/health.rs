@@ -116,7 +116,7 @@ impl Fault {
             Self::Rollback => counters.rolled_back > 0,
             Self::Processing => is_whole && processing_waits,
             Self::Mongodb => !mongodb.up,
-            Self::Recording => redis.up && mongodb.up && recording_waits,
+            Self::Recording => is_whole && mongodb.up && recording_waits,
             Self::Indexes => mongodb.up && indexes_refused,
             Self::Aside => aside_full,
         }

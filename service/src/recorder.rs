@@ -152,17 +152,19 @@ impl Recorder {
     /// Records until `stop` is true, and then whatever is left once more.
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::default();
-        // A batch whose writing failed. Whether it is written is unknown; writing it again is safe.
-        let mut unfinished = None;
-        let mut must_release = false;
+        let mut has_failed = false;
         let mut is_waiting = false;
         loop {
             let is_last = *stop.borrow();
             let round = async {
-                if must_release {
+                if has_failed {
+                    // It may have been given bundles whose tickets it does not know, and what it cannot write now another may. Whether a
+                    // batch was written is unknown; writing it again is safe.
                     self.partition.release(self.holder).await?;
+                    // Who takes what it cannot write only keeps it from others.
+                    self.store.version().await?;
                 }
-                self.round(&mut unfinished).await
+                self.round().await
             };
             match round.await {
                 Ok(loans) => {
@@ -170,7 +172,7 @@ impl Recorder {
                     if std::mem::take(&mut is_waiting) {
                         self.metrics.recording_goes_on();
                     }
-                    must_release = false;
+                    has_failed = false;
                     if is_last {
                         return;
                     }
@@ -185,8 +187,7 @@ impl Recorder {
                     }
                     // What keeps this batch need not keep another.
                     self.more.notify_one();
-                    // It may have been given bundles whose tickets it does not know.
-                    must_release = !error.is_of_mongodb();
+                    has_failed = true;
                     if is_last {
                         return;
                     }
@@ -210,14 +211,11 @@ impl Recorder {
     }
 
     /// Records all that is decided by now. Answers how many loans that were.
-    async fn round(&mut self, unfinished: &mut Option<Arc<Batch>>) -> Result<usize, ServiceError> {
+    async fn round(&mut self) -> Result<usize, ServiceError> {
         self.preparation.made().await?;
         let mut loans = 0;
         loop {
-            let batch = match unfinished.take() {
-                Some(batch) => batch,
-                None => Arc::new(self.take().await?),
-            };
+            let batch = Arc::new(self.take().await?);
             let len = batch.len();
             if len == 0 {
                 return Ok(loans);
@@ -226,10 +224,7 @@ impl Recorder {
             if len >= RECORD_BATCH_LEN_MAX {
                 self.more.notify_one();
             }
-            if let Err(error) = self.record(&batch).await {
-                *unfinished = Some(batch);
-                return Err(error);
-            }
+            self.record(&batch).await?;
             if len < RECORD_BATCH_LEN_MAX {
                 return Ok(loans);
             }

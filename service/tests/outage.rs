@@ -4,8 +4,8 @@
 mod support;
 
 use support::{
-    Load, PATIENCE, audit, body, documents, drained, is_invalid, lengths, loan, metrics, pending,
-    post, quick, second_instance, service_options, start, wait_until,
+    Load, PATIENCE, audit, body, documents, drained, is_invalid, lengths, loan, logged, metrics,
+    pending, post, quick, second_instance, service_options, start, start_with, wait_until,
 };
 use testbed::{
     MongoOptions, MongoServer, Proxy, RedisOptions, RedisServer, Servers, ServiceOptions,
@@ -163,6 +163,46 @@ async fn mongodb_is_unplugged_while_a_duplicate_is_read_back() {
     let count = load.finish().await;
     let snapshot = audit(&stack, count).await;
     assert!(snapshot.counters.duplicate_keys > 0);
+}
+
+/// 1. Two instances record. The way of one of them to MongoDB stands still: open, and nothing comes through.
+/// 2. It has taken results by then, under a lease of an hour. All loans are recorded nevertheless: by the other.
+#[tokio::test]
+async fn a_recorder_without_mongodb_keeps_nothing_from_others() {
+    let patient = |more: &[&str]| {
+        let every_20_ms = ["--record-interval=20ms", "--claim-timeout=1h"];
+        let arguments = every_20_ms.iter().chain(more);
+        service_options(arguments.map(|text| (*text).to_owned()).collect())
+    };
+    let stack = start_with(patient(&[])).await;
+    let address = stack.service.address();
+    let proxy = Proxy::start(([127, 0, 0, 1], stack.mongodb.port()).into())
+        .await
+        .unwrap();
+    let cut_off = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: format!("mongodb://{}/", proxy.address()),
+        ..patient(&["--role=persister", "--mongodb-timeout=1s"])
+    })
+    .await
+    .unwrap();
+    let mut number = 0;
+    // Until it has recorded something, so that it is known to take part.
+    wait_until("both record", async || {
+        for _ in 0..8 {
+            assert_eq!(post(address, &loan(number)).await.status, 202);
+            number += 1;
+        }
+        metrics(cut_off.address()).await.latency_us.record.count > 0
+    })
+    .await;
+    proxy.black_hole();
+    for _ in 0..200 {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+        number += 1;
+    }
+    logged(&cut_off, &["recording waits"]).await;
+    audit(&stack, number).await;
 }
 
 /// 1. A loan is recorded; then mongod stands still, so that looking the loan up takes long.

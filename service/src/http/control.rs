@@ -217,7 +217,7 @@ pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::InvalidBody(detail.into())
 }
 
-/// Which of the two stores was the reason.
+/// Which of the two stores was the reason, of a call that is no loan's.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn unavailable(error: ServiceError) -> Problem {
     if matches!(error, ServiceError::UnreadableRecord(_)) {
@@ -227,7 +227,9 @@ pub(super) fn unavailable(error: ServiceError) -> Problem {
     tracing::debug!(%error, "a call failed");
     if error.is_of_mongodb() {
         Problem::StoreUnavailable
+    } else if error.has_not_run() {
+        Problem::NotDone
     } else {
-        Problem::QueueUnavailable
+        Problem::MaybeDone
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Problem {
     Overloaded,
     QueueUnavailable,
     NotQueued,
+    MaybeDone,
+    NotDone,
     Draining,
     StoreUnavailable,
     UnreadableRecord,
@@ -233,7 +235,9 @@ impl Problem {
             | Self::UnsupportedCharset(_) => "unsupported_media_type",
             Self::Paused => "paused",
             Self::Overloaded => "overloaded",
-            Self::QueueUnavailable | Self::NotQueued => "queue_unavailable",
+            Self::QueueUnavailable | Self::NotQueued | Self::MaybeDone | Self::NotDone => {
+                "queue_unavailable"
+            }
             Self::StoreUnavailable => "store_unavailable",
             Self::UnreadableRecord => "unreadable_record",
             Self::Unauthorized => "unauthorized",
@@ -306,6 +310,10 @@ impl Problem {
             Self::NotQueued => {
                 "Redis takes no loans now; the loan is not queued: send it again later".to_owned()
             }
+            Self::NotDone => "Redis refuses this now; try again later".to_owned(),
+            Self::MaybeDone => {
+                "Redis gave no answer: it may or may not be done; look before you try again".to_owned()
+            }
             Self::QueueUnavailable => {
                 "the queue gave no answer; the loan may or may not be queued: send the same loan again".to_owned()
             }
@@ -367,6 +375,8 @@ impl Problem {
             | Self::TooManySlowSenders => Some("2"),
             Self::QueueUnavailable
             | Self::NotQueued
+            | Self::MaybeDone
+            | Self::NotDone
             | Self::StoreUnavailable
             | Self::Draining
             | Self::TooManyConnections
