@@ -807,6 +807,21 @@ fn a_store_over_tls_that_is_not_there_is_told_and_nothing_panics() {
 }
 
 #[test]
+fn the_load_goes_to_all_targets_in_turn() {
+    let place = Place::new();
+    let (first, second) = (stub(Delays::None), stub(Delays::None));
+    let both = format!("{},{}", first.url(), second.url());
+    let (code, screen, error) = place.said(&to_stub(&both, &[]));
+    assert_eq!(code, Some(0), "{screen}{error}");
+    assert_eq!((first.requests(), second.requests()), (50, 50));
+    // Of one that is dead half of the load says so.
+    let dead = format!("{},http://127.0.0.1:9", first.url());
+    let (code, screen, _) = place.said(&to_stub(&dead, &[]));
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(screen.contains("50 × connection refused"), "{screen}");
+}
+
+#[test]
 fn the_clients_half_passes_and_says_what_was_not_judged() {
     let place = Place::new();
     place.scenario(&format!(

@@ -9,6 +9,7 @@ use record::clock::RunClock;
 use record::pause::Pause;
 use record::recorder::Recorder;
 use record::sample::Sample;
+use reqwest::Url;
 use tokio::sync::Notify;
 
 use crate::due::DueReceiver;
@@ -26,8 +27,8 @@ pub struct Asking {
     pub resends: u32,
     /// Users, the most requests in flight.
     pub users: usize,
-    /// Further instances of the service, beside the first one: users take all of them in turn.
-    pub other_urls: Vec<String>,
+    /// The instances of the service, one at least: arrivals go to all of them in turn.
+    pub targets: Vec<Url>,
 }
 
 /// What a user saw, to be counted later by another thread.

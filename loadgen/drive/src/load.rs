@@ -15,6 +15,7 @@ use record::folder::{Unwritable, run_tag};
 use record::interval::IntervalLog;
 use record::raw::RawLog;
 use record::recorder::Recorder;
+use reqwest::Url;
 use time::OffsetDateTime;
 
 use crate::due;
@@ -186,21 +187,26 @@ pub async fn drive_when(
     let no_thread = |error| DriveError::Goose(format!("no thread to send from: {error}"));
     let files = files::allow_for_load()?;
     let users_count = scenario.users_count().min((files - files::BESIDE) as usize);
+    let targets = std::iter::once(url)
+        .chain(other_urls.iter().map(String::as_str))
+        .map(|url| {
+            Url::parse(url).map_err(|error| DriveError::Goose(format!("no address: {error}")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let (due, arrivals) = due::channel();
     let shared = Arc::new(Shared::new(
         Asking {
             request_timeout: scenario.target.request_timeout,
             resends: scenario.target.resends,
             users: users_count,
-            other_urls: other_urls.to_vec(),
+            targets,
         },
         arrivals,
         Arc::clone(&stop.flag),
     ));
     let prepared = pace::prepare(schedule.clone(), payloads.clone(), shard).map_err(no_thread)?;
     let (start, clock) = tokio::sync::oneshot::channel();
-    let told = users::start(url.to_owned(), Arc::clone(&shared), prepared, due, clock)
-        .map_err(no_thread)?;
+    let told = users::start(Arc::clone(&shared), prepared, due, clock).map_err(no_thread)?;
     let goose: Goose = tokio::spawn(async move {
         let counted = told
             .await

@@ -132,7 +132,7 @@ mod tests {
             request_timeout: Duration::from_secs(1),
             resends: 0,
             users: 1,
-            other_urls: Vec::new(),
+            targets: Vec::new(),
         };
         let shared = Shared::new(asking, arrivals, Arc::new(AtomicBool::new(stop)));
         (Arc::new(shared), due)

@@ -72,7 +72,6 @@ impl log::Log for Silent {
 /// # Errors
 /// When the system gives no thread. What goose refuses is in the answer.
 pub fn start(
-    url: String,
     shared: Arc<Shared>,
     prepared: Prepared,
     due: DueSender,
@@ -96,7 +95,7 @@ pub fn start(
                         pace::pace(prepared, clock, due, &pacing).await;
                     }
                 });
-                attack(&url, shared).await
+                attack(shared).await
             });
             // Nobody waits for it when the run has failed.
             let _ = tell.send(counted);
@@ -104,7 +103,7 @@ pub fn start(
     Ok(told)
 }
 
-async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
+async fn attack(shared: Arc<Shared>) -> Result<u64, GooseError> {
     // A second load of this process finds it there.
     let _ = log::set_logger(&Silent);
     // Straight to the target, whatever the environment says, and no further than it: a loan that is sent to another place is
@@ -118,7 +117,7 @@ async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
         .map_err(GooseError::Reqwest)?;
     // Each user runs one transaction once, which takes arrivals until there are no more.
     let mut configuration = GooseConfiguration::default();
-    configuration.host = Some(url.to_owned());
+    configuration.host = Some(shared.asking.targets[0].to_string());
     configuration.users = Some(shared.asking.users);
     configuration.increase_rate = Some(USERS_STARTED_PER_SECOND.to_string());
     configuration.iterations = Some(1);
@@ -151,16 +150,16 @@ async fn attack(url: &str, shared: Arc<Shared>) -> Result<u64, GooseError> {
 
 /// One user's whole life: arrivals until there are no more.
 async fn work(user: &mut GooseUser, shared: &Shared) -> TransactionResult {
-    let turn = user.weighted_users_index % (1 + shared.asking.other_urls.len());
-    if let Some(url) = turn
-        .checked_sub(1)
-        .and_then(|turn| shared.asking.other_urls.get(turn))
-        && let Ok(url) = user.base_url.join(url)
-    {
-        user.base_url = url;
-    }
+    let targets = &shared.asking.targets;
+    user.base_url
+        .clone_from(&targets[user.weighted_users_index % targets.len()]);
     warm_up(user, shared).await;
     while let Some(mut due) = shared.arrivals.next().await {
+        // By the arrival, not by the user: of many users the same few are free first, and take most of the load.
+        if targets.len() > 1 {
+            user.base_url
+                .clone_from(&targets[due.arrival.number as usize % targets.len()]);
+        }
         // Without a clock or after a stop it is not sent, and so counted as unsent.
         if let Some(clock) = shared.clock.get().copied()
             && !shared.stop.load(Ordering::Relaxed)
