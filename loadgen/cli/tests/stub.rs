@@ -434,7 +434,7 @@ rate = 100
                 tokio::time::sleep(hold).await;
                 Ok::<_, Infallible>(json(
                     StatusCode::ACCEPTED,
-                    br#"{"replayed":false}"#.to_vec(),
+                    br#"{"status":"queued","replayed":false}"#.to_vec(),
                 ))
             });
             tokio::spawn(

@@ -23,6 +23,7 @@ use plan::kind::{Kind, Outcome};
 use record::clock::RunClock;
 use record::sample::{Answer, Sample, Unknown};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::due::{Due, DueSender};
 use crate::handover::{Note, Shared};
@@ -46,6 +47,8 @@ const TEXT_LEN_MAX: usize = 300;
 const ERROR_TYPE_LEN_MAX: usize = 64;
 /// What a service calls the error of an id that is known with another content.
 const CONFLICT: &str = "loan_id_conflict";
+/// What a service calls a loan that it has taken.
+pub(crate) const QUEUED: &str = "queued";
 /// How fast goose starts its users, before the load begins.
 const USERS_STARTED_PER_SECOND: usize = 10_000;
 /// Who asks.
@@ -338,6 +341,8 @@ struct Detail {
 #[serde(rename_all = "camelCase")]
 struct Body {
     loan_id: Option<String>,
+    /// Of a loan that was taken a word, of a refusal the HTTP status.
+    status: Option<Value>,
     replayed: Option<bool>,
     error_type: Option<String>,
 }
@@ -416,9 +421,11 @@ fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Detail) {
     let body = serde_json::from_slice::<Body>(bytes).ok();
     let told = body.as_ref().and_then(|body| body.loan_id.as_deref());
     let is_of_it = told.is_none_or(|told| told == loan_id);
+    let state = body.as_ref().and_then(|body| body.status.as_ref());
+    let is_queued = state.is_some_and(|state| state == QUEUED);
     let replayed = body.as_ref().and_then(|body| body.replayed);
     let error_type = body.as_ref().and_then(|body| body.error_type.as_deref());
-    let answer = match (status, replayed.filter(|_| is_of_it)) {
+    let answer = match (status, replayed.filter(|_| is_of_it && is_queued)) {
         (202, Some(false)) => Answer::Queued,
         (202, Some(true)) => Answer::Replayed,
         // Somebody else's, on the way there, says nothing of another content.
@@ -467,17 +474,31 @@ mod tests {
                 r#"{"loanId":"a","status":"queued","replayed":false}"#,
                 Answer::Queued,
             ),
-            (202, r#"{"replayed":true}"#, Answer::Replayed),
             (
                 202,
-                r#"{"loanId":"b","replayed":false}"#,
+                r#"{"status":"queued","replayed":true}"#,
+                Answer::Replayed,
+            ),
+            (
+                202,
+                r#"{"loanId":"a","status":"rejected","replayed":false}"#,
+                Answer::Unknown(Unknown::Strange(202)),
+            ),
+            (
+                202,
+                r#"{"loanId":"a","replayed":false}"#,
+                Answer::Unknown(Unknown::Strange(202)),
+            ),
+            (
+                202,
+                r#"{"loanId":"b","status":"queued","replayed":false}"#,
                 Answer::Unknown(Unknown::Strange(202)),
             ),
             (202, "nonsense", Answer::Unknown(Unknown::Strange(202))),
             (200, "{}", Answer::Unknown(Unknown::Strange(200))),
             (
                 422,
-                r#"{"errorType":"loan_id_conflict"}"#,
+                r#"{"status":422,"errorType":"loan_id_conflict"}"#,
                 Answer::Refused(422),
             ),
             (422, "nonsense", Answer::Unknown(Unknown::Strange(422))),
