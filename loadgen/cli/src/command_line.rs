@@ -1095,7 +1095,8 @@ fn compare(a: &Path, b: &Path, json: bool, reports: &Path) -> Result<u8, Failure
     print(&if json {
         serde_json::to_string_pretty(&comparison)? + "\n"
     } else {
-        report::comparison::text(&comparison)
+        // A report may come from anywhere.
+        plain(&report::comparison::text(&comparison))
     });
     let folder = reports.join("compare");
     match report::comparison::write(&comparison, &folder) {

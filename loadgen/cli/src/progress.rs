@@ -303,7 +303,8 @@ fn write_line(line: &str) {
 
 /// `text` without what would steer a terminal: files, servers and other generators may say anything.
 pub fn plain(text: &str) -> String {
-    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
     text.replace(steers, " ")
 }
 
@@ -314,6 +315,7 @@ mod tests {
     #[test]
     fn what_others_say_does_not_steer_a_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\r\nc\td\u{9b}e"), "a [2Jb \nc\td e");
+        assert_eq!(plain("a\u{202e}b\u{2066}c"), "a b c");
     }
 
     fn view() -> View {

@@ -807,6 +807,23 @@ fn a_store_over_tls_that_is_not_there_is_told_and_nothing_panics() {
 }
 
 #[test]
+fn a_report_from_anywhere_does_not_steer_the_terminal() {
+    let place = Place::new();
+    let stub = stub(Delays::None);
+    let (code, _, error) = place.said(&to_stub(&stub.url(), &["--quiet"]));
+    assert_eq!(code, Some(0), "{error}");
+    let report = place.0.path().join("reports/latest/report.json");
+    let report = fs::read_to_string(report).expect("a report");
+    assert!(report.contains("\"short\""), "{report}");
+    let hostile = report.replace("\"short\"", r#""\u001b[2J\u202eshort""#);
+    fs::write(place.0.path().join("hostile.json"), hostile).expect("it is written");
+    let (code, screen, error) = place.said(&["compare", "reports/latest", "hostile.json"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(screen.contains("[2J short"), "{screen}");
+    assert!(!screen.contains(['\u{1b}', '\u{202e}']), "{screen}");
+}
+
+#[test]
 fn the_load_goes_to_all_targets_in_turn() {
     let place = Place::new();
     let (first, second) = (stub(Delays::None), stub(Delays::None));
