@@ -98,6 +98,8 @@ fn notes(evidence: &Evidence<'_>) -> Vec<String> {
             met_instead(evidence)
         ));
     }
+    // Where nothing judges how fast the service was the verdict stands, and the figures are the generator's all the same.
+    notes.extend(stood_still(evidence.pauses, evidence.generator_lag_max));
     notes.extend(evidence.clocks.iter().cloned());
     notes.extend(evidence.foreign.map(str::to_owned));
     if evidence.held_back > 0 {
@@ -831,7 +833,10 @@ mod tests {
             "The generator stood still for 120 ms from 8.23 s on: its process or the whole machine was stopped."
         );
         // Where no speed is judged, the counts stand.
-        assert_eq!(of(&pause(false), &[], false, 0).0, Verdict::Pass);
+        let (verdict, why) = of(&pause(false), &[], false, 0);
+        assert_eq!(verdict, Verdict::Pass);
+        // The latencies beside them are the generator's own.
+        assert!(why[1].starts_with("The generator stood still"), "{why:?}");
         // Starved for a moment: only where a check suffers from it.
         assert_eq!(of(&pause(true), &[], true, 0).0, Verdict::Pass);
         let slow = [(
