@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use record::folder::{RESULT_BYTES_MAX, read_whole};
 use record::result::run::{Provenance, SelfTestStamp};
 use record::result::self_test::{FILE, SelfTest};
 use sha2::{Digest, Sha256};
@@ -45,8 +46,8 @@ pub fn gather(stamp: &str) -> Provenance {
 /// The last self-test in the folder `reports`, for the report of a run of the binary with the digest
 /// `loadgen_sha256`. `None` when there is none that can be read and went to its end.
 pub fn self_test(reports: &Path, loadgen_sha256: &str) -> Option<SelfTestStamp> {
-    let text = std::fs::read_to_string(reports.join(FILE)).ok()?;
-    let result: SelfTest = serde_json::from_str(&text)
+    let text = read_whole(&reports.join(FILE), RESULT_BYTES_MAX).ok()?;
+    let result: SelfTest = serde_json::from_slice(&text)
         .ok()
         .filter(|result: &SelfTest| result.stopped.is_none())?;
     let missed: Vec<String> = result

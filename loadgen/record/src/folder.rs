@@ -1,6 +1,7 @@
 //! A run's own folder, and the names that are made of when it began.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,6 +108,36 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         })
 }
 
+/// The most bytes of a result that is read whole.
+pub const RESULT_BYTES_MAX: u64 = 64 << 20;
+
+/// Opens a file to read it. What is none is refused: a pipe would be waited for, and a device has no end.
+///
+/// # Errors
+/// When it cannot be opened, or is no file.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Before it is opened, which is where a pipe makes wait. A folder says by itself what it is.
+    let found = path.metadata()?;
+    if !found.is_file() && !found.is_dir() {
+        return Err(io::Error::other("it is no file"));
+    }
+    File::open(path)
+}
+
+/// The whole file at `path`, which has at most `bytes_max`.
+///
+/// # Errors
+/// When it cannot be read, is no file, or is longer.
+pub fn read_whole(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let longer = format!("it is longer than {} MiB", bytes_max >> 20);
+        return Err(io::Error::other(longer));
+    }
+    Ok(bytes)
+}
+
 /// In the form of RFC 3339.
 pub fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339)
@@ -142,5 +173,22 @@ mod tests {
             .map(|file| file.expect("a file").file_name())
             .collect();
         assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn only_a_file_is_read_and_not_without_an_end() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 1 << 20]).expect("it is written");
+        let words = |path: &Path| {
+            let read = read_whole(path, 1 << 20).map(|bytes| bytes.len());
+            read.map_err(|error| error.to_string())
+        };
+        assert_eq!(words(&path), Ok(1 << 20));
+        std::fs::write(&path, vec![7; (1 << 20) + 1]).expect("it is written");
+        assert_eq!(words(&path), Err("it is longer than 1 MiB".to_owned()));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).expect("a link");
+        assert_eq!(words(&link), Err("it is no file".to_owned()));
     }
 }

@@ -18,6 +18,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use plan::kind::Kind;
 
+use crate::folder::open;
 use crate::latencies::{empty, record};
 use crate::sample::{Answer, Sample, Unknown};
 
@@ -363,7 +364,7 @@ impl Reader {
         };
         Ok(Self {
             path: path.to_path_buf(),
-            file: BufReader::new(File::open(path).map_err(unread)?),
+            file: BufReader::new(open(path).map_err(unread)?),
             line: Vec::new(),
         })
     }

@@ -7,6 +7,7 @@ use plan::read_text;
 use serde::Deserialize;
 use serde_json::error::Category;
 
+use crate::folder::RESULT_BYTES_MAX;
 use crate::interval::{self, Latency, LogError};
 use crate::result::run::{Report, SCHEMA_VERSION};
 use crate::sparse::Sparse;
@@ -77,8 +78,6 @@ pub(crate) fn not_understood(error: &serde_json::Error) -> String {
     }
 }
 
-/// The most bytes of a report.
-const BYTES_MAX: u64 = 64 << 20;
 /// The latencies that two runs are compared by.
 const COMPARED: [Latency; 4] = [
     Latency::Response,
@@ -117,7 +116,7 @@ impl Run {
         } else {
             place.to_path_buf()
         };
-        let text = read_text(&path, BYTES_MAX).map_err(|what| KeptError::Read {
+        let text = read_text(&path, RESULT_BYTES_MAX).map_err(|what| KeptError::Read {
             path: path.clone(),
             what,
         })?;

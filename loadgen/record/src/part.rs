@@ -5,7 +5,6 @@
 //! `loadgen merge` joins these and goes on where a single generator does: drain, audit, checks, verdict, one report.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
 use crate::clock::RunClock;
-use crate::folder::{Unwritable, write_whole};
+use crate::folder::{Unwritable, open, write_whole};
 use crate::followed::{Followed, ServiceClock};
 use crate::interval::{self, IntervalLog, Latency};
 use crate::kept::not_understood;
@@ -283,7 +282,7 @@ fn write_heard(path: &Path, heard: &[Heard]) -> io::Result<()> {
 
 /// Tells the byte of each arrival, in order, to `each`. Answers how many there are.
 fn read_heard(path: &Path, mut each: impl FnMut(u8)) -> io::Result<usize> {
-    let mut packed = ZlibDecoder::new(File::open(path)?);
+    let mut packed = ZlibDecoder::new(open(path)?);
     let mut bytes = vec![0; HEARD_AT_ONCE];
     let mut count = 0;
     loop {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::html::{self, RunRow, Unreadable};
 use crate::words::{commit, instant};
 use crate::{json, junit, markdown, series};
-use record::folder::{in_words, write_whole};
+use record::folder::{RESULT_BYTES_MAX, in_words, read_whole, write_whole};
 use record::result::run::{Percentiles, Report, Verdict};
 
 /// Why the report could not be written.
@@ -115,14 +115,9 @@ pub fn write_index(reports_dir: &Path) -> Result<(), ReportError> {
             Some(Err(why)) => unreadable.push(leftover(&entry.path(), folder.clone(), why)),
             None => {}
         }
-        let bytes = match fs::read(entry.path().join("report.json")) {
+        let bytes = match read_whole(&entry.path().join("report.json"), RESULT_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if is_absent(&error) => {
                 if let Some(why) = killed(&entry.path()) {
                     unreadable.push(leftover(&entry.path(), folder, why));
                 }
@@ -206,8 +201,12 @@ fn start_of(process: u32) -> Option<String> {
 
 /// Why a run without a report has none, if its process has ended.
 fn killed(dir: &Path) -> Option<String> {
-    let text = fs::read_to_string(dir.join(RUNNING)).ok()?;
-    let Ok(running) = serde_json::from_str::<Running>(&text) else {
+    let text = match read_whole(&dir.join(RUNNING), RESULT_BYTES_MAX) {
+        Ok(text) => text,
+        Err(error) if is_absent(&error) => return None,
+        Err(_) => Vec::new(),
+    };
+    let Ok(running) = serde_json::from_slice::<Running>(&text) else {
         return Some("it was killed before its end: there is no report".to_owned());
     };
     let is_there = start_of(running.process).is_some_and(|start| start == running.process_start);
@@ -218,6 +217,14 @@ fn killed(dir: &Path) -> Option<String> {
             instant(&running.started_at)
         )
     })
+}
+
+/// Whether there is no such file.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn leftover(path: &Path, folder: String, why: String) -> Unreadable {

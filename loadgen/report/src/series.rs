@@ -1,12 +1,13 @@
 //! What the list of runs says of the pages about many runs: gates, capacity searches, fault runs.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::chaos::{self, sums};
+use crate::files::is_absent;
+use record::folder::{RESULT_BYTES_MAX, read_whole};
 use record::number::rate;
 use record::result::chaos::{Totals, Verdict};
 use record::result::gate::Answer;
@@ -41,7 +42,11 @@ fn parsed<T: DeserializeOwned>(
     file: &str,
     row: impl FnOnce(T) -> SeriesRow,
 ) -> Option<Result<SeriesRow, String>> {
-    let bytes = fs::read(path.join(file)).ok()?;
+    let bytes = match read_whole(&path.join(file), RESULT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if is_absent(&error) => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
     let summary = serde_json::from_slice(&bytes);
     Some(summary.map(row).map_err(|error| error.to_string()))
 }

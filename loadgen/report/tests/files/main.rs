@@ -574,9 +574,16 @@ fn the_files_the_link_and_the_list_are_written() {
         fs::create_dir(&run).unwrap();
         fs::write(run.join(file), text).unwrap();
     }
+    // Neither is a file: a pipe there would be waited for, and another device has no end.
+    for (folder, file) in [("7-device", "report.json"), ("8-device", "gate.json")] {
+        let run = reports.path().join("runs").join(folder);
+        fs::create_dir(&run).unwrap();
+        std::os::unix::fs::symlink("/dev/null", run.join(file)).unwrap();
+    }
     write_index(reports.path()).unwrap();
     let index = index();
     parsed(&index);
+    assert_eq!(words(&index).matches("it is no file").count(), 2, "{index}");
     let said = words(&index);
     for text in [
         "HEAD (fedcba987654) against main (0123456789ab)",
