@@ -133,6 +133,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         load: &load,
         resources: &resources,
         counters: &counters,
+        unseen: unseen(seen),
     };
     let judged: Vec<Judged> = scenario
         .checks
@@ -181,6 +182,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         requests: seen.requests,
     });
     why.extend(seen.generators.notes.iter().cloned());
+    why.extend(unseen_in_words(&figures));
     let total = &seen.recorder.total;
     Report {
         scenario: scenario.name.get_ref().clone(),
@@ -735,9 +737,36 @@ struct Measured<'a> {
     load: &'a Load,
     resources: &'a Resources,
     counters: &'a [CounterRow],
+    /// How long of the load the service's live figures were not seen.
+    unseen: Duration,
+}
+
+/// How long of the load the service's live figures were not seen.
+fn unseen(seen: &Account<'_>) -> Duration {
+    let at_ms = |offset| (seen.clock.wall_us(offset) / 1000).max(0) as u64;
+    seen.followed
+        .unseen(at_ms(Duration::ZERO), at_ms(seen.came_to()))
+}
+
+/// A sentence, if the live figures were seen, and not all the time.
+fn unseen_in_words(figures: &Measured<'_>) -> Option<String> {
+    let seen = figures.seen;
+    let is_told = !seen.followed.points.is_empty() && !figures.unseen.is_zero();
+    is_told.then(|| {
+        format!(
+            "The service's live figures were not seen for {} of {}: their peaks and rises have no data.",
+            seconds(figures.unseen.as_secs_f64()),
+            seconds(seen.came_to().as_secs_f64())
+        )
+    })
 }
 
 impl Measured<'_> {
+    /// What is of the whole load, where the live figures were seen all along.
+    fn watched<T>(&self, figure: Option<T>) -> Option<T> {
+        figure.filter(|_| self.unseen.is_zero())
+    }
+
     /// A figure of the live metrics while the load ran: seconds after its start, and the value.
     fn series(&self, of: fn(&Point) -> u64) -> Vec<(f64, f64)> {
         let end = self.seen.came_to().as_secs_f64();
@@ -863,19 +892,20 @@ impl Figures for Measured<'_> {
                 let rows = self.counters;
                 (!rows.is_empty()).then(|| f64::from(u8::from(rows.iter().all(|row| row.agree))))
             }
-            Plain::BacklogPeak => self.seen.drain.backlog_peak.map(|peak| peak as f64),
+            Plain::BacklogPeak => {
+                let peak = self.seen.drain.backlog_peak;
+                self.watched(peak).map(|peak| peak as f64)
+            }
             Plain::LeftOver => self.seen.drain.left_over.map(|left| left as f64),
             Plain::DrainS => self.seen.drain.seconds_to_empty,
-            Plain::WorkersPeak => self.seen.followed.workers_peak.map(|peak| peak as f64),
+            Plain::WorkersPeak => self
+                .watched(self.seen.followed.workers_peak)
+                .map(|peak| peak as f64),
             Plain::WorkersSteps => self
-                .seen
-                .followed
-                .workers_peak
+                .watched(self.seen.followed.workers_peak)
                 .map(|_| self.seen.followed.steps as f64),
             Plain::WorkersFlaps => self
-                .seen
-                .followed
-                .workers_peak
+                .watched(self.seen.followed.workers_peak)
                 .map(|_| self.seen.followed.flaps() as f64),
             Plain::ServiceCpuMsPer1000 => {
                 let recorded = (audit.complete && audit.recorded > 0).then_some(audit.recorded)?;
@@ -887,21 +917,22 @@ impl Figures for Measured<'_> {
                 .loadgen_rss_bytes_peak
                 .map(|bytes| bytes as f64 / f64::from(1 << 20)),
             Plain::ServiceRssMib => self
-                .resources
-                .service_rss_bytes_peak
+                .watched(self.resources.service_rss_bytes_peak)
                 .map(|bytes| bytes as f64 / f64::from(1 << 20)),
             Plain::RedisMemoryGrowthRatio => {
                 let start = self.resources.redis_memory_start_bytes? as f64;
                 let end = self.resources.redis_memory_end_bytes? as f64;
                 (start > 0.0).then_some((end - start) / start)
             }
-            Plain::ServiceRssRiseRatio => {
-                flatness::growth_ratio(&self.series(|point| point.rss_bytes))
+            Plain::ServiceRssRiseRatio => self.watched(flatness::growth_ratio(
+                &self.series(|point| point.rss_bytes),
+            )),
+            Plain::OpenFilesRise => {
+                self.watched(flatness::growth(&self.series(|point| point.open_files)))
             }
-            Plain::OpenFilesRise => flatness::growth(&self.series(|point| point.open_files)),
-            Plain::RedisMemoryRiseRatio => {
-                flatness::growth_ratio(&self.series(|point| point.redis_memory_bytes))
-            }
+            Plain::RedisMemoryRiseRatio => self.watched(flatness::growth_ratio(
+                &self.series(|point| point.redis_memory_bytes),
+            )),
         }
     }
 
@@ -1019,6 +1050,75 @@ impl Figures for SoFar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a check on a peak comes to, when snapshots came in these milliseconds after the start of ten seconds.
+    fn peak(seen_ms: impl Iterator<Item = u64>) -> (Check, Vec<String>) {
+        let text = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"10s\"\nrate = 10\n\
+                    [[check]]\nmetric = \"workers_peak\"\nmax = 4\n";
+        let scenario = Scenario::parse(text, Path::new("t.toml")).expect("a good scenario");
+        let schedule = Schedule::new(&scenario.phases, scenario.seed);
+        let recorder = Recorder::new(1, schedule.arrivals());
+        let clock = RunClock::of_the_past(1_700_000_000_000_000);
+        let mut followed = Followed::default();
+        for offset_ms in seen_ms {
+            let at_ms = 1_700_000_000_000 + offset_ms;
+            let mut snapshot = Snapshot {
+                at_ms,
+                ..Snapshot::default()
+            };
+            snapshot.gauges.workers = 2;
+            let message = snapshot::Message::Snapshot {
+                snapshot: Box::new(snapshot),
+            };
+            followed.take_at(message, at_ms);
+        }
+        let mut report = account(&Account {
+            scenario: &scenario,
+            scenario_path: Path::new("t.toml"),
+            schedule: &schedule,
+            payloads: &Payloads::new(1, "t", &scenario.mix),
+            recorder: &recorder,
+            heard: &recorder.ledger.heard,
+            followed: &followed,
+            clock,
+            audited: Audited::none(1),
+            audit_failed: None,
+            drain: Drain::default(),
+            provenance: Provenance::default(),
+            started_at: String::new(),
+            finished_at: String::new(),
+            duration: Duration::from_secs(10),
+            redis_memory_start_bytes: None,
+            redis_memory_end_bytes: None,
+            loadgen_rss_bytes_peak: None,
+            aborted: None,
+            ended_early: None,
+            held_back: 0,
+            users: 1,
+            reached: None,
+            set_ahead_us: 0,
+            foreign_records: 0,
+            is_private: true,
+            instances: 1,
+            stores: false,
+            snapshots: None,
+            requests: (0, 0),
+            crowd: None,
+            generators: Generators::default(),
+        });
+        (report.checks.remove(0), report.why)
+    }
+
+    #[test]
+    fn a_peak_of_what_was_not_watched_is_no_data() {
+        let (check, why) = peak((0..=10_000).step_by(200));
+        assert_eq!((check.observed.as_str(), check.pass), ("2", true));
+        let told = |why: &[String]| why.iter().any(|why| why.contains("were not seen for"));
+        assert!(!told(&why), "{why:?}");
+        let (check, why) = peak((0..=2_000).step_by(200));
+        assert_eq!((check.observed.as_str(), check.pass), ("no data", false));
+        assert!(told(&why), "{why:?}");
+    }
 
     #[test]
     fn a_day_becomes_few_points() {

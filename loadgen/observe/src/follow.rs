@@ -8,9 +8,15 @@ use futures_util::StreamExt;
 use record::followed::Followed;
 use snapshot::Snapshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Pause before another attempt to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a connection may take.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+/// The service tells five snapshots a second: a connection that says nothing for so long is none.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// A follower in the background. Dropping it ends it.
 #[derive(Debug)]
@@ -20,7 +26,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows the service at `url` (`http://host:port`) until dropped. Connects again when the connection breaks.
+    /// Follows the service at `url` (`http://host:port`) until dropped. Connects again when the connection breaks or falls silent.
     pub fn start(url: &str) -> Self {
         let followed = Arc::new(Mutex::new(Followed::default()));
         let address = format!(
@@ -31,9 +37,10 @@ impl Follower {
         let task = tokio::spawn(async move {
             loop {
                 let asked = Instant::now();
-                if let Ok((mut socket, _)) = tokio_tungstenite::connect_async(&address).await {
+                let connecting = tokio_tungstenite::connect_async(&address);
+                if let Ok(Ok((mut socket, _))) = timeout(CONNECTED_WITHIN, connecting).await {
                     lock(&shared).clock.round_trip_ms = asked.elapsed().as_millis() as u64;
-                    while let Some(Ok(frame)) = socket.next().await {
+                    while let Ok(Some(Ok(frame))) = timeout(SILENCE_MAX, socket.next()).await {
                         // A message that is not known, from a newer service, is not ours to judge.
                         if let Some(message) = frame
                             .to_text()
@@ -94,4 +101,26 @@ pub async fn snapshot(url: &str) -> Result<Snapshot, SnapshotError> {
         return Err(SnapshotError::Redirect(status));
     }
     serde_json::from_slice(&answer.body).map_err(|_| SnapshotError::NotOne(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_falls_silent_is_left_for_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let follower = Follower::start(&format!("http://{address}"));
+        let (first, _) = listener.accept().await.expect("it connects");
+        let silent = accept_async(first).await.expect("it asks for a WebSocket");
+        // While the first one is open and says nothing.
+        let again = timeout(Duration::from_secs(60), listener.accept()).await;
+        assert!(again.is_ok_and(|accepted| accepted.is_ok()));
+        assert_eq!(follower.followed().reconnects, 1);
+        drop(silent);
+    }
 }

@@ -1,5 +1,7 @@
 //! The service's own figures over a run, as they were followed live.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use snapshot::{EventKind, Message, Snapshot};
 
@@ -195,6 +197,13 @@ pub struct Followed {
     /// When it first did, milliseconds since the Unix epoch by the generator's clock.
     #[serde(default)]
     pub broke_off_at_ms: Option<u64>,
+    /// When the last snapshot came, and when it was taken, milliseconds since the Unix epoch by the generator's clock and by the
+    /// service's.
+    #[serde(default)]
+    pub last_ms: Option<(u64, u64)>,
+    /// When nothing was seen for long: from one snapshot to the next, by the generator's clock; the first ones.
+    #[serde(default)]
+    pub gaps_ms: Vec<(u64, u64)>,
     /// Its clock.
     #[serde(default)]
     pub clock: ServiceClock,
@@ -210,8 +219,43 @@ pub struct Followed {
 const POINTS_MAX: usize = 36_000;
 /// The most changes of the number of workers that are kept.
 const SCALES_MAX: usize = 2_000;
+/// Snapshots come five times a second: what lies between two that are further apart was not seen.
+const GAP_MIN_MS: u64 = 3_000;
+/// The most gaps that are kept.
+const GAPS_MAX: usize = 1_000;
 
 impl Followed {
+    /// How long nothing was seen between two instants of the generator's clock, in stretches that are worth naming.
+    pub fn unseen(&self, from_ms: u64, to_ms: u64) -> Duration {
+        let (first_ms, last_ms) = match (self.points.first(), self.last_ms) {
+            (Some(first), Some((last_ms, _))) => (first.at_ms, last_ms),
+            _ => (to_ms, to_ms),
+        };
+        let ends = [(from_ms, first_ms), (last_ms, to_ms)];
+        let gaps = ends.iter().chain(&self.gaps_ms);
+        let unseen_ms = gaps
+            .map(|(since_ms, until_ms)| {
+                (*until_ms)
+                    .min(to_ms)
+                    .saturating_sub((*since_ms).max(from_ms))
+            })
+            .filter(|gap_ms| *gap_ms >= GAP_MIN_MS)
+            .sum();
+        Duration::from_millis(unseen_ms)
+    }
+
+    /// Notes that a snapshot came at `received_ms`. One that waited on its way was not missed: it was taken soon after the last one.
+    fn seen(&mut self, received_ms: u64, taken_ms: u64) {
+        if let Some((last_ms, last_taken_ms)) = self.last_ms
+            && received_ms.saturating_sub(last_ms) >= GAP_MIN_MS
+            && taken_ms.saturating_sub(last_taken_ms) >= GAP_MIN_MS
+            && self.gaps_ms.len() < GAPS_MAX
+        {
+            self.gaps_ms.push((last_ms, received_ms));
+        }
+        self.last_ms = Some((received_ms, taken_ms));
+    }
+
     /// How often a change of the number of workers was taken back soon after: up and down, or down and up.
     pub fn flaps(&self) -> u64 {
         self.scales
@@ -258,6 +302,7 @@ impl Followed {
             }
             Message::Snapshot { snapshot } => {
                 self.clock.take(snapshot.at_ms, received_ms);
+                self.seen(received_ms, snapshot.at_ms);
                 let gauges = &snapshot.gauges;
                 let backlog = gauges
                     .queue_depth
@@ -390,6 +435,48 @@ mod tests {
         );
         // What was not kept as a point is in the peak.
         assert_eq!(followed.backlog_peak, Some(999));
+    }
+
+    #[test]
+    fn what_was_not_seen_is_told_by_its_length() {
+        let seen = |instants: &[(u64, u64)]| {
+            let mut followed = Followed::default();
+            for (received_ms, taken_ms) in instants {
+                let snapshot = Snapshot {
+                    at_ms: *taken_ms,
+                    ..Snapshot::default()
+                };
+                let message = Message::Snapshot {
+                    snapshot: Box::new(snapshot),
+                };
+                followed.take_at(message, *received_ms);
+            }
+            followed.unseen(10_000, 20_000)
+        };
+        let every = |from_ms: u64, to_ms: u64| {
+            (from_ms..=to_ms)
+                .step_by(200)
+                .map(|ms| (ms, ms))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&every(9_000, 21_000)), Duration::ZERO);
+        // Nothing at all, nothing at first, nothing at last, nothing in between.
+        assert_eq!(seen(&[]), Duration::from_secs(10));
+        assert_eq!(seen(&every(14_000, 21_000)), Duration::from_secs(4));
+        assert_eq!(seen(&every(9_000, 12_000)), Duration::from_secs(8));
+        let broken = [every(9_000, 12_000), every(17_000, 21_000)].concat();
+        assert_eq!(seen(&broken), Duration::from_secs(5));
+        // A moment is none, nor is what came late: the generator itself stood still.
+        let moment = [every(9_000, 12_000), every(14_000, 21_000)].concat();
+        assert_eq!(seen(&moment), Duration::ZERO);
+        let late: Vec<_> = every(9_000, 21_000)
+            .into_iter()
+            .map(|(_, taken_ms)| match taken_ms {
+                12_000..17_000 => (17_000, taken_ms),
+                _ => (taken_ms, taken_ms),
+            })
+            .collect();
+        assert_eq!(seen(&late), Duration::ZERO);
     }
 
     #[test]
