@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -208,6 +208,56 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
         }
     }
     assert!(matches!(error, Some(RunError::Paused(_))), "{error:?}");
+    stack.stop().await.expect("the stack ends in order");
+}
+
+/// A Redis that may lose what it confirms is refused before the load; one that becomes so while it is sent does not pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_made_weak_under_the_load_does_not_pass() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let stack = Stack::start(StackOptions::default())
+        .await
+        .expect("a stack");
+    let target = Target {
+        url: stack.service.url(),
+        other_urls: Vec::new(),
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        mongodb_database: "sluice".to_owned(),
+        private: false,
+    };
+    let url = target.url.clone();
+    let redis = target.redis_url.trim_start_matches("redis://");
+    let redis = redis.trim_end_matches("/0").to_owned();
+    let weakened = tokio::spawn(async move {
+        while follow::snapshot(&url)
+            .await
+            .is_ok_and(|snapshot| snapshot.counters.received == 0)
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let mut connection = TcpStream::connect(&redis).expect("Redis listens");
+        connection
+            .write_all(b"CONFIG SET appendfsync no\r\n")
+            .expect("it is sent");
+        let mut answer = [0; 5];
+        connection.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"+OK\r\n");
+    });
+    let scenario = Scenario::load(&smoke()).expect("the scenario loads");
+    let made = try_it(scenario, reports.path(), Some(target)).await;
+    weakened.await.expect("it was made weak");
+    let report = made.expect("the run is made").report;
+    assert_eq!(report.verdict, Verdict::Discarded, "{:?}", report.why);
+    assert!(
+        report
+            .why
+            .iter()
+            .any(|why| why.contains("appendfsync is no")),
+        "{:?}",
+        report.why
+    );
+    assert_eq!(report.provenance.appendfsync, "always, then no");
     stack.stop().await.expect("the stack ends in order");
 }
 

@@ -49,6 +49,8 @@ pub struct Account<'a> {
     pub audited: Audited,
     /// Why the stores could not be read to the end, in words.
     pub audit_failed: Option<&'a str>,
+    /// What the service and its stores were no longer when the load had ended, a sentence each.
+    pub changed: &'a [String],
     pub drain: Drain,
     pub provenance: Provenance,
     pub started_at: String,
@@ -178,6 +180,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         checks: &judged,
         audit: seen.stores.then_some(&seen.audited.audit),
         audit_failed: seen.audit_failed,
+        changed: seen.changed,
         counters: &counters,
         requests: seen.requests,
     });
@@ -1083,6 +1086,7 @@ mod tests {
             clock,
             audited: Audited::none(1),
             audit_failed: None,
+            changed: &[],
             drain: Drain::default(),
             provenance: Provenance::default(),
             started_at: String::new(),

@@ -60,6 +60,7 @@ impl Sending<'_> {
             checks: &[],
             audit: None,
             audit_failed: None,
+            changed: &[],
             counters: &[],
             requests: self.requests,
         })

@@ -64,6 +64,8 @@ pub struct Evidence<'a> {
     pub audit: Option<&'a Audit>,
     /// Why the audit did not run to its end, in words.
     pub audit_failed: Option<&'a str>,
+    /// What the service and its stores were no longer when the load had ended, a sentence each.
+    pub changed: &'a [String],
     /// The live counters beside the audit.
     pub counters: &'a [CounterRow],
     /// Requests by goose's count and by ours.
@@ -352,6 +354,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
     {
         doubts.extend(evidence.clocks.iter().cloned());
     }
+    doubts.extend(evidence.changed.iter().cloned());
     doubts.extend(evidence.crowd.iter().cloned());
     doubts.extend(evidence.generators.iter().cloned());
     let (goose, ours) = evidence.requests;
@@ -460,6 +463,7 @@ mod tests {
             checks: &[],
             audit: Some(&GOOD_AUDIT),
             audit_failed: None,
+            changed: &[],
             counters: &[],
             requests: (5, 5),
         }
@@ -614,6 +618,13 @@ mod tests {
             }),
             Verdict::Fail
         );
+        // What was seen of a service or a store that is another one by then proves nothing of it.
+        let changed = &[
+            "Other than before the load, Redis may lose what it has confirmed: appendfsync is no."
+                .to_owned(),
+        ];
+        let (discarded, why) = decide(&Evidence { changed, ..good });
+        assert_eq!((discarded, &why[0]), (Verdict::Discarded, &changed[0]));
         // A check that the generator's own lateness failed proves nothing.
         let by_generator = &[(
             Check::default(),
@@ -822,6 +833,7 @@ mod tests {
                 checks,
                 audit: Some(&GOOD),
                 audit_failed: None,
+                changed: &[],
                 counters: &[],
                 requests: (100, 100),
             })

@@ -204,6 +204,9 @@ pub struct Followed {
     /// When nothing was seen for long: from one snapshot to the next, by the generator's clock; the first ones.
     #[serde(default)]
     pub gaps_ms: Vec<(u64, u64)>,
+    /// When Redis first was said to be able to lose what it has confirmed, by the generator's clock.
+    #[serde(default)]
+    pub weak_at_ms: Option<u64>,
     /// Its clock.
     #[serde(default)]
     pub clock: ServiceClock,
@@ -303,6 +306,9 @@ impl Followed {
             Message::Snapshot { snapshot } => {
                 self.clock.take(snapshot.at_ms, received_ms);
                 self.seen(received_ms, snapshot.at_ms);
+                if !snapshot.redis.weaknesses.is_empty() {
+                    self.weak_at_ms.get_or_insert(received_ms);
+                }
                 let gauges = &snapshot.gauges;
                 let backlog = gauges
                     .queue_depth

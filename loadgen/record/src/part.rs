@@ -543,6 +543,10 @@ pub fn gather_without(
         peak(|followed| followed.workers_peak),
         peak(|followed| followed.rss_bytes_peak),
     );
+    let weak_at_ms = parts
+        .iter()
+        .filter_map(|(_, counts)| counts.followed.weak_at_ms)
+        .min();
     // The one that looked on for longest tells the story.
     let longest = (0..parts.len())
         .max_by_key(|index| parts[*index].1.followed.points.len())
@@ -553,6 +557,7 @@ pub fn gather_without(
         backlog_peak,
         workers_peak,
         rss_bytes_peak,
+        weak_at_ms,
         ..followed
     };
     first.followed.clock = ServiceClock::worst_of(&clocks);

@@ -304,6 +304,7 @@ fn unsent_report(
         clock: RunClock::starting_in(Duration::ZERO),
         audited: Audited::none(schedule.phases().len()),
         audit_failed: None,
+        changed: &[],
         drain: Drain::default(),
         provenance,
         started_at: rfc3339(started),
@@ -933,6 +934,31 @@ async fn conclude(
             (after.at_ms, now_ms()),
         );
     }
+    let mut changed = Vec::new();
+    if let Some(stores) = &stores {
+        let after = if options.merge.is_empty() {
+            asked_again(&provenance, stores, snapshot_after.as_ref()).await
+        } else {
+            // The run may have ended long ago.
+            provenance.clone()
+        };
+        // What was not durable before the load is told already.
+        let weak_at_ms = followed
+            .weak_at_ms
+            .filter(|_| snapshot_before.redis.durable);
+        let weak_at_seconds = weak_at_ms.map(|at_ms| sent.clock.offset_seconds(at_ms).max(0.0));
+        for (what, allowed) in weakened(&provenance, &after, weak_at_seconds) {
+            if options.allow.contains(&allowed) {
+                provenance.overrides.push(what);
+            } else {
+                changed.push(what);
+            }
+        }
+        if after.appendfsync != provenance.appendfsync {
+            provenance.appendfsync =
+                format!("{}, then {}", provenance.appendfsync, after.appendfsync);
+        }
+    }
     let clocks_agree = followed.clock.apart_ms().is_none() && followed.clock.step_ms.is_none();
     recorder.finish();
     let requests_unknown = recorder.resent + recorder.total.failed;
@@ -1030,6 +1056,7 @@ async fn conclude(
         clock: sent.clock,
         audited,
         audit_failed: audit_failed.as_deref(),
+        changed: &changed,
         drain,
         provenance,
         started_at: rfc3339(started_at),
@@ -1249,6 +1276,50 @@ fn preconditions(provenance: &Provenance, backlog: u64) -> Vec<(String, &'static
     faults
 }
 
+/// What is known of the service and its stores, with what they say of themselves when the load has ended.
+async fn asked_again(
+    before: &Provenance,
+    stores: &Stores,
+    snapshot_after: Option<&Snapshot>,
+) -> Provenance {
+    let mut after = before.clone();
+    if let Some(Ok(facts)) = unless_stopped(stores.redis_facts()).await {
+        after.appendfsync = facts.appendfsync;
+    }
+    if let Some(snapshot) = snapshot_after {
+        (after.service_commit, after.service_dirty) = provenance::commit_of(&snapshot.git_commit);
+    }
+    after
+}
+
+/// What the service and its stores have become since the load began that no run may begin with: a sentence each, and what allows it.
+/// `weak_at_seconds` is when the service first said that Redis may lose what it has confirmed. Pure.
+fn weakened(
+    before: &Provenance,
+    after: &Provenance,
+    weak_at_seconds: Option<f64>,
+) -> Vec<(String, Allowed)> {
+    let of_before = preconditions(before, 0);
+    let is_new = |allowed: Allowed| of_before.iter().all(|(.., of)| *of != allowed);
+    let mut found: Vec<(String, Allowed)> = preconditions(after, 0)
+        .into_iter()
+        .map(|(what, _, allowed)| (format!("Other than before the load, {what}."), allowed))
+        .collect();
+    // It may have been set back since.
+    if let Some(at) = weak_at_seconds
+        && found
+            .iter()
+            .all(|(_, allowed)| *allowed != Allowed::WeakDurability)
+    {
+        let what = format!(
+            "While the load was sent Redis could lose what it had confirmed: the service said so at {at:.2} s."
+        );
+        found.push((what, Allowed::WeakDurability));
+    }
+    found.retain(|(_, allowed)| is_new(*allowed));
+    found
+}
+
 fn write_histograms(folder: &Path, recorder: &Recorder) -> Result<(), RunError> {
     for (name, histogram) in [
         ("response", &recorder.total.response),
@@ -1303,6 +1374,41 @@ mod tests {
             ..good
         };
         assert_eq!(refused(&unknown, 0), []);
+    }
+
+    #[test]
+    fn what_is_no_longer_as_it_was_before_the_load_is_named() {
+        let before = Provenance {
+            git_commit: "ab".to_owned(),
+            service_commit: "ab".to_owned(),
+            appendfsync: "always".to_owned(),
+            ..Provenance::default()
+        };
+        let weak = Provenance {
+            appendfsync: "always, no".to_owned(),
+            ..before.clone()
+        };
+        let other = Provenance {
+            service_commit: "cd".to_owned(),
+            ..before.clone()
+        };
+        assert_eq!(weakened(&before, &before, None), []);
+        assert_eq!(
+            weakened(&before, &weak, Some(3.0)),
+            [(
+                "Other than before the load, Redis may lose what it has confirmed: appendfsync is always, no.".to_owned(),
+                Allowed::WeakDurability
+            )]
+        );
+        // Set, and set back.
+        let (told, allowed) = weakened(&before, &before, Some(3.0)).remove(0);
+        assert!(told.contains("said so at 3.00 s"), "{told}");
+        assert_eq!(allowed, Allowed::WeakDurability);
+        let (told, allowed) = weakened(&before, &other, None).remove(0);
+        assert!(told.contains("built from commit cd"), "{told}");
+        assert_eq!(allowed, Allowed::OtherCommit);
+        // What was so before was allowed, or the run would not have begun.
+        assert_eq!(weakened(&weak, &weak, Some(3.0)), []);
     }
 
     #[test]
