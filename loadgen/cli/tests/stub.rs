@@ -322,6 +322,13 @@ async fn shards_are_joined_into_one_report() {
             "{error}"
         );
     }
+
+    // Its loans would all be known.
+    let error = shard(1).await.expect_err("it is refused");
+    assert!(
+        error.to_string().contains("give another --run-id"),
+        "{error}"
+    );
 }
 
 fn examples(report: &Report) -> BTreeMap<AuditClass, usize> {

@@ -21,7 +21,7 @@ use observe::markers;
 use observe::proof::{ProofError, belong_together};
 use observe::provenance;
 use observe::stack::{Target, private_stack, service_arguments};
-use observe::stores::{RedisFacts, StoreError, Stores};
+use observe::stores::{FAILURES, LOANS, RedisFacts, StoreError, Stores};
 use plan::payload::Payloads;
 use plan::scenario::{Scenario, StackShape};
 use plan::schedule::Schedule;
@@ -157,6 +157,9 @@ pub enum RunError {
         "ingestion is paused on the service at {0}: resume it first, on its dashboard or with POST /api/control/resume"
     )]
     Paused(String),
+    /// The loans of a run of this name are there already.
+    #[error("loans of the run {0} are recorded already, and would be known: give another --run-id")]
+    UsedBefore(String),
     /// The load could not be sent.
     #[error(transparent)]
     Drive(#[from] DriveError),
@@ -1150,6 +1153,16 @@ async fn send_shard(
     let ready = ready.ok_or(RunError::Stopped)??;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
+    // No shard sends before the common start, so what is there is of an earlier run.
+    if let Some(stores) = &ready.stores {
+        for collection in [LOANS, FAILURES] {
+            let prefix = payloads.prefix();
+            let mut records = stores.records(collection, Some(&prefix)).await?;
+            if records.next().await?.is_some() {
+                return Err(RunError::UsedBefore(part.run_id.clone()));
+            }
+        }
+    }
     let stop = Stop::watch();
     let log = folder.join(interval::FILE);
     let order = Order {
