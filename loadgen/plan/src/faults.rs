@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::file::{ScenarioError, checked, duration, is_of_a_run, text_of, unreadable};
+use crate::file::{
+    ScenarioError, checked, duration, forbidden_argument, is_of_a_run, text_of, unreadable,
+};
 use crate::mix::Mix;
 use crate::phase::Phase;
 use crate::random::mix64;
@@ -849,6 +851,10 @@ impl Plan {
         {
             let what = format!("there is no shard {}: 0 is the first", spec.shard);
             return Err((spec.kind.span(), what));
+        }
+        let mut arguments = self.stack.service_arguments.iter();
+        if let Some(what) = arguments.find_map(|argument| forbidden_argument(argument)) {
+            return refuse(&what);
         }
         if !(1..=64).contains(&self.stack.partitions) {
             return refuse("stack.partitions must be 1 to 64");

@@ -85,6 +85,20 @@ fn opens(source: &str, table: &str) -> bool {
     })
 }
 
+/// Why an argument may not be given to the service by a file, if it may not: every report shows the file.
+pub(crate) fn forbidden_argument(argument: &str) -> Option<String> {
+    let (flag, value) = argument.split_once('=').unwrap_or((argument, argument));
+    let holds_a_password = value.split_once("://").is_some_and(|(_, rest)| {
+        rest.split('/')
+            .next()
+            .is_some_and(|host| host.contains('@'))
+    });
+    let is_a_token = flag.starts_with("--") && flag.ends_with("-token");
+    (holds_a_password || is_a_token).then(|| {
+        "service_arguments must hold no secret: every report shows them; the stack makes its own".to_owned()
+    })
+}
+
 /// Whether the text is rather the plan of a fault run than a scenario.
 pub fn is_of_faults(source: &str) -> bool {
     opens(source, "load") && !opens(source, "phase")

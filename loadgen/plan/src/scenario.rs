@@ -8,7 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::crowd::{CLIENTS_MAX, CrowdPlan, NONSENSE_PER_SECOND_MAX};
-use crate::file::{Fault, ScenarioError, checked, duration, is_of_faults, text_of, unknown};
+use crate::file::{
+    Fault, ScenarioError, checked, duration, forbidden_argument, is_of_faults, text_of, unknown,
+};
 use crate::kind::Kind;
 use crate::metric::Metric;
 use crate::mix::Mix;
@@ -418,6 +420,10 @@ impl Scenario {
         }
         if let Some(loans) = self.target.loans_per_worker {
             within("loans_per_worker", loans.into(), 1, u32::MAX.into())?;
+        }
+        let mut arguments = self.target.service_arguments.iter();
+        if let Some(what) = arguments.find_map(|argument| forbidden_argument(argument)) {
+            return Err(Fault::of("service_arguments", what));
         }
         within("partitions", self.stack.partitions.into(), 1, 64)?;
         within("instances", self.stack.instances as u64, 1, 8)

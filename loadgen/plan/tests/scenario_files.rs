@@ -91,6 +91,17 @@ fn bad_files_are_refused_with_their_place() {
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p99\"\nphase = \"q\"\nmax = 5\n"),
         "s.toml:9:9: unknown phase \"q\"; did you mean \"p\"?",
     );
+    for secret in [
+        "--admin-token",
+        "--admin-token=0123456789abcdef",
+        "--redis-url=redis://:secret@redis/",
+        "redis://:secret@redis/",
+    ] {
+        refused(
+            &format!("{HEAD}{PHASE}[target]\nservice_arguments = [\"{secret}\"]\n"),
+            "s.toml:8:1: service_arguments must hold no secret: every report shows them; the stack makes its own",
+        );
+    }
     // A run of which nothing at all was answered proves nothing.
     refused(
         &format!("{HEAD}unanswered_ratio_max = 1\n{PHASE}"),
