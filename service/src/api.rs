@@ -1,13 +1,12 @@
 //! What the HTTP interface takes and says, as types. `http/openapi.rs` publishes them, the live
 //! figures are in [`crate::snapshot`].
 
-use std::fmt;
-
 use bson::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::applicant::{Applicant, ApplicantRequest};
+use crate::loan::Category;
 use crate::record::{DiscardDocument, FailureDocument, LoanDocument};
 use crate::snapshot::{Degraded, Percentiles, RunMarkerKind, WorkKind};
 pub use crate::snapshot::{FailureFilter, Task, TaskPhase};
@@ -153,7 +152,7 @@ pub struct FailedAttempt {
     /// Which attempt, 1 first.
     pub attempt: u32,
     /// The first by rank of the faults' categories.
-    pub error_type: ErrorType,
+    pub error_type: Category,
     /// Every fault.
     pub faults: Vec<FaultView>,
     /// The applicant's address, as far as it could be read.
@@ -371,31 +370,9 @@ pub struct FaultView {
     /// The rule, in words.
     pub rule: String,
     /// Of what kind.
-    pub error_type: ErrorType,
+    pub error_type: Category,
     /// The value that broke it, shortened; empty where there is none.
     pub value: String,
-}
-
-/// Why a loan failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorType {
-    /// A required field is not there.
-    MissingField,
-    /// A field is of another JSON type.
-    WrongType,
-    /// A number breaks its rule.
-    OutOfRange,
-    /// A text breaks its rule.
-    InvalidFormat,
-    /// Ended the process that tried it, alone.
-    Poison,
-    /// MongoDB holds the id already, with other content.
-    Conflict,
-    /// MongoDB refuses the record for good; a fault names its reason.
-    Refused,
-    /// Nobody can read what Redis keeps of it.
-    Unreadable,
 }
 
 /// What an accepted loan became. Money is in hundredths of the currency's unit.
@@ -524,7 +501,7 @@ pub struct Retried {
 pub struct RetryRequest {
     /// Only loans that failed for this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_type: Option<ErrorType>,
+    pub error_type: Option<Category>,
     /// Only these loans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1, max_items = 1000)]
@@ -597,43 +574,6 @@ pub struct ProblemDetails {
     pub found: Option<u64>,
 }
 
-impl fmt::Display for ErrorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(crate::loan::Category::from(*self).name())
-    }
-}
-
-impl From<crate::loan::Category> for ErrorType {
-    fn from(category: crate::loan::Category) -> Self {
-        use crate::loan::Category;
-        match category {
-            Category::MissingField => Self::MissingField,
-            Category::WrongType => Self::WrongType,
-            Category::OutOfRange => Self::OutOfRange,
-            Category::InvalidFormat => Self::InvalidFormat,
-            Category::Poison => Self::Poison,
-            Category::Conflict => Self::Conflict,
-            Category::Refused => Self::Refused,
-            Category::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
-impl From<ErrorType> for crate::loan::Category {
-    fn from(error_type: ErrorType) -> Self {
-        match error_type {
-            ErrorType::MissingField => Self::MissingField,
-            ErrorType::WrongType => Self::WrongType,
-            ErrorType::OutOfRange => Self::OutOfRange,
-            ErrorType::InvalidFormat => Self::InvalidFormat,
-            ErrorType::Poison => Self::Poison,
-            ErrorType::Conflict => Self::Conflict,
-            ErrorType::Refused => Self::Refused,
-            ErrorType::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
 impl From<FailureDocument> for FailedAttempt {
     fn from(document: FailureDocument) -> Self {
         Self {
@@ -665,7 +605,7 @@ impl From<crate::loan::Fault> for FaultView {
         Self {
             field: fault.field.into_owned(),
             rule: fault.rule.into_owned(),
-            error_type: fault.category.into(),
+            error_type: fault.category,
             value: fault.value,
         }
     }

@@ -202,7 +202,8 @@ mod tests {
     use bson::DateTime;
 
     use super::*;
-    use crate::api::{ErrorType, FaultView};
+    use crate::api::FaultView;
+    use crate::loan::Category;
     use crate::record::DiscardDocument;
 
     fn failure(email: &str) -> FailureDocument {
@@ -210,11 +211,11 @@ mod tests {
             id: "GC-1#1".to_owned(),
             loan_id: "GC-1".to_owned(),
             attempt: 1,
-            error_type: ErrorType::OutOfRange,
+            error_type: Category::OutOfRange,
             faults: vec![FaultView {
                 field: "creditScore".to_owned(),
                 rule: "an integer from 300 to 900".to_owned(),
-                error_type: ErrorType::OutOfRange,
+                error_type: Category::OutOfRange,
                 value: "1\"00,\n=2".to_owned(),
             }],
             applicant_email: Some(email.to_owned()),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::applicant::Applicant;
 
@@ -128,9 +129,13 @@ impl Loan {
     }
 }
 
-/// Why a loan failed. The order is the rank: the first of a loan's faults by rank names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Why a loan failed.
+// The order is the rank: the first of a loan's faults by rank names it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ErrorType)]
 pub enum Category {
     /// A required field is not there.
     MissingField,
@@ -144,7 +149,7 @@ pub enum Category {
     Poison,
     /// MongoDB holds the id already, with other content.
     Conflict,
-    /// MongoDB refuses the record for good.
+    /// MongoDB refuses the record for good; a fault names its reason.
     Refused,
     /// Nobody can read what Redis keeps of it.
     Unreadable,
@@ -182,6 +187,12 @@ impl Category {
             Self::Refused => "refused",
             Self::Unreadable => "unreadable",
         }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

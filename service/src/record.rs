@@ -8,7 +8,7 @@ use bson::{DateTime, RawBsonRef, RawDocument};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::api::{ErrorType, FaultView};
+use crate::api::FaultView;
 use crate::applicant::Applicant;
 use crate::enrich::Enrichment;
 use crate::loan::{Category, Cents, Fingerprint, Loan};
@@ -54,7 +54,7 @@ pub struct FailureDocument {
     pub id: String,
     pub loan_id: String,
     pub attempt: u32,
-    pub error_type: ErrorType,
+    pub error_type: Category,
     pub faults: Vec<FaultView>,
     pub applicant_email: Option<String>,
     pub received_at: DateTime,
@@ -85,11 +85,11 @@ impl FailureDocument {
             id: text("_id"),
             loan_id: text("loanId"),
             attempt: number(document, "attempt"),
-            error_type: ErrorType::Unreadable,
+            error_type: Category::Unreadable,
             faults: vec![FaultView {
                 field: "$".to_owned(),
                 rule: "this record was changed in MongoDB and cannot be read".to_owned(),
-                error_type: ErrorType::Unreadable,
+                error_type: Category::Unreadable,
                 value: String::new(),
             }],
             applicant_email: None,

@@ -10,7 +10,7 @@ use super::response::{self, Problem};
 use super::tasks::checked_ids;
 use super::{Front, Reply, body};
 use crate::activity::Entry;
-use crate::api::{Control, ErrorType, FailureFilter, RunMarker, rfc3339_ms};
+use crate::api::{Control, FailureFilter, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
 use crate::filter::Filter;
 use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_LEN_MAX};
@@ -83,7 +83,7 @@ async fn read(front: &Front) -> Result<Control, ServiceError> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RetryBody<'a> {
-    error_type: Option<ErrorType>,
+    error_type: Option<Category>,
     loan_ids: Option<Vec<String>>,
     #[serde(borrow)]
     correction: Option<&'a RawValue>,
@@ -142,7 +142,7 @@ fn select(asked: &RetryBody<'_>, body_max: usize) -> Result<Selection, Problem> 
             return Err(invalid("a correction needs its loan in `loanIds`"));
         }
         return Ok(Selection::Categories(match asked.error_type {
-            Some(error_type) => vec![error_type.into()],
+            Some(error_type) => vec![error_type],
             None => Category::ALL.to_vec(),
         }));
     };

@@ -12,12 +12,12 @@ use super::response::{self, Problem};
 use super::{Front, Reply, body};
 use crate::admit::{Answer, Door};
 use crate::api::{
-    ErrorType, FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
+    FailedAttempt, FaultView, LoanStatus, LoanView, Step, StepKind, rfc3339, rfc3339_ms,
 };
 use crate::clock::now_us;
 use crate::decided::Documents;
 use crate::error::ServiceError;
-use crate::loan::LoanId;
+use crate::loan::{Category, LoanId};
 use crate::parse::{self, Envelope};
 use crate::queue::admission::Arrival;
 use crate::queue::bundle::{Bundle, IdHash, Unreadable};
@@ -155,11 +155,11 @@ fn set_aside(loan_id: &LoanId, reason: String, since_ms: u64) -> FailedAttempt {
     FailedAttempt {
         loan_id: loan_id.as_str().to_owned(),
         attempt: 1,
-        error_type: ErrorType::Unreadable,
+        error_type: Category::Unreadable,
         faults: vec![FaultView {
             field: "$".to_owned(),
             rule: reason,
-            error_type: ErrorType::Unreadable,
+            error_type: Category::Unreadable,
             value: String::new(),
         }],
         applicant_email: None,
@@ -253,7 +253,7 @@ impl LoanView {
                 self.attempts.push(FailedAttempt {
                     loan_id: self.loan_id.clone(),
                     attempt: loan.attempt,
-                    error_type: failure.category.into(),
+                    error_type: failure.category,
                     faults: failure.faults.into_iter().map(FaultView::from).collect(),
                     applicant_email: failure.applicant_email,
                     received_at: rfc3339_ms(loan.received_us / 1000),
