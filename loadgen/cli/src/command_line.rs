@@ -1325,7 +1325,7 @@ fn run_scenario(arguments: Run) -> Result<u8, Failure> {
     };
     if let Some(part) = part {
         let shard = part.shard;
-        let (folder, warnings) = runtime()?.block_on(run::run_shard(options, part))?;
+        let (folder, warnings) = runtime()?.block_on(shard::run_shard(options, part))?;
         for warning in warnings {
             tell(&format!("warning: {warning}"));
         }

@@ -27,9 +27,9 @@ use record::part::{self, Gathered, MergeError};
 use record::result::run::{Drain, Provenance};
 use time::OffsetDateTime;
 
-use super::{
-    Allowed, Options, Ready, Requests, RunError, Sent, Show, Watch, Watched, now_ms, unless_stopped,
-};
+use super::ready::{Ready, now_ms};
+use super::watch::Watch;
+use super::{Allowed, Options, Requests, RunError, Sent, Show, Watched, unless_stopped};
 use crate::COMMIT;
 
 /// How often the shards are looked after.

@@ -1,31 +1,38 @@
-//! One shard of a run, conducted from elsewhere.
+//! One shard of a run, by itself or conducted from elsewhere.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use conduct::link::{Address, Link, LinkError};
 use conduct::message::{Assignment, Start};
 use drive::error::DriveError;
-use drive::load::{Order, drive_when};
+use drive::load::{Driven, Order, drive, drive_when, joined};
 use drive::stop::{self, Stop};
 use judge::account::{hopeless, quoted_path};
+use observe::drain::drain;
 use observe::follow::{self, Follower};
 use observe::provenance;
 use observe::stack::Target;
+use observe::stores::{FAILURES, LOANS};
 use plan::payload::Payloads;
 use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::shard::{Part, Shard};
-use record::clock::{RunClock, hold_to, steady_us};
+use record::clock::{RunClock, hold_to, set_ahead_us, steady_us};
 use record::folder::{Unwritable, shared_tag, write_whole};
 use record::followed::Followed;
 use record::interval;
+use record::part::{self, Surroundings};
 use record::result::run::Provenance;
 use time::OffsetDateTime;
 
-use super::{Options, Ready, RunError, Show, keep_part, make_ready, unless_stopped};
+use super::conclude::end_samples;
+use super::ready::{Ready, make_ready};
+use super::watch::Watch;
+use super::{Options, RunError, Show, unless_stopped};
 use crate::COMMIT;
 use crate::commands::begin;
 use crate::progress::Progress;
@@ -343,4 +350,134 @@ async fn empty_at(follower: &Follower, clock: RunClock, within: Duration) -> Opt
         }
     }
     None
+}
+
+/// Sends one shard of a run to a service that runs already, and keeps what was seen. Answers the folder, and what could not be
+/// written beside it.
+///
+/// # Errors
+/// When the service is not ready for it, or the common start has passed.
+pub async fn run_shard(options: Options, part: Part) -> Result<(PathBuf, Vec<String>), RunError> {
+    let scenario = &options.scenario;
+    if scenario.crowd.is_some() {
+        return Err(RunError::CrowdInShards);
+    }
+    let name = format!("{}-shard-{}", scenario.name.get_ref(), part.shard.index);
+    let folder = begin(&options.reports, &name, OffsetDateTime::now_utc())?;
+    let warnings = send_shard(&options, &part, &folder).await?;
+    Ok((folder.to_path_buf(), warnings))
+}
+
+async fn send_shard(
+    options: &Options,
+    part: &Part,
+    folder: &Path,
+) -> Result<Vec<String>, RunError> {
+    let scenario = &options.scenario;
+    let mut progress = Show(if options.quiet {
+        None
+    } else {
+        Some(Progress::new())
+    });
+    let ready = unless_stopped(make_ready(options, &mut progress)).await;
+    let ready = ready.ok_or(RunError::Stopped)??;
+    let schedule = Schedule::new(&scenario.phases, scenario.seed);
+    let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
+    // No shard sends before the common start, so what is there is of an earlier run.
+    if let Some(stores) = &ready.stores {
+        for collection in [LOANS, FAILURES] {
+            let prefix = payloads.prefix();
+            let mut records = stores.records(collection, Some(&prefix)).await?;
+            if records.next().await?.is_some() {
+                return Err(RunError::UsedBefore(part.run_id.clone()));
+            }
+        }
+    }
+    let stop = Stop::watch();
+    let log = folder.join(interval::FILE);
+    let order = Order {
+        scenario,
+        schedule: &schedule,
+        payloads: &payloads,
+        url: &ready.target.url,
+        other_urls: &ready.target.other_urls,
+        log: Some(&log),
+        raw: options.samples.as_deref(),
+        part: Some(part),
+    };
+    let mut watch = Watch::of_part(options, &ready, folder);
+    let load = drive(&order, &stop, |now, recorder| {
+        if let Some(progress) = &mut progress.0 {
+            progress.load(now, scenario, &schedule, recorder, &watch.followed());
+        }
+        watch.look(now, recorder);
+        hopeless(scenario, &schedule, recorder, &watch.followed())
+    })
+    .await?;
+    watch.last(load.clock.now(), &load.recorder);
+    progress.doing("waiting until everything is recorded");
+    let prefix = payloads.prefix();
+    let mut empty_at = None;
+    if let Some(stores) = &ready.stores {
+        let (clock, timeout) = (load.clock, scenario.drain_timeout);
+        let draining = drain(
+            stores,
+            Some(&prefix),
+            clock,
+            Duration::ZERO,
+            timeout,
+            |_, _| {},
+        );
+        let drained = unless_stopped(draining).await.unwrap_or_default();
+        empty_at = drained.seconds_to_empty.map(Duration::from_secs_f64);
+    }
+    progress.end();
+    let followed = watch.followed().clone();
+    let mut warnings = keep_part(folder, (scenario, part), load, ready, followed, empty_at).await?;
+    // The verdict is that of all shards together.
+    warnings.extend(watch.end(None).await);
+    Ok(warnings)
+}
+
+/// Keeps in `folder` what this generator saw. Answers what could not be written beside it.
+async fn keep_part(
+    folder: &Path,
+    (scenario, part): (&Scenario, &Part),
+    mut load: Driven,
+    ready: Ready,
+    mut followed: Followed,
+    empty_at: Option<Duration>,
+) -> Result<Vec<String>, RunError> {
+    let mut provenance = ready.provenance;
+    provenance.generator_priority = load.priority();
+    let goose = unless_stopped(joined(load.goose)).await.unwrap_or(Ok(0))?;
+    let ours = load.shared.requests.load(Ordering::Relaxed);
+    load.recorder.finish();
+    let warnings = end_samples(&mut load.recorder).into_iter().collect();
+    if let Some(log) = load.recorder.log.take() {
+        log.finish().map_err(|error| {
+            let path = folder.join(interval::FILE);
+            // Half a log would be taken for a whole one.
+            let _ = std::fs::remove_file(&path);
+            Unwritable { path, error }
+        })?;
+    }
+    followed.clock.finish();
+    let around = Surroundings {
+        clock: load.clock,
+        held_back: load.shared.held_back.load(Ordering::Relaxed),
+        requests: (goose, ours),
+        ended_early: load.ended_early,
+        followed,
+        snapshot_before: ready.snapshot_before,
+        redis_memory_start_bytes: ready.redis_memory_start_bytes,
+        provenance,
+        stopped: stop::asked(),
+        set_ahead_us: set_ahead_us(),
+        users: load.users,
+        empty_at,
+        loadgen_rss_bytes_peak: provenance::rss_bytes_peak(),
+    };
+    part::keep(folder, part, scenario, &load.recorder, around)?;
+    Ok(warnings)
 }

@@ -13,7 +13,8 @@ use record::followed::Followed;
 use record::recorder::Recorder;
 use record::result::run::Verdict;
 
-use super::{Options, Ready};
+use super::Options;
+use super::ready::Ready;
 
 /// Who looks on at one run. Dropping it ends that, without the last words.
 pub(super) struct Watch {
