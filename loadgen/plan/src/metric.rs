@@ -260,6 +260,43 @@ impl Metric {
         }
     }
 
+    /// The most that it can be, where there is a most.
+    pub const fn highest(&self) -> Option<f64> {
+        match self {
+            Self::Plain(Plain::ErrorRatio | Plain::CountersAgree) => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts something, and so is a whole number.
+    pub const fn is_whole(&self) -> bool {
+        match self {
+            Self::Plain(plain) => !matches!(
+                plain,
+                Plain::Rate
+                    | Plain::ErrorRatio
+                    | Plain::DrainS
+                    | Plain::ServiceRssMib
+                    | Plain::ServiceCpuMsPer1000
+                    | Plain::RedisMemoryGrowthRatio
+                    | Plain::LoadgenRssMib
+                    | Plain::ServiceRssRiseRatio
+                    | Plain::OpenFilesRise
+                    | Plain::RedisMemoryRiseRatio
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether it has no data where nothing is sent.
+    pub const fn is_of_arrivals(&self) -> bool {
+        match self {
+            Self::Plain(plain) => matches!(plain, Plain::ErrorRatio),
+            Self::Server(_) => false,
+            _ => true,
+        }
+    }
+
     /// Whether it is kept for each kind of arrival.
     pub const fn by_kind(&self) -> bool {
         matches!(self, Self::ResponseMs(_))

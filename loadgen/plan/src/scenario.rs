@@ -14,8 +14,9 @@ use crate::file::{
 use crate::kind::Kind;
 use crate::metric::Metric;
 use crate::mix::Mix;
+use crate::payload::Payloads;
 use crate::phase::{BURSTS_MAX, PHASE_DURATION_MAX, Phase, arrivals_expected};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Slot};
 
 /// The most arrivals of one run: a day at more than 500 a second. A few bytes are kept for each.
 pub const ARRIVALS_MAX: f64 = 50_000_000.0;
@@ -493,14 +494,24 @@ impl Scenario {
                 let what = format!("{key} must be a number, not {bound}");
                 return Err(Fault::at(&check.metric, what));
             }
+            let never = |why: &str| {
+                let what = format!(
+                    "the check can never hold: {} is {why}",
+                    check.metric.get_ref()
+                );
+                Err(Fault::at(&check.metric, what))
+            };
+            if let Some(highest) = metric.highest()
+                && key != "max"
+                && bound > highest
+            {
+                return never(&format!("never above {highest}"));
+            }
+            if key == "equals" && metric.is_whole() && bound.fract() != 0.0 {
+                return never("a whole number");
+            }
             if key != "min" && bound < 0.0 && !metric.may_be_negative() {
-                return Err(Fault::at(
-                    &check.metric,
-                    format!(
-                        "the check can never hold: {} is never below 0",
-                        check.metric.get_ref()
-                    ),
-                ));
+                return never("never below 0");
             }
         }
         if let (Some(min), Some(max)) = (check.min, check.max)
@@ -511,6 +522,7 @@ impl Scenario {
                 format!("the check can never hold: min {min} is above max {max}"),
             ));
         }
+        self.has_arrivals_for(check, &metric)?;
         if check.abort && !(metric.can_abort() && (check.max.is_some() || check.equals.is_some())) {
             return Err(Fault::at(
                 &check.metric,
@@ -521,6 +533,36 @@ impl Scenario {
             ));
         }
         Ok(())
+    }
+}
+
+impl Scenario {
+    /// Refuses a check on arrivals of a phase or a kind that the schedule does not have.
+    fn has_arrivals_for(&self, check: &CheckSpec, metric: &Metric) -> Result<(), Fault> {
+        let name = check.phase.as_ref().map(Spanned::get_ref);
+        let kind = check.kind.as_ref().map(Spanned::get_ref);
+        if !metric.is_of_arrivals() || (name.is_none() && kind.is_none()) {
+            return Ok(());
+        }
+        let phase = name.and_then(|name| self.phase(name));
+        let sent = kind.and_then(|kind| Kind::parse(kind));
+        let payloads = Payloads::new(self.seed, "", &self.mix);
+        let is_meant = |slot: &Slot| {
+            phase.is_none_or(|phase| phase == usize::from(slot.phase))
+                && sent.is_none_or(|sent| payloads.kind_and_owner(slot.number).0 == sent)
+        };
+        if Schedule::new(&self.phases, self.seed)
+            .slots()
+            .any(|slot| is_meant(&slot))
+        {
+            return Ok(());
+        }
+        let of_kind = kind.map_or_else(String::new, |kind| format!(" of the kind {kind}"));
+        let of_phase = name.map_or_else(String::new, |name| format!(" in phase {name:?}"));
+        let what = format!(
+            "the check can have no data: no arrival{of_kind}{of_phase} is due; raise a rate, a duration or a share"
+        );
+        Err(Fault::at(&check.metric, what))
     }
 }
 

@@ -91,6 +91,34 @@ fn bad_files_are_refused_with_their_place() {
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"response_ms.p99\"\nphase = \"q\"\nmax = 5\n"),
         "s.toml:9:9: unknown phase \"q\"; did you mean \"p\"?",
     );
+    for (check, why) in [
+        (
+            "metric = \"error_ratio\"\nmin = 2",
+            "the check can never hold: error_ratio is never above 1",
+        ),
+        (
+            "metric = \"counters_agree\"\nequals = 2",
+            "the check can never hold: counters_agree is never above 1",
+        ),
+        (
+            "metric = \"lost\"\nequals = 0.5",
+            "the check can never hold: lost is a whole number",
+        ),
+        (
+            "metric = \"response_ms.p99\"\nkind = \"malformed\"\nmax = 5",
+            "the check can have no data: no arrival of the kind malformed is due; raise a rate, a duration or a share",
+        ),
+        (
+            "metric = \"response_ms.p99\"\nphase = \"idle\"\nmax = 5",
+            "the check can have no data: no arrival in phase \"idle\" is due; raise a rate, a duration or a share",
+        ),
+    ] {
+        let idle = "[[phase]]\nname = \"idle\"\nduration = \"1s\"\nrate = 0.001\npoisson = true\n[mix]\nmalformed = 0.001\n";
+        refused(
+            &format!("{HEAD}{PHASE}{idle}[[check]]\n{check}\n"),
+            &format!("s.toml:15:10: {why}"),
+        );
+    }
     for secret in [
         "--admin-token",
         "--admin-token=0123456789abcdef",
