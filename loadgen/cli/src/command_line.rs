@@ -3,6 +3,7 @@
 //! It stands in the library, since what a runtime drives is compiled where that runtime is entered: in the program it would be
 //! compiled once more.
 
+use std::collections::BTreeSet;
 use std::env::VarError;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -552,6 +553,11 @@ fn urls(named: &Given, may_be_https: bool) -> Result<(String, Vec<String>), Fail
         .split(',')
         .map(|url| checked_url(named.by, url.trim(), may_be_https))
         .collect::<Result<Vec<_>, _>>()?;
+    let distinct: BTreeSet<&String> = urls.iter().collect();
+    if distinct.len() < urls.len() {
+        // The address itself may hold a password.
+        return Err(format!("{} names one instance twice", named.by).into());
+    }
     let first = urls.remove(0);
     Ok((first, urls))
 }

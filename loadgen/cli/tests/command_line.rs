@@ -831,6 +831,11 @@ fn the_load_goes_to_all_targets_in_turn() {
     let (code, screen, error) = place.said(&to_stub(&both, &[]));
     assert_eq!(code, Some(0), "{screen}{error}");
     assert_eq!((first.requests(), second.requests()), (50, 50));
+    // One that is named twice would be taken for two.
+    let twice = format!("{0},{0}/", first.url());
+    let (code, _, error) = place.said(&to_stub(&twice, &[]));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("names one instance twice"), "{error}");
     // Of one that is dead half of the load says so.
     let dead = format!("{},http://127.0.0.1:9", first.url());
     let (code, screen, _) = place.said(&to_stub(&dead, &[]));
