@@ -135,7 +135,7 @@ pub enum StartError {
     DurabilityUnknown(String),
     /// What is at the address of Redis is not what the settings take it for.
     #[error("{0}")]
-    NotAsSet(&'static str),
+    NotAsSet(String),
     /// A sharded MongoDB, in which a loan could be recorded twice.
     #[error(
         "{0}: an id is then unique on each shard alone, and a loan could be recorded twice; shard by {{_id: \"hashed\"}}"

@@ -35,12 +35,20 @@ pub(crate) async fn check(
     store: &Store,
     instance: Instance,
 ) -> Result<(), StartError> {
-    if let Some(Ok(false)) = within_patience(queue.is_as_set()).await {
-        return Err(StartError::NotAsSet(if config.redis_cluster {
-            "--redis-cluster (SLUICE_REDIS_CLUSTER) is set, and the Redis at --redis-url belongs to no cluster: leave it out"
-        } else {
-            "the Redis at --redis-url belongs to a Redis Cluster: start with --redis-cluster (SLUICE_REDIS_CLUSTER=yes)"
-        }));
+    match within_patience(queue.is_as_set()).await {
+        Some(Ok(false)) => {
+            return Err(StartError::NotAsSet(if config.redis_cluster {
+                "--redis-cluster (SLUICE_REDIS_CLUSTER) is set, and the Redis at --redis-url belongs to no cluster: leave it out"
+            } else {
+                "the Redis at --redis-url belongs to a Redis Cluster: start with --redis-cluster (SLUICE_REDIS_CLUSTER=yes)"
+            }.to_owned()));
+        }
+        Some(Err(ServiceError::RedisAddress(fault))) => {
+            return Err(StartError::NotAsSet(format!(
+                "--redis-url (SLUICE_REDIS_URL): {fault}"
+            )));
+        }
+        _ => {}
     }
     if config.require_durable {
         require_durable(queue).await?;

@@ -435,7 +435,10 @@ async fn the_wrong_kind_of_redis_is_refused() {
         replicas: 0,
         ..ClusterOptions::default()
     };
-    let cluster = RedisCluster::start(&servers, options).await.unwrap();
+    let cluster = RedisCluster::start(&servers, options.clone())
+        .await
+        .unwrap();
+    let other = RedisCluster::start(&servers, options).await.unwrap();
     let single = testbed::RedisServer::start(&servers, testbed::RedisOptions::default())
         .await
         .unwrap();
@@ -450,6 +453,11 @@ async fn the_wrong_kind_of_redis_is_refused() {
             format!("{}/3", urls(&cluster)),
             vec!["--redis-cluster"],
             "leave the number out",
+        ),
+        (
+            format!("{},{}", urls(&cluster), urls(&other)),
+            vec!["--redis-cluster"],
+            "different clusters",
         ),
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_service"));

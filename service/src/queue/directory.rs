@@ -1,14 +1,15 @@
-//! Which node of a Redis Cluster serves which slot, as the nodes themselves say.
+//! Which node of a Redis Cluster serves which slot, as the nodes themselves say, and which nodes are of one cluster at all.
 //!
 //! Pure: the questions are asked in `topology.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use redis::Value;
 
+use super::topology::unreachable;
 use super::value;
 use crate::error::ServiceError;
 
@@ -29,9 +30,28 @@ impl fmt::Display for Address {
     }
 }
 
-/// What one or more nodes say of all.
+/// What one node says.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// Where it was asked.
+    asked: Address,
+    /// Its own id.
+    id: String,
+    says: Directory,
+}
+
+impl Answer {
+    /// Whether the two nodes know each other. One that was taken out of a cluster may still know those that stayed.
+    fn is_kin(&self, other: &Self) -> bool {
+        self.says.ids.contains(&other.id) && other.says.ids.contains(&self.id)
+    }
+}
+
+/// What one or more nodes of a cluster say of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directory {
+    /// The ids of all nodes.
+    ids: BTreeSet<String>,
     claims: Vec<Claim>,
     /// Every node that has slots or follows one that has: whether it is a master.
     nodes: BTreeMap<Address, bool>,
@@ -49,10 +69,17 @@ struct Claim {
 impl Directory {
     /// Reads a node's answers to CLUSTER SLOTS, which has the addresses that clients are to use, and to CLUSTER NODES,
     /// which has the epochs. `asked` is where it was asked.
-    pub(super) fn read(slots: Value, nodes: Value, asked: &Address) -> Result<Self, ServiceError> {
+    pub(super) fn read(
+        slots: Value,
+        nodes: Value,
+        asked: &Address,
+    ) -> Result<Answer, ServiceError> {
         let nodes = value::text(nodes)?;
         let epochs = epochs(&nodes);
-        let mut directory = Self::default();
+        let mut directory = Self {
+            ids: epochs.keys().map(|id| (*id).to_owned()).collect(),
+            ..Self::default()
+        };
         for entry in value::array(slots)? {
             let mut parts = value::array(entry)?.into_iter();
             let (Some(first), Some(last), Some(master)) =
@@ -73,11 +100,82 @@ impl Directory {
                 directory.nodes.entry(replica).or_insert(false);
             }
         }
-        Ok(directory)
+        Ok(Answer {
+            asked: asked.clone(),
+            id: own_id(&nodes).unwrap_or_default().to_owned(),
+            says: directory,
+        })
+    }
+
+    /// Joins the answers of nodes, of `asked` that were asked. They may be of different clusters: the one that was known
+    /// before holds, and the second part of what is answered tells who is of another. Where none was known, answers that
+    /// contradict each other in nothing are of one that is being made.
+    ///
+    /// # Errors
+    /// If it cannot be told which cluster is meant.
+    pub(super) fn join(
+        &self,
+        answers: Vec<Answer>,
+        asked: usize,
+    ) -> Result<(Self, Vec<Address>), ServiceError> {
+        let mut clusters: Vec<Vec<Answer>> = Vec::new();
+        for answer in answers {
+            let is_kin = |cluster: &Vec<Answer>| cluster.iter().any(|other| other.is_kin(&answer));
+            let (kin, others): (Vec<_>, Vec<_>) = clusters.into_iter().partition(is_kin);
+            clusters = others;
+            clusters.push(kin.into_iter().flatten().chain([answer]).collect());
+        }
+        let mut clusters: Vec<_> = clusters
+            .into_iter()
+            .map(|answers| {
+                let known = answers
+                    .iter()
+                    .filter(|answer| self.ids.contains(&answer.id));
+                let known = known.count();
+                let mut nodes = Vec::new();
+                let mut directory = Self::default();
+                for answer in answers {
+                    nodes.push(answer.asked);
+                    directory.add(answer.says);
+                }
+                (known, nodes, directory)
+            })
+            .collect();
+        clusters.sort_by_key(|(known, ..)| std::cmp::Reverse(*known));
+        let mut clusters = clusters.into_iter();
+        let (known, nodes, mut joined) = clusters.next().unwrap_or_default();
+        if known > 0 {
+            return Ok((joined, clusters.flat_map(|(_, nodes, _)| nodes).collect()));
+        }
+        if !self.ids.is_empty() && nodes.len() * 2 <= asked {
+            return Err(unreachable(
+                "the nodes of the cluster do not answer, and who does is of another".to_owned(),
+            ));
+        }
+        for (_, _, other) in clusters {
+            if joined.contradicts(&other) {
+                return Err(ServiceError::RedisAddress(
+                    "its nodes belong to different clusters, which claim the same slots: name the nodes of one",
+                ));
+            }
+            joined.add(other);
+        }
+        Ok((joined, Vec::new()))
+    }
+
+    /// Whether both have masters of one slot.
+    fn contradicts(&self, other: &Self) -> bool {
+        self.claims.iter().any(|claim| {
+            let mut others = other.claims.iter().map(|other| &other.slots);
+            others.any(|slots| {
+                claim.slots.start() <= slots.end() && slots.start() <= claim.slots.end()
+            })
+        })
     }
 
     /// Adds what another node says.
-    pub(super) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
+        self.ids.extend(other.ids);
         for claim in other.claims {
             if !self.claims.contains(&claim) {
                 self.claims.push(claim);
@@ -134,6 +232,16 @@ fn epochs(nodes: &str) -> BTreeMap<&str, u64> {
         .collect()
 }
 
+/// The id of the node that gave an answer to CLUSTER NODES.
+fn own_id(nodes: &str) -> Option<&str> {
+    nodes.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let id = words.next()?;
+        let flags = words.nth(1)?;
+        flags.split(',').any(|flag| flag == "myself").then_some(id)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,9 +261,71 @@ mod tests {
         }
     }
 
-    fn read(slots: Vec<Value>, nodes: &str) -> Directory {
+    fn read(slots: Vec<Value>, nodes: &str) -> Answer {
         let asked = address("10.0.0.9", 7009);
         Directory::read(Value::Array(slots), text(nodes), &asked).unwrap()
+    }
+
+    /// What a node with this id says that knows these, of which it names the first for the master of some slots.
+    fn answer(id: &str, slots: (i64, i64), ids: &[&str]) -> Answer {
+        let flags = |other| {
+            if other == id {
+                "myself,master"
+            } else {
+                "master"
+            }
+        };
+        let nodes: Vec<_> = ids
+            .iter()
+            .map(|other| format!("{other} x {} - 0 0 3 connected", flags(*other)))
+            .collect();
+        let master = node_value(text(ids[0]), 1, ids[0]);
+        read(
+            vec![claim(slots.0, slots.1, vec![master])],
+            &nodes.join("\n"),
+        )
+    }
+
+    /// The host of the master of slot 4, and how many nodes are of another cluster.
+    fn joined(
+        known: &Directory,
+        answers: Vec<Answer>,
+        asked: usize,
+    ) -> Result<(String, usize), ()> {
+        let (directory, foreign) = known.join(answers, asked).map_err(drop)?;
+        let owner = directory.owner(4).unwrap();
+        Ok((owner.host.to_string(), foreign.len()))
+    }
+
+    #[test]
+    fn nodes_of_different_clusters_are_told_apart() {
+        let nobody = Directory::default();
+        let x = || answer("x1", (0, 9), &["x1", "x2"]);
+        let y = || answer("y1", (0, 9), &["y1"]);
+        // A node that was taken out, and was not told.
+        let former = || answer("x3", (0, 9), &["x3", "x1", "x2"]);
+        assert_eq!(joined(&nobody, vec![x()], 1), Ok(("x1".to_owned(), 0)));
+        assert_eq!(joined(&nobody, vec![x(), y()], 2), Err(()));
+        assert_eq!(joined(&nobody, vec![former(), x()], 2), Err(()));
+        let (known, _) = nobody.join(vec![x()], 1).unwrap();
+        for answers in [vec![x(), y()], vec![y(), x()], vec![former(), x()]] {
+            let told = joined(&known, answers, 2);
+            assert_eq!(told, Ok(("x1".to_owned(), 1)));
+        }
+        // The known one is silent.
+        assert_eq!(joined(&known, vec![y()], 2), Err(()));
+        assert_eq!(joined(&known, vec![former()], 2), Err(()));
+        // It was made anew, in the same place.
+        assert_eq!(joined(&known, vec![y()], 1), Ok(("y1".to_owned(), 0)));
+    }
+
+    #[test]
+    fn nodes_that_are_about_to_meet_are_one_cluster() {
+        let one = answer("a", (0, 9), &["a"]);
+        let other = answer("b", (10, 19), &["b"]);
+        let (directory, _) = Directory::default().join(vec![one, other], 2).unwrap();
+        assert_eq!(&*directory.owner(4).unwrap().host, "a");
+        assert_eq!(&*directory.owner(14).unwrap().host, "b");
     }
 
     fn claim(first: i64, last: i64, nodes: Vec<Value>) -> Value {
@@ -179,6 +349,8 @@ mod tests {
             "a 10.0.0.1:7001@17001,redis-1 master - 0 0 3 connected 0-5\n\
              b :7009@17009 myself,master - 0 0 4 connected 6\n",
         );
+        assert_eq!(directory.id, "b");
+        let directory = directory.says;
         assert_eq!(directory.owner(0), Some(&address("redis-1", 7001)));
         assert_eq!(directory.owner(6), Some(&address("10.0.0.9", 7009)));
         assert_eq!(directory.owner(7), None);
@@ -196,9 +368,9 @@ mod tests {
             "a x slave b 0 0 3 connected\nb y master - 0 0 7 connected 0-9",
         );
         for (mut first, second) in [(old.clone(), new.clone()), (new, old)] {
-            first.add(second);
-            assert_eq!(first.owner(4), Some(&address("new", 1)));
-            assert_eq!(first.nodes().count(), 2);
+            first.says.add(second.says);
+            assert_eq!(first.says.owner(4), Some(&address("new", 1)));
+            assert_eq!(first.says.nodes().count(), 2);
         }
     }
 

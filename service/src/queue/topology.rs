@@ -19,7 +19,7 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use super::directory::{Address, Directory};
+use super::directory::{Address, Answer, Directory};
 use super::refusal::{Refusal, told};
 use super::tls::{self, TlsFiles};
 use crate::error::ServiceError;
@@ -82,6 +82,8 @@ struct Known {
     directory: Arc<Directory>,
     /// When the question was sent.
     asked: Option<Instant>,
+    /// Nodes that answered, and are of another cluster.
+    foreign: Vec<Address>,
 }
 
 impl Topology {
@@ -208,46 +210,61 @@ impl Topology {
             tokio::time::sleep_until(asked + DIRECTORY_INTERVAL).await;
         }
         let asked = Instant::now();
-        let mut answer = self.ask(known.directory.nodes()).await;
+        let mut answer = self.ask(known.directory.nodes(), &known).await;
         if answer.is_err() {
             // All of them may have other addresses by now.
-            answer = self.ask(cluster.seeds.iter()).await;
+            answer = self.ask(cluster.seeds.iter(), &known).await;
+        }
+        let (directory, foreign) = answer?;
+        for node in &foreign {
+            if !known.foreign.contains(node) {
+                tracing::warn!(%node, "a node belongs to another Redis Cluster: what it says is passed over");
+            }
         }
         let known = Known {
-            directory: Arc::new(answer?),
+            directory: Arc::new(directory),
             asked: Some(asked),
+            foreign,
         };
         let directory = Arc::clone(&known.directory);
         *write(&cluster.known) = known;
         Ok(directory)
     }
 
-    /// Asks these nodes at once, until more than half of them have answered: one that stands still holds nobody up.
-    async fn ask(&self, nodes: impl Iterator<Item = &Address>) -> Result<Directory, ServiceError> {
+    /// Asks these nodes at once, until more than half of them have answered: one that stands still holds nobody up. The first
+    /// time all are heard out, since they may be of different clusters.
+    async fn ask(
+        &self,
+        nodes: impl Iterator<Item = &Address>,
+        known: &Known,
+    ) -> Result<(Directory, Vec<Address>), ServiceError> {
         let mut asked: FuturesUnordered<_> = nodes.map(|address| self.ask_node(address)).collect();
-        let needed = asked.len() / 2 + 1;
-        let mut answers = 0;
-        let mut directory = Directory::default();
+        let all = asked.len();
+        let needed = if known.asked.is_some() {
+            all / 2 + 1
+        } else {
+            all
+        };
+        let mut answers = Vec::new();
         let mut failed = unreachable("no node of the cluster is known".to_owned());
         while let Some(answer) = asked.next().await {
             match answer {
                 Ok(answer) => {
-                    directory.add(answer);
-                    answers += 1;
-                    if answers == needed {
+                    answers.push(answer);
+                    if answers.len() == needed {
                         break;
                     }
                 }
                 Err(error) => failed = error,
             }
         }
-        if answers == 0 {
+        if answers.is_empty() {
             return Err(failed);
         }
-        Ok(directory)
+        known.directory.join(answers, all)
     }
 
-    async fn ask_node(&self, address: &Address) -> Result<Directory, ServiceError> {
+    async fn ask_node(&self, address: &Address) -> Result<Answer, ServiceError> {
         let silent = |_| unreachable(format!("{address} does not answer"));
         let node = self.node(address);
         let connecting = tokio::time::timeout(DIRECTORY_TIMEOUT, self.shared(&node));
