@@ -34,7 +34,7 @@ mod sharding;
 pub mod tasks;
 
 use command::Refused;
-pub(crate) use command::is_refusal;
+pub(crate) use command::is_answer;
 
 /// A question to MongoDB may take this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -246,10 +246,10 @@ impl Store {
             ))?;
             if refused.is_duplicate_id() {
                 twins.insert(id_of(kind, document.about, batch), index);
-            } else if refused.is_for_now() {
-                return Err(ServiceError::MongoNotNow(refused.reason()));
-            } else {
+            } else if refused.is_of_the_document() {
                 outcomes[index] = Outcome::Refused(refused.reason());
+            } else {
+                return Err(ServiceError::MongoNotNow(refused.reason()));
             }
         }
         if twins.is_empty() {

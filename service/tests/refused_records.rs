@@ -12,7 +12,7 @@ use support::{
     Load, assert_problem, audit, body, documents, drained, loan, loan_id, logged, metrics, post,
     quick, redis_counters, service_options, start, start_with, wait_until,
 };
-use testbed::{MongoServer, Signal, http};
+use testbed::{MongoServer, ReplicaSet, ReplicaSetOptions, Servers, ServiceProcess, Signal, http};
 
 /// Runs a command in the service's database.
 async fn command(server: &MongoServer, command: Document) {
@@ -149,6 +149,52 @@ async fn an_id_that_mongodb_holds_makes_a_failure() {
     )
     .await;
     are_refused(&stack, COUNT, &[5], "conflict", &[]).await;
+}
+
+/// 1. An operator freezes MongoDB: it answers, and refuses each document. Loans are taken, and none is blamed.
+/// 2. The freeze is over: each of them is recorded.
+#[tokio::test]
+async fn a_freeze_of_mongodb_is_no_loans_fault() {
+    let mut stack = start().await;
+    stack.service.terminate().await.unwrap();
+    let options = ReplicaSetOptions {
+        members: 1,
+        ..ReplicaSetOptions::default()
+    };
+    let set = ReplicaSet::start(&Servers::discover().unwrap(), options)
+        .await
+        .unwrap();
+    let freeze = async |is_frozen: bool| {
+        let command = doc! { "setUserWriteBlockMode": 1, "global": is_frozen };
+        set.query(0, command).await.unwrap();
+    };
+    let mut options = service_options(quick());
+    options.redis_url = stack.redis.url();
+    options.mongodb_uri = set.uri();
+    // The queue of before belongs to another MongoDB.
+    let _: () = support::redis(&stack.redis, &["FLUSHALL"]).await;
+    let service = ServiceProcess::start(options).await.unwrap();
+    let address = service.address();
+    wait_until("loans are taken", async || {
+        post(address, &loan(0)).await.status == 202
+    })
+    .await;
+    drained(&stack.redis).await;
+    freeze(true).await;
+    for number in 1..=COUNT {
+        let answer = post(address, &loan(number)).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    wait_until("it is told", async || {
+        let degraded = metrics(address).await.degraded;
+        degraded.iter().any(|degraded| degraded.what == "recording")
+    })
+    .await;
+    logged(&service, &["recording waits", "code 371"]).await;
+    let counters = metrics(address).await.counters;
+    assert_eq!(counters.set_aside, 0);
+    freeze(false).await;
+    support::audit_at(address, &set.uri(), COUNT + 1).await;
 }
 
 /// 1. MongoDB stands still. Loans are taken up to the bound, which counts every loan in Redis; then they are refused,

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::pairing::{Move, pair};
 use crate::queue::Queue;
 use crate::queue::bundle::Instance;
-use crate::store::{Store, is_refusal};
+use crate::store::{Store, is_answer};
 
 /// Indexes are looked at this often: somebody may have dropped the database meanwhile, with its indexes.
 const INDEX_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -113,12 +113,15 @@ impl Preparation {
             return Ok(());
         }
         match self.store.prepare().await {
-            Ok(()) => self.metrics.note_indexes(None),
-            // Another hand's index, or a right that is lacking: records are written without, and found slowly.
-            Err(error) if is_refusal(&error) => self.metrics.note_indexes(Some(&error)),
+            Ok(()) => {
+                self.metrics.note_indexes(None);
+                made.indexes_at = Some(Instant::now());
+            }
+            // Another hand's index, or a right that is lacking: records are written without, and found slowly, until a
+            // later look has made it.
+            Err(error) if is_answer(&error) => self.metrics.note_indexes(Some(&error)),
             Err(error) => return Err(error),
         }
-        made.indexes_at = Some(Instant::now());
         Ok(())
     }
 }

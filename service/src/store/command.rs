@@ -15,29 +15,47 @@ use crate::record;
 
 /// MongoDB's code for a second document with the same key of a unique index.
 const DUPLICATE_KEY: i32 = 11_000;
-/// Codes of what may pass by itself: the server stops, steps down, is at its limits or out of reach of the others.
-const FOR_NOW: [i32; 22] = [
-    6, 7, 24, 46, 50, 63, 64, 89, 91, 112, 133, 150, 189, 202, 234, 262, 9_001, 10_107, 11_600,
-    11_602, 13_435, 13_436,
+/// Codes by which MongoDB speaks of the document itself: of its form, of a validator, or of its key in some index. Such an
+/// answer stays the same however often the document is sent. Every other one, known or not, is about MongoDB: its rights, its
+/// disk, its members, an operator's hand; it may pass, and is no loan's fault.
+const OF_THE_DOCUMENT: [i32; 26] = [
+    // Values and names that it does not take, a validator, the length.
+    2,
+    9,
+    14,
+    22,
+    52,
+    53,
+    54,
+    55,
+    56,
+    57,
+    121,
+    10_334,
+    // Keys: not unique, of two arrays, too long, an array to hash, no place for an index of places, no language for one of
+    // words.
+    DUPLICATE_KEY,
+    171,
+    17_280,
+    16_766,
+    13_026,
+    13_027,
+    13_068,
+    13_654,
+    16_746,
+    16_755,
+    16_756,
+    16_804,
+    17_261,
+    17_262,
 ];
-const OUT_OF_DISK_SPACE: i32 = 14_031;
-/// A view stands where the collection should: the fault of no loan. Recording waits until somebody drops it.
-const IS_A_VIEW: i32 = 166;
 
-/// Whether MongoDB answered that it will not do this, and not that it cannot now.
-pub(crate) fn is_refusal(error: &ServiceError) -> bool {
+/// Whether MongoDB answered, with an error.
+pub(crate) fn is_answer(error: &ServiceError) -> bool {
     match error {
-        ServiceError::Mongo(error) => match &*error.kind {
-            ErrorKind::Command(command) => !may_pass(command.code),
-            _ => false,
-        },
+        ServiceError::Mongo(error) => matches!(&*error.kind, ErrorKind::Command(_)),
         _ => false,
     }
-}
-
-/// Whether what MongoDB answers with this code may pass, by itself or by an operator's hand.
-fn may_pass(code: i32) -> bool {
-    FOR_NOW.contains(&code) || matches!(code, OUT_OF_DISK_SPACE | IS_A_VIEW)
 }
 
 /// An `insert` of many documents: unordered, durable on a majority.
@@ -181,9 +199,9 @@ impl Refused {
             }
     }
 
-    /// Whether it may pass, by itself or by an operator's hand, without anything done to the document.
-    pub(super) fn is_for_now(&self) -> bool {
-        may_pass(self.code)
+    /// Whether the document is the reason: then it is refused for good.
+    pub(super) fn is_of_the_document(&self) -> bool {
+        OF_THE_DOCUMENT.contains(&self.code)
     }
 
     /// Why, without the values: they may be somebody's data.
@@ -203,7 +221,47 @@ impl Refused {
             });
             return format!("not unique by the index {index} on {keys}");
         }
-        let message: String = self.message.chars().take(200).collect();
-        format!("MongoDB refuses it (code {}): {message}", self.code)
+        // Some of its words end with the document.
+        let words = self.message.split('{').next().unwrap_or_default();
+        let words: String = words.trim_end().chars().take(200).collect();
+        format!("MongoDB refuses it (code {}): {words}", self.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What MongoDB answers of one document, with this code.
+    fn refused(code: i32) -> Refused {
+        let error = bson::doc! { "index": 0, "code": code, "errmsg": "no" };
+        let mut all = Refused::all_of(&bson::doc! { "writeErrors": [error] }).unwrap();
+        all.remove(0)
+    }
+
+    #[test]
+    fn a_reason_has_no_part_of_the_document() {
+        let message = "Can't extract geo keys: { _id: \"A\", applicant: { name: \"Ada\" } }";
+        let error = bson::doc! { "index": 0, "code": 16_755, "errmsg": message };
+        let all = Refused::all_of(&bson::doc! { "writeErrors": [error] }).unwrap();
+        assert_eq!(
+            all[0].reason(),
+            "MongoDB refuses it (code 16755): Can't extract geo keys:"
+        );
+    }
+
+    #[test]
+    fn a_validator_and_an_index_speak_of_the_document() {
+        for code in [121, DUPLICATE_KEY, 171, 16_755] {
+            assert!(refused(code).is_of_the_document(), "{code}");
+        }
+    }
+
+    /// A freeze, a lack of rights, a full cache, files that cannot be opened, and what nobody knows.
+    #[test]
+    fn all_else_is_no_loans_fault() {
+        for code in [371, 13, 365, 8, 1, 11_601, 215, 14_031, 166, 0, 987_654] {
+            assert!(!refused(code).is_of_the_document(), "{code}");
+        }
     }
 }
