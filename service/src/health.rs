@@ -37,6 +37,10 @@ enum Fault {
     Mongodb,
     /// MongoDB answers, and results are not recorded.
     Recording,
+    /// MongoDB answers, and refuses questions.
+    Questions,
+    /// It is not known which loans are recorded, and MongoDB does not tell.
+    Filter,
     /// MongoDB answers, and refuses an index of the record.
     Indexes,
     /// So much stands aside that what nobody can read stays in line.
@@ -61,24 +65,30 @@ pub(crate) struct Work {
     pub(crate) recording_waits: bool,
     /// Whether MongoDB refused its recorders an index.
     pub(crate) indexes_refused: bool,
+    /// Whether MongoDB refuses to tell what is recorded.
+    pub(crate) questions_refused: bool,
+    /// Whether no partition has a whole filter of recorded loans.
+    pub(crate) filters_incomplete: bool,
     /// Whether no more can be set aside.
     pub(crate) aside_full: bool,
 }
 
 impl Work {
-    pub(crate) fn of(metrics: &Metrics, aside_full: bool) -> Self {
+    /// What is known of it in this process alone.
+    pub(crate) fn of(metrics: &Metrics) -> Self {
         Self {
             admission_refused: metrics.is_admission_refused(),
             processing_waits: metrics.is_processing_waiting(),
             recording_waits: metrics.is_recording_waiting(),
             indexes_refused: metrics.are_indexes_refused(),
-            aside_full,
+            questions_refused: metrics.are_questions_refused(),
+            ..Self::default()
         }
     }
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Redis,
         Self::Shard,
         Self::Admission,
@@ -88,6 +98,8 @@ impl Fault {
         Self::Processing,
         Self::Mongodb,
         Self::Recording,
+        Self::Questions,
+        Self::Filter,
         Self::Indexes,
         Self::Aside,
     ];
@@ -104,6 +116,8 @@ impl Fault {
             processing_waits,
             recording_waits,
             indexes_refused,
+            questions_refused,
+            filters_incomplete,
             aside_full,
         } = signs.work;
         let is_whole = redis.up && redis.trouble.is_none();
@@ -117,6 +131,8 @@ impl Fault {
             Self::Processing => is_whole && processing_waits,
             Self::Mongodb => !mongodb.up,
             Self::Recording => is_whole && mongodb.up && recording_waits,
+            Self::Questions => mongodb.up && questions_refused,
+            Self::Filter => is_whole && filters_incomplete && (!mongodb.up || questions_refused),
             Self::Indexes => mongodb.up && indexes_refused,
             Self::Aside => aside_full,
         }
@@ -133,6 +149,8 @@ impl Fault {
             Self::Processing => "processing",
             Self::Mongodb => "mongodb",
             Self::Recording => "recording",
+            Self::Questions => "questions",
+            Self::Filter => "filter",
             Self::Indexes => "indexes",
             Self::Aside => "aside",
         }
@@ -155,9 +173,17 @@ impl Fault {
             Self::Processing => {
                 "Redis answers and loans are not processed: they wait in it; the log says why, at \"processing waits\""
             }
-            Self::Mongodb => "MongoDB does not answer: loans are taken and wait in Redis",
+            Self::Mongodb => {
+                "MongoDB does not answer: loans that are certainly new are taken and wait in Redis"
+            }
             Self::Recording => {
                 "MongoDB answers and takes no results: they wait in Redis; the log says why"
+            }
+            Self::Questions => {
+                "MongoDB answers and refuses questions: loans that may be known are refused, and what is recorded cannot be read; the log says why, at \"MongoDB refuses questions\""
+            }
+            Self::Filter => {
+                "Redis does not know which loans are recorded, and MongoDB does not tell: every loan is refused"
             }
             Self::Indexes => {
                 "MongoDB refuses an index of the record: questions to it are slow, and some fail; the log says why, at \"MongoDB refuses an index\""
@@ -192,7 +218,7 @@ impl Fault {
     /// How long it may last before it is told.
     fn patience(self) -> Duration {
         match self {
-            Self::Processing | Self::Recording => WORK_PATIENCE,
+            Self::Processing | Self::Recording | Self::Filter => WORK_PATIENCE,
             _ => Duration::ZERO,
         }
     }
@@ -202,12 +228,13 @@ impl Fault {
         let has = |role| roles.contains(&role);
         match self {
             Self::Redis => true,
-            Self::Admission => has(Role::Api),
+            Self::Admission | Self::Filter => has(Role::Api),
             Self::Processing => has(Role::Worker) && !has(Role::Api) && !has(Role::Dashboard),
             Self::Shard
             | Self::Durability
             | Self::Memory
             | Self::Rollback
+            | Self::Questions
             | Self::Indexes
             | Self::Aside => false,
             Self::Mongodb | Self::Recording => {
@@ -401,6 +428,35 @@ mod tests {
             assert!(expected || names.is_empty(), "{seconds} s: {names:?}");
             let recorder = is_ready(&snapshot, &[Role::Persister]);
             assert_eq!(recorder, !expected, "{seconds} s");
+        }
+    }
+
+    /// Who cannot tell which loans are new takes none.
+    #[test]
+    fn a_filter_that_nobody_completes_stops_the_door() {
+        let mut faults = Faults::default();
+        let begin = Instant::now();
+        for (mongodb, refused, incomplete, expected) in [
+            (true, false, true, true),
+            (true, true, false, true),
+            (false, false, false, true),
+            (true, true, true, false),
+            (false, false, true, false),
+        ] {
+            let work = Work {
+                questions_refused: refused,
+                filters_incomplete: incomplete,
+                ..Work::default()
+            };
+            let mut last = Snapshot::default();
+            for seconds in [0, 6] {
+                last = snapshot(true, true, mongodb);
+                faults.note(&mut last, work, begin + Duration::from_secs(seconds));
+            }
+            let case = format!("{mongodb} {refused} {incomplete}");
+            assert_eq!(is_ready(&last, &[Role::Api]), expected, "{case}");
+            assert!(is_ready(&last, &[Role::Worker]), "{case}");
+            faults = Faults::default();
         }
     }
 

@@ -190,6 +190,8 @@ pub struct Metrics {
     workers_waiting: AtomicU64,
     /// Whether MongoDB refuses indexes of the record.
     indexes_refused: AtomicBool,
+    /// Whether it refuses questions.
+    questions_refused: AtomicBool,
     /// When an admission last succeeded, and when Redis last answered one with an error, in ms of this process; 0: never.
     admitted_ms: AtomicU64,
     refused_ms: AtomicU64,
@@ -222,6 +224,7 @@ impl Default for Metrics {
             recorders_waiting: AtomicU64::default(),
             workers_waiting: AtomicU64::default(),
             indexes_refused: AtomicBool::default(),
+            questions_refused: AtomicBool::default(),
             admitted_ms: AtomicU64::default(),
             refused_ms: AtomicU64::default(),
             begun: Instant::now(),
@@ -319,6 +322,23 @@ impl Metrics {
     /// Whether it refuses one.
     pub(crate) fn are_indexes_refused(&self) -> bool {
         self.indexes_refused.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether MongoDB answers questions, or why not.
+    pub(crate) fn note_questions(&self, refusal: Option<&ServiceError>) {
+        let was_refused = self
+            .questions_refused
+            .swap(refusal.is_some(), Ordering::Relaxed);
+        match refusal {
+            Some(error) if !was_refused => tracing::warn!(%error, "MongoDB refuses questions"),
+            None if was_refused => tracing::info!("MongoDB answers questions again"),
+            _ => {}
+        }
+    }
+
+    /// Whether it refuses them.
+    pub(crate) fn are_questions_refused(&self) -> bool {
+        self.questions_refused.load(Ordering::Relaxed)
     }
 
     /// Notes what became of a call of admission. What broke off or took too long says nothing of Redis's mind.

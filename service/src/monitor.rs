@@ -28,7 +28,7 @@ use crate::snapshot::{
     ApplicantCount, Counters, Event, EventKind, Gauges, History, MongoState, Point, ProcessState,
     Rates, RecentLatencies, RedisState, Snapshot,
 };
-use crate::store::Store;
+use crate::store::{Store, is_answer};
 use crate::task;
 
 mod nodes;
@@ -416,7 +416,8 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
     });
     let nodes = Nodes::watch(&queue);
     let (mongodb_sender, mongodb) = watch::channel(MongoState::default());
-    task::spawn("watch", watch_mongodb(store.clone(), mongodb_sender));
+    let watching = watch_mongodb(store.clone(), Arc::clone(&metrics), mongodb_sender);
+    task::spawn("watch", watching);
     let mut counted: VecDeque<(Instant, Counters)> = VecDeque::new();
     let mut recent = RecentLatencies::default();
     let mut redis = RedisState::default();
@@ -490,7 +491,12 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
             degraded: Vec::new(),
         };
         let is_aside_full = partitions.iter().any(|seen| seen.slow.is_aside_full);
-        let work = Work::of(&metrics, is_aside_full);
+        let are_filters_incomplete = partitions.iter().all(|seen| !seen.state.is_filter_complete);
+        let work = Work {
+            aside_full: is_aside_full,
+            filters_incomplete: are_filters_incomplete,
+            ..Work::of(&metrics)
+        };
         faults.note(&mut snapshot, work, now);
         if is_slow {
             lock(&past).add_point(point(&snapshot));
@@ -587,16 +593,23 @@ fn most(partitions: &[Arc<Seen>]) -> Vec<ApplicantCount> {
 }
 
 /// Asks MongoDB once a second, apart from the snapshots: they must not wait for it.
-async fn watch_mongodb(store: Store, sender: watch::Sender<MongoState>) {
+async fn watch_mongodb(store: Store, metrics: Arc<Metrics>, sender: watch::Sender<MongoState>) {
     while !sender.is_closed() {
         match store.version().await {
-            Ok(version) => sender.send_replace(MongoState { up: true, version }),
+            Ok(version) => {
+                sender.send_replace(MongoState { up: true, version });
+                // It may tell its version to who may not read.
+                match store.recorded(&[]).await {
+                    Ok(_) => metrics.note_questions(None),
+                    Err(error) if is_answer(&error) => metrics.note_questions(Some(&error)),
+                    Err(error) => tracing::debug!(%error, "MongoDB does not answer a question"),
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "MongoDB does not answer");
                 sender.send_modify(|state| state.up = false);
-                MongoState::default()
             }
-        };
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

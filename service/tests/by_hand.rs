@@ -239,6 +239,56 @@ async fn an_index_that_is_refused_holds_nothing_up() {
     assert!(!log.contains("server response"), "{log}");
 }
 
+/// MongoDB lets the service read nothing. Redis is new, so every loan may be known: none is taken, and that is told, until
+/// the right is given.
+#[tokio::test]
+async fn questions_that_are_refused_are_told() {
+    let options = testbed::StackOptions {
+        mongodb: testbed::MongoOptions {
+            arguments: ["--setParameter", "enableTestCommands=1"]
+                .map(String::from)
+                .to_vec(),
+            ..testbed::MongoOptions::default()
+        },
+        service: support::service_options(support::quick()),
+        ..testbed::StackOptions::default()
+    };
+    let stack = testbed::Stack::start(options).await.unwrap();
+    let address = stack.service.address();
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    drained(&stack.redis).await;
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri())
+        .await
+        .unwrap();
+    let forbid = async |mode: &str| {
+        let command = doc! {
+            "configureFailPoint": "failCommand",
+            "mode": mode,
+            "data": { "failCommands": ["find"], "errorCode": 13, "appName": "sluice" },
+        };
+        client.database("admin").run_command(command).await.unwrap();
+    };
+    forbid("alwaysOn").await;
+    let _: String = support::redis(&stack.redis, &["FLUSHALL"]).await;
+    let told = async || {
+        let degraded = support::metrics(address).await.degraded;
+        let told = |name| degraded.iter().any(|degraded| degraded.what == name);
+        [told("questions"), told("filter")]
+    };
+    wait_until("it is told", async || told().await == [true, true]).await;
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 503);
+    logged(&stack.service, &["MongoDB refuses questions", "13"]).await;
+    let answer = post(address, &loan(1)).await;
+    support::assert_problem(&answer, 503, "store_unavailable");
+    forbid("off").await;
+    wait_until("that is over", async || told().await == [false, false]).await;
+    wait_until("loans are taken", async || {
+        post(address, &loan(1)).await.status == 202
+    })
+    .await;
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
+}
+
 /// Recording cannot go on, though MongoDB answers: that is told as amiss, with what to look at, until it goes on.
 #[tokio::test]
 async fn recording_that_stands_still_is_told() {

@@ -317,7 +317,7 @@ impl Problem {
             Self::QueueUnavailable => {
                 "the queue gave no answer; the loan may or may not be queued: send the same loan again".to_owned()
             }
-            Self::StoreUnavailable => "MongoDB gave no answer, and it is needed for this; send it again later".to_owned(),
+            Self::StoreUnavailable => "MongoDB does not answer, or refuses to, and it is needed for this; send it again later".to_owned(),
             Self::UnreadableRecord => {
                 "MongoDB holds a record of this that was changed by hand, or by another version, and that this version cannot read; sending it again does not help: the log says what it lacks, by the id of this request".to_owned()
             }
