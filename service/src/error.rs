@@ -126,6 +126,7 @@ impl ServiceError {
             Self::Redis(error) => error.code().is_some(),
             Self::RedisRefused(refusal) => match refusal {
                 Refusal::NotPermitted(_)
+                | Refusal::Unprepared(_)
                 | Refusal::OtherQueue { .. }
                 | Refusal::FormerQueue { .. } => true,
                 Refusal::Full

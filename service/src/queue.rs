@@ -45,8 +45,8 @@ use cache::Cache;
 use control::LastDecision;
 pub use depths::Depths;
 use keys::Keys;
-use library::LIBRARY;
-use refusal::{Refusal, is_unprepared, told};
+use library::{is_loaded, load};
+use refusal::{Refusal, is_unprepared, is_without_function, told, unsent};
 use tls::TlsFiles;
 use topology::{Link, Topology, unreachable};
 
@@ -209,9 +209,13 @@ impl Partition {
     }
 
     /// A connection to the node that serves the partition; one of its own is set up for the functions.
-    async fn ready(&mut self) -> Result<MultiplexedConnection, ServiceError> {
-        if let Some(link) = &self.link {
-            return Ok(link.connection.clone());
+    /// Whatever goes wrong here, the call that needs it was not sent.
+    async fn ready(&mut self) -> Result<Link, ServiceError> {
+        if let Some(link) = &mut self.link {
+            if link.is_open() {
+                return Ok(link.clone());
+            }
+            self.disconnect();
         }
         let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
         // A Redis that stands still accepts connections and says nothing on them.
@@ -220,10 +224,10 @@ impl Partition {
             Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
         };
         match link {
-            Ok(link) => Ok(self.link.insert(link).connection.clone()),
+            Ok(link) => Ok(self.link.insert(link).clone()),
             Err(error) => {
                 self.in_vain = Some(Instant::now());
-                Err(error)
+                Err(unsent(error))
             }
         }
     }
@@ -235,25 +239,33 @@ impl Partition {
             return topology.shared(&node).await;
         }
         let mut link = topology.connect(&node).await?;
-        self.prepare(&mut link.connection).await?;
+        self.prepare(&mut link).await?;
         Ok(link)
     }
 
     /// Makes what the functions rely on, and tells the partition what an operator decided last: it may be a new one.
-    async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), ServiceError> {
+    async fn prepare(&self, link: &mut Link) -> Result<(), ServiceError> {
+        let Link {
+            connection, node, ..
+        } = link;
         let mut is_set_up = redis::cmd("HEXISTS");
         is_set_up.arg(self.keys().about()).arg("version");
         if run(connection, &is_set_up).await.map_err(told)? == Value::Int(0) {
             self.may_be_set_up(connection).await?;
         }
+        let topology = &self.queue.topology;
+        if topology.is_new(node) {
+            if !is_loaded(connection).await? {
+                load(connection).await?;
+            }
+            topology.note_loaded(node);
+        }
         let mut prepare = self.function("prepare");
         prepare.arg(self.queue.keys.len());
         prepare.arg(uuid::Uuid::new_v4().simple().to_string());
         match run(connection, &prepare).await {
-            Err(error) if is_unprepared(&error) => {
-                let mut load = redis::cmd("FUNCTION");
-                load.arg("LOAD").arg("REPLACE").arg(&LIBRARY.text);
-                run(connection, &load).await.map_err(told)?;
+            Err(error) if is_without_function(&error) => {
+                load(connection).await?;
                 run(connection, &prepare).await.map_err(told)?;
             }
             answer => drop(answer.map_err(told)?),
@@ -307,12 +319,18 @@ impl Partition {
     }
 
     async fn call_once(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
-        let mut connection = self.ready().await?;
+        let mut link = self.ready().await?;
         let called = async {
-            match run(&mut connection, command).await {
+            match run(&mut link.connection, command).await {
                 Err(error) if is_unprepared(&error) => {
-                    self.prepare(&mut connection).await?;
-                    run(&mut connection, command).await.map_err(told)
+                    let again = async {
+                        if is_without_function(&error) {
+                            load(&mut link.connection).await?;
+                        }
+                        self.prepare(&mut link).await
+                    };
+                    again.await.map_err(unsent)?;
+                    run(&mut link.connection, command).await.map_err(told)
                 }
                 answer => answer.map_err(told),
             }
@@ -334,9 +352,9 @@ impl Partition {
     }
 
     async fn call_all_once(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
-        let mut connection = self.ready().await?;
+        let mut link = self.ready().await?;
         let called = async {
-            connection
+            link.connection
                 .send_packed_commands(pipeline, 0, pipeline.len())
                 .await
                 .map_err(told)?
@@ -363,7 +381,10 @@ impl Partition {
                 error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
             }
             Err(ServiceError::RedisRefused(refusal)) => {
-                matches!(refusal, Refusal::Elsewhere(_) | Refusal::Unreachable(_))
+                matches!(
+                    refusal,
+                    Refusal::Elsewhere(_) | Refusal::Unreachable(_) | Refusal::Unprepared(_)
+                )
             }
             Err(_) => true,
         };

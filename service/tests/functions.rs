@@ -782,6 +782,96 @@ async fn what_redis_has_lost_is_made_again() {
     ));
 }
 
+/// Redis closes links at which it hears nothing: who calls next has lost no call on one of them.
+#[tokio::test]
+async fn a_link_that_was_closed_at_rest_loses_no_call() {
+    let (server, queue) = start().await;
+    let (mut partition, mut reader) = (queue.partition(0), queue.reader(0));
+    admit_all(&mut partition, 0..1).await;
+    assert_eq!(reader.state().await.unwrap().queued, 1);
+    let killed: u32 = redis(&server, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+    assert!(killed >= 2);
+    // Longer than a link rests before it is asked.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    admit_all(&mut partition, 1..2).await;
+    assert_eq!(reader.state().await.unwrap().queued, 2);
+}
+
+/// What goes wrong before a call is sent leaves nothing open: the loan is not queued.
+#[tokio::test]
+async fn a_call_that_cannot_be_prepared_has_not_run() {
+    let options = RedisOptions {
+        arguments: ["--rename-command", "FUNCTION", ""]
+            .map(String::from)
+            .to_vec(),
+        ..RedisOptions::default()
+    };
+    let server = RedisServer::start(&Servers::discover().unwrap(), options)
+        .await
+        .unwrap();
+    let mut partition = queue_at(&server, 1).partition(0);
+    let arrivals = [(arrival(0, 1), Known::Nothing)];
+    let refused = partition
+        .admit(Entry::New, &arrivals, NO_BOUND, PATIENCE)
+        .await
+        .unwrap_err();
+    assert!(refused.has_not_run(), "{refused:?}");
+    let words = refused.to_string();
+    assert!(words.contains("FUNCTION"), "{words}");
+    assert!(!words.contains("#!lua"), "{words}");
+}
+
+/// A full Redis takes no functions: then nothing can leave it, and who runs it must be told what to do.
+#[tokio::test]
+async fn a_full_redis_without_functions_says_what_it_needs() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    admit_all(&mut partition, 0..1).await;
+    let _: String = redis(&server, &["FUNCTION", "FLUSH"]).await;
+    let _: String = redis(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    for partition in [&mut partition, &mut queue_at(&server, 1).partition(0)] {
+        let refused = partition.claim(holder("w"), HELD, 1).await.unwrap_err();
+        assert!(refused.has_not_run(), "{refused:?}");
+        let words = refused.to_string();
+        assert!(words.contains("raise maxmemory"), "{words}");
+    }
+    let _: String = redis(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+    assert!(accept(&mut partition, &claimed).await);
+    // Also to a process that finds them there.
+    let _: String = redis(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let mut another = queue_at(&server, 1).partition(0);
+    assert_eq!(record_all(&mut another).await, [1, 0]);
+}
+
+/// Somebody has loaded another library under this one's name. It is not called: neither by who finds a function lacking in
+/// it, nor by who begins.
+#[tokio::test]
+async fn a_library_of_another_text_is_replaced() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    go_all_the_way(&mut partition, 0).await;
+    let library: Vec<HashMap<String, redis::Value>> = redis(&server, &["FUNCTION", "LIST"]).await;
+    let name: String = redis::from_redis_value_ref(&library[0]["library_name"]).unwrap();
+    let replace = async |functions: &[&str]| {
+        let mut text = format!("#!lua name={name}\n");
+        for function in functions {
+            writeln!(
+                text,
+                "redis.register_function('{name}_{function}', function() redis.call('SET', 'called', '{function}') return 0 end)"
+            )
+            .unwrap();
+        }
+        let _: String = redis(&server, &["FUNCTION", "LOAD", "REPLACE", &text]).await;
+    };
+    replace(&["prepare"]).await;
+    go_all_the_way(&mut partition, 1).await;
+    replace(&["prepare", "admit", "claim", "decide", "take", "recorded"]).await;
+    go_all_the_way(&mut queue_at(&server, 1).partition(0), 2).await;
+    let called: Option<String> = redis(&server, &["GET", "called"]).await;
+    assert_eq!(called, None);
+}
+
 /// A Redis that went back in time, or is another one, is told by its count of admissions, and the very call that finds it
 /// believes the filter no longer: it may lack what was recorded since.
 #[tokio::test]

@@ -197,6 +197,11 @@ impl NodeLook {
 
     async fn ask(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
         let asking = async {
+            if let Some(link) = &mut self.link
+                && !link.is_open()
+            {
+                self.link = None;
+            }
             let link = match &mut self.link {
                 Some(link) => link,
                 None => self.link.insert(self.topology.connect(&self.node).await?),

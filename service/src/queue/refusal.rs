@@ -17,6 +17,8 @@ pub enum Refusal {
     Elsewhere(String),
     /// It cannot write now: it loads its data, lacks replicas, is busy, has a full disk, or the slot is on its way.
     NotNow(String),
+    /// What the call needs in it could not be made: why.
+    Unprepared(String),
     /// It lets this user not do this.
     NotPermitted(String),
     /// It holds a queue of another version, or of another number of partitions.
@@ -38,7 +40,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Full => f.write_str("Redis is full (maxmemory)"),
             Self::Unreachable(why) => write!(f, "no connection: {why}"),
-            Self::Elsewhere(why) | Self::NotNow(why) | Self::NotPermitted(why) => f.write_str(why),
+            Self::Elsewhere(why)
+            | Self::NotNow(why)
+            | Self::Unprepared(why)
+            | Self::NotPermitted(why) => f.write_str(why),
             Self::FormerQueue { loans } => write!(
                 f,
                 "it holds {loans} loans of a former version of the service, which this one cannot read: start that one, let it drain, and retry or correct its failed loans first"
@@ -106,7 +111,28 @@ fn detail_has(error: &RedisError, code: &str) -> bool {
 pub(super) fn is_unprepared(error: &RedisError) -> bool {
     error.code() == Some("UNPREPARED")
         || detail_has(error, "UNPREPARED")
-        || error.to_string().contains("Function not found")
+        || is_without_function(error)
+}
+
+/// Whether Redis said that a function is not there.
+pub(super) fn is_without_function(error: &RedisError) -> bool {
+    error.to_string().contains("Function not found")
+}
+
+/// The error of a call that was not sent, since what it needs before was refused or broke off.
+pub(super) fn unsent(error: ServiceError) -> ServiceError {
+    ServiceError::RedisRefused(match error {
+        ServiceError::RedisRefused(refusal) => refusal,
+        ServiceError::Redis(error) if error.code().is_none() => {
+            Refusal::Unreachable(error.to_string())
+        }
+        error => {
+            // Redis repeats what it was sent.
+            let words = error.to_string();
+            let words = words.split(", with args").next().unwrap_or_default();
+            Refusal::Unprepared(words.to_owned())
+        }
+    })
 }
 
 /// The error of a call that reached Redis, or may have.

@@ -3,7 +3,7 @@
 //! A partition lies in one slot, so a link goes straight to the node that serves it. A call is never sent elsewhere by
 //! itself: whoever loses a link, or is told that the node does not serve the slot, asks the cluster anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -27,6 +27,8 @@ use crate::limits::{REDIS_CONNECT_TIMEOUT, REDIS_TIMEOUT};
 
 /// A node has this long to say who serves what.
 const DIRECTORY_TIMEOUT: Duration = Duration::from_millis(500);
+/// A link that was not used so long may have been closed meanwhile.
+const LINK_RESTS: Duration = Duration::from_millis(100);
 /// What an address of Redis has to be.
 const ADDRESS_RULE: &str = "must be redis://HOST:PORT, such as redis://127.0.0.1:6379, with USER:PASSWORD@ before the host and /NUMBER of a database behind the port where they are needed; rediss:// for TLS, unix:///PATH for a socket; several with commas between only with --redis-cluster";
 /// The cluster is asked no sooner again.
@@ -47,6 +49,28 @@ pub(super) struct Link {
     pub(super) node: Arc<str>,
     /// Tells it from an earlier and a later one to the same node.
     number: u64,
+    /// When it was known to be open.
+    open_at: Instant,
+}
+
+impl Link {
+    /// Whether it is open, as far as this end knows. Redis closes links that rest, and all when it ends; that is found out
+    /// before a call goes out, so that such a call need not count as sent.
+    pub(super) fn is_open(&mut self) -> bool {
+        let now = Instant::now();
+        if now - self.open_at < LINK_RESTS {
+            return true;
+        }
+        // Nobody waits for the answer: the driver refuses the command at once if the connection has ended.
+        let mut ping = redis::cmd("PING");
+        ping.set_no_response(true);
+        let sent = self.connection.send_packed_command(&ping).now_or_never();
+        let is_open = !matches!(sent, Some(Err(_)));
+        if is_open {
+            self.open_at = now;
+        }
+        is_open
+    }
 }
 
 impl fmt::Debug for Link {
@@ -66,6 +90,8 @@ pub(super) struct Topology {
     cluster: Option<Cluster>,
     shared: Mutex<HashMap<Arc<str>, Shared>>,
     links: AtomicU64,
+    /// The nodes of which this process knows that they have the functions as they are here.
+    loaded: Mutex<HashSet<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -134,7 +160,18 @@ impl Topology {
             cluster,
             shared: Mutex::default(),
             links: AtomicU64::default(),
+            loaded: Mutex::default(),
         }
+    }
+
+    /// Whether this process has not looked yet which functions a node has.
+    pub(super) fn is_new(&self, node: &Arc<str>) -> bool {
+        !lock(&self.loaded).contains(node)
+    }
+
+    /// Notes that it has those of this version.
+    pub(super) fn note_loaded(&self, node: &Arc<str>) {
+        lock(&self.loaded).insert(Arc::clone(node));
     }
 
     /// Whether it is a cluster.
@@ -335,22 +372,29 @@ impl Topology {
             connection,
             node: Arc::clone(&node.name),
             number: self.links.fetch_add(1, Ordering::Relaxed),
+            open_at: Instant::now(),
         })
     }
 
     /// The connection to a node of all who only read.
     pub(super) async fn shared(&self, node: &Node) -> Result<Link, ServiceError> {
-        let shared = Arc::clone(self.lock().entry(Arc::clone(&node.name)).or_default());
+        let shared = Arc::clone(
+            lock(&self.shared)
+                .entry(Arc::clone(&node.name))
+                .or_default(),
+        );
         let mut shared = shared.lock().await;
-        Ok(match &*shared {
-            Some(link) => link.clone(),
-            None => shared.insert(self.connect(node).await?).clone(),
-        })
+        if let Some(link) = &mut *shared
+            && link.is_open()
+        {
+            return Ok(link.clone());
+        }
+        Ok(shared.insert(self.connect(node).await?).clone())
     }
 
     /// Gives up a connection that others share; the next one who needs it connects afresh.
     pub(super) async fn drop_shared(&self, link: &Link) {
-        let shared = self.lock().get(&link.node).cloned();
+        let shared = lock(&self.shared).get(&link.node).cloned();
         if let Some(shared) = shared {
             let mut shared = shared.lock().await;
             if shared
@@ -381,11 +425,11 @@ impl Topology {
         }
         Err(failed)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Shared>> {
-        // Each critical section leaves the map whole.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each critical section leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cluster {
