@@ -1016,6 +1016,12 @@ async fn abandoned_look_ups_are_swept() {
     assert_eq!(held_ids(&server).await, [support::loan_id(1)]);
     let kept: Vec<String> = redis(&server, &["ZRANGE", &look_ups, "0", "-1"]).await;
     assert_eq!(kept, [support::loan_id(1)]);
+    // No other one comes: failures that wait could not be counted as long as it stands.
+    let _: u32 = redis(&server, &["ZADD", &look_ups, "1", &support::loan_id(1)]).await;
+    mend(&mut partition).await;
+    assert!(held_ids(&server).await.is_empty());
+    let left: u32 = redis(&server, &["ZCARD", &look_ups]).await;
+    assert_eq!(left, 0);
 }
 
 /// 1. A new Redis knows nothing of what MongoDB holds: every id is looked up.

@@ -909,7 +909,8 @@ end
 
 -- An instance says that it is alive. ARGV its id (6 bytes of where it runs, 5 of this start), workers, workers_max,
 -- kept_ms (0: it is leaving), facts about it. Frees the leases of instances that are gone: unheard of for that long, or
--- followed by another at the same place. What does not fit together is mended. Answers {now in ms, what `mend` says or {},
+-- followed by another at the same place. What does not fit together is mended, and look-ups that were given up are
+-- forgotten, also where no other one comes. Answers {now in ms, what `mend` says or {},
 -- then for each that is alive: id, when heard, workers, most, facts}.
 local function beat(keys, args)
   local now, kept, me = now_ms(), tonumber(args[4]), args[1]
@@ -920,7 +921,10 @@ local function beat(keys, args)
   end
   redis.call('HSET', keys[INSTANCES], me, string.format('%d %s %s %s', now, args[2], args[3], args[5]))
   -- A key of a wrong type is told by whoever needs it, and keeps nobody from saying that he is alive.
-  local is_done, mended = pcall(function() return is_sound(keys) and {} or mend(keys) end)
+  local is_done, mended = pcall(function()
+    sweep_look_ups(keys, now)
+    return is_sound(keys) and {} or mend(keys)
+  end)
   local reply, all = {now, is_done and mended or {}}, redis.call('HGETALL', keys[INSTANCES])
   for n = 1, #all, 2 do
     local id = all[n]
