@@ -8,23 +8,18 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{DateTime, doc};
-use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::{Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
-use crate::error::{ServiceError, words_of};
+use crate::error::ServiceError;
 use crate::log::OPERATOR;
-use crate::store::readable;
+use crate::store::{READ_TIMEOUT, is_duplicate, is_of_the_document, readable, within};
 use crate::task;
 
 /// Entries that wait to be written.
 const WAITING_MAX: usize = 1_000;
-/// A question to MongoDB may take this long.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// MongoDB's code for a second document with the same `_id`.
-const DUPLICATE_KEY: i32 = 11_000;
 
 /// One change by an operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,10 +117,7 @@ impl Activity {
                 .await?;
             readable(found, limit as usize).await
         };
-        let found: Result<Vec<Entry>, Error> = tokio::time::timeout(READ_TIMEOUT, asking)
-            .await
-            .map_err(|_| ServiceError::MongoTimeout(READ_TIMEOUT))?;
-        Ok(found?)
+        within(READ_TIMEOUT, asking).await
     }
 
     /// Waits until all is written, for at most `grace`; answers how many are not.
@@ -155,17 +147,25 @@ async fn write(
         loop {
             if !has_index {
                 let index = IndexModel::builder().keys(newest_first()).build();
-                has_index = collection.create_index(index).await.is_ok();
+                let making = collection.create_index(index);
+                has_index = within(READ_TIMEOUT, making.into_future()).await.is_ok();
             }
-            match collection.insert_one(&entry).await {
+            let writing = collection.insert_one(&entry);
+            match within(READ_TIMEOUT, writing.into_future()).await {
                 Ok(_) => break,
                 // An earlier try was confirmed to nobody.
                 Err(error) if is_duplicate(&error) => break,
-                Err(error) => {
-                    tracing::warn!(
-                        error = words_of(&error),
-                        "an operator's change waits for MongoDB"
+                Err(error) if is_of_the_document(&error) => {
+                    tracing::error!(
+                        %error,
+                        action = entry.action,
+                        request_id = entry.request_id,
+                        "MongoDB refuses an operator's change for good: it stands in the log alone"
                     );
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an operator's change waits for MongoDB");
                     backoff.wait().await;
                 }
             }
@@ -173,8 +173,4 @@ async fn write(
         backoff.reset();
         unwritten.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn is_duplicate(error: &Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
 }

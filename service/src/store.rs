@@ -34,10 +34,10 @@ mod sharding;
 pub mod tasks;
 
 use command::Refused;
-pub(crate) use command::is_answer;
+pub(crate) use command::{is_answer, is_duplicate, is_of_the_document};
 
 /// A question to MongoDB may take this long.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Confirmations are kept this long.
 const BATCHES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -376,7 +376,7 @@ fn is_refused_one_by_one(error: &Error) -> bool {
 }
 
 /// The driver has no time-out of its own for an answer.
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, ServiceError> {

@@ -239,6 +239,26 @@ async fn an_index_that_is_refused_holds_nothing_up() {
     assert!(!log.contains("server response"), "{log}");
 }
 
+/// MongoDB refuses one change of an operator for good: those behind it are written.
+#[tokio::test]
+async fn a_change_that_is_refused_holds_up_no_other() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let command = doc! { "create": "activity", "validator": { "action": { "$ne": "pause" } } };
+    database(&stack).await.run_command(command).await.unwrap();
+    for action in ["pause", "resume"] {
+        let path = format!("/api/control/{action}");
+        let answer = support::admin(address, "POST", &path, &serde_json::Value::Null).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    wait_until("the second one is written", async || {
+        let written = support::documents(&stack.mongodb, "activity").await;
+        support::strings(&written, "action") == ["resume"]
+    })
+    .await;
+    logged(&stack.service, &["in the log alone", "pause"]).await;
+}
+
 /// MongoDB lets the service read nothing. Redis is new, so every loan may be known: none is taken, and that is told, until
 /// the right is given.
 #[tokio::test]

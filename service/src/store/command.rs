@@ -7,7 +7,7 @@ use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf};
 use mongodb::Database;
 use mongodb::action::RunCommand;
-use mongodb::error::ErrorKind;
+use mongodb::error::{ErrorKind, WriteFailure};
 
 use crate::error::ServiceError;
 use crate::failpoint::Guard;
@@ -55,6 +55,26 @@ pub(crate) fn is_answer(error: &ServiceError) -> bool {
     match error {
         ServiceError::Mongo(error) => matches!(&*error.kind, ErrorKind::Command(_)),
         _ => false,
+    }
+}
+
+/// Whether it refused one document, and holds one of this key.
+pub(crate) fn is_duplicate(error: &ServiceError) -> bool {
+    write_error(error) == Some(DUPLICATE_KEY)
+}
+
+/// Whether it refused one document for good.
+pub(crate) fn is_of_the_document(error: &ServiceError) -> bool {
+    write_error(error).is_some_and(|code| OF_THE_DOCUMENT.contains(&code))
+}
+
+fn write_error(error: &ServiceError) -> Option<i32> {
+    match error {
+        ServiceError::Mongo(error) => match &*error.kind {
+            ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
