@@ -73,11 +73,6 @@ impl Traces {
         })))
     }
 
-    /// Whether any loan may be traced.
-    pub fn is_on(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Spans that there was no room for.
     pub fn dropped(&self) -> u64 {
         self.0.as_ref().map_or(0, |tracer| tracer.unsent.dropped())

@@ -23,12 +23,32 @@ const NAMES: [&str; 14] = [
     "lookups",
     "aside",
 ];
-/// The most that stands aside in a partition. The same stands in `functions.lua`.
+/// The most that stands aside in a partition, as in `functions.lua`.
 pub(super) const ASIDE_MAX: u64 = 1_000;
-/// Generations of the filter.
+/// Generations of the filter, as in `functions.lua`.
 const FILTERS: usize = 12;
 /// Most partitions: each still has `SLOTS_NEAR` slots to itself.
 pub const PARTITIONS_MAX: u32 = SLOTS / SLOTS_NEAR;
+
+/// Where a key stands among [`NAMES`].
+const fn at(name: &str) -> usize {
+    let mut number = 0;
+    while number < NAMES.len() {
+        if is_same(NAMES[number].as_bytes(), name.as_bytes()) {
+            return number;
+        }
+        number += 1;
+    }
+    panic!("no key has this name")
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
 
 /// The keys of one partition. All have one hash tag, so they lie in one slot.
 #[derive(Debug)]
@@ -65,51 +85,51 @@ impl Keys {
     }
 
     pub(super) fn about(&self) -> &str {
-        &self.all[0]
+        &self.all[const { at("about") }]
     }
 
     pub(super) fn counters(&self) -> &str {
-        &self.all[1]
+        &self.all[const { at("counters") }]
     }
 
     pub(super) fn ids(&self) -> &str {
-        &self.all[2]
+        &self.all[const { at("ids") }]
     }
 
     pub(super) fn bundles(&self) -> &str {
-        &self.all[3]
+        &self.all[const { at("bundles") }]
     }
 
     pub(super) fn waiting(&self) -> &str {
-        &self.all[4]
+        &self.all[const { at("waiting") }]
     }
 
     pub(super) fn claimed(&self) -> &str {
-        &self.all[5]
+        &self.all[const { at("claimed") }]
     }
 
     pub(super) fn tickets(&self) -> &str {
-        &self.all[7]
+        &self.all[const { at("tickets") }]
     }
 
     pub(super) fn results(&self) -> &str {
-        &self.all[8]
+        &self.all[const { at("results") }]
     }
 
     pub(super) fn control(&self) -> &str {
-        &self.all[9]
+        &self.all[const { at("control") }]
     }
 
     pub(super) fn applicants(&self) -> &str {
-        &self.all[10]
+        &self.all[const { at("applicants") }]
     }
 
     pub(super) fn instances(&self) -> &str {
-        &self.all[11]
+        &self.all[const { at("instances") }]
     }
 
     pub(super) fn aside(&self) -> &str {
-        &self.all[13]
+        &self.all[const { at("aside") }]
     }
 }
 
@@ -138,6 +158,32 @@ fn slot_of(tag: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The functions know their keys by number.
+    #[test]
+    fn the_functions_number_the_keys_as_they_stand_here() {
+        let numbers: Vec<(String, usize)> = include_str!("functions.lua")
+            .lines()
+            .filter_map(|line| {
+                let (name, value) = line.strip_prefix("local ")?.split_once(" = ")?;
+                let number = value.split_whitespace().next()?.parse().ok()?;
+                Some((name.to_owned(), number))
+            })
+            .collect();
+        let number = |wanted: &str| {
+            let found = numbers.iter().find(|(name, _)| name == wanted);
+            found.unwrap_or_else(|| panic!("{wanted} has no number")).1
+        };
+        // The keys come first, in their order, and the filters behind them.
+        for (at, name) in NAMES.iter().enumerate() {
+            let (there, number) = &numbers[at];
+            assert_eq!(&there.replace('_', "").to_lowercase(), name);
+            assert_eq!(*number, at + 1, "{name}");
+        }
+        assert_eq!(number("FILTERS"), NAMES.len() + 1);
+        assert_eq!(number("FILTERS_LEN"), FILTERS);
+        assert_eq!(number("ASIDE_MAX") as u64, ASIDE_MAX);
+    }
 
     #[test]
     fn slots_are_those_of_the_specification() {
