@@ -5,7 +5,6 @@
 //! the discard, then Redis counts it, once for each step, however often the step is done again after a crash.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,8 +26,6 @@ const NO_BOUND: u64 = 1 << 52;
 pub(crate) struct Discard<'a> {
     pub(crate) queue: &'a Queue,
     pub(crate) store: &'a Store,
-    /// How long Redis has for a step.
-    pub(crate) timeout: Duration,
 }
 
 /// What a step has come to.
@@ -140,7 +137,7 @@ impl Discard<'_> {
             })
             .unzip();
         let admitted = partition
-            .admit(Entry::Retry, &arrivals, NO_BOUND, self.timeout)
+            .admit(Entry::Retry, &arrivals, NO_BOUND, self.queue.timeout())
             .await?;
         for (failure, outcome) in failures.into_iter().zip(admitted.outcomes) {
             match outcome {

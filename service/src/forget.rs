@@ -11,7 +11,6 @@ use crate::activity::Entry;
 use crate::config::Config;
 use crate::discard::{Discard, Order};
 use crate::error::ServiceError;
-use crate::limits::REDIS_TIMEOUT;
 use crate::queue::Queue;
 use crate::store::Store;
 use crate::store::failures::{Bodies, Place, Which};
@@ -66,7 +65,7 @@ pub async fn forget(config: &Config, address: &str) -> Result<Done, ForgetError>
     if !is_address {
         return Err(ForgetError::NoAddress);
     }
-    let queue = crate::queue_of(config)?.with_timeout(config.redis_timeout.0);
+    let queue = crate::queue_of(config)?;
     let store = crate::store_of(config).await?;
     store.prepare().await?;
     let mut done = Done {
@@ -106,11 +105,7 @@ async fn until_recorded(queue: &Queue, address: &str) -> Result<(u64, u64), Serv
 
 async fn discard(queue: &Queue, store: &Store, address: &str) -> Result<u64, ServiceError> {
     let task = format!("forget-{}", uuid::Uuid::new_v4().simple());
-    let discard = Discard {
-        queue,
-        store,
-        timeout: REDIS_TIMEOUT,
-    };
+    let discard = Discard { queue, store };
     let mut sum = 0;
     let mut step = 0;
     let mut after: Option<Place> = None;

@@ -198,7 +198,7 @@ pub async fn run(
         address: config.listen.to_string(),
         source,
     })?;
-    let queue = queue_of(config)?.with_timeout(config.redis_timeout.0);
+    let queue = queue_of(config)?;
     let store = store_of(config)
         .await?
         .with_timeout(config.mongodb_timeout.0);
@@ -412,6 +412,7 @@ pub(crate) fn queue_of(config: &Config) -> Result<Queue, StartError> {
     } else {
         Queue::with_tls(url, config.partitions, &tls_files)
     };
+    let queue = queue.map(|queue| queue.with_timeout(config.redis_timeout.0));
     queue.map_err(|error| StartError::Address {
         flag: match error {
             error::ServiceError::RedisTls(_) => {

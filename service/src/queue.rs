@@ -113,6 +113,11 @@ impl Queue {
         self
     }
 
+    /// How long Redis has to answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// How many partitions there are.
     pub fn partitions(&self) -> usize {
         self.keys.len()

@@ -42,8 +42,6 @@ pub struct Retry<'a> {
     pub store: &'a Store,
     /// The most loans in Redis that are not recorded.
     pub backlog_max: u64,
-    /// How long Redis has for a step.
-    pub timeout: Duration,
 }
 
 /// The content that takes the place of a failed loan's.
@@ -201,7 +199,12 @@ impl Retry<'_> {
                 .map(|((_, arrival), known)| (arrival.clone(), known))
                 .collect();
             let admitted = partition
-                .admit(Entry::Retry, &arrivals, self.backlog_max, self.timeout)
+                .admit(
+                    Entry::Retry,
+                    &arrivals,
+                    self.backlog_max,
+                    self.queue.timeout(),
+                )
                 .await?;
             let mut again = Vec::new();
             known = Vec::new();

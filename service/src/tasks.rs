@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::discard::{Discard, Order};
 use crate::error::ServiceError;
 use crate::filter::Filter;
-use crate::limits::{REDIS_TIMEOUT, RETRY_AHEAD_MAX, RETRY_STEP_LEN_MAX};
+use crate::limits::{RETRY_AHEAD_MAX, RETRY_STEP_LEN_MAX};
 use crate::loan::LoanId;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
@@ -326,7 +326,6 @@ impl Works {
                     queue: &self.queue,
                     store: &self.store,
                     backlog_max: self.backlog_max,
-                    timeout: REDIS_TIMEOUT,
                 };
                 let step = retry.step(failures, None).await?;
                 Ok((step.requeued, !step.is_full))
@@ -335,7 +334,6 @@ impl Works {
                 let discard = Discard {
                     queue: &self.queue,
                     store: &self.store,
-                    timeout: REDIS_TIMEOUT,
                 };
                 let order = Order {
                     task: &task.id,

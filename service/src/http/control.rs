@@ -13,7 +13,7 @@ use crate::activity::Entry;
 use crate::api::{Control, FailureFilter, RunMarker, rfc3339_ms};
 use crate::error::ServiceError;
 use crate::filter::Filter;
-use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, REDIS_TIMEOUT, RETRY_LEN_MAX};
+use crate::limits::{ADMIN_BODY_LEN_MAX, MARKER_TEXT_LEN_MAX, RETRY_LEN_MAX};
 use crate::loan::{Category, LoanId};
 use crate::parse;
 use crate::retry::{Retry, Selection};
@@ -119,7 +119,6 @@ pub(super) async fn retry_loans(
         queue: &front.queue,
         store: &front.store,
         backlog_max: front.backlog_max,
-        timeout: REDIS_TIMEOUT,
     };
     let retried = retry.run(selection, limit).await.map_err(unavailable)?;
     let effect = format!(
