@@ -24,6 +24,8 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::http::admin::AdminToken;
 use crate::http::names::PublicUrl;
 use crate::http::peer::TrustedProxy;
+use crate::limits::RECORDER_TASK;
+use crate::queue::keys::PARTITIONS_MAX;
 use crate::queue::tls::TlsFiles;
 use crate::store::retention::Retention;
 use crate::telemetry::{Endpoint, Sampler, Settings};
@@ -697,9 +699,9 @@ impl Config {
         };
         require(!self.roles().is_empty(), "--role", "must name a role");
         require(
-            (1..=1_000).contains(&self.workers_max),
+            (1..=u64::from(RECORDER_TASK)).contains(&self.workers_max),
             "--workers-max",
-            "must be 1 to 1000",
+            "must be 1 to 250",
         );
         require(
             self.otlp_figures_interval
@@ -713,7 +715,7 @@ impl Config {
             "must be at least 1",
         );
         require(
-            (1..=1_024).contains(&self.partitions),
+            (1..=PARTITIONS_MAX).contains(&self.partitions),
             "--partitions",
             "must be 1 to 1024",
         );
@@ -968,6 +970,27 @@ fn secret(file: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
+
+    /// They stand here in words, and as numbers where the code's other bounds rest on them.
+    #[test]
+    fn the_defaults_are_those_of_the_limits() {
+        let config = Config::try_parse_from(["service"]).unwrap();
+        assert_eq!(config.admission_timeout.0, limits::ADMISSION_TIMEOUT);
+        assert_eq!(config.redis_timeout.0, limits::REDIS_TIMEOUT);
+        assert_eq!(config.mongodb_timeout.0, limits::RECORD_TIMEOUT);
+        assert_eq!(config.body_max, limits::BODY_LEN_MAX);
+    }
+
+    #[test]
+    fn no_two_tasks_have_one_lease_holder() {
+        for (workers, is_good) in [("1", true), ("250", true), ("251", false)] {
+            let config = Config::try_parse_from(["service", "--workers-max", workers]).unwrap();
+            assert_eq!(config.check().is_ok(), is_good, "{workers}");
+        }
+        let recorders = usize::from(limits::recorders(1));
+        assert!(usize::from(RECORDER_TASK) + recorders <= usize::from(u8::MAX) + 1);
+    }
 
     #[test]
     fn durations_need_a_unit() {

@@ -106,7 +106,7 @@ pub const fn claim_poll(partitions: usize) -> Duration {
 pub const fn recorders(partitions: u32) -> u8 {
     if partitions == 1 { 2 } else { 1 }
 }
-/// The number of the first of them among the tasks that hold leases; below it are the workers.
+/// The number of the first of them among the tasks that hold leases; below it are the workers, of which there are no more.
 pub const RECORDER_TASK: u8 = 250;
 /// Loans written to MongoDB together, or one bundle that has more.
 pub const RECORD_BATCH_LEN_MAX: usize = 1_000;

@@ -417,7 +417,7 @@ impl Scenario {
         };
         within("resends", self.target.resends.into(), 0, 10)?;
         if let Some(workers_max) = self.target.workers_max {
-            within("workers_max", workers_max.into(), 1, 1_000)?;
+            within("workers_max", workers_max.into(), 1, 250)?;
         }
         if let Some(loans) = self.target.loans_per_worker {
             within("loans_per_worker", loans.into(), 1, u32::MAX.into())?;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Worker;
 use super::scale::{Memory, Rule};
 use crate::decided::Handover;
+use crate::limits::RECORDER_TASK;
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
 use crate::queue::{Partition, Queue};
@@ -121,7 +122,7 @@ impl Pool {
     fn start(&self, number: usize) -> Slot {
         let (stop, stopping) = watch::channel(false);
         let worker = Worker {
-            holder: self.instance.holder(number as u8),
+            holder: self.instance.holder(task_of(number)),
             number: number as u64 + 1,
             partitions: (0..self.queue.partitions())
                 .map(|number| self.queue.partition(number))
@@ -137,4 +138,11 @@ impl Pool {
             task: tokio::spawn(worker.run(stopping)),
         }
     }
+}
+
+/// The number of a worker among the tasks that hold leases: no other task here has it.
+fn task_of(number: usize) -> u8 {
+    let task = u8::try_from(number).ok();
+    task.filter(|task| *task < RECORDER_TASK)
+        .expect("the settings allow no more workers")
 }
