@@ -37,6 +37,8 @@ enum Fault {
     Mongodb,
     /// MongoDB answers, and results are not recorded.
     Recording,
+    /// MongoDB has lost what it had confirmed.
+    Record,
     /// MongoDB answers, and refuses questions.
     Questions,
     /// It is not known which loans are recorded, and MongoDB does not tell.
@@ -65,6 +67,8 @@ pub(crate) struct Work {
     pub(crate) recording_waits: bool,
     /// Whether MongoDB refused its recorders an index.
     pub(crate) indexes_refused: bool,
+    /// Whether MongoDB has lost records of this process.
+    pub(crate) record_gone_back: bool,
     /// Whether MongoDB refuses to tell what is recorded.
     pub(crate) questions_refused: bool,
     /// Whether no partition has a whole filter of recorded loans.
@@ -81,6 +85,7 @@ impl Work {
             processing_waits: metrics.is_processing_waiting(),
             recording_waits: metrics.is_recording_waiting(),
             indexes_refused: metrics.are_indexes_refused(),
+            record_gone_back: metrics.has_record_gone_back(),
             questions_refused: metrics.are_questions_refused(),
             ..Self::default()
         }
@@ -88,7 +93,7 @@ impl Work {
 }
 
 impl Fault {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Redis,
         Self::Shard,
         Self::Admission,
@@ -98,6 +103,7 @@ impl Fault {
         Self::Processing,
         Self::Mongodb,
         Self::Recording,
+        Self::Record,
         Self::Questions,
         Self::Filter,
         Self::Indexes,
@@ -116,6 +122,7 @@ impl Fault {
             processing_waits,
             recording_waits,
             indexes_refused,
+            record_gone_back,
             questions_refused,
             filters_incomplete,
             aside_full,
@@ -131,6 +138,7 @@ impl Fault {
             Self::Processing => is_whole && processing_waits,
             Self::Mongodb => !mongodb.up,
             Self::Recording => is_whole && mongodb.up && recording_waits,
+            Self::Record => record_gone_back,
             Self::Questions => mongodb.up && questions_refused,
             Self::Filter => is_whole && filters_incomplete && (!mongodb.up || questions_refused),
             Self::Indexes => mongodb.up && indexes_refused,
@@ -149,6 +157,7 @@ impl Fault {
             Self::Processing => "processing",
             Self::Mongodb => "mongodb",
             Self::Recording => "recording",
+            Self::Record => "record",
             Self::Questions => "questions",
             Self::Filter => "filter",
             Self::Indexes => "indexes",
@@ -178,6 +187,9 @@ impl Fault {
             }
             Self::Recording => {
                 "MongoDB answers and takes no results: they wait in Redis; the log says why"
+            }
+            Self::Record => {
+                "MongoDB has lost what it had confirmed: recorded loans may be gone; the log says of which partitions"
             }
             Self::Questions => {
                 "MongoDB answers and refuses questions: loans that may be known are refused, and what is recorded cannot be read; the log says why, at \"MongoDB refuses questions\""
@@ -234,6 +246,7 @@ impl Fault {
             | Self::Durability
             | Self::Memory
             | Self::Rollback
+            | Self::Record
             | Self::Questions
             | Self::Indexes
             | Self::Aside => false,

@@ -182,6 +182,8 @@ pub struct Metrics {
     outgoing: Mutex<Option<mpsc::Receiver<Event>>>,
     /// Confirmed admissions that Redis does not know any more.
     pub rolled_back: AtomicU64,
+    /// Loans and failures that MongoDB had confirmed, and does not know any more.
+    unrecorded: AtomicU64,
     /// Ids that went into the filters so far, while these are rebuilt.
     rebuilding: AtomicU64,
     /// Recorders whose last try failed.
@@ -220,6 +222,7 @@ impl Default for Metrics {
             outbox,
             outgoing: Mutex::new(Some(outgoing)),
             rolled_back: AtomicU64::default(),
+            unrecorded: AtomicU64::default(),
             rebuilding: AtomicU64::default(),
             recorders_waiting: AtomicU64::default(),
             workers_waiting: AtomicU64::default(),
@@ -262,6 +265,21 @@ impl Metrics {
             partition: partition as u64,
             admissions,
         });
+    }
+
+    /// MongoDB does not know `records` of a partition any more that it had confirmed.
+    pub(crate) fn record_went_back(&self, partition: usize, records: u64) {
+        self.unrecorded.fetch_add(records, Ordering::Relaxed);
+        tracing::error!(
+            partition,
+            records,
+            "MongoDB went back in time: it has lost loans or failures that it had confirmed"
+        );
+    }
+
+    /// Whether it has lost any.
+    pub(crate) fn has_record_gone_back(&self) -> bool {
+        self.unrecorded.load(Ordering::Relaxed) > 0
     }
 
     /// Notes how many ids went into the filters so far; 0 when they are complete.

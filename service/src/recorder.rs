@@ -48,7 +48,7 @@ pub(crate) struct Recorders {
 impl Recorders {
     /// Starts them. Their tasks end after `stop` is true, when all that is decided by then is recorded.
     pub(crate) fn start(self, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let (writer, writing) = Writer::start(&self.store);
+        let (writer, writing) = Writer::start(&self.store, &self.queue, &self.metrics);
         let preparation = Arc::new(Preparation::new(&self));
         let partitions = self.queue.partitions();
         let tasks = recorders(partitions as u32);

@@ -309,6 +309,40 @@ async fn questions_that_are_refused_are_told() {
     assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
 }
 
+/// MongoDB is put back to an older state while the service runs: what it has lost is told.
+#[tokio::test]
+async fn a_record_that_goes_back_in_time_is_told() {
+    let stack = start().await;
+    let address = stack.service.address();
+    let database = database(&stack).await;
+    let note = database.collection::<Document>("queue");
+    let noted = async || {
+        let note = note.find_one(doc! { "_id": "partition-0" }).await.unwrap();
+        note.map_or(0, |note| note.get_i64("recorded").unwrap())
+    };
+    for number in 0..3 {
+        assert_eq!(post(address, &loan(number)).await.status, 202);
+    }
+    drained(&stack.redis).await;
+    wait_until("it is noted", async || noted().await == 3).await;
+    let degraded = support::metrics(address).await.degraded;
+    assert!(!degraded.iter().any(|degraded| degraded.what == "record"));
+    let set = doc! { "$set": { "recorded": 1_i64 } };
+    note.update_one(doc! { "_id": "partition-0" }, set)
+        .await
+        .unwrap();
+    let loans = database.collection::<Document>("loans");
+    let ids = doc! { "_id": { "$in": [support::loan_id(1), support::loan_id(2)] } };
+    loans.delete_many(ids).await.unwrap();
+    wait_until("it is told", async || {
+        let degraded = support::metrics(address).await.degraded;
+        degraded.iter().any(|degraded| degraded.what == "record")
+    })
+    .await;
+    logged(&stack.service, &["MongoDB went back in time", "records=2"]).await;
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
+}
+
 /// Recording cannot go on, though MongoDB answers: that is told as amiss, with what to look at, until it goes on.
 #[tokio::test]
 async fn recording_that_stands_still_is_told() {

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::interval;
 
 use super::Batch;
 use crate::backoff::Backoff;
@@ -14,10 +16,14 @@ use crate::clock::now_us;
 use crate::decided::Kind;
 use crate::error::ServiceError;
 use crate::limits::{RECORD_BATCH_LEN_MAX, RECORD_WRITES_IN_FLIGHT};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::queue::bundle::Name;
 use crate::store::{Outcome, Store};
 use crate::task;
 
+/// Whether MongoDB still has what was noted in it is looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Batches, and notes of what was freed, that may wait. Each recorder waits for its own, so there are few.
 const WAITING_MAX: usize = 1_024;
 
@@ -55,12 +61,19 @@ impl Written {
 
 impl Writer {
     /// A writer, and its tasks. They end when every copy of it is dropped and all is written.
-    pub(super) fn start(store: &Store) -> (Self, [JoinHandle<()>; 2]) {
+    pub(super) fn start(
+        store: &Store,
+        queue: &Queue,
+        metrics: &Arc<Metrics>,
+    ) -> (Self, [JoinHandle<()>; 2]) {
         let (orders, ordered) = mpsc::channel(WAITING_MAX);
         let (freed, noted) = mpsc::channel(WAITING_MAX);
         let tasks = [
             task::spawn("writer", write_orders(store.clone(), ordered)),
-            task::spawn("freed", note_freed(store.clone(), noted)),
+            task::spawn(
+                "freed",
+                note_freed(store.clone(), queue.clone(), Arc::clone(metrics), noted),
+            ),
         ];
         (Self { orders, freed }, tasks)
     }
@@ -202,15 +215,30 @@ pub(super) async fn write_failure(store: &Store, batch: &Batch) -> Result<bool, 
     Ok(written.outcomes.values().all(Outcome::is_held))
 }
 
-/// Keeps MongoDB's note of how far each partition has come: with it a queue that went back in time is noticed.
-async fn note_freed(store: Store, mut freed: mpsc::Receiver<(usize, u64)>) {
+/// Keeps MongoDB's note of how far each partition has come: with it a queue that went back in time is noticed, and so is a
+/// record that did, by a note that is gone although a majority had confirmed it.
+async fn note_freed(
+    store: Store,
+    queue: Queue,
+    metrics: Arc<Metrics>,
+    mut freed: mpsc::Receiver<(usize, u64)>,
+) {
     let mut backoff = Backoff::default();
     let mut unnoted = BTreeMap::new();
+    let mut noted = BTreeMap::new();
     let mut more = Vec::new();
+    let mut look = interval(LOOK_INTERVAL);
     loop {
         let is_over = tokio::select! {
             received = freed.recv_many(&mut more, WAITING_MAX) => received == 0,
             () = backoff.wait(), if !unnoted.is_empty() => false,
+            // Before anything is noted anew: that would be taken for what is lost.
+            _ = look.tick(), if unnoted.is_empty() => {
+                if let Err(error) = look_back(&store, &queue, &metrics, &mut noted).await {
+                    tracing::debug!(%error, "whether MongoDB went back in time is not known");
+                }
+                continue;
+            }
         };
         for (partition, recorded) in more.drain(..) {
             let newest: &mut u64 = unnoted.entry(partition).or_default();
@@ -224,7 +252,7 @@ async fn note_freed(store: Store, mut freed: mpsc::Receiver<(usize, u64)>) {
         }
         match store.note_recorded(&unnoted).await {
             Ok(()) => {
-                unnoted.clear();
+                noted.append(&mut unnoted);
                 backoff.reset();
             }
             Err(error) => tracing::debug!(%error, "how far the queue has come is not noted yet"),
@@ -233,4 +261,23 @@ async fn note_freed(store: Store, mut freed: mpsc::Receiver<(usize, u64)>) {
             return;
         }
     }
+}
+
+/// Whether what this process had noted of the partitions is still there. What is not is told once, and counted anew.
+async fn look_back(
+    store: &Store,
+    queue: &Queue,
+    metrics: &Metrics,
+    noted: &mut BTreeMap<usize, u64>,
+) -> Result<(), ServiceError> {
+    for (&partition, noted) in noted {
+        let there = store.noted_recorded(partition).await?;
+        if there >= *noted {
+            continue;
+        }
+        metrics.record_went_back(partition, *noted - there);
+        *noted = there;
+        queue.partition(partition).doubt_filter().await?;
+    }
+    Ok(())
 }

@@ -100,7 +100,8 @@ impl Store {
             "update": self.queue.name(),
             "updates": updates,
             "ordered": false,
-            "writeConcern": { "w": 1 },
+            // Else a change of primary could take it back, as if the record had gone back in time.
+            "writeConcern": { "w": "majority" },
         });
         let answer = within(READ_TIMEOUT, update.into_future()).await?;
         if Refused::all_of(&answer)?.is_empty() {
