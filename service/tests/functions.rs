@@ -1463,6 +1463,66 @@ async fn a_filter_that_lacks_a_part_is_doubted() {
     assert!(matches!(known, Admission::LookUp(_)), "{known:?}");
 }
 
+/// A hand has written counts that no call can count with: each call comes to an end, no id is taken for new by a filter that
+/// is not there, and the counts begin anew.
+#[tokio::test]
+async fn counts_beyond_all_bounds_hold_up_nobody() {
+    let (server, queue) = start().await;
+    let mut partition = queue.partition(0);
+    go_all_the_way(&mut partition, 0).await;
+    admit_all(&mut partition, 1..2).await;
+    let counters = key(&server, "counters").await;
+    for (first, last) in [
+        ("0", "9223372036854775807"),
+        ("-9223372036854775808", "0"),
+        ("0", "1000000"),
+        ("5", "0"),
+        ("0.5", "0.5"),
+        ("nan", "nan"),
+    ] {
+        let fields = [
+            "HSET",
+            &counters,
+            "filter_first",
+            first,
+            "filter_last",
+            last,
+        ];
+        let _: u32 = redis(&server, &fields).await;
+        let known = admit_one(&mut partition, arrival(0, 1), Known::Nothing).await;
+        assert!(
+            matches!(known, Admission::LookUp(_)),
+            "{first} {last}: {known:?}"
+        );
+        let batch = [(arrival(0, 1), Known::Nothing)];
+        let told = partition.recognise(&batch, PATIENCE).await.unwrap();
+        assert_eq!(told, [MayBeRecorded]);
+        partition
+            .answered(0, &[&arrival(0, 1).loan_id])
+            .await
+            .unwrap();
+        mend(&mut partition).await;
+        complete_filter(&mut partition).await;
+    }
+    // What is recorded meanwhile is remembered by no filter: so that is not whole.
+    let fields = ["HSET", &counters, "filter_last", "9223372036854775807"];
+    let _: u32 = redis(&server, &fields).await;
+    let claimed = claim_one(&mut partition, holder("w"), HELD).await;
+    assert!(accept(&mut partition, &claimed).await);
+    assert_eq!(record_all(&mut partition).await, [1, 0]);
+    assert!(!partition.state().await.unwrap().is_filter_complete);
+    mend(&mut partition).await;
+    assert!(!partition.state().await.unwrap().is_filter_complete);
+
+    for field in ["admitted", "admissions", "replayed"] {
+        for count in ["9223372036854775807", "-9223372036854775808"] {
+            let _: u32 = redis(&server, &["HSET", &counters, field, count]).await;
+            assert_eq!(mend(&mut partition).await.counts, [field]);
+        }
+    }
+    assert_eq!(mend(&mut partition).await, Mended::default());
+}
+
 /// Instants of the future are from before the clock was set back: they hold up nobody.
 #[tokio::test]
 async fn instants_of_the_future_hold_up_nobody() {

@@ -45,6 +45,8 @@ local DISCARD_STEP_MAX = 1000000 -- more than the loans of one step of a task th
 local PLACE_LEN = 22             -- bytes of a place
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'  -- since when, and holder
 local HELD_LEN = 29              -- bytes of an id's value; a look-up's marker is shorter
+local GENERATIONS_MAX = 1000000  -- more than there are ever
+local DIGITS_MAX = 15            -- of a count: Lua holds no longer one exactly, and Redis adds to it
 local NAME_LEN = 12              -- bytes of a bundle's name
 local HEAD_LEN = 11              -- bytes of a content before its loans: version (1), when queued in ms (8), loans (2)
 local LOANS_MAX = 16384          -- more than any admission puts into a bundle
@@ -175,16 +177,27 @@ local function words_in(generation)
   return WORDS * 2 ^ math.min(generation, DOUBLINGS)
 end
 
+-- The first and the last generation of the filter, as COUNTERS has them; nil where they cannot be these: a hand may have
+-- written any number, and whoever counts from one to the other must come to an end.
+local function generations(first, last)
+  first, last = count_of(first), count_of(last)
+  local is_possible = first >= 0 and last >= first and last - first < FILTERS_LEN and last < GENERATIONS_MAX
+    and first == math.floor(first) and last == math.floor(last)
+  if is_possible then return first, last end
+end
+
 -- Where an id's word lies among `words`, as BITFIELD wants it. A number that is left to Redis to write out is written as a
 -- fraction, which takes four times as long.
 local function place_of(hash, words)
   return string.format('#%d', hash % words)
 end
 
--- For each of `count` ids, whether the filter knows it. `heads` has 8 bytes for each: the word (4 bytes, of which a
+-- For each of `count` ids, whether the filter knows it; nil if there is no filter to ask. `heads` has 8 bytes for each: the word (4 bytes, of which a
 -- generation uses as many bits as it has words for) and the bits in it (4 bytes).
 local function may_be_recorded(keys, first, last, heads, count)
   local known = {}
+  first, last = generations(first, last)
+  if not first then return nil end
   for generation = first, last do
     local key, words_here = keys[FILTERS + generation % FILTERS_LEN], words_in(generation)
     for from = 1, count, STEP do
@@ -206,9 +219,25 @@ local function may_be_recorded(keys, first, last, heads, count)
   return known
 end
 
--- Puts `count` ids into the filter's newest generation, and begins another when it is full.
+-- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. What a rebuilding that is
+-- under way has put in may be what is lacking, so that has to begin anew. Answers 1 if the filter counted as complete.
+local function doubt_filter(keys)
+  redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
+  -- Failures that wait were counted by whom it has lost.
+  redis.call('HSET', keys[COUNTERS], 'must_count', 1)
+  return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
+end
+
+-- Puts `count` ids into the filter's newest generation, and begins another when it is full. Where there is no filter, the
+-- one that is made is not complete.
 local function remember(keys, heads, count)
   local first, last, held = counts(keys, 'filter_first', 'filter_last', 'filter_loans')
+  first, last = generations(first, last)
+  if not first then
+    redis.call('HSET', keys[COUNTERS], 'must_mend', 1)
+    doubt_filter(keys)
+    return
+  end
   local key, words_here = keys[FILTERS + last % FILTERS_LEN], words_in(last)
   for from = 1, count, STEP do
     local places, masks, reads, len = {}, {}, {}, 0
@@ -267,15 +296,6 @@ local function sweep_look_ups(keys, now)
   end
 end
 
--- The filter may lack what MongoDB holds: until it is rebuilt, MongoDB is asked for every id. What a rebuilding that is
--- under way has put in may be what is lacking, so that has to begin anew. Answers 1 if the filter counted as complete.
-local function doubt_filter(keys)
-  redis.call('HINCRBY', keys[COUNTERS], 'filter_rebuilds', 1)
-  -- Failures that wait were counted by whom it has lost.
-  redis.call('HSET', keys[COUNTERS], 'must_count', 1)
-  return redis.call('HDEL', keys[COUNTERS], 'filter_complete', 'filter_rebuilt_ms')
-end
-
 -- Takes in a bundle. ARGV
 --   1 most loans that Redis may hold unrecorded   2 name of the bundle   3 'new', or 'retry' for failed loans
 --   4 the loans, packed: for each its length (4), then id, fingerprint, ... (see bundle.rs)
@@ -305,7 +325,8 @@ local function admit(keys, args)
   local paused = not is_retry and redis.call('HEXISTS', keys[CONTROL], 'paused') == 1
   local room = tonumber(args[1]) - queued - count_of(claimed) - count_of(decided)
   local held = values_of(keys[IDS], args, 9, 8 + count)
-  local known = is_retry and {} or may_be_recorded(keys, count_of(first), count_of(last), args[5], count)
+  local known = is_retry and {} or may_be_recorded(keys, first, last, args[5], count)
+  if not known then known, is_complete = {}, false end
   -- Nearly every batch is of new loans that all find room.
   local is_plain = args[7] == '' and is_complete and not is_retry and not paused and count <= room and next(known) == nil
   for n = 1, is_plain and count or 0 do
@@ -419,7 +440,8 @@ local function recognise(keys, args)
   is_complete = is_complete and count_of(admissions) >= tonumber(args[8])
   local count, has_tokens, outcomes = tonumber(args[6]), args[7] == 'tokens', {}
   local held = values_of(keys[IDS], args, 9, 8 + count)
-  local known = may_be_recorded(keys, count_of(first), count_of(last), args[5], count)
+  local known = may_be_recorded(keys, first, last, args[5], count)
+  if not known then known, is_complete = {}, false end
   for n = 1, count do
     if held[n] and #held[n] == HELD_LEN then
       if string.sub(held[n], 1, 16) == string.sub(args[8 + count + n], 1, 16) then
@@ -734,17 +756,23 @@ local function set_aside(keys, args)
   return 1
 end
 
+-- Whether this is a count that Redis and Lua can add to.
+local function is_count(text)
+  return string.match(text, '^%-?%d+$') and #text <= DIGITS_MAX
+end
+
 -- Whether the keys of a partition fit together, as every function leaves them: else a hand was at them, or Redis has lost
 -- one. Costs the same however long the lines are.
 local function is_sound(keys)
   local all, count = redis.call('HGETALL', keys[COUNTERS]), {}
   for n = 1, #all, 2 do
-    if not string.match(all[n + 1], '^%-?%d+$') then return false end
+    if not is_count(all[n + 1]) then return false end
     count[all[n]] = tonumber(all[n + 1])
   end
   if not count.filter_last then return true end -- not prepared: that is told otherwise
-  local first, last = count.filter_first, count.filter_last
-  if count.must_mend or not first or first > last or last - first >= FILTERS_LEN then return false end
+  if count.must_mend or not count.filter_first then return false end
+  local first, last = generations(count.filter_first, count.filter_last)
+  if not first then return false end
   for generation = first, last do
     if redis.call('STRLEN', keys[FILTERS + generation % FILTERS_LEN]) < words_in(generation) * 4 then return false end
   end
@@ -768,12 +796,13 @@ end
 local function mend(keys)
   local wrong, all = {}, redis.call('HGETALL', keys[COUNTERS])
   for n = 1, #all, 2 do
-    if not string.match(all[n + 1], '^%-?%d+$') then wrong[#wrong + 1] = all[n] end
+    if not is_count(all[n + 1]) then wrong[#wrong + 1] = all[n] end
   end
   call_with_all('HDEL', keys[COUNTERS], wrong, #wrong)
   local first, last = unpack(redis.call('HMGET', keys[COUNTERS], 'filter_first', 'filter_last'))
-  first, last = tonumber(first or nil), tonumber(last or nil)
-  local is_whole = first and last and first <= last and last - first < FILTERS_LEN
+  local are_there = first and last
+  first, last = generations(first, last)
+  local is_whole = are_there and first
   if not is_whole then
     first, last = 0, 0
     redis.call('HSET', keys[COUNTERS], 'filter_first', 0, 'filter_last', 0, 'filter_loans', 0)
@@ -847,7 +876,11 @@ end
 -- filter is complete. Answers 0 if the token is not, or no longer, the newest: then this Redis is another, or an older one.
 local function rebuild(keys, args)
   if redis.call('HGET', keys[COUNTERS], 'filter_rebuilds') ~= args[2] then return 0 end
-  if #args[1] > 0 then remember(keys, args[1], #args[1] / 8) end
+  if #args[1] > 0 then
+    remember(keys, args[1], #args[1] / 8)
+    -- There may have been no filter to put them into.
+    if redis.call('HGET', keys[COUNTERS], 'filter_rebuilds') ~= args[2] then return 0 end
+  end
   redis.call('HSET', keys[COUNTERS], 'filter_rebuilt_ms', now_ms())
   if args[3] == '1' then redis.call('HSET', keys[COUNTERS], 'filter_complete', 1) end
   return 1
