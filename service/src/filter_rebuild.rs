@@ -1,6 +1,8 @@
 //! Makes the filters of recorded ids whole again, and the count of failures that wait, from MongoDB: for a new Redis beside a
 //! full MongoDB, or an older one.
 //!
+//! A Redis that has lost ids has lost retries too: their failures wait again.
+//!
 //! Until a partition's filter is complete, MongoDB is asked for every id; so nothing is wrong meanwhile, only slower.
 
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use crate::store::Store;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Looks at the filters between two at the count of failures that wait.
 const COUNT_EVERY: u32 = 4;
+
+/// Retried failures that are looked at together.
+const RETRIED_LEN: usize = 1_000;
 
 /// Watches the filters, as long as the process lives.
 pub(crate) async fn watch(queue: Queue, store: Store, metrics: Arc<Metrics>) {
@@ -117,6 +122,7 @@ async fn rebuild(
             }
         }
     }
+    wait_again(queue, store, &mut fillings).await?;
     for filling in fillings.iter_mut().flatten() {
         let is_whole = filling
             .partition
@@ -131,5 +137,49 @@ async fn rebuild(
         }
     }
     metrics.note_rebuilding(0);
+    Ok(())
+}
+
+/// Failures wait again whose next attempts Redis has lost: only it knew of them, and MongoDB still has what was sent.
+async fn wait_again(
+    queue: &Queue,
+    store: &Store,
+    fillings: &mut [Option<Filling<'_>>],
+) -> Result<(), ServiceError> {
+    let mut retried = store.retried().await?.try_chunks(RETRIED_LEN);
+    while let Some(failures) = retried.try_next().await.map_err(|error| error.1)? {
+        let mut by_partition: Vec<Vec<_>> = fillings.iter().map(|_| Vec::new()).collect();
+        for failure in failures {
+            let number = queue.partition_of_hash(IdHash::of(&failure.loan_id));
+            by_partition[number].push(failure);
+        }
+        for (filling, failures) in fillings.iter_mut().zip(by_partition) {
+            let Some(filling) = filling.as_mut().filter(|_| !failures.is_empty()) else {
+                continue;
+            };
+            // Redis is asked first: what leaves it afterwards MongoDB holds by then.
+            let ids: Vec<_> = failures.iter().map(|failure| &*failure.loan_id).collect();
+            let attempts = filling.partition.attempts_on_their_way(&ids).await?;
+            let lost: Vec<_> = failures
+                .into_iter()
+                .zip(attempts)
+                .filter(|(failure, attempt)| {
+                    attempt.is_none_or(|attempt| u32::from(attempt) <= failure.attempt)
+                })
+                .map(|(failure, _)| failure)
+                .collect();
+            let are_last = store.still_last(&lost).await?;
+            let lost = lost.iter().zip(are_last).filter(|(_, is_last)| *is_last);
+            let ids: Vec<_> = lost.map(|(failure, _)| &*failure.id).collect();
+            store.waiting_again(&ids).await?;
+            if !ids.is_empty() {
+                tracing::warn!(
+                    partition = filling.partition.number(),
+                    loans = ids.len(),
+                    "Redis has lost retries: these failures wait again"
+                );
+            }
+        }
+    }
     Ok(())
 }

@@ -43,6 +43,74 @@ async fn failures(stack: &Stack, count: usize) -> Vec<bson::Document> {
     failures
 }
 
+/// 1. Failed loans are queued again, one of them corrected, and no worker is there: only Redis knows of the new attempts.
+/// 2. Redis loses everything. The failures wait again, so an operator can do it once more; one that is discarded does not.
+#[tokio::test]
+async fn a_retry_that_redis_has_lost_can_be_made_again() {
+    let mut stack = start().await;
+    for number in [9, 19, 29, 39] {
+        assert_eq!(
+            post(stack.service.address(), &loan(number)).await.status,
+            202
+        );
+    }
+    failures(&stack, 4).await;
+    let retry = async |address, asked: &Value| {
+        let answer = admin(address, "PATCH", RETRY, asked).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        body(&answer)
+    };
+    let start_as = async |stack: &Stack, role: &str| {
+        let mut arguments = quick();
+        arguments.extend(["--role".to_owned(), role.to_owned()]);
+        ServiceProcess::start(ServiceOptions {
+            redis_url: stack.redis.url(),
+            mongodb_uri: stack.mongodb.uri(),
+            ..service_options(arguments)
+        })
+        .await
+        .unwrap()
+    };
+    // One is accepted at its second attempt, which is no loss.
+    let mut good = loan(39);
+    good["creditScore"] = json!(700);
+    let corrected = json!({ "loanIds": [loan_id(39)], "correction": good });
+    assert_eq!(
+        retry(stack.service.address(), &corrected).await,
+        retried(1, 0, 0)
+    );
+    drained(&stack.redis).await;
+    stack.service.terminate().await.unwrap();
+    stack.service = start_as(&stack, "api").await;
+    let address = stack.service.address();
+    let ids = json!({ "loanIds": [loan_id(9), loan_id(19)] });
+    assert_eq!(retry(address, &ids).await, retried(2, 0, 0));
+    let mut good = loan(29);
+    good["creditScore"] = json!(700);
+    let corrected = json!({ "loanIds": [loan_id(29)], "correction": good });
+    assert_eq!(retry(address, &corrected).await, retried(1, 0, 0));
+    let waiting = async || {
+        let failures = documents(&stack.mongodb, "failures").await;
+        let waiting = failures
+            .iter()
+            .filter(|failure| failure.contains_key("waiting"));
+        waiting.count()
+    };
+    assert_eq!(waiting().await, 0);
+
+    let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
+    wait_until("they wait again", async || waiting().await == 3).await;
+    let all = start_as(&stack, "worker,persister").await;
+    assert_eq!(retry(address, &ids).await, retried(2, 0, 0));
+    assert_eq!(retry(address, &corrected).await, retried(1, 0, 0));
+    drained(&stack.redis).await;
+    let loans = documents(&stack.mongodb, "loans").await;
+    let mut accepted = support::strings(&loans, "_id");
+    accepted.sort();
+    assert_eq!(accepted, [loan_id(29), loan_id(39)]);
+    drop(all);
+}
+
 /// 1. Two loans fail, for two reasons. A retry of one category takes one, of all both, of an id one.
 /// 2. Each fails again, as the next attempt, and the history holds them all.
 #[tokio::test]

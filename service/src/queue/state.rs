@@ -138,6 +138,30 @@ impl Partition {
         })
     }
 
+    /// The attempts of these loans that are on their way, 255 for each later one; `None` for loans that are not.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub(crate) async fn attempts_on_their_way(
+        &mut self,
+        loan_ids: &[&str],
+    ) -> Result<Vec<Option<u8>>, ServiceError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(self.keys().ids());
+        for loan_id in loan_ids {
+            get.arg(loan_id);
+        }
+        let held = value::array(self.call(&get).await?)?;
+        let attempt = |held: Value| match held {
+            Value::Nil => Ok(None),
+            held => {
+                let held = value::bytes(held)?;
+                Ok((held.len() == HELD_LEN).then(|| held[16]))
+            }
+        };
+        held.into_iter().map(attempt).collect()
+    }
+
     /// How many loans wait for a worker.
     ///
     /// # Errors

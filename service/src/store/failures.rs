@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, RawDocument, Regex, doc};
-use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Collation, CollationStrength, Hint, ReadConcern};
 use serde::Deserialize;
@@ -498,6 +499,50 @@ impl Store {
             .iter()
             .map(|failure| latest.get(&failure.loan_id) == Some(&failure.attempt))
             .collect())
+    }
+
+    /// The failures of which the next attempt was queued, as long ago as its record would still be there. Those that cannot be
+    /// read are passed over.
+    ///
+    /// # Errors
+    /// MongoDB out of reach; each item may fail too.
+    pub async fn retried(
+        &self,
+    ) -> Result<BoxStream<'static, Result<WaitingFailure, ServiceError>>, ServiceError> {
+        let kept = self.loans_kept().await?;
+        let since = kept.map_or(DateTime::MIN, |kept| {
+            DateTime::from_millis(DateTime::now().timestamp_millis() - kept.as_millis() as i64)
+        });
+        let find = self
+            .failures
+            .find(doc! {
+                "endedAt": { "$gt": since },
+                "waiting": { "$exists": false },
+                "discarded": { "$exists": false },
+                "errorType": { "$ne": Category::Conflict.name() },
+            })
+            .projection(without_body())
+            .read_concern(ReadConcern::majority());
+        let found = within(READ_TIMEOUT, find.into_future()).await?;
+        let failures = found.try_filter_map(async |document| {
+            Ok(bson::deserialize_from_slice(document.as_bytes()).ok())
+        });
+        Ok(failures.map_err(ServiceError::from).boxed())
+    }
+
+    /// Says that these failures wait again: their next attempts are lost.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent.
+    pub async fn waiting_again(&self, ids: &[&str]) -> Result<(), ServiceError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let update = self.failures.update_many(
+            doc! { "_id": { "$in": ids }, "discarded": { "$exists": false } },
+            doc! { "$set": { "waiting": true }, "$unset": { "endedAt": "" } },
+        );
+        within(READ_TIMEOUT, update.into_future()).await.map(drop)
     }
 
     /// Says that these failures wait no longer. A note, not the truth: what is still noted as waiting and is not, is

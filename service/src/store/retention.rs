@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, IndexModel};
@@ -26,6 +27,29 @@ pub struct Retention {
 }
 
 impl Store {
+    /// How long MongoDB keeps accepted loans; `None`: for ever.
+    ///
+    /// # Errors
+    /// MongoDB out of reach or silent, or without the right to.
+    pub async fn loans_kept(&self) -> Result<Option<Duration>, ServiceError> {
+        let find = async {
+            let mut indexes = match self.loans.list_indexes().await {
+                Err(error) if code(&error).is_some_and(|code| NONE_SUCH.contains(&code)) => {
+                    return Ok(None);
+                }
+                indexes => indexes?,
+            };
+            while let Some(index) = indexes.try_next().await? {
+                let options = index.options.unwrap_or_default();
+                if options.name.as_deref() == Some(NAME) {
+                    return Ok(options.expire_after);
+                }
+            }
+            Ok(None)
+        };
+        within(READ_TIMEOUT, find).await
+    }
+
     /// Has MongoDB keep records for so long. Safe to repeat; the last word counts.
     ///
     /// # Errors
