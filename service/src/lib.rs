@@ -264,7 +264,6 @@ pub async fn run(
     let pool = config.has(Role::Worker).then(|| {
         let pool = Pool {
             queue: queue.clone(),
-            store: store.clone(),
             metrics: Arc::clone(&metrics),
             handover: Arc::clone(&handover),
             rule: Rule {
@@ -313,6 +312,7 @@ pub async fn run(
     task::spawn("history", history::keep(monitor.clone(), store.clone()));
     if config.has(Role::Persister) {
         task::spawn("retention", keep_records(store.clone(), config.retention()));
+        task::spawn("aside", aside::tell(queue.clone(), store.clone()));
     }
     let tasks = tasks::Tasks::start(
         &tasks::Works {

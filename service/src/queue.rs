@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::ServiceError;
@@ -62,6 +63,8 @@ pub struct Queue {
     admissions: Arc<[AtomicU64]>,
     /// What an operator decided last, as far as this process knows.
     pause: Arc<LastDecision>,
+    /// Notified when this process has set a bundle aside.
+    aside: Arc<Notify>,
     timeout: Duration,
 }
 
@@ -102,6 +105,7 @@ impl Queue {
             depths: Arc::new(Depths::new(partitions as usize)),
             admissions: (0..partitions).map(|_| AtomicU64::default()).collect(),
             pause: Arc::default(),
+            aside: Arc::default(),
             timeout: REDIS_TIMEOUT,
         }
     }
@@ -126,6 +130,11 @@ impl Queue {
     /// How full the partitions are, and the wake-up of who waits for loans.
     pub fn depths(&self) -> Arc<Depths> {
         Arc::clone(&self.depths)
+    }
+
+    /// Returns when this process has set a bundle aside. For one who waits.
+    pub(crate) async fn set_aside_here(&self) {
+        self.aside.notified().await;
     }
 
     /// The partition that a loan belongs to, for good.

@@ -265,14 +265,7 @@ impl Recorder {
 
     /// Takes a bundle that cannot be recorded out of the line.
     async fn set_aside(&mut self, ticket: &Ticket, reason: &str) -> Result<(), ServiceError> {
-        set_aside(
-            &mut self.partition,
-            &self.store,
-            &self.metrics,
-            ticket,
-            reason,
-        )
-        .await
+        set_aside(&mut self.partition, &self.metrics, ticket, reason).await
     }
 
     /// Has a batch written, waits until it is durable, and frees it from Redis.

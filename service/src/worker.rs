@@ -24,7 +24,6 @@ use crate::queue::results::{Decision, Results};
 use crate::queue::{Depths, Partition};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
-use crate::store::Store;
 use crate::validate::{Failure, validate};
 
 pub mod isolation;
@@ -43,7 +42,6 @@ pub(crate) struct Worker {
     pub(crate) depths: Arc<Depths>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) handover: Arc<Handover>,
-    pub(crate) store: Store,
     /// How long it may hold a bundle without deciding it.
     pub(crate) lease: Duration,
 }
@@ -324,8 +322,7 @@ impl Worker {
     /// then tries again; the line goes on meanwhile.
     async fn set_aside(&self, partition: &mut Partition, ticket: &Ticket, reason: Unreadable) {
         let reason = reason.to_string();
-        if let Err(error) = set_aside(partition, &self.store, &self.metrics, ticket, &reason).await
-        {
+        if let Err(error) = set_aside(partition, &self.metrics, ticket, &reason).await {
             tracing::debug!(%error, bundle = %ticket.name, "loans cannot be set aside yet");
         }
     }

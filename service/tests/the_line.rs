@@ -77,6 +77,57 @@ async fn what_nobody_can_read_leaves_the_line() {
     logged(&worker, &["set aside"]).await;
 }
 
+/// A bundle was set aside, and the process ended before MongoDB answered: the next one writes it into the log of errors.
+#[tokio::test]
+async fn what_stood_aside_before_the_start_is_told() {
+    let mut stack = start().await;
+    stack.service.terminate().await.unwrap();
+    let aside = key(&stack.redis, "aside").await;
+    let mut entry = b"it has no end\n1700000000000\n\0\0\0\x0b".to_vec();
+    // A content of a later version, with two loans.
+    entry.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0\0\x02");
+    let client = redis::Client::open(stack.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = redis::cmd("HSET");
+    set.arg(&aside).arg("0123456789ab").arg(entry);
+    set.arg("no bundle").arg("an entry of unknown form");
+    let _: i64 = set.query_async(&mut connection).await.unwrap();
+    let service = ServiceProcess::start(ServiceOptions {
+        redis_url: stack.redis.url(),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(quick())
+    })
+    .await
+    .unwrap();
+    let errors = async || {
+        let answer = http::get(service.address(), "/api/errors?limit=100").await;
+        body(&answer.unwrap())["errors"].as_array().unwrap().clone()
+    };
+    wait_until("the log of errors tells both", async || {
+        errors().await.len() == 2
+    })
+    .await;
+    let errors = errors().await;
+    let told = errors
+        .iter()
+        .find(|error| error["loanId"] == "bundle:303132333435363738396162")
+        .unwrap();
+    assert_eq!(told["errorType"], "unreadable");
+    let text = told.to_string();
+    assert!(text.contains("it has no end"), "{text}");
+    let noted = documents(&stack.mongodb, "failures").await;
+    assert!(
+        noted
+            .iter()
+            .any(|noted| noted.to_string().contains("2 loans"))
+    );
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.to_string().contains("unknown form"))
+    );
+}
+
 /// Redis loses the list of bundles that wait, and then that of the decided ones: they are put into line again, and that is told.
 #[tokio::test]
 async fn a_line_that_is_lost_is_made_again() {

@@ -68,6 +68,12 @@ impl fmt::Debug for Name {
     }
 }
 
+/// How many loans a content says that it has; `None` where it is too short to say so.
+pub(super) fn loans_of(content: &[u8]) -> Option<usize> {
+    let loans = content.get(HEAD_LEN - 2..HEAD_LEN)?;
+    Some(usize::from(u16::from_be_bytes([loans[0], loans[1]])))
+}
+
 /// Where an id belongs: its partition, and its bits in the filter of recorded ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdHash {

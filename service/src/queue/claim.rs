@@ -102,7 +102,10 @@ impl Partition {
             .arg(reason);
         Ok(match value::integer(&self.call(&call).await?)? {
             0 => SetAside::Gone,
-            1 => SetAside::Done,
+            1 => {
+                self.queue.aside.notify_one();
+                SetAside::Done
+            }
             _ => SetAside::Full,
         })
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use redis::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::bundle::{Bundle, HELD_LEN, Name, QueuedLoan, Ticket, Unreadable};
+use super::bundle::{Bundle, HELD_LEN, Name, QueuedLoan, Ticket, Unreadable, loans_of};
 use super::keys::ASIDE_MAX;
 use super::results::{Decision, Results};
 use super::{Partition, value};
@@ -89,6 +90,35 @@ pub enum Whereabouts {
     Elsewhere,
 }
 
+/// What stands aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Aside {
+    /// The bundle's name, or what tells another entry from the others.
+    pub(crate) name: String,
+    /// Loans in it; 0 if that cannot be read.
+    pub(crate) loans: usize,
+    /// Why it does.
+    pub(crate) reason: String,
+}
+
+impl Aside {
+    /// Reads an entry, as `functions.lua` writes it: why, when, the length of the content, and that.
+    fn read(name: &[u8], entry: &[u8]) -> Self {
+        let mut parts = entry.splitn(3, |&byte| byte == b'\n');
+        let reason = parts.next().unwrap_or_default();
+        let content = parts.nth(1).and_then(|rest| rest.get(4..));
+        Self {
+            name: match Name::from_bytes(name) {
+                Some(name) => name.to_string(),
+                // It may be of any length.
+                None => format!("{:016x}", xxh3_64(name)),
+            },
+            loans: content.and_then(loans_of).unwrap_or_default(),
+            reason: String::from_utf8_lossy(reason).into_owned(),
+        }
+    }
+}
+
 /// A loan as its bundle keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -99,6 +129,30 @@ pub struct Kept {
 }
 
 impl Partition {
+    /// The names of all that stands aside.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub(crate) async fn names_aside(&mut self) -> Result<Vec<Vec<u8>>, ServiceError> {
+        let mut keys = redis::cmd("HKEYS");
+        keys.arg(self.keys().aside());
+        let names = value::array(self.call(&keys).await?)?;
+        names.into_iter().map(value::bytes).collect()
+    }
+
+    /// What stands aside under a name.
+    ///
+    /// # Errors
+    /// Redis out of reach or silent.
+    pub(crate) async fn aside(&mut self, name: &[u8]) -> Result<Option<Aside>, ServiceError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(self.keys().aside()).arg(name);
+        match self.call(&get).await? {
+            Value::Nil => Ok(None),
+            entry => Ok(Some(Aside::read(name, &value::bytes(entry)?))),
+        }
+    }
+
     /// Reads the partition's state.
     ///
     /// # Errors

@@ -17,7 +17,6 @@ use crate::queue::{Partition, Queue};
 use crate::rounds::{Look, Rounds};
 use crate::shutdown::stopped;
 use crate::snapshot::EventKind;
-use crate::store::Store;
 
 /// How often the rule looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,7 +40,6 @@ impl Look for Depth {
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) queue: Queue,
-    pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) handover: Arc<Handover>,
     pub(crate) rule: Rule,
@@ -130,7 +128,6 @@ impl Pool {
             depths: self.queue.depths(),
             metrics: Arc::clone(&self.metrics),
             handover: Arc::clone(&self.handover),
-            store: self.store.clone(),
             lease: self.lease,
         };
         Slot {
