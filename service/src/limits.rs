@@ -76,6 +76,9 @@ pub const FILTER_FILL_LEN: usize = 2_000;
 pub const CACHE_LEN_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of documents that wait in this process to be recorded.
 pub const HANDOVER_LEN_MAX: usize = 16 * 1024 * 1024;
+/// A partition of Redis that has said nothing so long does not answer. One that is slow still does: a request waits as long for
+/// it, unless set otherwise.
+pub const SILENT_AFTER: Duration = ADMISSION_TIMEOUT;
 /// A call that writes to Redis may take this long before its outcome counts as unknown, unless set.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redis has this long to accept a connection.

@@ -17,7 +17,7 @@ use crate::config::Role;
 use crate::error::ServiceError;
 use crate::health::{Faults, Work};
 use crate::instances::{self, Facts};
-use crate::limits::INSTANCE_KEPT;
+use crate::limits::{INSTANCE_KEPT, SILENT_AFTER};
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
 use crate::queue::control::{Alive, Mended};
@@ -42,8 +42,8 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
 const SLOW_EVERY: u64 = 5;
 /// Snapshots between two looks for functions that nobody uses any more: an hour.
 const TIDY_EVERY: u64 = 5 * 60 * 60;
-/// Redis has this long to answer the monitor: what it shows must not be old.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+/// A beat waits this long for what MongoDB has noted.
+const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 /// A snapshot waits this long for partitions that are slow to answer.
 const LOOK_PATIENCE: Duration = Duration::from_millis(150);
 /// Applicants in a snapshot.
@@ -301,7 +301,7 @@ impl Looker {
         } else {
             let noted = self.store.noted_recorded(partition.number());
             // The next beat must not wait for MongoDB.
-            match tokio::time::timeout(LOOK_TIMEOUT / 2, noted).await {
+            match tokio::time::timeout(NOTE_PATIENCE, noted).await {
                 Ok(noted) => noted?,
                 Err(_) => return Ok(()),
             }
@@ -394,7 +394,7 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
         workers_max,
     } = watched;
     let started = Instant::now();
-    let queue = queue.with_timeout(LOOK_TIMEOUT);
+    let queue = queue.with_timeout(SILENT_AFTER);
     let me = Arc::new(Me {
         instance,
         workers_max,
@@ -432,7 +432,7 @@ async fn watch(watched: Watched, tell: Tell, past: Arc<Mutex<Past>>) {
         let partitions = if redis.shards.is_empty() {
             // Nothing is known yet: what is only slow must not look like what is down.
             let (partitions, ()) =
-                tokio::join!(rounds.next(LOOK_TIMEOUT), nodes.settle(LOOK_TIMEOUT));
+                tokio::join!(rounds.next(SILENT_AFTER), nodes.settle(SILENT_AFTER));
             partitions
         } else {
             rounds.next(LOOK_PATIENCE).await

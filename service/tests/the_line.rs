@@ -5,6 +5,7 @@ mod support;
 
 #[cfg(feature = "failpoints")]
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use support::{
     audit, body, documents, drained, key, loan, loan_id, logged, metrics, post, quick, redis,
@@ -126,6 +127,40 @@ async fn what_stood_aside_before_the_start_is_told() {
             .iter()
             .any(|error| error.to_string().contains("unknown form"))
     );
+}
+
+/// Redis answers late, and does answer: what it takes is processed, and nobody says that it is away.
+#[tokio::test]
+async fn a_slow_redis_stops_nobody() {
+    let stack = start().await;
+    let proxy = Proxy::start(([127, 0, 0, 1], stack.redis.port()).into())
+        .await
+        .unwrap();
+    let service = ServiceProcess::start(ServiceOptions {
+        redis_url: format!("redis://{}/", proxy.address()),
+        mongodb_uri: stack.mongodb.uri(),
+        ..service_options(quick())
+    })
+    .await
+    .unwrap();
+    let address = service.address();
+    // Nobody is there but the one that is far away, with all its links.
+    drop(stack.service);
+    assert_eq!(post(address, &loan(0)).await.status, 202);
+    drained(&stack.redis).await;
+    proxy.slow(Duration::from_millis(600), Duration::ZERO);
+    for number in 1..3 {
+        wait_until("it is taken", async || {
+            post(address, &loan(number)).await.status == 202
+        })
+        .await;
+    }
+    wait_until("they are recorded", async || {
+        documents(&stack.mongodb, "loans").await.len() == 3
+    })
+    .await;
+    assert!(metrics(address).await.redis.up);
+    assert_eq!(http::get(address, "/readyz").await.unwrap().status, 200);
 }
 
 /// Redis loses the list of bundles that wait, and then that of the decided ones: they are put into line again, and that is told.

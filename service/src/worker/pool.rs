@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Worker;
 use super::scale::{Memory, Rule};
 use crate::decided::Handover;
-use crate::limits::RECORDER_TASK;
+use crate::limits::{RECORDER_TASK, SILENT_AFTER};
 use crate::metrics::Metrics;
 use crate::queue::bundle::Instance;
 use crate::queue::{Partition, Queue};
@@ -20,9 +20,6 @@ use crate::snapshot::EventKind;
 
 /// How often the rule looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A partition that has not answered by then is left alone until it does.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many loans wait in a partition.
 struct Depth(Queue);
@@ -59,7 +56,7 @@ impl Pool {
         let mut wanted = self.rule.min;
         let mut memory = Memory::default();
         let depths = self.queue.depths();
-        let queue = self.queue.clone().with_timeout(LOOK_TIMEOUT);
+        let queue = self.queue.clone().with_timeout(SILENT_AFTER);
         let mut rounds = Rounds::start(&queue, || Depth(queue.clone()));
         let started = Instant::now();
         let mut look = interval(LOOK_INTERVAL);
