@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::queue::bundle::IdHash;
 use crate::queue::filter::{Ids, Rebuilding};
 use crate::queue::{Partition, Queue};
-use crate::store::Store;
+use crate::store::{Store, is_answer};
 
 /// How often it looks whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -122,7 +122,14 @@ async fn rebuild(
             }
         }
     }
-    wait_again(queue, store, &mut fillings).await?;
+    match wait_again(queue, store, &mut fillings).await {
+        Ok(()) => {}
+        // A right that is lacking keeps retries lost, and the filter from nobody.
+        Err(error) if is_answer(&error) => {
+            tracing::warn!(%error, "MongoDB does not let it be seen which retries Redis has lost");
+        }
+        Err(error) => return Err(error),
+    }
     for filling in fillings.iter_mut().flatten() {
         let is_whole = filling
             .partition
