@@ -4,8 +4,8 @@
 mod support;
 
 use support::{
-    Load, PATIENCE, audit, body, documents, drained, is_invalid, lengths, loan, logged, metrics,
-    pending, post, quick, second_instance, service_options, start, start_with, wait_until,
+    Load, PATIENCE, audit, body, documents, drained, is_invalid, lengths, loan, metrics, pending,
+    post, quick, second_instance, service_options, start, start_with, wait_until,
 };
 use testbed::{
     MongoOptions, MongoServer, Proxy, RedisOptions, RedisServer, Servers, ServiceOptions,
@@ -197,11 +197,15 @@ async fn a_recorder_without_mongodb_keeps_nothing_from_others() {
     })
     .await;
     proxy.black_hole();
-    for _ in 0..200 {
-        assert_eq!(post(address, &loan(number)).await.status, 202);
-        number += 1;
-    }
-    logged(&cut_off, &["recording waits"]).await;
+    // Until it has taken something that it cannot write.
+    wait_until("one of them waits", async || {
+        for _ in 0..8 {
+            assert_eq!(post(address, &loan(number)).await.status, 202);
+            number += 1;
+        }
+        cut_off.log().contains("recording waits")
+    })
+    .await;
     audit(&stack, number).await;
 }
 
