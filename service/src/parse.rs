@@ -1,9 +1,12 @@
-//! HTTP body -> parsed document: one in-place simd-json pass, then the checks that admission needs.
+//! HTTP body -> parsed document: one in-place simd-json pass, then the checks that admission needs. A body that was admitted
+//! is read again for its fields, then mostly by the short way in `parse/plain.rs`.
 //!
 //! simd-json rewrites the buffer it parses (it unescapes strings in place), so the body is copied
 //! once into a reused scratch buffer and parsed there. The original bytes stay untouched for the
 //! queue. Strings are borrowed from the scratch, number literals from the original: money never
 //! passes through a float. There is no intermediate tree, only simd-json's flat tape.
+
+mod plain;
 
 use std::cell::RefCell;
 
@@ -11,6 +14,7 @@ use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, StaticNode, Tape};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::plain::Plain;
 use crate::limits::{BODY_LEN_MAX, JSON_DEPTH_MAX};
 use crate::loan::{Fingerprint, LoanId};
 
@@ -54,13 +58,24 @@ pub enum Field<'a> {
     Boolean(bool),
     /// An array.
     Array,
-    /// An object; its members are read through [`Document::member`].
+    /// An object; its members are read through [`Members::member`].
     Object(ObjectIndex),
 }
 
-/// Where an object starts on the tape.
+/// Where an object's members stand among all that was read of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectIndex(usize);
+
+impl ObjectIndex {
+    /// The body itself.
+    pub const ROOT: Self = Self(0);
+}
+
+/// A body whose members can be read.
+pub trait Members {
+    /// The member `key` of an object, [`Field::Missing`] if it has none.
+    fn member(&self, object: ObjectIndex, key: &str) -> Field<'_>;
+}
 
 /// A parsed body, borrowed from the parser's scratch and from the body itself.
 #[derive(Debug)]
@@ -88,6 +103,7 @@ pub struct Parser {
     tape: Tape<'static>,
     starts: Vec<u32>,
     canonical: Canonical,
+    members: Vec<plain::Member>,
 }
 
 /// A document's content in the one form that all its spellings have, and what making it needs. It is gathered and hashed at
@@ -120,6 +136,7 @@ impl Default for Parser {
             tape: Tape(Vec::with_capacity(64)),
             starts: Vec::with_capacity(64),
             canonical: Canonical::default(),
+            members: Vec::with_capacity(32),
         }
     }
 }
@@ -156,6 +173,12 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, ParseError> {
 }
 
 impl Parser {
+    /// The members of `body` by the short way, where it is written plainly. What [`Self::parse`] would read, and no body is
+    /// refused here: where there are none, that has to say why.
+    pub fn plain<'a>(&'a mut self, body: &'a [u8]) -> Option<Plain<'a>> {
+        Plain::read(body, &mut self.members)
+    }
+
     /// Parses `body` and hands the document to `read`, with room for its canonical form.
     ///
     /// # Errors
@@ -243,25 +266,9 @@ impl<'a> Document<'a> {
     /// `NotAnObject`.
     pub fn root(&self) -> Result<ObjectIndex, ParseError> {
         match self.nodes.first() {
-            Some(Node::Object { .. }) => Ok(ObjectIndex(0)),
+            Some(Node::Object { .. }) => Ok(ObjectIndex::ROOT),
             _ => Err(ParseError::NotAnObject),
         }
-    }
-
-    /// The member `key` of an object, [`Field::Missing`] if it has none.
-    pub fn member(&self, object: ObjectIndex, key: &str) -> Field<'a> {
-        let Some(Node::Object { len, .. }) = self.nodes.get(object.0) else {
-            return Field::Missing;
-        };
-        let mut at = object.0 + 1;
-        for _ in 0..*len {
-            let value = at + 1;
-            if matches!(self.nodes[at], Node::String(name) if name == key) {
-                return self.field(value);
-            }
-            at = self.after(value);
-        }
-        Field::Missing
     }
 
     fn field(&self, at: usize) -> Field<'a> {
@@ -366,6 +373,23 @@ impl<'a> Document<'a> {
             Node::String(text) => text,
             _ => "",
         }
+    }
+}
+
+impl Members for Document<'_> {
+    fn member(&self, object: ObjectIndex, key: &str) -> Field<'_> {
+        let Some(Node::Object { len, .. }) = self.nodes.get(object.0) else {
+            return Field::Missing;
+        };
+        let mut at = object.0 + 1;
+        for _ in 0..*len {
+            let value = at + 1;
+            if matches!(self.nodes[at], Node::String(name) if name == key) {
+                return self.field(value);
+            }
+            at = self.after(value);
+        }
+        Field::Missing
     }
 }
 

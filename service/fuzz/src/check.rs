@@ -1,10 +1,12 @@
-//! The parser against serde_json: the same verdict on every input, and one fingerprint for one content.
+//! The parser against serde_json: the same verdict on every input, one fingerprint for one content, and one judgement of it,
+//! whichever way it is read.
 
 use std::fmt::Write as _;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use service::parse::{ParseError, envelope};
+use service::validate::validate;
 
 /// The bounds of the service's rules, restated here: the judge does not use what it judges.
 const DEPTH_MAX: usize = 32;
@@ -124,7 +126,7 @@ fn write_otherwise(value: &Value, text: &mut String) {
 /// Compares the parser with serde_json on one body.
 ///
 /// # Panics
-/// When they disagree, or when one content has two fingerprints.
+/// When they disagree, or when one content has two fingerprints or two judgements.
 pub fn parse(body: &[u8]) {
     let found = envelope(body);
     let value = std::str::from_utf8(body)
@@ -155,6 +157,13 @@ pub fn parse(body: &[u8]) {
             envelope(otherwise.as_bytes()).as_ref(),
             Ok(envelope_found),
             "{:?} and {otherwise:?} are one content",
+            String::from_utf8_lossy(body)
+        );
+        // All its characters are escaped, so it goes the long way.
+        assert_eq!(
+            validate(body),
+            validate(otherwise.as_bytes()),
+            "{:?} and {otherwise:?} are judged alike",
             String::from_utf8_lossy(body)
         );
     }

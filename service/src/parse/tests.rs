@@ -134,6 +134,125 @@ fn depth_is_bounded() {
     assert_eq!(refused(nested(30_000)), ParseError::TooDeep);
 }
 
+/// Reads `body` both ways and compares all members; whether the short way read it.
+fn both_ways(body: &[u8]) -> bool {
+    let (mut short, mut long) = (Parser::default(), Parser::default());
+    let Some(plain) = short.plain(body) else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(body);
+    long.parse(body, |document, canonical| {
+        document.fingerprint(canonical)?;
+        same_members(&plain, document, ObjectIndex::ROOT, document.root()?, &text);
+        Ok(())
+    })
+    .unwrap_or_else(|error| panic!("the parser refuses {text}: {error}"));
+    true
+}
+
+fn same_members(
+    plain: &Plain<'_>,
+    document: &Document<'_>,
+    one: ObjectIndex,
+    other: ObjectIndex,
+    text: &str,
+) {
+    let Node::Object { len, .. } = document.nodes[other.0] else {
+        panic!("it is an object");
+    };
+    let mut at = other.0 + 1;
+    let mut keys = Vec::new();
+    for _ in 0..len {
+        keys.push(document.text(at));
+        at = document.after(at + 1);
+    }
+    // Forwards, then backwards: a search begins where the last one ended.
+    for key in keys.iter().chain(keys.iter().rev()) {
+        match (plain.member(one, key), document.member(other, key)) {
+            (Field::Object(one), Field::Object(other)) => {
+                same_members(plain, document, one, other, text);
+            }
+            (one, other) => assert_eq!(one, other, "{key} of {text}"),
+        }
+        let absent = format!("{key}?");
+        assert_eq!(
+            plain.member(one, &absent),
+            document.member(other, &absent),
+            "{absent} of {text}"
+        );
+    }
+}
+
+#[test]
+fn a_plain_body_goes_the_short_way() {
+    for body in [
+        r#"{"loanId":"GC-000001","amount":1169.00,"currency":"DEM","termMonths":6,"purpose":"radio/television","creditScore":712,"applicant":{"name":"Elke Hartmann","email":"elke.hartmann.17@example.org","phone":"+49 30 1234567","annualIncome":42000.00,"ageYears":67,"employmentYears":3}}"#,
+        "\n{ \"applicant\" : {\"phone\":null,\t\"name\":\"Jürgen\" } ,\r\n\"loanId\":\"\",\"x\":true,\"y\":false,\"z\":0} ",
+        r#"{"a":{"b":{"c":{"d":{"e":1},"f":2},"g":3},"h":4},"i":5}"#,
+        r#"{"":0.0,"exactly":"8 bytes.","123456789012345":123456789012345}"#,
+    ] {
+        assert!(both_ways(body.as_bytes()), "{body}");
+    }
+}
+
+#[test]
+fn what_is_not_plain_is_left_to_the_parser() {
+    for body in [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "1",
+        r#"{"a":1,}"#,
+        r#"{"a":1}}"#,
+        r#"{"a":1}{"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{"a"1}"#,
+        r#"{"a":}"#,
+        r#"{a:1}"#,
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":{"b":1,"b":1}}"#,
+        r#"{"a":[]}"#,
+        r#"{"a":{}}"#,
+        r#"{"a":01}"#,
+        r#"{"a":1.}"#,
+        r#"{"a":.1}"#,
+        r#"{"a":-1}"#,
+        r#"{"a":1e1}"#,
+        r#"{"a":1.5E1}"#,
+        r#"{"a":1234567890123456}"#,
+        r#"{"a":nul}"#,
+        r#"{"a":nulll}"#,
+        r#"{"a":"\u0061"}"#,
+        r#"{"\u0061":1}"#,
+        r#"{"a":"x"#,
+        r#"{"a":"more than eight bytes, and \" later"}"#,
+        "{\"a\":\"a tab\tin a text\"}",
+        "{\"a\":\"\u{1f}\"}",
+        r#"{"a":{"b":{"c":{"d":{"e":{"f":1}}}}}}"#,
+    ] {
+        assert!(!both_ways(body.as_bytes()), "{body}");
+    }
+    assert!(!both_ways(b"{\"a\":\"\xff\"}"));
+}
+
+/// Two keys that it takes for one would send every application the long way.
+#[test]
+fn no_two_keys_of_an_application_are_taken_for_one() {
+    let loan = r#"{"loanId":1,"amount":1,"currency":1,"termMonths":1,"purpose":1,"creditScore":1,"applicant":1}"#;
+    let applicant = crate::applicant::ApplicantRequest {
+        name: String::new(),
+        email: String::new(),
+        phone: None,
+        annual_income: None,
+        age_years: None,
+        employment_years: None,
+    };
+    let applicant = serde_json::to_string(&applicant).unwrap();
+    assert!(both_ways(loan.as_bytes()));
+    assert!(both_ways(applicant.as_bytes()));
+}
+
 fn json() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;
     let leaf = prop_oneof![
@@ -192,6 +311,42 @@ proptest! {
         let ours = parser.parse(body.as_bytes(), |_, _| Ok(()));
         let theirs = serde_json::from_str::<serde_json::Value>(&body);
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{} {:?} {:?}", body, ours, theirs);
+    }
+
+    /// The short way reads what the parser reads, also where a byte is another.
+    #[test]
+    fn both_ways_read_the_same(
+        content in json(),
+        pretty: bool,
+        change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let document = serde_json::json!({"loanId": "A1", "content": content, "last": 12.5});
+        let mut body = if pretty {
+            serde_json::to_vec_pretty(&document).unwrap()
+        } else {
+            serde_json::to_vec(&document).unwrap()
+        };
+        if let Some((at, byte)) = change {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        both_ways(&body);
+    }
+
+    /// The same of texts in which most is plain.
+    #[test]
+    fn both_ways_read_the_same_of_nearly_plain_texts(
+        members in prop::collection::vec(
+            ("[a-c]{0,9}", r#""[a-z \\"é]{0,20}"|[0-9]{1,3}(\.[0-9]{0,3})?|null|true|\{"x":1\}|[-a{}]"#),
+            1..6,
+        ),
+        space in "[ \n]{0,2}",
+    ) {
+        let members: Vec<String> = members
+            .into_iter()
+            .map(|(key, value)| format!("{space}\"{key}\"{space}:{value}"))
+            .collect();
+        both_ways(format!("{{{}}}", members.join(",")).as_bytes());
     }
 
     /// Any bytes are taken or refused, and never a panic.
