@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::loan::{Cents, hundredths};
-use crate::parse::{Members, ObjectIndex};
+use crate::parse::{Document, ObjectIndex};
 use crate::record::encode::Fields;
 use crate::validate::{Faults, is_plausible_email, is_plausible_phone, optional};
 
@@ -91,7 +91,7 @@ impl Applicant {
 
     /// Reads and checks every field of `object`; what is wrong goes to `faults`.
     pub(crate) fn read(
-        document: &impl Members,
+        document: &Document<'_>,
         object: ObjectIndex,
         faults: &mut Faults,
     ) -> Option<Self> {

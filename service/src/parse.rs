@@ -1,12 +1,9 @@
-//! HTTP body -> parsed document: one in-place simd-json pass, then the checks that admission needs. A body that was admitted
-//! is read again for its fields, then mostly by the short way in `parse/plain.rs`.
+//! HTTP body -> parsed document: one in-place simd-json pass, then the checks that admission needs.
 //!
 //! simd-json rewrites the buffer it parses (it unescapes strings in place), so the body is copied
 //! once into a reused scratch buffer and parsed there. The original bytes stay untouched for the
 //! queue. Strings are borrowed from the scratch, number literals from the original: money never
 //! passes through a float. There is no intermediate tree, only simd-json's flat tape.
-
-mod plain;
 
 use std::cell::RefCell;
 
@@ -14,7 +11,6 @@ use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, StaticNode, Tape};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
 
-use self::plain::Plain;
 use crate::limits::{BODY_LEN_MAX, JSON_DEPTH_MAX};
 use crate::loan::{Fingerprint, LoanId};
 
@@ -58,24 +54,13 @@ pub enum Field<'a> {
     Boolean(bool),
     /// An array.
     Array,
-    /// An object; its members are read through [`Members::member`].
+    /// An object; its members are read through [`Document::member`].
     Object(ObjectIndex),
 }
 
-/// Where an object's members stand among all that was read of its body.
+/// Where an object starts on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectIndex(usize);
-
-impl ObjectIndex {
-    /// The body itself.
-    pub const ROOT: Self = Self(0);
-}
-
-/// A body whose members can be read.
-pub trait Members {
-    /// The member `key` of an object, [`Field::Missing`] if it has none.
-    fn member(&self, object: ObjectIndex, key: &str) -> Field<'_>;
-}
 
 /// A parsed body, borrowed from the parser's scratch and from the body itself.
 #[derive(Debug)]
@@ -103,7 +88,6 @@ pub struct Parser {
     tape: Tape<'static>,
     starts: Vec<u32>,
     canonical: Canonical,
-    members: Vec<plain::Member>,
 }
 
 /// A document's content in the one form that all its spellings have, and what making it needs. It is gathered and hashed at
@@ -136,7 +120,6 @@ impl Default for Parser {
             tape: Tape(Vec::with_capacity(64)),
             starts: Vec::with_capacity(64),
             canonical: Canonical::default(),
-            members: Vec::with_capacity(32),
         }
     }
 }
@@ -173,12 +156,6 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, ParseError> {
 }
 
 impl Parser {
-    /// The members of `body` by the short way, where it is written plainly. What [`Self::parse`] would read, and no body is
-    /// refused here: where there are none, that has to say why.
-    pub fn plain<'a>(&'a mut self, body: &'a [u8]) -> Option<Plain<'a>> {
-        Plain::read(body, &mut self.members)
-    }
-
     /// Parses `body` and hands the document to `read`, with room for its canonical form.
     ///
     /// # Errors
@@ -266,9 +243,25 @@ impl<'a> Document<'a> {
     /// `NotAnObject`.
     pub fn root(&self) -> Result<ObjectIndex, ParseError> {
         match self.nodes.first() {
-            Some(Node::Object { .. }) => Ok(ObjectIndex::ROOT),
+            Some(Node::Object { .. }) => Ok(ObjectIndex(0)),
             _ => Err(ParseError::NotAnObject),
         }
+    }
+
+    /// The member `key` of an object, [`Field::Missing`] if it has none.
+    pub fn member(&self, object: ObjectIndex, key: &str) -> Field<'a> {
+        let Some(Node::Object { len, .. }) = self.nodes.get(object.0) else {
+            return Field::Missing;
+        };
+        let mut at = object.0 + 1;
+        for _ in 0..*len {
+            let value = at + 1;
+            if matches!(self.nodes[at], Node::String(name) if name == key) {
+                return self.field(value);
+            }
+            at = self.after(value);
+        }
+        Field::Missing
     }
 
     fn field(&self, at: usize) -> Field<'a> {
@@ -373,23 +366,6 @@ impl<'a> Document<'a> {
             Node::String(text) => text,
             _ => "",
         }
-    }
-}
-
-impl Members for Document<'_> {
-    fn member(&self, object: ObjectIndex, key: &str) -> Field<'_> {
-        let Some(Node::Object { len, .. }) = self.nodes.get(object.0) else {
-            return Field::Missing;
-        };
-        let mut at = object.0 + 1;
-        for _ in 0..*len {
-            let value = at + 1;
-            if matches!(self.nodes[at], Node::String(name) if name == key) {
-                return self.field(value);
-            }
-            at = self.after(value);
-        }
-        Field::Missing
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::applicant::Applicant;
 use crate::currency;
 use crate::loan::{Category, Cents, Fault, Loan};
-use crate::parse::{Field, Members, ObjectIndex, ParseError, shortened, with_parser};
+use crate::parse::{Document, Field, ObjectIndex, ParseError, shortened, with_parser};
 
 /// Largest amount: 10,000,000.00.
 const AMOUNT_MAX: Cents = Cents(1_000_000_000);
@@ -32,17 +32,8 @@ pub struct Failure {
 /// # Errors
 /// [`Failure`] with every fault, not the first alone.
 pub fn validate(body: &[u8]) -> Result<Loan, Failure> {
-    with_parser(|parser| {
-        if let Some(plain) = parser.plain(body) {
-            return check(&plain);
-        }
-        parser
-            .parse(body, |document, _| {
-                document.root()?;
-                Ok(check(document))
-            })
-            .unwrap_or_else(|error| Err(unreadable(&error)))
-    })
+    with_parser(|parser| parser.parse(body, |document, _| Ok(check(document))))
+        .unwrap_or_else(|error| Err(unreadable(&error)))
 }
 
 /// Admission lets no such body in; one that stands in Redis all the same fails by this fault.
@@ -59,8 +50,8 @@ fn unreadable(error: &ParseError) -> Failure {
     }
 }
 
-fn check(document: &impl Members) -> Result<Loan, Failure> {
-    let root = ObjectIndex::ROOT;
+fn check(document: &Document<'_>) -> Result<Loan, Failure> {
+    let root = document.root().map_err(|error| unreadable(&error))?;
     let mut faults = Faults::default();
 
     let amount = faults.amount("amount", document.member(root, "amount"));
@@ -145,7 +136,7 @@ fn check(document: &impl Members) -> Result<Loan, Failure> {
 }
 
 /// The applicant's address as it was sent, where there is one.
-fn applicant_email(document: &impl Members, root: ObjectIndex) -> Option<String> {
+fn applicant_email(document: &Document<'_>, root: ObjectIndex) -> Option<String> {
     let Field::Object(applicant) = document.member(root, "applicant") else {
         return None;
     };

@@ -1,5 +1,5 @@
 //! The parser against serde_json: the same verdict on every input, one fingerprint for one content, and one judgement of it,
-//! whichever way it is read.
+//! whichever way it is written.
 
 use std::fmt::Write as _;
 
@@ -159,7 +159,6 @@ pub fn parse(body: &[u8]) {
             "{:?} and {otherwise:?} are one content",
             String::from_utf8_lossy(body)
         );
-        // All its characters are escaped, so it goes the long way.
         assert_eq!(
             validate(body),
             validate(otherwise.as_bytes()),
