@@ -52,13 +52,27 @@ pub async fn start() -> Stack {
     start_with(service_options(quick())).await
 }
 
+/// Its filters are complete. Until then MongoDB is asked for every id, and a test that stops it at once would see a refusal or
+/// not by luck.
 pub async fn start_with(service: ServiceOptions) -> Stack {
-    Stack::start(StackOptions {
+    let stack = Stack::start(StackOptions {
         service,
         ..StackOptions::default()
     })
     .await
-    .expect("the stack starts")
+    .expect("the stack starts");
+    wait_until("the filters are complete", async || {
+        let about: Vec<String> = redis(&stack.redis, &["KEYS", "{l:*}:about"]).await;
+        for about in &about {
+            let counters = about.replace(":about", ":counters");
+            if !redis(&stack.redis, &["HEXISTS", &counters, "filter_complete"]).await {
+                return false;
+            }
+        }
+        !about.is_empty()
+    })
+    .await;
+    stack
 }
 
 /// Another instance on the same servers.
