@@ -12,6 +12,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
 use crate::error::ServiceError;
+use crate::failpoint::failpoint;
 use crate::limits::FILTER_FILL_LEN;
 use crate::metrics::Metrics;
 use crate::queue::bundle::IdHash;
@@ -34,6 +35,7 @@ pub(crate) async fn watch(queue: Queue, store: Store, metrics: Arc<Metrics>) {
         .collect();
     let mut rounds: u32 = 0;
     loop {
+        failpoint!("rebuild-before");
         if let Err(error) = rebuild(&queue, &store, &metrics, &mut partitions).await {
             tracing::debug!(%error, "a filter is not rebuilt yet");
         }

@@ -316,7 +316,9 @@ impl Looker {
             seen.state = partition.state().await?;
             recorded = recorded_of(&seen.state);
         }
-        if recorded < before && partition.doubt_filter().await? {
+        if recorded < before {
+            // Told also where it is incomplete already, as that of a new Redis is.
+            partition.doubt_filter().await?;
             tracing::error!(
                 partition = partition.number(),
                 loans = before - recorded,

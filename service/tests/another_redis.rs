@@ -120,6 +120,26 @@ async fn an_empty_redis_at_the_start_knows_what_mongodb_holds() {
     assert_eq!(documents(&stack.mongodb, "loans").await.len(), 18);
 }
 
+/// Who looks at Redis may come before who makes the filter whole again: the loss is told all the same.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn an_empty_redis_is_told_before_its_filter_is_made() {
+    let mut stack = start().await;
+    record(&stack, 0..20).await;
+    stack.service.terminate().await.unwrap();
+    let _: String = redis(&stack.redis, &["FLUSHALL"]).await;
+    let mut environment = service_options(quick()).environment;
+    environment.push(("FAILPOINTS".into(), "rebuild-before=sleep(3000)".into()));
+    stack.service.restart_with(environment).await.unwrap();
+    let address = stack.service.address();
+    wait_until("the loss is told", async || {
+        let answer = http::get(address, "/readyz").await.unwrap();
+        metrics(address).await.counters.rolled_back == 20 && answer.body.contains("rollback")
+    })
+    .await;
+    knows(address, 0..20).await;
+}
+
 /// 1. Record loans; keep Redis's files; record more.
 /// 2. Put the kept files back, beside the full MongoDB.
 /// 3. What was recorded since is known all the same, and the step back is told.

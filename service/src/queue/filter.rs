@@ -37,7 +37,7 @@ pub struct Rebuilding(u64);
 
 impl Partition {
     /// Says that the filter may lack what MongoDB holds: from now on MongoDB is asked for every id. Answers whether it
-    /// counted as complete before.
+    /// was complete before, or about to be.
     ///
     /// # Errors
     /// Redis out of reach or silent.
