@@ -38,7 +38,7 @@ endef
 # The one on PATH, else the one that `make tools` fetches.
 VALKEY = $(or $(shell command -v valkey-server),$(CURDIR)/.sluice/bin/valkey-server)
 
-.PHONY: help servers tools pages build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog shards profile generator self-test capacity compare gate baseline chaos soak fuzz clean
+.PHONY: help servers tools pages fetched build build-all bench run test valkey lint book advisories release images dashboard browser counters micro peak backlog shards profile generator self-test capacity compare gate baseline chaos soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -72,7 +72,11 @@ build-all: build
 	cargo build --locked --release --workspace
 	sync
 
-bench: servers build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
+# What comes from the network, at once.
+fetched:
+	@$(MAKE) --no-print-directory --jobs=2 servers pages
+
+bench: fetched build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
 	$(call judged,target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports)
 
 run: servers build-all ## the service on a private stack that keeps its data in .sluice/data
