@@ -4,24 +4,23 @@
 //! a burst pays one for hundreds. Nobody waits longer than the door's deadline, and while Redis does not answer nobody
 //! waits at all.
 
+use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::clock::now_us;
 use crate::error::ServiceError;
 use crate::failpoint::{Guard, failpoint};
 use crate::limits::{
     ADMISSION_BATCH_BYTES_MAX, ADMISSION_BATCH_LEN_MAX, ADMISSION_CALL_TIME_MIN,
-    ADMISSION_CALLS_MAX, ADMISSION_PROBE_INTERVAL, ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
-    admission_calls_len_max,
+    ADMISSION_WAITING_MAX, LOOK_UPS_WAITING_MAX,
 };
 use crate::metrics::Metrics;
 use crate::queue::admission::{Admission, Admitted, Arrival, Entry, Known};
@@ -29,6 +28,9 @@ use crate::queue::refusal::Refusal;
 use crate::queue::{Depths, Partition, Queue};
 use crate::store::Store;
 use crate::task;
+use departures::Line;
+
+mod departures;
 
 /// What the client is told of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +53,16 @@ pub enum Answer {
     Unknown,
 }
 
+#[derive(Debug)]
 struct Waiting {
+    partition: usize,
     arrival: Arrival,
     answer: oneshot::Sender<Answer>,
     since: Instant,
 }
 
 /// An arrival that MongoDB has to be asked about.
+#[derive(Debug)]
 struct LookedUp {
     waiting: Waiting,
     known: Known,
@@ -69,19 +74,13 @@ struct LookedUp {
 #[derive(Clone, Debug)]
 pub struct Door {
     queue: Queue,
-    partitions: Arc<[Entrance]>,
-}
-
-#[derive(Debug)]
-struct Entrance {
-    waiting: mpsc::Sender<Waiting>,
-    /// Whether the last call failed: then nobody waits.
-    is_shut: Arc<AtomicBool>,
+    arriving: mpsc::Sender<Waiting>,
+    batchers: Arc<[Arc<Batcher>]>,
 }
 
 impl Door {
-    /// Opens the door: tasks for each partition, which end when the last `Door` is dropped. Nobody waits longer than
-    /// `deadline`. `backlog_max` bounds the loans in Redis that are not recorded, over all partitions.
+    /// Opens the door: tasks that end when the last `Door` is dropped. Nobody waits longer than `deadline`. `backlog_max` bounds
+    /// the loans in Redis that are not recorded, over all partitions.
     pub fn open(
         queue: &Queue,
         store: &Store,
@@ -89,41 +88,40 @@ impl Door {
         backlog_max: u64,
         deadline: Duration,
     ) -> Self {
-        let partitions = (0..queue.partitions())
+        let batchers: Arc<[_]> = (0..queue.partitions())
             .map(|number| {
-                let (sender, waiting) = mpsc::channel(ADMISSION_WAITING_MAX);
                 let (look_ups, to_look_up) = mpsc::channel(LOOK_UPS_WAITING_MAX);
-                let is_shut = Arc::new(AtomicBool::new(false));
                 let batcher = Arc::new(Batcher {
                     depths: queue.depths(),
                     store: store.clone(),
                     metrics: Arc::clone(metrics),
                     backlog_max: backlog_max / queue.partitions() as u64,
-                    calls_len_max: admission_calls_len_max(queue.partitions()),
                     deadline,
-                    is_shut: Arc::clone(&is_shut),
+                    is_shut: AtomicBool::new(false),
                     look_ups,
                 });
-                let partition = queue.partition(number);
                 task::spawn(
                     "look-ups",
-                    look_up_all(Arc::downgrade(&batcher), to_look_up, partition),
+                    look_up_all(
+                        Arc::downgrade(&batcher),
+                        to_look_up,
+                        queue.partition(number),
+                    ),
                 );
-                let idle = (0..ADMISSION_CALLS_MAX)
-                    .map(|_| queue.partition(number))
-                    .collect();
-                task::spawn("admission", async move {
-                    batcher.run(waiting, idle).await;
-                });
-                Entrance {
-                    waiting: sender,
-                    is_shut,
-                }
+                batcher
             })
             .collect();
+        let lines = batchers
+            .iter()
+            .enumerate()
+            .map(|(number, batcher)| Line::new(queue, number, Arc::clone(batcher)))
+            .collect();
+        let (arriving, arrivals) = mpsc::channel(ADMISSION_WAITING_MAX);
+        task::spawn("admission", departures::run(arrivals, lines));
         Self {
             queue: queue.clone(),
-            partitions,
+            arriving,
+            batchers,
         }
     }
 
@@ -139,17 +137,18 @@ impl Door {
     }
 
     fn line_up(&self, arrival: Arrival) -> Result<oneshot::Receiver<Answer>, Answer> {
-        let entrance = &self.partitions[self.queue.partition_of_hash(arrival.hash)];
-        if entrance.is_shut.load(Ordering::Relaxed) {
+        let partition = self.queue.partition_of_hash(arrival.hash);
+        if self.batchers[partition].is_shut() {
             return Err(Answer::NotQueued);
         }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
+            partition,
             arrival,
             answer,
             since: Instant::now(),
         };
-        match entrance.waiting.try_send(waiting) {
+        match self.arriving.try_send(waiting) {
             Ok(()) => Ok(answered),
             Err(_) => Err(Answer::Full),
         }
@@ -164,60 +163,32 @@ struct Called {
     flushed: Result<(), ServiceError>,
 }
 
+/// Admits the batches of one partition.
+#[derive(Debug)]
 struct Batcher {
     depths: Arc<Depths>,
     store: Store,
     metrics: Arc<Metrics>,
     backlog_max: u64,
-    /// A second call follows at once while no more loans than these are under way.
-    calls_len_max: usize,
     deadline: Duration,
-    is_shut: Arc<AtomicBool>,
+    /// Whether the last call failed: then nobody waits.
+    is_shut: AtomicBool,
     look_ups: mpsc::Sender<LookedUp>,
 }
 
 impl Batcher {
-    /// Sends what waits, over one of the connections in `idle`. While few loans are under way, what comes meanwhile follows at
-    /// once and is there when Redis has made the first durable: it need not wait until that is known here. Many are sent one
-    /// batch after the other, since a second one under way would only make both smaller, and Redis flushes for each.
-    async fn run(&self, mut waiting: mpsc::Receiver<Waiting>, mut idle: Vec<Partition>) {
-        let mut probe = interval(ADMISSION_PROBE_INTERVAL);
-        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut calls = FuturesUnordered::new();
-        let mut loans_under_way = 0;
-        loop {
-            let is_shut = self.is_shut.load(Ordering::Relaxed);
-            let may_call = !idle.is_empty() && loans_under_way <= self.calls_len_max;
-            tokio::select! {
-                biased;
-                Some(called) = calls.next(), if !calls.is_empty() => {
-                    let Called { partition, loans, flushed } = called;
-                    idle.push(partition);
-                    loans_under_way -= loans;
-                    self.shut(flushed.err().as_ref());
-                }
-                first = waiting.recv(), if is_shut || may_call => match first {
-                    None => break,
-                    Some(first) if is_shut => drop(first.answer.send(Answer::NotQueued)),
-                    Some(first) => {
-                        let batch = self.gather(first, &mut waiting);
-                        if let Some(partition) = idle.pop_if(|_| !batch.is_empty()) {
-                            loans_under_way += batch.len();
-                            calls.push(self.call(partition, batch));
-                        }
-                    }
-                },
-                // What is under way is known first: it would stand still while Redis is asked.
-                _ = probe.tick(), if is_shut && calls.is_empty() => {
-                    if let Some(partition) = idle.last_mut()
-                        && let Ok(()) = partition.probe(self.deadline).await
-                    {
-                        self.shut(None);
-                    }
-                }
-            }
+    fn is_shut(&self) -> bool {
+        self.is_shut.load(Ordering::Relaxed)
+    }
+
+    /// Asks whether Redis takes loans again.
+    async fn probe(&self, mut partition: Partition) -> Called {
+        let flushed = partition.probe(self.deadline).await;
+        Called {
+            partition,
+            loans: 0,
+            flushed,
         }
-        while calls.next().await.is_some() {}
     }
 
     /// Admits a batch over a connection, and gives that back.
@@ -260,12 +231,14 @@ impl Batcher {
             .max(ADMISSION_CALL_TIME_MIN)
     }
 
-    /// `first` and what waits behind it, up to a batch's bounds. Who has waited too long is told so.
-    fn gather(&self, first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
+    /// The first of those who wait, up to a batch's bounds. Who has waited too long is told so.
+    fn gather(&self, waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
         let mut bytes_len = 0;
-        let mut batch = Vec::new();
-        let mut next = Some(first);
-        while let Some(taken) = next {
+        let mut batch = Vec::with_capacity(waiting.len().min(ADMISSION_BATCH_LEN_MAX));
+        while batch.len() < ADMISSION_BATCH_LEN_MAX
+            && bytes_len < ADMISSION_BATCH_BYTES_MAX
+            && let Some(taken) = waiting.pop_front()
+        {
             if taken.answer.is_closed() {
                 // Its client has gone and will ask again: admitting it now would only delay those who still wait.
                 drop(taken);
@@ -275,10 +248,6 @@ impl Batcher {
                 bytes_len += taken.arrival.body.len();
                 batch.push(taken);
             }
-            if batch.len() >= ADMISSION_BATCH_LEN_MAX || bytes_len >= ADMISSION_BATCH_BYTES_MAX {
-                break;
-            }
-            next = waiting.try_recv().ok();
         }
         batch
     }
@@ -358,9 +327,11 @@ impl Batcher {
                 .filter(|(_, known)| matches!(known, Known::Nothing))
                 .map(|(arrival, _)| now.saturating_sub(arrival.received_us)),
         );
+        let partition = partition.number();
         let look_ups = arrivals.into_iter().zip(outcomes).zip(answers).filter_map(
             |(((arrival, _), outcome), (answer, since))| {
                 let waiting = Waiting {
+                    partition,
                     arrival,
                     answer,
                     since,

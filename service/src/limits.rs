@@ -40,16 +40,16 @@ pub const SHED_GRACE: Duration = Duration::from_millis(100);
 /// Open files beside the clients' connections: to Redis, to MongoDB, and the process's own.
 const FILES_RESERVED: usize = 256;
 
-/// Open files beside the clients' connections. Each further partition has links of its own: for admission, look-ups,
-/// recorders, the filter, and each worker.
+/// Open files beside the clients' connections. Each further partition has links of its own: for look-ups, recorders, the
+/// filter, and each worker.
 pub const fn files_reserved(partitions: u32, workers_max: u64) -> usize {
-    let links = recorders(partitions) as usize + ADMISSION_CALLS_MAX + 2 + workers_max as usize;
+    let links = recorders(partitions) as usize + 2 + workers_max as usize;
     FILES_RESERVED + (partitions as usize - 1) * links
 }
 
 /// A client has this long to send a request's body.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// Most loans that wait inside one process for admission; more are answered 503.
+/// Most loans that wait inside one process for admission to a partition; more are answered 503.
 pub const ADMISSION_WAITING_MAX: usize = 16 * 1024;
 /// Most loans in one call of the admission function.
 pub const ADMISSION_BATCH_LEN_MAX: usize = 512;
@@ -57,11 +57,8 @@ pub const ADMISSION_BATCH_LEN_MAX: usize = 512;
 pub const ADMISSION_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Calls of admission under way at once in each partition ...
 pub const ADMISSION_CALLS_MAX: usize = 2;
-/// ... while they are about no more loans than these; beside more of them, what comes gathers until their call is over. The
-/// more partitions there are, the fewer loans come to each, and the more gathering saves.
-pub const fn admission_calls_len_max(partitions: usize) -> usize {
-    if partitions < 16 { 16 / partitions } else { 1 }
-}
+/// ... while those to one Redis are about no more loans than these; beside more of them, what comes gathers until they are over.
+pub const ADMISSION_CALLS_LEN_MAX: usize = 16;
 /// Whoever is not admitted by then gets a 503, unless set.
 pub const ADMISSION_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A call of admission is given at least this long, however long its loans have waited.

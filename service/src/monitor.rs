@@ -242,7 +242,7 @@ impl Look for Looker {
             Err(error) => seen.trouble = Some(error.to_string()),
         }
         if let Some(node) = partition.node() {
-            seen.node = Some(node.to_owned());
+            seen.node = Some(node.to_string());
         }
         let queued = seen.trouble.is_none().then_some(seen.state.queued);
         self.queue.depths().note(partition.number(), queued);

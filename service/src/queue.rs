@@ -49,7 +49,7 @@ use keys::Keys;
 use library::{is_loaded, load};
 use refusal::{Refusal, is_unprepared, is_without_function, told, unsent};
 use tls::TlsFiles;
-use topology::{Link, Topology, unreachable};
+use topology::{Link, Shares, Topology, unreachable};
 
 /// The queue's place and partitions.
 #[derive(Clone, Debug)]
@@ -152,14 +152,14 @@ impl Queue {
         self.keys[partition].slot()
     }
 
-    /// A partition over a connection of one's own, not connected yet: for who writes.
+    /// A partition over a connection of its own, not connected yet: for who writes.
     pub fn partition(&self, number: usize) -> Partition {
         Partition {
             queue: self.clone(),
             number,
             link: None,
             in_vain: None,
-            is_shared: false,
+            shares: None,
             timeout: self.timeout,
         }
     }
@@ -167,7 +167,16 @@ impl Queue {
     /// A partition over the connection to its node that all share who only read.
     pub fn reader(&self, number: usize) -> Partition {
         Partition {
-            is_shared: true,
+            shares: Some(Shares::Readers),
+            ..self.partition(number)
+        }
+    }
+
+    /// A partition over the connection to its node that the admissions to all partitions there share: what goes out together
+    /// is read together, and flushed to disk together.
+    pub(crate) fn entrance(&self, number: usize) -> Partition {
+        Partition {
+            shares: Some(Shares::Admissions),
             ..self.partition(number)
         }
     }
@@ -186,7 +195,8 @@ pub struct Partition {
     link: Option<Link>,
     /// When the last link was lost, or could not be made: what was known by then of who serves the partition is old.
     in_vain: Option<Instant>,
-    is_shared: bool,
+    /// With whom it shares the connection.
+    shares: Option<Shares>,
     timeout: Duration,
 }
 
@@ -202,8 +212,14 @@ impl Partition {
 
     /// A call of a function, with the keys that every function takes.
     fn function(&self, name: &str) -> Cmd {
-        let mut call = library::call(name);
+        self.function_with_room(name, 8, 64)
+    }
+
+    /// The same, with room for so many arguments of so many bytes in all.
+    fn function_with_room(&self, name: &str, arguments: usize, bytes: usize) -> Cmd {
         let keys = self.keys().all();
+        let keys_len: usize = keys.iter().map(String::len).sum();
+        let mut call = library::call(name, 1 + keys.len() + arguments, 8 + keys_len + bytes);
         call.arg(keys.len());
         for key in keys {
             call.arg(key);
@@ -211,9 +227,13 @@ impl Partition {
         call
     }
 
+    fn reads_only(&self) -> bool {
+        self.shares == Some(Shares::Readers)
+    }
+
     /// The node that it is linked to, if it is.
-    pub fn node(&self) -> Option<&str> {
-        self.link.as_ref().map(|link| &*link.node)
+    pub fn node(&self) -> Option<&Arc<str>> {
+        self.link.as_ref().map(|link| &link.node)
     }
 
     /// Gives up the connection: whatever was asked over it and not answered has an unknown outcome.
@@ -232,29 +252,36 @@ impl Partition {
             self.disconnect();
         }
         let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
+        let mut link = None;
         // A Redis that stands still accepts connections and says nothing on them.
-        let link = match tokio::time::timeout(limit, self.connect()).await {
-            Ok(link) => link,
+        let connected = match tokio::time::timeout(limit, self.connect(&mut link)).await {
+            Ok(connected) => connected,
             Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
         };
-        match link {
-            Ok(link) => Ok(self.link.insert(link).clone()),
-            Err(error) => {
-                self.in_vain = Some(Instant::now());
-                Err(unsent(error))
+        if let Err(error) = connected {
+            if let (Some(shares), Some(link)) = (self.shares, &link) {
+                // The next attempt begins afresh, as it does with a connection of its own.
+                self.queue.topology.drop_shared(link, shares).await;
             }
+            self.in_vain = Some(Instant::now());
+            return Err(unsent(error));
         }
+        self.link = link;
+        Ok(self.link.clone().expect("whoever has connected has a link"))
     }
 
-    async fn connect(&self) -> Result<Link, ServiceError> {
+    /// Puts a link to the node that serves the partition into `link`. If this fails, what is there is of no use.
+    async fn connect(&self, link: &mut Option<Link>) -> Result<(), ServiceError> {
         let topology = &self.queue.topology;
         let node = topology.owner(self.keys().slot(), self.in_vain).await?;
-        if self.is_shared {
-            return topology.shared(&node).await;
+        let link = link.insert(match self.shares {
+            None => topology.connect(&node).await?,
+            Some(shares) => topology.shared(&node, shares).await?,
+        });
+        if self.reads_only() {
+            return Ok(());
         }
-        let mut link = topology.connect(&node).await?;
-        self.prepare(&mut link).await?;
-        Ok(link)
+        self.prepare(link).await
     }
 
     /// Makes what the functions rely on, and tells the partition what an operator decided last: it may be a new one.
@@ -307,7 +334,7 @@ impl Partition {
 
     /// Runs one command, within the time that Redis has.
     async fn call(&mut self, command: &Cmd) -> Result<Value, ServiceError> {
-        let is_first_use = self.is_shared && self.link.is_none();
+        let is_first_use = self.reads_only() && self.link.is_none();
         let answer = self.call_within(self.timeout, command).await;
         if is_first_use && is_broken(&answer) {
             // The shared connection was another's, and broke while nobody used it. Who only reads may ask again.
@@ -357,7 +384,7 @@ impl Partition {
 
     /// Runs commands of a pipeline, each for itself. The first one that failed is the error.
     async fn call_all(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
-        let is_first_use = self.is_shared && self.link.is_none();
+        let is_first_use = self.reads_only() && self.link.is_none();
         let answer = self.call_all_once(pipeline).await;
         if is_first_use && is_broken(&answer) {
             return self.call_all_once(pipeline).await;
@@ -403,12 +430,12 @@ impl Partition {
             Err(_) => true,
         };
         if is_lost {
-            if self.is_shared
-                && let Some(link) = &self.link
-            {
-                self.queue.topology.drop_shared(link).await;
+            if let (Some(shares), Some(link)) = (self.shares, &self.link) {
+                self.queue.topology.drop_shared(link, shares).await;
             }
             self.disconnect();
+        } else if let Some(link) = &mut self.link {
+            link.note_open();
         }
         answer
     }

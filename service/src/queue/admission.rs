@@ -218,7 +218,12 @@ impl Partition {
             arrival.hash.put(&mut heads);
         }
         let has_tokens = arrivals.iter().any(|(_, known)| *known != Known::Nothing);
-        let mut call = self.function(function);
+        let ids_len: usize = arrivals
+            .iter()
+            .map(|(arrival, _)| arrival.loan_id.as_str().len())
+            .sum();
+        let bytes = 64 + content.len() + heads.len() + ids_len + arrivals.len() * HELD_LEN;
+        let mut call = self.function_with_room(function, 8 + 3 * arrivals.len(), bytes);
         call.arg(backlog_max)
             .arg(&name.as_bytes()[..])
             .arg(match entry {

@@ -311,11 +311,13 @@ end
 --   l as s, and the answer's token is for this loan   p paused   f full
 --   b another retry is at it
 local function admit(keys, args)
-  local first, last, is_complete, admissions, queued, claimed, decided = unpack(redis.call('HMGET', keys[COUNTERS],
-    'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided'))
+  local is_retry = args[3] == 'retry'
+  local counter = is_retry and 'retried' or 'admitted'
+  local first, last, is_complete, admissions, queued, claimed, decided, counted = unpack(redis.call('HMGET',
+    keys[COUNTERS], 'filter_first', 'filter_last', 'filter_complete', 'admissions', 'queued', 'claimed', 'decided', counter))
   if not last then return unprepared() end
   admissions, queued = count_of(admissions), count_of(queued)
-  local name, is_retry, loans = args[2], args[3] == 'retry', args[4]
+  local name, loans = args[2], args[4]
   local count, has_tokens = tonumber(args[6]), args[7] == 'tokens'
   if admissions < tonumber(args[8]) then
     doubt_filter(keys)
@@ -423,8 +425,8 @@ local function admit(keys, args)
     end
     call_with_all('HSET', keys[IDS], writes, len)
     admissions = admissions + 1
-    redis.call('HSET', keys[COUNTERS], 'queued', queued + admitted, 'admissions', admissions)
-    redis.call('HINCRBY', keys[COUNTERS], is_retry and 'retried' or 'admitted', admitted)
+    redis.call('HSET', keys[COUNTERS], 'queued', queued + admitted, 'admissions', admissions,
+      counter, count_of(counted) + admitted)
     if is_retry then redis.call('HINCRBY', keys[COUNTERS], 'failed_waiting', -admitted) end
   end
   if replayed > 0 then redis.call('HINCRBY', keys[COUNTERS], 'replayed', replayed) end

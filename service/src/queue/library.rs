@@ -104,9 +104,11 @@ pub(super) async fn load(connection: &mut MultiplexedConnection) -> Result<(), S
     }
 }
 
-/// A call of a function of the library; the caller adds its keys and arguments.
-pub(super) fn call(function: &str) -> redis::Cmd {
-    let mut command = redis::cmd("FCALL");
+/// A call of a function of the library, with room for so many arguments of so many bytes in all; the caller adds its keys and
+/// arguments.
+pub(super) fn call(function: &str, arguments: usize, bytes: usize) -> redis::Cmd {
+    let mut command = redis::Cmd::with_capacity(arguments + 2, bytes + 64);
+    command.arg("FCALL");
     command.arg(format!("{}_{function}", LIBRARY.name));
     command
 }

@@ -5,6 +5,7 @@ use redis::{Cmd, Value};
 
 use super::keys::Keys;
 use super::refusal::told;
+use super::topology::Shares;
 use super::{Queue, run, value};
 use crate::error::ServiceError;
 
@@ -54,7 +55,7 @@ impl Queue {
     /// Runs a command where these keys are.
     async fn run_at(&self, keys: &Keys, command: &Cmd) -> Result<Value, ServiceError> {
         let node = self.topology.owner(keys.slot(), None).await?;
-        let mut link = self.topology.shared(&node).await?;
+        let mut link = self.topology.shared(&node, Shares::Readers).await?;
         run(&mut link.connection, command).await.map_err(told)
     }
 }

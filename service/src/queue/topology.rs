@@ -54,6 +54,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Notes that an answer came over it now.
+    pub(super) fn note_open(&mut self) {
+        self.open_at = Instant::now();
+    }
+
     /// Whether it is open, as far as this end knows. Redis closes links that rest, and all when it ends; that is found out
     /// before a call goes out, so that such a call need not count as sent.
     pub(super) fn is_open(&mut self) -> bool {
@@ -79,7 +84,16 @@ impl fmt::Debug for Link {
     }
 }
 
-/// The connection to a node that all share who only read.
+/// Who shares a connection to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Shares {
+    /// All who only read.
+    Readers,
+    /// The admissions to the partitions there.
+    Admissions,
+}
+
+/// A connection to a node that several share.
 type Shared = Arc<tokio::sync::Mutex<Option<Link>>>;
 
 /// Where the partitions are.
@@ -88,7 +102,7 @@ pub(super) struct Topology {
     /// How any node is reached, but for its address.
     info: ConnectionInfo,
     cluster: Option<Cluster>,
-    shared: Mutex<HashMap<Arc<str>, Shared>>,
+    shared: Mutex<HashMap<(Arc<str>, Shares), Shared>>,
     links: AtomicU64,
     /// The nodes of which this process knows that they have the functions as they are here.
     loaded: Mutex<HashSet<Arc<str>>>,
@@ -304,7 +318,8 @@ impl Topology {
     async fn ask_node(&self, address: &Address) -> Result<Answer, ServiceError> {
         let silent = |_| unreachable(format!("{address} does not answer"));
         let node = self.node(address);
-        let connecting = tokio::time::timeout(DIRECTORY_TIMEOUT, self.shared(&node));
+        let connecting =
+            tokio::time::timeout(DIRECTORY_TIMEOUT, self.shared(&node, Shares::Readers));
         let mut link = connecting.await.map_err(silent)??;
         let mut pipeline = redis::pipe();
         pipeline.cmd("CLUSTER").arg("SLOTS");
@@ -315,7 +330,7 @@ impl Topology {
             Err(elapsed) => Err(silent(elapsed)),
         };
         if answers.is_err() {
-            self.drop_shared(&link).await;
+            self.drop_shared(&link, Shares::Readers).await;
         }
         let mut answers = answers?.into_iter();
         let mut next = || {
@@ -376,11 +391,11 @@ impl Topology {
         })
     }
 
-    /// The connection to a node of all who only read.
-    pub(super) async fn shared(&self, node: &Node) -> Result<Link, ServiceError> {
+    /// The connection to a node that these share.
+    pub(super) async fn shared(&self, node: &Node, shares: Shares) -> Result<Link, ServiceError> {
         let shared = Arc::clone(
             lock(&self.shared)
-                .entry(Arc::clone(&node.name))
+                .entry((Arc::clone(&node.name), shares))
                 .or_default(),
         );
         let mut shared = shared.lock().await;
@@ -393,8 +408,9 @@ impl Topology {
     }
 
     /// Gives up a connection that others share; the next one who needs it connects afresh.
-    pub(super) async fn drop_shared(&self, link: &Link) {
-        let shared = lock(&self.shared).get(&link.node).cloned();
+    pub(super) async fn drop_shared(&self, link: &Link, shares: Shares) {
+        let key = (Arc::clone(&link.node), shares);
+        let shared = lock(&self.shared).get(&key).cloned();
         if let Some(shared) = shared {
             let mut shared = shared.lock().await;
             if shared
