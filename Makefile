@@ -76,7 +76,8 @@ build-all: build
 fetched:
 	@$(MAKE) --no-print-directory --jobs=2 servers pages
 
-bench: fetched build ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
+bench: fetched ## the main job: load, audit, verdict, report (SCENARIO=burst-500)
+	@$(MAKE) --no-print-directory build
 	$(call judged,target/release/loadgen run scenarios/$(SCENARIO).toml --reports reports)
 
 run: servers build-all ## the service on a private stack that keeps its data in .sluice/data
