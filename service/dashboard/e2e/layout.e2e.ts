@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { boxFaults } from './boxes';
-import { startBrowser } from './browser';
+import { isLaidOut, startBrowser } from './browser';
 import { burst, Fake, longest, TOKEN, type Story } from './fake';
 
 const OUTPUT = fileURLToPath(new URL('../test-output/', import.meta.url));
@@ -247,7 +247,7 @@ describe.each(STATES)('$name', ({ name, story, path = () => '/', isAdmin = false
       await arrange?.(page, fake);
       for (const width of widths) {
         await page.setViewportSize(sizeOf(width));
-        await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+        await isLaidOut(page);
         if (TAKES_PICTURES) await takePictures(page, `${name.replaceAll(/\W+/g, '-')}-${width}`);
         expect(await boxFaults(page), `at ${width} pixels`).toEqual([]);
       }

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { boxFaults } from './boxes';
-import { startBrowser } from './browser';
+import { isLaidOut, startBrowser } from './browser';
 import { Fake, longest, TOKEN } from './fake';
 import { until } from './stack';
 
@@ -46,7 +46,7 @@ const tasks = () => page.getByRole('list', { name: 'Tasks' }).getByRole('listite
 async function isSound(): Promise<void> {
   for (const width of [390, 1100, 1440, 2560]) {
     await page.setViewportSize({ width, height: 900 });
-    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    await isLaidOut(page);
     expect(await boxFaults(page), `at ${width} pixels`).toEqual([]);
   }
   await page.evaluate(readFileSync(AXE, 'utf8'));
