@@ -242,7 +242,7 @@ impl Partition {
         self.in_vain = Some(Instant::now());
     }
 
-    /// A connection to the node that serves the partition; one of its own is set up for the functions.
+    /// A connection to the node that serves the partition, set up for the functions unless it is only read over.
     /// Whatever goes wrong here, the call that needs it was not sent.
     async fn ready(&mut self) -> Result<Link, ServiceError> {
         if let Some(link) = &mut self.link {
