@@ -445,7 +445,10 @@ impl Batcher {
         if replayed > 0 || !marked.is_empty() {
             let marked: Vec<_> = marked.iter().collect();
             // Counted before it is told: whoever has its answer finds it counted.
-            if let Err(error) = partition.answered(replayed, &marked).await {
+            if let Err(error) = partition
+                .answered(replayed, &marked, self.time_left(since))
+                .await
+            {
                 tracing::debug!(%error, "replays are not counted");
                 for (_, told) in &mut told {
                     if *told == Answer::Replayed {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::error::ServiceError;
 use crate::failpoint::failpoint;
@@ -22,6 +23,8 @@ use crate::store::{Store, is_answer};
 
 /// How often it looks whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A partition has this long to say whether there is something to do in it.
+const ANSWER_AWAITED: Duration = Duration::from_secs(2);
 /// Looks at the filters between two at the count of failures that wait.
 const COUNT_EVERY: u32 = 4;
 
@@ -55,10 +58,15 @@ async fn count_waiting(
     store: &Store,
     partitions: &mut [Partition],
 ) -> Result<(), ServiceError> {
-    let asked = join_all(partitions.iter_mut().map(Partition::must_count_waiting)).await;
+    let asked = join_all(
+        partitions
+            .iter_mut()
+            .map(|partition| timeout(ANSWER_AWAITED, partition.must_count_waiting())),
+    );
     let uncounted: Vec<_> = asked
+        .await
         .into_iter()
-        .map(|asked| asked.ok().flatten())
+        .map(|asked| asked.ok()?.ok().flatten())
         .collect();
     if uncounted.iter().all(Option::is_none) {
         return Ok(());
@@ -83,6 +91,23 @@ struct Filling<'a> {
     ids: Ids,
 }
 
+impl Filling<'_> {
+    /// Puts in what has gathered. Answers whether this rebuilding still counts: where Redis does not answer it is given up, and
+    /// begins anew at the next turn.
+    async fn fill(&mut self, are_last: bool) -> bool {
+        let ids = std::mem::take(&mut self.ids);
+        let filled = self
+            .partition
+            .fill_filter(&self.rebuilding, &ids, are_last)
+            .await;
+        filled.unwrap_or_else(|error| {
+            let partition = self.partition.number();
+            tracing::debug!(%error, partition, "a filter is not filled now");
+            false
+        })
+    }
+}
+
 /// Rebuilds the filters that are not complete and that no other instance is at.
 async fn rebuild(
     queue: &Queue,
@@ -91,8 +116,9 @@ async fn rebuild(
     partitions: &mut [Partition],
 ) -> Result<(), ServiceError> {
     let started = join_all(partitions.iter_mut().map(async |partition| {
-        let started = partition.start_rebuilding().await;
-        started.ok().flatten().map(|rebuilding| Filling {
+        // One that stands still keeps the others from nothing: its turn comes again.
+        let started = timeout(ANSWER_AWAITED, partition.start_rebuilding()).await;
+        started.ok()?.ok()?.map(|rebuilding| Filling {
             partition,
             rebuilding,
             ids: Ids::default(),
@@ -113,13 +139,8 @@ async fn rebuild(
         filling.ids.push(hash);
         count += 1;
         if filling.ids.len() >= FILTER_FILL_LEN {
-            let ids = std::mem::take(&mut filling.ids);
             metrics.note_rebuilding(count);
-            if !filling
-                .partition
-                .fill_filter(&filling.rebuilding, &ids, false)
-                .await?
-            {
+            if !filling.fill(false).await {
                 *slot = None;
             }
         }
@@ -133,11 +154,7 @@ async fn rebuild(
         Err(error) => return Err(error),
     }
     for filling in fillings.iter_mut().flatten() {
-        let is_whole = filling
-            .partition
-            .fill_filter(&filling.rebuilding, &filling.ids, true)
-            .await?;
-        if is_whole && count > 0 {
+        if filling.fill(true).await && count > 0 {
             tracing::info!(
                 partition = filling.partition.number(),
                 ids = count,
@@ -162,13 +179,16 @@ async fn wait_again(
             let number = queue.partition_of_hash(IdHash::of(&failure.loan_id));
             by_partition[number].push(failure);
         }
-        for (filling, failures) in fillings.iter_mut().zip(by_partition) {
-            let Some(filling) = filling.as_mut().filter(|_| !failures.is_empty()) else {
+        for (slot, failures) in fillings.iter_mut().zip(by_partition) {
+            let Some(filling) = slot.as_mut().filter(|_| !failures.is_empty()) else {
                 continue;
             };
             // Redis is asked first: what leaves it afterwards MongoDB holds by then.
             let ids: Vec<_> = failures.iter().map(|failure| &*failure.loan_id).collect();
-            let attempts = filling.partition.attempts_on_their_way(&ids).await?;
+            let Ok(attempts) = filling.partition.attempts_on_their_way(&ids).await else {
+                *slot = None;
+                continue;
+            };
             let lost: Vec<_> = failures
                 .into_iter()
                 .zip(attempts)

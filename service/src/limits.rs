@@ -86,6 +86,8 @@ pub const CLAIM_LEN_MAX: usize = 256;
 /// costs Redis a flush to disk, which admission then waits for: gathering keeps admission fast, and is short beside the time
 /// that results gather before they are recorded.
 pub const CLAIM_GATHER: Duration = Duration::from_millis(25);
+/// A worker stays with one partition no longer than this while there are more loans, and then looks at the others.
+pub const CLAIM_TURN: Duration = Duration::from_millis(250);
 /// A worker that is told nothing looks again after this long.
 pub const CLAIM_POLL: Duration = Duration::from_millis(25);
 

@@ -236,32 +236,38 @@ impl Partition {
         self.link.as_ref().map(|link| &link.node)
     }
 
-    /// Gives up the connection: whatever was asked over it and not answered has an unknown outcome.
+    /// Gives up the connection, for all who share it: whatever was asked over it and not answered has an unknown outcome.
     pub fn disconnect(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            link.give_up();
+        }
         self.in_vain = Some(Instant::now());
     }
 
-    /// A connection to the node that serves the partition, set up for the functions unless it is only read over.
-    /// Whatever goes wrong here, the call that needs it was not sent.
-    async fn ready(&mut self) -> Result<Link, ServiceError> {
+    /// A connection to the node that serves the partition, set up for the functions unless it is only read over, by `until` at
+    /// the latest. Whatever goes wrong here, the call that needs it was not sent.
+    async fn ready(&mut self, until: Instant) -> Result<Link, ServiceError> {
         if let Some(link) = &mut self.link {
             if link.is_open() {
                 return Ok(link.clone());
             }
             self.disconnect();
         }
-        let limit = REDIS_CONNECT_TIMEOUT.min(self.timeout);
+        let started = Instant::now();
+        let until = until.min(started + REDIS_CONNECT_TIMEOUT);
         let mut link = None;
         // A Redis that stands still accepts connections and says nothing on them.
-        let connected = match tokio::time::timeout(limit, self.connect(&mut link)).await {
+        let connected = match tokio::time::timeout_at(until, self.connect(&mut link)).await {
             Ok(connected) => connected,
-            Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
+            Err(_) => Err(unreachable(format!(
+                "no answer within {:?}",
+                until.saturating_duration_since(started)
+            ))),
         };
         if let Err(error) = connected {
-            if let (Some(shares), Some(link)) = (self.shares, &link) {
-                // The next attempt begins afresh, as it does with a connection of its own.
-                self.queue.topology.drop_shared(link, shares).await;
+            if let Some(link) = link {
+                // The next attempt begins afresh.
+                link.give_up();
             }
             self.in_vain = Some(Instant::now());
             return Err(unsent(error));
@@ -323,7 +329,8 @@ impl Partition {
         // Setting up one partition may ask another to be set up: a future that holds itself has to be boxed.
         Box::pin(async move {
             if self.number > 0 {
-                return self.queue.partition(0).ready().await.map(drop);
+                let until = Instant::now() + REDIS_CONNECT_TIMEOUT;
+                return self.queue.partition(0).ready(until).await.map(drop);
             }
             match former::loans(connection).await? {
                 0 => Ok(()),
@@ -346,21 +353,26 @@ impl Partition {
     /// Runs one command, within `limit`.
     async fn call_within(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
         let until = Instant::now() + limit;
-        let answer = self.call_once(limit, command).await;
+        let answer = self.call_once(until, limit, command).await;
         let is_elsewhere = matches!(
             answer,
             Err(ServiceError::RedisRefused(Refusal::Elsewhere(_)))
         );
-        let left = until.saturating_duration_since(Instant::now());
-        if is_elsewhere && self.queue.topology.is_cluster() && !left.is_zero() {
+        if is_elsewhere && self.queue.topology.is_cluster() && Instant::now() < until {
             // It did not run, and the cluster says who serves the partition now.
-            return self.call_once(left, command).await;
+            return self.call_once(until, limit, command).await;
         }
         answer
     }
 
-    async fn call_once(&mut self, limit: Duration, command: &Cmd) -> Result<Value, ServiceError> {
-        let mut link = self.ready().await?;
+    /// Runs one command by `until`, the end of `limit`: a connection that has to be made first is part of it.
+    async fn call_once(
+        &mut self,
+        until: Instant,
+        limit: Duration,
+        command: &Cmd,
+    ) -> Result<Value, ServiceError> {
+        let mut link = self.ready(until).await?;
         let called = async {
             match run(&mut link.connection, command).await {
                 Err(error) if is_unprepared(&error) => {
@@ -376,10 +388,10 @@ impl Partition {
                 answer => answer.map_err(told),
             }
         };
-        let answer = tokio::time::timeout(limit, called)
+        let answer = tokio::time::timeout_at(until, called)
             .await
             .unwrap_or(Err(ServiceError::RedisTimeout(limit)));
-        self.keep_or_drop(answer).await
+        self.keep_or_drop(answer)
     }
 
     /// Runs commands of a pipeline, each for itself. The first one that failed is the error.
@@ -393,7 +405,8 @@ impl Partition {
     }
 
     async fn call_all_once(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, ServiceError> {
-        let mut link = self.ready().await?;
+        let until = Instant::now() + self.timeout;
+        let mut link = self.ready(until).await?;
         let called = async {
             link.connection
                 .send_packed_commands(pipeline, 0, pipeline.len())
@@ -404,18 +417,15 @@ impl Partition {
                 .map(|answer| answer.extract_error().map_err(told))
                 .collect()
         };
-        let answer = tokio::time::timeout(self.timeout, called)
+        let answer = tokio::time::timeout_at(until, called)
             .await
             .unwrap_or(Err(ServiceError::RedisTimeout(self.timeout)));
-        self.keep_or_drop(answer).await
+        self.keep_or_drop(answer)
     }
 
     /// After a time-out the connection still waits for the answer, and a Redis that has become a replica stays one: the
     /// next call connects afresh, to whoever serves the partition then.
-    async fn keep_or_drop<T>(
-        &mut self,
-        answer: Result<T, ServiceError>,
-    ) -> Result<T, ServiceError> {
+    fn keep_or_drop<T>(&mut self, answer: Result<T, ServiceError>) -> Result<T, ServiceError> {
         let is_lost = match &answer {
             Ok(_) => false,
             Err(ServiceError::Redis(error)) => {
@@ -430,9 +440,6 @@ impl Partition {
             Err(_) => true,
         };
         if is_lost {
-            if let (Some(shares), Some(link)) = (self.shares, &self.link) {
-                self.queue.topology.drop_shared(link, shares).await;
-            }
             self.disconnect();
         } else if let Some(link) = &mut self.link {
             link.note_open();

@@ -249,12 +249,12 @@ impl Retry<'_> {
             known = still_known;
             if !over.is_empty() {
                 let over: Vec<_> = over.iter().collect();
-                partition.answered(0, &over).await?;
+                partition.answered(0, &over, self.queue.timeout()).await?;
             }
         }
         if !full.is_empty() {
             let full: Vec<_> = full.iter().collect();
-            partition.answered(0, &full).await?;
+            partition.answered(0, &full, self.queue.timeout()).await?;
         }
         sum.skipped += open.len() as u64;
         let gone: Vec<_> = gone.iter().map(String::as_str).collect();

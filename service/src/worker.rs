@@ -16,7 +16,9 @@ use crate::decided::{Decided, Documents, Handover, Way};
 use crate::enrich::enrich;
 use crate::error::ServiceError;
 use crate::failpoint::{end_if_poison, failpoint};
-use crate::limits::{CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, DELIVERIES_TRUSTED, claim_gather};
+use crate::limits::{
+    CLAIM_GATHER, CLAIM_LEN_MAX, CLAIM_POLL, CLAIM_TURN, DELIVERIES_TRUSTED, claim_gather,
+};
 use crate::metrics::Metrics;
 use crate::queue::bundle::{Bundle, Holder, QueuedLoan, Ticket, Unreadable};
 use crate::queue::claim::{self, Claimed};
@@ -57,11 +59,15 @@ impl Worker {
             .map(WorkerPartition::of)
             .collect();
         while !*stop.borrow() {
-            if let Some(error) = self.round(&mut partitions, &stop).await {
+            let Round { failed, has_more } = self.round(&mut partitions, &stop).await;
+            if let Some(error) = failed {
                 waits.get_or_insert_with(|| Waits::begin(&metrics, &error));
             }
             if partitions.iter().all(|worked| worked.rests_until.is_none()) {
                 waits = None;
+            }
+            if has_more {
+                continue;
             }
             let depths = Arc::clone(&self.depths);
             // Each call costs Redis a flush to disk: loans gather first. Then whatever this process admits wakes a worker;
@@ -87,13 +93,19 @@ impl Worker {
         }
     }
 
-    /// Goes through every partition that is worth it, the fullest first. Answers why one of them failed, if one did.
+    /// Goes through every partition that is worth it, the fullest first.
     async fn round(
         &self,
         partitions: &mut [WorkerPartition],
         stop: &watch::Receiver<bool>,
-    ) -> Option<ServiceError> {
-        let mut failed = None;
+    ) -> Round {
+        let mut round = Round::default();
+        for worked in &mut *partitions {
+            // Who serves it when it answers again may be another, and a link to a machine that has died hangs.
+            if self.depths.is_shut(worked.partition.number()) && worked.partition.node().is_some() {
+                worked.partition.disconnect();
+            }
+        }
         // Well before the lease is over.
         let gather = claim_gather(partitions.len()).min(self.lease / 4);
         for number in self.depths.fullest_first() {
@@ -108,13 +120,16 @@ impl Worker {
             if !may_claim && !worked.is_due(gather) {
                 continue;
             }
-            if let Err(error) = self.drain_or_leave(worked, may_claim, stop).await {
-                worked.rests_until = Some(Instant::now() + worked.backoff.next());
-                failed = Some(error);
+            match self.drain_or_leave(worked, may_claim, stop).await {
+                Ok(has_more) => round.has_more |= has_more,
+                Err(error) => {
+                    worked.rests_until = Some(Instant::now() + worked.backoff.next());
+                    round.failed = Some(error);
+                }
             }
         }
         self.metrics.note_work(self.number, None);
-        failed
+        round
     }
 
     /// Drains a partition. One that does not answer must not hold up the others: it is left as soon as that is known.
@@ -123,7 +138,7 @@ impl Worker {
         worked: &mut WorkerPartition,
         may_claim: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<bool, ServiceError> {
         let number = worked.partition.number();
         let drained = tokio::select! {
             drained = self.drain(worked, may_claim, stop) => drained,
@@ -143,14 +158,16 @@ impl Worker {
     }
 
     /// Notes what was decided of one partition before, and claims and decides more in the same breath, until a claim is not
-    /// full. What it decides last is noted with the next call: each costs Redis a flush to disk, which admission waits for.
+    /// full, or until its turn is over: the other partitions must not wait for one whose disk is slow. What it decides last is
+    /// noted with the next call: each costs Redis a flush to disk, which admission waits for. Answers whether there is more.
     async fn drain(
         &self,
         worked: &mut WorkerPartition,
         mut may_claim: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<bool, ServiceError> {
         let number = worked.partition.number();
+        let turn_ends = Instant::now() + CLAIM_TURN;
         if worked.must_release {
             worked.partition.release(self.holder).await?;
             worked.must_release = false;
@@ -170,7 +187,7 @@ impl Worker {
                         .claim(self.holder, self.lease, CLAIM_LEN_MAX)
                         .await?
                 }
-                None => return Ok(()),
+                None => return Ok(false),
             };
             let len: usize = claimed.iter().map(|claimed| claimed.ticket.len).sum();
             if may_claim {
@@ -178,14 +195,15 @@ impl Worker {
             }
             if claimed.is_empty() {
                 worked.get_on();
-                return Ok(());
+                return Ok(false);
             }
-            may_claim = len >= CLAIM_LEN_MAX && !*stop.borrow();
+            let has_more = len >= CLAIM_LEN_MAX && !*stop.borrow();
+            may_claim = has_more && Instant::now() < turn_ends;
             self.metrics
                 .note_work(self.number, Some((len as u64, number)));
             worked.decided = self.process(&mut worked.partition, claimed).await?;
             if !may_claim {
-                return Ok(());
+                return Ok(has_more);
             }
         }
     }
@@ -340,6 +358,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// What came of going through the partitions once.
+#[derive(Debug, Default)]
+struct Round {
+    /// Why one of them failed, if one did.
+    failed: Option<ServiceError>,
+    /// Whether one of them has more loans than its turn was long enough for.
+    has_more: bool,
 }
 
 /// A partition as one worker works on it: with what it still owes to it.

@@ -660,9 +660,10 @@ async fn a_redis_that_refuses_workers_is_told() {
 /// 1. Redis stands still. Whoever posts is answered while it does; after the first failure nobody waits, and the answer
 ///    is definite.
 /// 2. Redis goes on, and so does the service.
-#[tokio::test]
-async fn nobody_waits_for_a_redis_that_stands_still() {
-    let stack = start().await;
+async fn nobody_waits_for_a_redis_that_stands_still(partitions: u32) {
+    let mut arguments = quick();
+    arguments.push(format!("--partitions={partitions}"));
+    let stack = start_with(service_options(arguments)).await;
     let address = stack.service.address();
     record(&stack, 0..5).await;
     stack.redis.signal(Signal::SIGSTOP).unwrap();
@@ -683,6 +684,16 @@ async fn nobody_waits_for_a_redis_that_stands_still() {
         .await;
     }
     audit(&stack, 56).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_redis_that_stands_still_in_one_partition() {
+    nobody_waits_for_a_redis_that_stands_still(1).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_redis_that_stands_still_in_four_partitions() {
+    nobody_waits_for_a_redis_that_stands_still(4).await;
 }
 
 /// Settings under which Redis may lose what it has confirmed. Each is named.

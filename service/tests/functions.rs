@@ -145,7 +145,7 @@ async fn a_step_that_is_done_again_has_its_markers() {
     assert_eq!(ask(other).await, Admission::Busy);
     assert_eq!(ask(Known::NotRecorded).await, Admission::Busy);
     partition
-        .answered(0, &[&arrival(0, 1).loan_id])
+        .answered(0, &[&arrival(0, 1).loan_id], PATIENCE)
         .await
         .unwrap();
     let mut partition = queue.partition(0);
@@ -990,7 +990,7 @@ async fn a_stale_look_up_admits_nothing() {
         assert_eq!(admitted, outcome);
     }
     assert_eq!(lengths(&server).await, [1, 0, 0]);
-    partition.answered(1, &[&id]).await.unwrap();
+    partition.answered(1, &[&id], PATIENCE).await.unwrap();
     assert_eq!(held_ids(&server).await.len(), 1, "a loan is no marker");
 
     let claimed = claim_one(&mut partition, holder("w"), HELD).await;
@@ -998,7 +998,7 @@ async fn a_stale_look_up_admits_nothing() {
     assert_eq!(record_all(&mut partition).await, [1, 0]);
     let _ = look_up_of(&mut partition, arrival(0, 1)).await;
     assert_eq!(held_ids(&server).await.len(), 1);
-    partition.answered(1, &[&id]).await.unwrap();
+    partition.answered(1, &[&id], PATIENCE).await.unwrap();
     assert_eq!(held_ids(&server).await, Vec::<String>::new());
     let look_ups: u64 = redis(&server, &["ZCARD", &key(&server, "lookups").await]).await;
     assert_eq!(look_ups, 0);
@@ -1042,7 +1042,7 @@ async fn an_incomplete_filter_asks_for_every_id() {
         "{outcomes:?}"
     );
     let ids: Vec<_> = batch.iter().map(|(arrival, _)| &arrival.loan_id).collect();
-    partition.answered(0, &ids).await.unwrap();
+    partition.answered(0, &ids, PATIENCE).await.unwrap();
 
     let rebuilding = partition.start_rebuilding().await.unwrap().unwrap();
     assert_eq!(partition.start_rebuilding().await.unwrap(), None);
@@ -1498,7 +1498,7 @@ async fn counts_beyond_all_bounds_hold_up_nobody() {
         let told = partition.recognise(&batch, PATIENCE).await.unwrap();
         assert_eq!(told, [MayBeRecorded]);
         partition
-            .answered(0, &[&arrival(0, 1).loan_id])
+            .answered(0, &[&arrival(0, 1).loan_id], PATIENCE)
             .await
             .unwrap();
         mend(&mut partition).await;
@@ -2072,7 +2072,10 @@ impl Actors {
 
     async fn answered(&mut self, replayed: usize, loan: u64) {
         let id = arrival(loan, 0).loan_id;
-        self.door.answered(replayed, &[&id]).await.unwrap();
+        self.door
+            .answered(replayed, &[&id], PATIENCE)
+            .await
+            .unwrap();
         self.model.look_ups.remove(&loan);
         self.model.count("replayed", replayed);
     }

@@ -179,18 +179,19 @@ impl Partition {
     /// [`LookUp`] that is not needed any more.
     ///
     /// # Errors
-    /// Redis out of reach. Then the markers are forgotten by themselves, and the replays are not counted.
+    /// Redis out of reach, or silent for `limit`. Then the markers are forgotten by themselves, and the replays are not counted.
     pub async fn answered(
         &mut self,
         replayed: usize,
         marked: &[&LoanId],
+        limit: Duration,
     ) -> Result<(), ServiceError> {
         let mut call = self.function("found");
         call.arg(replayed);
         for loan_id in marked {
             call.arg(loan_id.as_str());
         }
-        self.call(&call).await.map(drop)
+        self.call_within(limit, &call).await.map(drop)
     }
 
     /// Whether this Redis would take a write now.

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ pub(super) struct Node {
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
     pub(super) node: Arc<str>,
-    /// Tells it from an earlier and a later one to the same node.
-    number: u64,
+    /// Whether one of those who share it has given it up.
+    is_given_up: Arc<AtomicBool>,
     /// When it was known to be open.
     open_at: Instant,
 }
@@ -59,9 +59,18 @@ impl Link {
         self.open_at = Instant::now();
     }
 
+    /// Gives it up for all who share it: each connects afresh before its next call. What is under way over it may still be
+    /// answered.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it is open, as far as this end knows. Redis closes links that rest, and all when it ends; that is found out
     /// before a call goes out, so that such a call need not count as sent.
     pub(super) fn is_open(&mut self) -> bool {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            return false;
+        }
         let now = Instant::now();
         if now - self.open_at < LINK_RESTS {
             return true;
@@ -80,7 +89,7 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link({} #{})", self.node, self.number)
+        write!(f, "Link({})", self.node)
     }
 }
 
@@ -103,7 +112,6 @@ pub(super) struct Topology {
     info: ConnectionInfo,
     cluster: Option<Cluster>,
     shared: Mutex<HashMap<(Arc<str>, Shares), Shared>>,
-    links: AtomicU64,
     /// The nodes of which this process knows that they have the functions as they are here.
     loaded: Mutex<HashSet<Arc<str>>>,
 }
@@ -173,7 +181,6 @@ impl Topology {
             info,
             cluster,
             shared: Mutex::default(),
-            links: AtomicU64::default(),
             loaded: Mutex::default(),
         }
     }
@@ -330,7 +337,7 @@ impl Topology {
             Err(elapsed) => Err(silent(elapsed)),
         };
         if answers.is_err() {
-            self.drop_shared(&link, Shares::Readers).await;
+            link.give_up();
         }
         let mut answers = answers?.into_iter();
         let mut next = || {
@@ -386,12 +393,12 @@ impl Topology {
         Ok(Link {
             connection,
             node: Arc::clone(&node.name),
-            number: self.links.fetch_add(1, Ordering::Relaxed),
+            is_given_up: Arc::default(),
             open_at: Instant::now(),
         })
     }
 
-    /// The connection to a node that these share.
+    /// The connection to a node that these share. One connects for all who wait for it.
     pub(super) async fn shared(&self, node: &Node, shares: Shares) -> Result<Link, ServiceError> {
         let shared = Arc::clone(
             lock(&self.shared)
@@ -405,21 +412,6 @@ impl Topology {
             return Ok(link.clone());
         }
         Ok(shared.insert(self.connect(node).await?).clone())
-    }
-
-    /// Gives up a connection that others share; the next one who needs it connects afresh.
-    pub(super) async fn drop_shared(&self, link: &Link, shares: Shares) {
-        let key = (Arc::clone(&link.node), shares);
-        let shared = lock(&self.shared).get(&key).cloned();
-        if let Some(shared) = shared {
-            let mut shared = shared.lock().await;
-            if shared
-                .as_ref()
-                .is_some_and(|other| other.number == link.number)
-            {
-                *shared = None;
-            }
-        }
     }
 
     /// A connection for messages, to any node that takes one: each gets all messages.
@@ -514,6 +506,42 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    /// Takes connections, and answers each command on them with OK.
+    async fn answer_all(listener: tokio::net::TcpListener) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                while let Ok(len @ 1..) = stream.read(&mut bytes).await {
+                    let commands = String::from_utf8_lossy(&bytes[..len]).matches('*').count();
+                    let _ = stream
+                        .write_all("+OK\r\n".repeat(commands).as_bytes())
+                        .await;
+                }
+            });
+        }
+    }
+
+    /// Whoever shares it would wait for the same answer that never comes.
+    #[tokio::test]
+    async fn what_one_gives_up_all_who_share_it_leave() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        tokio::spawn(answer_all(listener));
+        let topology = Topology::single(&url, &TlsFiles::default()).unwrap();
+        let node = topology.only_node();
+        let shared = async || topology.shared(&node, Shares::Admissions).await.unwrap();
+        let (mut one, mut other) = (shared().await, shared().await);
+        assert!(one.is_open() && other.is_open());
+        one.give_up();
+        assert!(!one.is_open() && !other.is_open());
+        let mut next = shared().await;
+        assert!(next.is_open());
+        // An old one that is given up late is not the new one.
+        other.give_up();
+        assert!(next.is_open());
     }
 
     #[test]
