@@ -33,6 +33,7 @@ FROM crates AS build
 ARG SLUICE_GIT_COMMIT
 COPY . .
 COPY --from=pages /source/service/dashboard/dist service/dashboard/dist
+COPY --from=pages /source/service/dashboard/report/dist service/dashboard/report/dist
 # The stubs are newer than the sources: without new times cargo would keep what it made of them.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --locked --profile dist -p service -p loadgen --features service/mongodb-srv

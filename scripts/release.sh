@@ -52,13 +52,15 @@ done
 # What is in them, with the licences. cargo-cyclonedx leaves a list beside the manifest of each member; two are wanted.
 lists() { find . -name "$version.cdx.json" -not -path "./target/*" "$@"; }
 trap 'lists -delete' EXIT
-"$tools/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename "$version.cdx" --manifest-path service/Cargo.toml
+"$tools/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --features mongodb-srv --override-filename "$version.cdx" --manifest-path service/Cargo.toml
 for pair in service:service loadgen:loadgen/cli; do
     sed "s|$project|/sluice|g" "${pair#*:}/$version.cdx.json" >"$files/${pair%%:*}-$version.cdx.json"
 done
+# The binaries are built with a feature that brings crates of its own.
+grep -q '"hickory-resolver"' "$files/service-$version.cdx.json" || { echo "release: the list of what is in the service lacks crates" >&2; exit 1; }
 
 # The notes are what CHANGELOG.md says of this version.
-awk -v version="$version" '/^## /{found = index($2, version) == 1; next} found' CHANGELOG.md >"$files/NOTES.md"
+awk -v version="$version," '/^## /{found = $2 == version; next} found' CHANGELOG.md >"$files/NOTES.md"
 [ -s "$files/NOTES.md" ] || { echo "release: CHANGELOG.md says nothing of $version" >&2; exit 1; }
 
 (cd "$files" && sha256sum -- *.tar.gz *.deb *.cdx.json >SHA256SUMS)

@@ -251,18 +251,12 @@ impl Figures<'_> {
         }
     }
 
-    /// A Redis Cluster shard by shard. There are no more labels than partitions and their replicas.
+    /// Redis shard by shard: one that is no cluster is one shard. There are no more labels than partitions and their replicas.
     fn shards(&self, to: &mut List) {
         type Figure = (&'static str, &'static str, Option<Unit>, fn(&Shard) -> f64);
         let RedisState {
-            is_cluster,
-            shards,
-            replicas,
-            ..
+            shards, replicas, ..
         } = &self.snapshot.redis;
-        if !is_cluster {
-            return;
-        }
         let figures: [Figure; 5] = [
             (
                 "shard_queue_depth",
@@ -296,7 +290,9 @@ impl Figures<'_> {
             ),
         ];
         for (name, help, unit, value) in figures {
-            let gauges = shards.iter().map(|shard| {
+            // Of one that is out of reach, what was is known. Whoever takes the greatest of all would believe it.
+            let known = shards.iter().filter(|shard| shard.up);
+            let gauges = known.map(|shard| {
                 let labels = vec![("shard", shard.address.clone())];
                 (labels, value(shard))
             });
