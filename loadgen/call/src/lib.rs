@@ -86,13 +86,14 @@ impl Remote {
         })
     }
 
-    /// Sends this header with each call.
+    /// Sends this header with each call. Its value is not shown by whoever prints what is called: it may be a secret.
     ///
     /// # Errors
     /// When `value` holds what no header may.
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Result<Self, CallError> {
-        let value =
+        let mut value =
             HeaderValue::from_str(value).map_err(|error| CallError::Request(error.into()))?;
+        value.set_sensitive(true);
         self.headers.push((name, value));
         Ok(self)
     }

@@ -1,13 +1,11 @@
 //! Reads everything that is stored after a run, and has every loan judged.
 
-use std::time::Duration;
-
 use judge::audit::{Audited, Dues, Findings, judge};
+use judge::end_to_end::EndToEnd;
 use observe::stores::{FAILURES, LOANS, StoreError, Stores};
 use plan::payload::Payloads;
 use plan::schedule::Schedule;
 use record::clock::RunClock;
-use record::latencies::{self, empty};
 use record::ledger::Ledger;
 use record::pause::Pauses;
 use snapshot::Counters;
@@ -30,7 +28,7 @@ pub struct Question<'a> {
     pub requests_unknown: u64,
     /// When the generator stood still.
     pub pauses: &'a Pauses,
-    /// Whether the service's clock and the generator's agree, so that a latency across both means something.
+    /// Whether the service's clock and the generator's are known to agree, so that a latency across both means something.
     pub clocks_agree: bool,
     /// The database holds this run only, so that every record in it is judged.
     pub private: bool,
@@ -41,8 +39,7 @@ pub struct Question<'a> {
 /// # Errors
 /// When Redis or MongoDB does not answer.
 pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
-    let mut end_to_end = vec![empty(); question.schedule.phases().len()];
-    let mut undisturbed = end_to_end.clone();
+    let mut end_to_end = EndToEnd::new(question.schedule.phases().len());
     let mut findings = Findings::new(question.payloads, question.ledger.heard.len() as u32);
     let prefix = question.payloads.prefix();
     let prefix = (!question.private).then_some(prefix.as_str());
@@ -57,15 +54,7 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
                 && let Some(slot) = dues.slot(owner)
             {
                 let due_us = question.clock.wall_us(slot.offset);
-                let latency = Duration::from_micros((confirmed_us - due_us).max(0) as u64);
-                let phase = usize::from(slot.phase);
-                latencies::record(&mut end_to_end[phase], latency);
-                if !question
-                    .pauses
-                    .touch_any(slot.offset, slot.offset + latency)
-                {
-                    latencies::record(&mut undisturbed[phase], latency);
-                }
+                end_to_end.take(slot, due_us, confirmed_us, question.pauses);
             }
         }
     }
@@ -83,8 +72,7 @@ pub async fn audit(question: &Question<'_>) -> Result<Audited, StoreError> {
     Ok(Audited {
         audit,
         counters,
-        end_to_end,
-        undisturbed,
+        end_to_end: end_to_end.told(),
         records: findings.records(),
     })
 }

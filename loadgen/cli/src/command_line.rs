@@ -40,16 +40,17 @@ use observe::{markers, provenance};
 use plan::faults::Plan;
 use plan::payload::Payloads;
 use plan::phase::RATE_PER_SECOND_MAX;
-use plan::scenario::{Overrides, Scenario};
+use plan::scenario::{ARRIVALS_MAX, Overrides, Scenario};
 use plan::schedule::Schedule;
 use plan::schema::{faults_schema, scenario_schema};
 use plan::shard::{Part, SHARDS_MAX, Shard};
-use plan::{is_of_faults, parse_duration, read_text};
+use plan::{is_of_faults, parse_duration, text_of};
 use record::cause::with_causes;
 use record::folder::{Unwritable, has_room_for, write_whole};
 use record::kept;
 use record::number;
 use record::raw;
+use record::result::chaos::Verdict as FaultVerdict;
 use record::result::run::{Report, Verdict};
 use record::result::self_test::FILE;
 use record::result::{chaos_schema, run_schema};
@@ -209,7 +210,7 @@ const CAPACITY_CODES: &str = "Exit code: 0 an answer, 1 no rate met the objectiv
 /// The exit codes of the gate.
 const GATE_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 6 inconclusive (the machine was too unsteady to tell)";
 /// The exit codes of the fault run.
-const CHAOS_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 5 void (faults without effect, or a machine that stood still)";
+const CHAOS_CODES: &str = "Exit code: 0 pass, 1 fail, 2 it could not run, 4 aborted, 5 void (faults without effect, no loan acknowledged, or a machine that stood still)";
 /// The exit codes of a command that records rounds.
 const ROUNDS_CODES: &str = "Exit code: 0 done, 2 it could not be done, 4 aborted";
 /// The exit codes of a command that only tells.
@@ -871,22 +872,21 @@ fn pages(command: &clap::Command, folder: &Path) -> std::io::Result<()> {
 }
 
 fn check(path: &Path) -> Result<u8, Failure> {
+    // Read once: a pipe has nothing more to say.
+    let text = text_of(path)?;
     // A fault plan is a file of another sort.
-    if let Ok(text) = read_text(path, 1 << 20)
-        && is_of_faults(&text)
-    {
-        for (_, plan) in Plan::load_all(&[path.to_path_buf()])? {
-            print(&format!(
-                "{}: {}\n{} faults; `loadgen chaos {}` makes it\n",
-                plan.name.get_ref(),
-                plan.description,
-                plan.strikes_of(plan.seed).len(),
-                path.display()
-            ));
-        }
+    if is_of_faults(&text) {
+        let plan = Plan::parse(&text, path)?;
+        print(&format!(
+            "{}: {}\n{} faults; `loadgen chaos {}` makes it\n",
+            plan.name.get_ref(),
+            plan.description,
+            plan.strikes_of(plan.seed).len(),
+            quoted_path(path)
+        ));
         return Ok(0);
     }
-    let scenario = scenario_of(path, None, None)?;
+    let scenario = scenario_in(&text, path, Overrides::default())?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, "check", &scenario.mix);
     let mut kinds = std::collections::BTreeMap::new();
@@ -961,6 +961,15 @@ fn search_capacity(arguments: Capacity) -> Result<u8, Failure> {
     )?;
     within("--precision", arguments.precision, 0.5, 50.0, " per cent")?;
     within("--hold", arguments.hold as f64, 1.0, 3600.0, " seconds")?;
+    if arguments.rate_max * arguments.hold as f64 > ARRIVALS_MAX {
+        return Err(format!(
+            "--rate-max {} held for --hold {} s would be more than {} arrivals in one probe: lower one of them",
+            number::plain(arguments.rate_max),
+            arguments.hold,
+            number::count(ARRIVALS_MAX as u64)
+        )
+        .into());
+    }
     let confirmations = f64::from(arguments.confirmations);
     within("--confirmations", confirmations, 1.0, 20.0, "")?;
     let scenario = scenario_of(&arguments.scenario, None, None)?;
@@ -1118,7 +1127,10 @@ fn compare(a: &Path, b: &Path, json: bool, reports: &Path) -> Result<u8, Failure
 }
 
 fn send(path: &Path, url: &str) -> Result<u8, Failure> {
-    let scenario = Scenario::load(path)?;
+    let scenario = scenario_of(path, None, None)?;
+    if scenario.crowd.is_some() {
+        return Err("send takes no [crowd]: take it out, or use `loadgen run`".into());
+    }
     let url = checked_url("the address", url, true)?;
     let loaded = runtime()?.block_on(load_only(&scenario, &url))?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
@@ -1244,7 +1256,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(runtime)
 }
 
-/// The scenario of a file, with what the command line sets. The layout of its stack is one that can be started.
+/// The scenario of a file, with what the command line sets.
 fn scenario_of(
     path: &Path,
     seed: Option<u64>,
@@ -1254,8 +1266,14 @@ fn scenario_of(
     let overrides = Overrides {
         seed,
         duration: duration.transpose()?,
+        held: None,
     };
-    let scenario = Scenario::load_with(path, overrides)?;
+    scenario_in(&text_of(path)?, path, overrides)
+}
+
+/// The scenario that a file's text holds, with what the command line sets. The layout of its stack is one that can be started.
+fn scenario_in(text: &str, path: &Path, overrides: Overrides) -> Result<Scenario, Failure> {
+    let scenario = Scenario::parse_with(text, path, overrides)?;
     let layouts = [
         RedisLayout::from_str(&scenario.stack.redis).err(),
         MongoLayout::from_str(&scenario.stack.mongodb).err(),
@@ -1588,6 +1606,12 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
     if plans.is_empty() {
         return Err("none of these plans is a short one: leave out --short".into());
     }
+    if arguments.seeds.is_some() && plans.iter().all(|(_, plan)| plan.mixed.is_none()) {
+        return Err(
+            "--seeds has no effect: none of these plans has faults that a seed draws; leave --seeds out"
+                .into(),
+        );
+    }
     let seeds = arguments
         .seeds
         .unwrap_or(if arguments.seed.is_some() { 1 } else { 20 });
@@ -1614,11 +1638,13 @@ fn run_chaos(arguments: Chaos) -> Result<u8, Failure> {
             "report: {}\n",
             finished.folder.join("chaos.html").display()
         ));
-        Ok(if stop::asked().is_some() {
-            Verdict::Aborted.exit_code()
-        } else {
-            finished.report.verdict.exit_code()
-        })
+        let verdict = finished.report.verdict;
+        match finished.broken {
+            // A run that failed before stands, and the report says what ended the others.
+            Some(error) if verdict != FaultVerdict::Fail => Err(Failure::from(error)),
+            _ if stop::asked().is_some() => Ok(Verdict::Aborted.exit_code()),
+            _ => Ok(verdict.exit_code()),
+        }
     })
 }
 

@@ -3,11 +3,14 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use loadgen::commands::run::{Allowed, Finished, Options, RunError, run};
+use mongodb::bson::{Document, doc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use observe::follow;
@@ -105,12 +108,12 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
 
     // Of several targets each must have these stores.
     let own = target("sluice", stack.redis.url());
-    let known = follow::snapshot(&own.url)
+    let known = follow::snapshot(&own.url, None)
         .await
         .expect("it tells its metrics");
     let strange = Snapshot {
         instance: "of-another-stack".to_owned(),
-        ..known
+        ..known.clone()
     };
     let two = Target {
         other_urls: vec![answering(
@@ -121,6 +124,20 @@ async fn a_service_that_runs_already_is_proven_first_and_others_are_named() {
     let error = try_it(scenario(), reports.path(), Some(two)).await.err();
     assert!(
         matches!(&error, Some(RunError::Proof(ProofError::OtherRedis { instance, .. })) if instance == "of-another-stack"),
+        "{error:?}"
+    );
+
+    // And each must be ready: the one that is not is named.
+    let mut without_mongodb = known;
+    without_mongodb.mongodb.up = false;
+    let away = answering(&serde_json::to_string(&without_mongodb).expect("plain data"));
+    let two = Target {
+        other_urls: vec![away.clone()],
+        ..target("sluice", stack.redis.url())
+    };
+    let error = try_it(scenario(), reports.path(), Some(two)).await.err();
+    assert!(
+        matches!(&error, Some(RunError::NotReady { url, .. }) if *url == away),
         "{error:?}"
     );
 
@@ -230,7 +247,7 @@ async fn a_redis_that_is_made_weak_under_the_load_does_not_pass() {
     let redis = target.redis_url.trim_start_matches("redis://");
     let redis = redis.trim_end_matches("/0").to_owned();
     let weakened = tokio::spawn(async move {
-        while follow::snapshot(&url)
+        while follow::snapshot(&url, None)
             .await
             .is_ok_and(|snapshot| snapshot.counters.received == 0)
         {
@@ -258,6 +275,134 @@ async fn a_redis_that_is_made_weak_under_the_load_does_not_pass() {
         report.why
     );
     assert_eq!(report.provenance.appendfsync, "always, then no");
+    stack.stop().await.expect("the stack ends in order");
+}
+
+/// A service that lets only those read who have a token is run against with the environment's, and without one it is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_readers_need_a_token_is_run_against() {
+    const TOKEN: &str = "0123456789abcdef";
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let tokens = reports.path().join("tokens");
+    std::fs::write(&tokens, "# nobody but the administrator\n").expect("it is written");
+    let stack = Stack::start(StackOptions {
+        service: ServiceOptions {
+            arguments: vec![format!("--tokens-file={}", tokens.display())],
+            environment: vec![("SLUICE_ADMIN_TOKEN".to_owned(), TOKEN.to_owned())],
+            ..ServiceOptions::default()
+        },
+        ..StackOptions::default()
+    })
+    .await
+    .expect("a stack");
+    let (url, redis_url) = (stack.service.url(), stack.redis.url());
+    let mongodb_uri = stack.mongodb.uri();
+    let run_with = |token: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command
+            .arg("run")
+            .arg(smoke())
+            .args(["--target", &url, "--redis", &redis_url])
+            .args(["--mongodb", &mongodb_uri])
+            .args(["--quiet", "--allow", "other-commit", "--reports"])
+            .arg(reports.path())
+            .env_remove("SLUICE_ADMIN_TOKEN");
+        if let Some(token) = token {
+            command.env("SLUICE_ADMIN_TOKEN", token);
+        }
+        let output = command.output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.code(), said)
+    };
+    for token in [None, Some("a-token-of-nobody")] {
+        let (code, said) = run_with(token);
+        assert_eq!(code, Some(2), "{said}");
+        let told = "reading needs a token: set SLUICE_ADMIN_TOKEN";
+        assert!(said.contains(told), "{said}");
+        assert!(!said.contains("a-token-of-nobody"), "{said}");
+    }
+    let (code, said) = run_with(Some(TOKEN));
+    // The run may be late on a busy machine.
+    assert!([Some(0), Some(1), Some(3)].contains(&code), "{said}");
+    assert!(!said.contains(TOKEN), "{said}");
+    let path = reports.path().join("latest/report.json");
+    let report = std::fs::read_to_string(path).expect("a report");
+    let report: Report = serde_json::from_str(&report).expect("the report's form");
+    assert!(report.audit.complete);
+    assert_eq!(report.audit.faults(), 0, "{:#?}", report.audit.examples);
+    // Its live figures were followed too.
+    assert!(report.workers.peak.is_some() && report.load.end_to_end_us.count > 0);
+    stack.stop().await.expect("the stack ends in order");
+}
+
+/// The address of a service that answers with `text`, but never when it is asked of a loan; and who hears that it was.
+fn silent_of_loans(text: &str) -> (String, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    let (asked, is_asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = head.next().unwrap_or_default();
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            if first.contains("/api/loans/") {
+                let _ = asked.send(());
+                unanswered.push(stream);
+            } else {
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        }
+    });
+    (url, is_asked)
+}
+
+/// A run that is stopped while its stores are proven takes back what it has put there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_during_the_proof_leaves_no_marker() {
+    let reports = tempfile::tempdir().expect("a temporary folder");
+    let stack = Stack::start(StackOptions::default())
+        .await
+        .expect("a stack");
+    let known = follow::snapshot(&stack.service.url(), None)
+        .await
+        .expect("it tells its metrics");
+    let (url, asked) = silent_of_loans(&serde_json::to_string(&known).expect("plain data"));
+    let client = mongodb::Client::with_uri_str(stack.mongodb.uri())
+        .await
+        .expect("a good address");
+    let failures = client.database("sluice").collection::<Document>("failures");
+    let markers = async || {
+        failures
+            .count_documents(doc! { "loanId": { "$regex": "^loadgen-marker-" } })
+            .await
+            .expect("MongoDB answers")
+    };
+    assert_eq!(markers().await, 0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .arg("run")
+        .arg(smoke())
+        .args(["--target", &url, "--redis", &stack.redis.url()])
+        .args(["--mongodb", &stack.mongodb.uri()])
+        .args(["--quiet", "--allow", "other-commit", "--reports"])
+        .arg(reports.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    asked
+        .recv_timeout(Duration::from_secs(60))
+        .expect("it asks of its marker");
+    assert_eq!(markers().await, 1);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is there");
+    let code = child.wait().expect("it ends").code();
+    assert_eq!(code, Some(4));
+    assert_eq!(markers().await, 0);
     stack.stop().await.expect("the stack ends in order");
 }
 

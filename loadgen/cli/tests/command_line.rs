@@ -565,6 +565,66 @@ fn check_knows_a_plan_of_faults_however_it_is_written() {
     }
 }
 
+/// The command that makes it is one that a shell takes.
+#[test]
+fn check_names_a_plan_as_a_shell_takes_it() {
+    let place = Place::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = place.0.path().join("my plans");
+    fs::create_dir(&folder).expect("a folder");
+    fs::copy(
+        root.join("scenarios/chaos/21-redis-kill.toml"),
+        folder.join("a.toml"),
+    )
+    .expect("the plan");
+    let (code, screen, error) = place.said(&["check", "my plans/a.toml"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(
+        screen.contains("`loadgen chaos 'my plans/a.toml'`"),
+        "{screen}"
+    );
+}
+
+/// A pipe can be read once only.
+#[test]
+fn check_takes_what_a_pipe_says() {
+    let place = Place::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (file, part) in [
+        ("scenarios/smoke.toml", "arrivals"),
+        ("scenarios/chaos/21-redis-kill.toml", "loadgen chaos"),
+    ] {
+        let text = fs::read(root.join(file)).expect("the file");
+        let mut check = place
+            .loadgen(&["check", "/dev/stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut pipe = check.stdin.take().expect("a pipe");
+        pipe.write_all(&text).expect("it is read");
+        drop(pipe);
+        let (code, screen, error) = said(&check.wait_with_output().expect("it ends"));
+        assert_eq!(code, Some(0), "{file}: {error}");
+        assert!(screen.contains(part), "{file}: {screen}");
+    }
+}
+
+#[test]
+fn seeds_are_refused_where_no_seed_draws_anything() {
+    let place = Place::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let plan = root.join("scenarios/chaos/21-redis-kill.toml");
+    let plan = plan.display().to_string();
+    let (code, _, error) = place.said(&["chaos", &plan, "--seeds", "5"]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--seeds has no effect"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    // Nothing was begun.
+    assert!(!place.0.path().join("reports").exists());
+}
+
 #[test]
 fn merge_offers_only_what_it_takes() {
     let place = Place::new();

@@ -355,14 +355,34 @@ async fn shards_finish_without_their_conductor() {
     }
     let folders = ["one", "two"].map(|reports| place.run_in(reports));
     let scenario = folders[0].join("scenario.toml").display().to_string();
-    let mut merge = place.command(&["merge", &scenario, "--reports", "by-hand"]);
-    let merged = merge
-        .args(&place.target)
-        .arg("--shards")
-        .args(&folders)
-        .output();
-    let (code, error) = said(&merged.expect("it runs"));
+    let merged = |target: &[String]| {
+        let mut merge = place.command(&["merge", &scenario, "--reports", "by-hand"]);
+        let merged = merge
+            .args(target)
+            .arg("--shards")
+            .args(&folders)
+            .output()
+            .expect("it runs");
+        said(&merged)
+    };
+    let (code, error) = merged(&place.target);
     assert_eq!(code, Some(0), "{error}");
+
+    // Where nothing of the run is nothing is lost: other stores were named.
+    let mut elsewhere = place.target.clone();
+    elsewhere.extend(["--mongodb-database", "another"].map(str::to_owned));
+    let (code, error) = merged(&elsewhere);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("give --mongodb-database sluice"), "{error}");
+    let servers = Servers::discover().expect("the servers are there");
+    let another = MongoServer::start(&servers, MongoOptions::default())
+        .await
+        .expect("it starts");
+    let mut elsewhere = place.target.clone();
+    elsewhere[5] = another.uri();
+    let (code, error) = merged(&elsewhere);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("check --redis, --mongodb"), "{error}");
 }
 
 /// What a lost shard sent is not known: nothing may be concluded, and its loans are nobody's fault.

@@ -363,7 +363,10 @@ async fn every_fault_of_a_stub_is_found() {
         (good.audit.ids, good.audit.recorded, good.audit.faults()),
         (50, 50, 0)
     );
-    assert_eq!(good.load.end_to_end_us.count, 50);
+    // This stub cannot be followed: by what it says when it is asked its clock may be off by seconds.
+    assert_eq!(good.load.end_to_end_us.count, 0);
+    let told = |why: &String| why.contains("end to end has no data");
+    assert!(good.why.iter().any(told), "{:?}", good.why);
 
     // Every answer was held, so the shortest response is at least as long. A slow machine only adds to it.
     let hold_us = hold.as_micros() as u64;

@@ -5,6 +5,7 @@
 //! [`pursue`] sends a fault run's loans until each has a definite answer. [`mod@stop`] is asked for once for all
 //! stages of a command. A [`crowd`] misbehaves beside the load.
 
+mod answer;
 pub mod crowd;
 pub mod due;
 pub mod error;

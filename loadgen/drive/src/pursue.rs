@@ -21,13 +21,11 @@ use plan::schedule::Schedule;
 use record::clock::RunClock;
 use record::history::History;
 use record::sample::{Answer, Unknown};
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::users::QUEUED;
+use crate::answer::read;
 use crate::wire::{ANSWER_BYTES_MAX, on_the_wire};
 
 /// Where loans are sent.
@@ -266,32 +264,6 @@ impl Clients {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Body {
-    loan_id: Option<String>,
-    /// Of a loan that was taken a word, of a refusal the HTTP status.
-    status: Option<Value>,
-    replayed: Option<bool>,
-    error_type: Option<String>,
-}
-
-/// What an answer says. Whatever is neither the documented 202 nor a 4xx leaves the outcome open.
-fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Option<String>) {
-    let body: Body = serde_json::from_slice(bytes).unwrap_or_default();
-    // One for another loan says nothing of this one.
-    let is_of_it = body.loan_id.as_ref().is_none_or(|told| told == loan_id);
-    let is_queued = body.status.as_ref().is_some_and(|state| state == QUEUED);
-    let answer = match (status, body.replayed.filter(|_| is_of_it && is_queued)) {
-        (202, Some(false)) => Answer::Queued,
-        (202, Some(true)) => Answer::Replayed,
-        (400..=499, _) => Answer::Refused(status),
-        (500.., _) => Answer::Unknown(Unknown::Status(status)),
-        _ => Answer::Unknown(Unknown::Strange(status)),
-    };
-    (answer, body.error_type)
-}
-
 /// Waits for every client.
 async fn all_of(mut clients: JoinSet<()>) {
     while let Some(client) = clients.join_next().await {
@@ -341,31 +313,6 @@ mod tests {
         let history = History::create(Path::new("/dev/null"), clock).expect("it takes anything");
         let payloads = Payloads::new(1, "GC-1", &load.mix);
         Arc::new(Clients::new(Vec::new(), payloads, history, clock, &load))
-    }
-
-    #[test]
-    fn answers_are_read() {
-        for (status, body, expected) in [
-            (
-                202,
-                r#"{"loanId":"a","status":"queued","replayed":false}"#,
-                Answer::Queued,
-            ),
-            (
-                202,
-                r#"{"loanId":"a","status":"rejected","replayed":false}"#,
-                Answer::Unknown(Unknown::Strange(202)),
-            ),
-            (
-                422,
-                r#"{"status":422,"errorType":"loan_id_conflict"}"#,
-                Answer::Refused(422),
-            ),
-        ] {
-            let (answer, error_type) = read(status, body.as_bytes(), "a");
-            assert_eq!(answer, expected, "{body}");
-            assert_eq!(error_type.is_some(), status == 422, "{body}");
-        }
     }
 
     #[tokio::test]

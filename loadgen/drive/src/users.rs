@@ -22,14 +22,12 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use plan::kind::{Kind, Outcome};
 use record::clock::RunClock;
 use record::sample::{Answer, Sample, Unknown};
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::due::{Due, DueSender};
 use crate::handover::{Note, Shared};
 use crate::pace::{self, Prepared};
 use crate::wire::{ANSWER_BYTES_MAX, on_the_wire, shown};
-use crate::{priority, pulse};
+use crate::{answer, priority, pulse};
 
 /// Where loans are sent.
 const PATH: &str = "/api/loans/request";
@@ -45,10 +43,6 @@ const RESEND_PAUSE: Duration = Duration::from_millis(100);
 const TEXT_LEN_MAX: usize = 300;
 /// The most characters of what a service calls its error.
 const ERROR_TYPE_LEN_MAX: usize = 64;
-/// What a service calls the error of an id that is known with another content.
-const CONFLICT: &str = "loan_id_conflict";
-/// What a service calls a loan that it has taken.
-pub(crate) const QUEUED: &str = "queued";
 /// How fast goose starts its users, before the load begins.
 const USERS_STARTED_PER_SECOND: usize = 10_000;
 /// Who asks.
@@ -337,16 +331,6 @@ struct Detail {
     text: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    loan_id: Option<String>,
-    /// Of a loan that was taken a word, of a refusal the HTTP status.
-    status: Option<Value>,
-    replayed: Option<bool>,
-    error_type: Option<String>,
-}
-
 /// Sends one request for the loan `loan_id` and reads the whole answer.
 async fn send(
     user: &mut GooseUser,
@@ -416,31 +400,16 @@ async fn whole(mut response: reqwest::Response) -> reqwest::Result<Option<Vec<u8
     Ok(Some(bytes))
 }
 
-/// What an answer to the request for `loan_id` says. One for another loan says nothing of this one.
+/// What an answer to the request for `loan_id` says.
 fn read(status: u16, bytes: &[u8], loan_id: &str) -> (Answer, Detail) {
-    let body = serde_json::from_slice::<Body>(bytes).ok();
-    let told = body.as_ref().and_then(|body| body.loan_id.as_deref());
-    let is_of_it = told.is_none_or(|told| told == loan_id);
-    let state = body.as_ref().and_then(|body| body.status.as_ref());
-    let is_queued = state.is_some_and(|state| state == QUEUED);
-    let replayed = body.as_ref().and_then(|body| body.replayed);
-    let error_type = body.as_ref().and_then(|body| body.error_type.as_deref());
-    let answer = match (status, replayed.filter(|_| is_of_it && is_queued)) {
-        (202, Some(false)) => Answer::Queued,
-        (202, Some(true)) => Answer::Replayed,
-        // Somebody else's, on the way there, says nothing of another content.
-        (422, _) if error_type != Some(CONFLICT) => Answer::Unknown(Unknown::Strange(status)),
-        (400..=499, _) => Answer::Refused(status),
-        (500.., _) => Answer::Unknown(Unknown::Status(status)),
-        _ => Answer::Unknown(Unknown::Strange(status)),
-    };
+    let (answer, error_type) = answer::read(status, bytes, loan_id);
     // Only what is told needs the text.
     let text = if matches!(answer, Answer::Queued | Answer::Replayed) {
         String::new()
     } else {
         shown(&String::from_utf8_lossy(bytes), TEXT_LEN_MAX)
     };
-    let error_type = error_type.map(|kind| shown(kind, ERROR_TYPE_LEN_MAX));
+    let error_type = error_type.map(|kind| shown(&kind, ERROR_TYPE_LEN_MAX));
     (answer, Detail { error_type, text })
 }
 
@@ -460,60 +429,4 @@ fn chain(error: &dyn std::error::Error) -> Detail {
         cause = next.source();
     }
     text(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_read() {
-        for (status, body, expected) in [
-            (
-                202,
-                r#"{"loanId":"a","status":"queued","replayed":false}"#,
-                Answer::Queued,
-            ),
-            (
-                202,
-                r#"{"status":"queued","replayed":true}"#,
-                Answer::Replayed,
-            ),
-            (
-                202,
-                r#"{"loanId":"a","status":"rejected","replayed":false}"#,
-                Answer::Unknown(Unknown::Strange(202)),
-            ),
-            (
-                202,
-                r#"{"loanId":"a","replayed":false}"#,
-                Answer::Unknown(Unknown::Strange(202)),
-            ),
-            (
-                202,
-                r#"{"loanId":"b","status":"queued","replayed":false}"#,
-                Answer::Unknown(Unknown::Strange(202)),
-            ),
-            (202, "nonsense", Answer::Unknown(Unknown::Strange(202))),
-            (200, "{}", Answer::Unknown(Unknown::Strange(200))),
-            (
-                422,
-                r#"{"status":422,"errorType":"loan_id_conflict"}"#,
-                Answer::Refused(422),
-            ),
-            (422, "nonsense", Answer::Unknown(Unknown::Strange(422))),
-            (
-                422,
-                r#"{"errorType":"unprocessable"}"#,
-                Answer::Unknown(Unknown::Strange(422)),
-            ),
-            (503, "", Answer::Unknown(Unknown::Status(503))),
-        ] {
-            assert_eq!(
-                read(status, body.as_bytes(), "a").0,
-                expected,
-                "{status} {body}"
-            );
-        }
-    }
 }

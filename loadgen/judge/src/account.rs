@@ -171,7 +171,7 @@ pub fn account(seen: &Account<'_>) -> Report {
         generator_lag_p99: Duration::from_micros(load.generator_lag_us.p99.unwrap_or(0)),
         generator_lag_max: scenario.send_lag_max,
         pauses: &seen.recorder.pauses,
-        clocks: &clocks(&seen.followed.clock, seen.set_ahead_us),
+        clocks: &clocks(&seen.followed.clock, &seen.audited, seen.set_ahead_us),
         foreign: foreign.as_deref(),
         overrides: &seen.provenance.overrides,
         crowd: &crowd_doubts,
@@ -388,7 +388,7 @@ fn started_within_ms(before: &Snapshot, after: &Snapshot) -> Option<u64> {
 }
 
 /// What the service's clock and the generator's have to do with each other, a sentence each; nothing when they agree.
-pub fn clocks(service: &ServiceClock, set_ahead_us: i64) -> Vec<String> {
+fn clocks(service: &ServiceClock, audited: &Audited, set_ahead_us: i64) -> Vec<String> {
     let words = |ms: i64, (more, less): (&'static str, &'static str)| {
         let length = seconds(ms.unsigned_abs() as f64 / 1e3);
         format!("{length} {}", if ms > 0 { more } else { less })
@@ -404,6 +404,16 @@ pub fn clocks(service: &ServiceClock, set_ahead_us: i64) -> Vec<String> {
             "The service's clock is {} the generator's, so end to end has no data; counts and response times stand.",
             words(apart_ms, ("ahead of", "behind"))
         ));
+    } else if !audited.end_to_end.early.is_zero() {
+        sentences.push(format!(
+            "The service's clock is at least {} behind the generator's, since a loan was confirmed before it was due, so end to end has no data; counts and response times stand.",
+            seconds(audited.end_to_end.early.as_secs_f64())
+        ));
+    } else if audited.audit.complete && !service.is_compared() {
+        sentences.push(
+            "The service's clock was not compared with the generator's, since its live figures (/ws) did not come, so end to end has no data; counts and response times stand."
+                .to_owned(),
+        );
     }
     let set_ahead_ms = set_ahead_us / 1000;
     if set_ahead_ms.abs() >= OWN_STEP_MIN_MS {
@@ -688,7 +698,9 @@ fn instants() -> Vec<InstantNote> {
 /// The command that repeats the run. A secret is not in it: addresses of stores are named by their variables.
 fn repeat(seen: &Account<'_>) -> String {
     let provenance = &seen.provenance;
+    let is_probe = seen.scenario.overrides.held.is_some();
     let command = match provenance.generators {
+        _ if is_probe => "loadgen capacity",
         0 | 1 => "loadgen run",
         _ => "loadgen conduct",
     };
@@ -696,7 +708,10 @@ fn repeat(seen: &Account<'_>) -> String {
     if provenance.generators > 1 {
         words.push(format!("--shards {}", provenance.generators));
     }
-    words.push(format!("--seed {}", seen.scenario.seed));
+    // The search takes the scenario's own.
+    if !is_probe {
+        words.push(format!("--seed {}", seen.scenario.seed));
+    }
     words.extend(provenance.set_by_flags.iter().cloned());
     if provenance.target != PRIVATE {
         words.push(format!("--target {}", quoted(&provenance.target)));
@@ -828,7 +843,7 @@ impl Figures for Measured<'_> {
         let undisturbed = match metric {
             Metric::ResponseMs(_) => Some(&latencies.undisturbed),
             Metric::EndToEndMs(_) => match phase {
-                Some(phase) => self.seen.audited.undisturbed.get(phase),
+                Some(phase) => self.seen.audited.end_to_end.undisturbed.get(phase),
                 None => None,
             },
             _ => None,
@@ -837,6 +852,7 @@ impl Figures for Measured<'_> {
             Metric::EndToEndMs(_) => latencies.end_to_end.len().saturating_sub(
                 self.seen
                     .audited
+                    .end_to_end
                     .undisturbed
                     .iter()
                     .enumerate()
@@ -1122,6 +1138,44 @@ mod tests {
         let (check, why) = peak((0..=2_000).step_by(200));
         assert_eq!((check.observed.as_str(), check.pass), ("no data", false));
         assert!(told(&why), "{why:?}");
+    }
+
+    #[test]
+    fn why_end_to_end_has_no_data_is_told() {
+        let now_ms = 1_700_000_000_000;
+        let mut compared = ServiceClock::default();
+        compared.take(now_ms, now_ms);
+        compared.finish();
+        let mut far = ServiceClock::default();
+        far.take(now_ms, now_ms + 5_000);
+        far.finish();
+        let unknown = ServiceClock::default();
+        let audited = |early, complete| {
+            let mut audited = Audited::none(1);
+            audited.end_to_end.early = early;
+            audited.audit.complete = complete;
+            audited
+        };
+        let early = Duration::from_millis(20);
+        for (clock, early, complete, told) in [
+            (&compared, Duration::ZERO, true, None),
+            (&compared, early, true, Some("at least 20.0 ms behind")),
+            (&far, early, true, Some("is 5.0 s behind the generator's")),
+            (&unknown, Duration::ZERO, true, Some("was not compared")),
+            // Where no loan was looked up there is nothing that would have data.
+            (&unknown, Duration::ZERO, false, None),
+        ] {
+            let sentences = clocks(clock, &audited(early, complete), 0);
+            assert_eq!(
+                sentences.len(),
+                usize::from(told.is_some()),
+                "{sentences:?}"
+            );
+            if let (Some(sentence), Some(told)) = (sentences.first(), told) {
+                assert!(sentence.contains(told), "{sentence}");
+                assert!(sentence.contains("end to end has no data"), "{sentence}");
+            }
+        }
     }
 
     #[test]

@@ -7,16 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hdrhistogram::Histogram;
 use plan::kind::{Kind, Outcome};
 use plan::payload::{Arrival, CHANGED_BY_MINOR, FIELDS, Loan, Payloads, REACH};
 use plan::schedule::{Schedule, Slot};
-use record::latencies::empty;
 use record::ledger::Ledger;
 use record::result::run::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_PER_CLASS_MAX};
 use record::stored::{Record, StoredFailure, StoredLoan};
 use snapshot::Counters;
 
+use crate::end_to_end::EndToEnd;
 use crate::loan::{Answers, Content, Found, Packed, Standing, classify};
 
 /// What is stored of all loans, gathered one record at a time.
@@ -278,10 +277,8 @@ pub struct Audited {
     pub audit: Audit,
     /// The live counters beside them.
     pub counters: Vec<CounterRow>,
-    /// End-to-end latency by phase, microseconds.
-    pub end_to_end: Vec<Histogram<u64>>,
-    /// The same of those loans that no pause of the generator touched.
-    pub undisturbed: Vec<Histogram<u64>>,
+    /// How long loans took from end to end.
+    pub end_to_end: EndToEnd,
     /// Records that were read.
     pub records: u64,
 }
@@ -292,8 +289,7 @@ impl Audited {
         Self {
             audit: Audit::default(),
             counters: Vec::new(),
-            end_to_end: vec![empty(); phases],
-            undisturbed: vec![empty(); phases],
+            end_to_end: EndToEnd::new(phases),
             records: 0,
         }
     }

@@ -7,6 +7,7 @@
 
 use record::interval::Latency;
 use record::kept::Run;
+use record::number::{count, counted};
 use record::result::comparison::{Comparison, Row};
 use record::result::run::{Provenance, Report, Verdict};
 
@@ -14,6 +15,8 @@ use crate::bootstrap::{Blocks, Interval, RESAMPLES, Random};
 
 /// The percentiles that are compared.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// Where the shares without an answer differ by this much, the response times of the others are not compared.
+const UNANSWERED_APART: f64 = 0.001;
 /// Fewer seconds than this say nothing about how they vary.
 const SECONDS_MIN: usize = 5;
 
@@ -115,7 +118,13 @@ fn latency_rows(
             .map(Blocks::new)
             .filter(|blocks| blocks.len() >= SECONDS_MIN && !blocks.is_empty())
     };
-    let both = blocks(a, key(|phase| phase.0)).zip(blocks(b, key(|phase| phase.1)));
+    // Only answered requests have a response time: where more of one run's are missing, what is left says nothing of both.
+    let is_of_answers = matches!(latency, Latency::Response | Latency::Service);
+    let apart = (unanswered_ratio(&a.report) - unanswered_ratio(&b.report)).abs();
+    let are_alike = !is_of_answers || apart < UNANSWERED_APART;
+    let both = blocks(a, key(|phase| phase.0))
+        .zip(blocks(b, key(|phase| phase.1)))
+        .filter(|_| are_alike);
     let quantiles = QUANTILES.map(|(_, quantile)| quantile);
     let mut draws = vec![Vec::new(); quantiles.len()];
     if let Some((a, b)) = &both {
@@ -167,14 +176,14 @@ fn plain_rows(a: &Report, b: &Report) -> Vec<Row> {
             interval_percent: None,
         }
     };
-    let count = |count: u64| Some(count as f64);
+    let whole = |count: u64| Some(count as f64);
     vec![
         row("rate", "/s", &|report| Some(report.load.rate_per_second)),
-        row("sent", "", &|report| count(report.load.sent)),
+        row("sent", "", &|report| whole(report.load.sent)),
         row("without a definite answer", "", &|report| {
-            count(report.load.failed)
+            whole(report.load.failed)
         }),
-        row("recorded", "", &|report| count(report.audit.recorded)),
+        row("recorded", "", &|report| whole(report.audit.recorded)),
         row("audit faults", "", &|report| {
             report.audit.complete.then(|| report.audit.faults() as f64)
         }),
@@ -285,15 +294,30 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
         &b.provenance.appendfsync,
     );
     for report in [a, b] {
-        if matches!(report.verdict, Verdict::Discarded | Verdict::Aborted) {
-            warnings.push(format!(
+        match report.verdict {
+            Verdict::Pass => {}
+            Verdict::Fail => warnings.push(format!("The run of {} failed.", report.started_at)),
+            Verdict::Discarded | Verdict::Aborted => warnings.push(format!(
                 "The run of {} was {}: its figures prove little.",
                 report.started_at,
                 report.verdict.name()
+            )),
+        }
+        if report.load.failed > 0 {
+            warnings.push(format!(
+                "In the run of {} {} of {} had no definite answer: its response times are those of the others.",
+                report.started_at,
+                count(report.load.failed),
+                counted(report.load.sent, "arrival")
             ));
         }
     }
     warnings
+}
+
+/// The share of what was sent that got no definite answer.
+fn unanswered_ratio(report: &Report) -> f64 {
+    report.load.failed as f64 / report.load.sent.max(1) as f64
 }
 
 /// The service's build, as far as it says.
@@ -367,16 +391,19 @@ mod tests {
         std::fs::write(folder.join("report.json"), text).expect("it is written");
     }
 
-    fn change_of(us: u64) -> Row {
+    /// How the median of a run whose answers take `us` differs from one of 1,000 us, where it has no answer to `failed` of 4,000.
+    fn change_of(us: u64, failed: u64) -> Row {
         let folders = [
             tempfile::tempdir().expect("a temporary folder"),
             tempfile::tempdir().expect("a temporary folder"),
         ];
         run(folders[0].path(), 1000);
         run(folders[1].path(), us);
-        let [a, b] = folders
+        let [a, mut b] = folders
             .each_ref()
             .map(|folder| Run::load(folder.path()).expect("a report"));
+        b.report.load.sent = 4_000;
+        b.report.load.failed = failed;
         let comparison = compare(&a, &b);
         comparison
             .rows
@@ -387,12 +414,19 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_from_chance() {
-        let same = change_of(1000);
+        let same = change_of(1000, 0);
         assert_eq!(same.differs(), Some(false));
-        let slower = change_of(1100);
+        let slower = change_of(1100, 0);
         assert_eq!(slower.differs(), Some(true));
         let [low, high] = slower.interval_percent.expect("an interval");
         assert!(low > 8.0 && high < 12.0, "{low} to {high}");
+    }
+
+    /// Half of the answers are missing: the other half is not faster.
+    #[test]
+    fn nobody_is_faster_by_giving_no_answer() {
+        assert_eq!(change_of(700, 2_000).differs(), None);
+        assert_eq!(change_of(700, 2).differs(), Some(true));
     }
 
     #[test]
@@ -413,8 +447,13 @@ mod tests {
         a.provenance.set_by_flags = vec!["--duration 6s".to_owned()];
         b.provenance.mongodb_database = "other".to_owned();
         b.provenance.service_commit = "ab12".to_owned();
+        a.verdict = Verdict::Fail;
+        a.load.sent = 1_600;
+        a.load.failed = 795;
         let said = warnings(&a, &b).join(" ");
         for part in [
+            "failed. ",
+            "795 of 1,600 arrivals had no definite answer",
             "constant 500/s for 6 s and constant 500/s for 12 s",
             "--duration 6s and none",
             "The databases differ",

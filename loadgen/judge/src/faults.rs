@@ -10,6 +10,7 @@
 //! | I6 | the counters say the same as the records |
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use plan::faults::{Finds, Plan};
@@ -22,6 +23,7 @@ use record::result::run::{Audit, AuditClass, AuditExample, CounterRow, EXAMPLES_
 use record::struck::Struck;
 use snapshot::Counters;
 
+use crate::account::quoted_path;
 use crate::audit::{Findings, counter_rows};
 use crate::loan::{Answers, Found, Standing, classify};
 
@@ -464,6 +466,10 @@ impl Evidence<'_> {
                 self.stood_still.as_millis()
             ));
         }
+        if self.judged.audit.acknowledged == 0 {
+            // What nobody was promised cannot be lost.
+            voids.push("no loan was acknowledged".to_owned());
+        }
         for fault in self.struck {
             if !fault.took_effect {
                 voids.push(format!(
@@ -513,7 +519,7 @@ impl Evidence<'_> {
         let wrongs: Vec<String> = self.wrongs().collect();
         if !wrongs.is_empty() && plan.expect.finds != Finds::Undeclared {
             (Verdict::Fail, wrongs)
-        } else if planted {
+        } else if planted && audit.acknowledged > 0 {
             (Verdict::Pass, faults)
         } else if !voids.is_empty() {
             (Verdict::Void, voids)
@@ -562,6 +568,14 @@ pub fn answers(requests: &[Request]) -> BTreeMap<String, u64> {
     answers
 }
 
+/// The command that repeats a run of the plan at `path`, with the binary of the service if one was named.
+pub fn repeat(path: &Path, seed: u64, service_binary: Option<&Path>) -> String {
+    let path = quoted_path(path);
+    let mut words = vec![format!("loadgen chaos {path} --seed {seed}")];
+    words.extend(service_binary.map(|binary| format!("--service {}", quoted_path(binary))));
+    words.join(" ")
+}
+
 /// Sums over the runs that are no proofs of the rig.
 pub fn totals(runs: &[RunReport]) -> Totals {
     let mut totals = Totals::default();
@@ -587,22 +601,26 @@ pub fn totals(runs: &[RunReport]) -> Totals {
     totals
 }
 
-/// The verdict over all runs, and why. `short` tells where too many runs of drawn faults were void.
+/// The verdict over all runs, and why. `short` tells what is missing: where too many runs were void, and what ended it early.
 pub fn decide_all(
     runs: &[RunReport],
     totals: &Totals,
     short: Vec<String>,
 ) -> (Verdict, Vec<String>) {
-    let failed: Vec<String> = runs
+    let mut failed: Vec<String> = runs
         .iter()
         .filter(|run| run.verdict == Verdict::Fail)
         .map(|run| format!("{}: {}", run.name, run.why.join("; ")))
         .collect();
     if !failed.is_empty() {
+        failed.extend(short);
         return (Verdict::Fail, failed);
     }
     // Another run has taken the place of a void one, or its plan is short.
     let mut voids = short;
+    if voids.is_empty() && runs.iter().all(|run| run.verdict == Verdict::Void) {
+        voids.push("there is no run that counts".to_owned());
+    }
     // A single plan need not show all of it; the whole set must.
     let is_set = runs.iter().filter(|run| !run.is_proof()).count() > 10;
     if is_set {
@@ -832,6 +850,117 @@ mod tests {
         assert!(right.counters.iter().all(|row| row.agree), "{right:#?}");
         assert_eq!(judged(|_| false, false).audit.mismatched, 1);
         assert_eq!(judged(|_| true, true).audit.mismatched, 1);
+    }
+
+    /// What is known of a run in which nothing was sent and nothing went wrong.
+    fn nothing_seen<'a>(judged: &'a Judged, counters: &'a Counters) -> Evidence<'a> {
+        Evidence {
+            requests: &[],
+            struck: &[],
+            judged,
+            counters: (counters, counters),
+            panics: 0,
+            metrics_agree: true,
+            records_unaccounted: 0,
+            is_drained: true,
+            stood_still: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_run_without_an_acknowledged_loan_proves_nothing() {
+        let counters = Counters::default();
+        let plan = |expect: &str| {
+            let text = format!(
+                "name = \"n\"\nrow = \"0\"\ndescription = \"x\"\n[load]\nrate = 100\nlasts = \"1s\"\n{expect}"
+            );
+            Plan::parse(&text, Path::new("n.toml")).expect("a whole plan")
+        };
+        let mut judged = Judged::default();
+        let decided =
+            |judged: &Judged, expect: &str| nothing_seen(judged, &counters).decide(&plan(expect));
+        let void = (Verdict::Void, vec!["no loan was acknowledged".to_owned()]);
+        assert_eq!(decided(&judged, ""), void);
+        // Not even what was planted counts then.
+        judged.audit.stuck = 1;
+        assert_eq!(decided(&judged, "[expect]\nfinds = \"stuck\""), void);
+        // What was found stands all the same.
+        assert_eq!(decided(&judged, "").0, Verdict::Fail);
+        judged.audit.acknowledged = 1;
+        let proof = decided(&judged, "[expect]\nfinds = \"stuck\"");
+        assert_eq!(proof.0, Verdict::Pass);
+        judged.audit.stuck = 0;
+        assert_eq!(decided(&judged, ""), (Verdict::Pass, Vec::new()));
+    }
+
+    fn run_of(name: &str, verdict: Verdict, why: &[&str]) -> RunReport {
+        RunReport {
+            name: name.to_owned(),
+            row: String::new(),
+            description: String::new(),
+            mixed: false,
+            seed: 1,
+            expected: Finds::Nothing.name().to_owned(),
+            verdict,
+            why: why.iter().map(|why| (*why).to_owned()).collect(),
+            load_seconds: 1.0,
+            rate_per_second: 1.0,
+            requests: 1,
+            answers: BTreeMap::new(),
+            faults: Vec::new(),
+            audit: Audit::default(),
+            counters: Vec::new(),
+            figures: BTreeMap::new(),
+            drain_seconds: None,
+            history: None,
+            repeat: String::new(),
+        }
+    }
+
+    /// What ended a fault run early is told whatever the runs before it found, and without runs there is nothing to pass.
+    #[test]
+    fn a_fault_run_that_broke_off_never_passes() {
+        let broken = "b broke off";
+        let decided = |runs: &[RunReport], short: &[&str]| {
+            let short = short.iter().map(|why| (*why).to_owned()).collect();
+            decide_all(runs, &totals(runs), short)
+        };
+        let passed = run_of("a", Verdict::Pass, &[]);
+        let failed = run_of("a", Verdict::Fail, &["1 loan lost"]);
+        let void = run_of("a", Verdict::Void, &["no effect of: a"]);
+        let told = |verdict, why: &[&str]| {
+            let why: Vec<String> = why.iter().map(|why| (*why).to_owned()).collect();
+            (verdict, why)
+        };
+        assert_eq!(
+            decided(&[], &[]),
+            told(Verdict::Void, &["there is no run that counts"])
+        );
+        assert_eq!(
+            decided(&[void], &[]),
+            told(Verdict::Void, &["there is no run that counts"])
+        );
+        assert_eq!(decided(&[], &[broken]), told(Verdict::Void, &[broken]));
+        let passed = [passed];
+        assert_eq!(decided(&passed, &[broken]), told(Verdict::Void, &[broken]));
+        assert_eq!(decided(&passed, &[]), told(Verdict::Pass, &[]));
+        assert_eq!(
+            decided(&[failed], &[broken]),
+            told(Verdict::Fail, &["a: 1 loan lost", broken])
+        );
+    }
+
+    #[test]
+    fn the_command_that_repeats_a_run_is_one_for_a_shell() {
+        let plan = Path::new("my plans/a.toml");
+        assert_eq!(
+            repeat(plan, 7, None),
+            "loadgen chaos 'my plans/a.toml' --seed 7"
+        );
+        assert_eq!(
+            repeat(plan, 7, Some(Path::new("my builds/service"))),
+            "loadgen chaos 'my plans/a.toml' --seed 7 --service 'my builds/service'"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plan::metric::{Metric, Plain};
 use plan::phase::{Phase, Ramp};
-use plan::scenario::{CheckSpec, Scenario};
+use plan::scenario::{CheckSpec, Held, Scenario};
 use record::number::count;
 use record::result::capacity::{Capacity, Outcome, Probe};
 use record::result::run::{Report, Verdict};
@@ -57,10 +57,12 @@ pub struct Search {
 }
 
 impl Search {
-    /// Starts at `start` and never goes above `rate_max`. `confirmations` is how often an outcome must come again.
+    /// Starts at `start` and never goes above `rate_max`, of which what is behind the point does not count.
+    /// `confirmations` is how often an outcome must come again.
     pub fn new(start: f64, rate_max: f64, precision: f64, confirmations: u32) -> Self {
+        let rate_max = rate_max.floor().max(RATE_MIN);
         Self {
-            start: start.clamp(RATE_MIN, rate_max.max(RATE_MIN)),
+            start: start.clamp(RATE_MIN, rate_max),
             rate_max,
             precision: precision.max(0.005),
             lead: confirmations + 1,
@@ -216,7 +218,7 @@ impl Search {
 }
 
 /// What the search found, written into its result.
-pub fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>, rate_max: f64) {
+pub fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>) {
     let unsteady = search.unsteady();
     if search.confirmed() && stopped.is_none() && unsteady.is_none() {
         result.rate_per_second = search.best().map(|rate| rate as f64);
@@ -249,7 +251,8 @@ pub fn conclude(result: &mut Capacity, search: &Search, stopped: Option<String>,
         ),
         (_, _, _, None) => "No rate met the objectives.".to_owned(),
         (_, _, None, Some(_)) => format!(
-            "The highest rate that was tried, {rate_max}/s, met the objectives: the service can do more."
+            "The highest rate that was tried, {}/s, met the objectives: the service can do more.",
+            count(search.rate_max as u64)
         ),
         (_, _, Some((rate, Outcome::Discarded)), Some(_)) => format!(
             "At {}/s the generator was late: the limit is this machine's, and the service may do more.",
@@ -276,6 +279,17 @@ pub fn at_rate(scenario: &Scenario, rate: f64, hold: Duration) -> Scenario {
     let mut probe = scenario.clone();
     // Its rates are not the scenario's, so its figures do not belong into the scenario's trends.
     probe.name = name(&format!("{}-probe", scenario.name.get_ref()));
+    probe.overrides.held = Some(Held {
+        rate_per_second: rate as u64,
+        hold,
+    });
+    probe.source = format!(
+        "# A probe of the search for the capacity. In place of the phases below: a warm-up of {} s, then {rate} arrivals a second\n\
+         # for {} s. Of the checks those hold that do so at any rate, while the rate is held; and drain_s is at most {DRAIN_S_MAX} s.\n\n{}",
+        WARM_UP.as_secs(),
+        hold.as_secs(),
+        scenario.source
+    );
     // More in flight than at rest, so that a slow answer holds nothing back.
     probe.users = None;
     probe.phases = vec![
@@ -411,6 +425,22 @@ mod tests {
         assert_eq!((search.best(), search.failed()), (Some(50_000), None));
     }
 
+    /// Rates are whole numbers: a bound between two of them is none that could be tried.
+    #[test]
+    fn a_fraction_of_the_highest_rate_does_not_count() {
+        for rate_max in [1_000.4, 1_000.6] {
+            let mut search = Search::new(700.0, rate_max, 0.05, 1);
+            let mut probes = 0;
+            while let Some(rate) = search.next() {
+                probes += 1;
+                assert!(rate <= 1_000, "{rate}");
+                search.note(rate, Outcome::Met);
+            }
+            assert_eq!((search.best(), search.failed()), (Some(1_000), None));
+            assert!(probes < 8, "{probes}");
+        }
+    }
+
     #[test]
     fn nothing_passes() {
         let (search, _) = search(500.0, 0, 100_000);
@@ -528,6 +558,11 @@ mod tests {
         let scenario = Scenario::parse(text, "t.toml".as_ref()).expect("a good scenario");
         let probe = at_rate(&scenario, 1000.0, Duration::from_secs(8));
         assert_eq!(probe.name.get_ref(), "t-probe");
+        assert_eq!(
+            probe.overrides.flags(),
+            ["--start 1000 --rate-max 1000 --hold 8"]
+        );
+        assert!(probe.source.contains("1000 arrivals a second") && probe.source.ends_with(text));
         let checks: Vec<_> = probe
             .checks
             .iter()

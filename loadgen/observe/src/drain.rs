@@ -80,14 +80,14 @@ pub async fn settle_memory(stores: &Stores, start_bytes: Option<u64>) -> Option<
     lowest
 }
 
-/// The live metrics once they no longer change.
-pub async fn settle_counters(url: &str) -> Option<Snapshot> {
+/// The live metrics once they no longer change, asked for with the token of whoever may read, where one is known.
+pub async fn settle_counters(url: &str, token: Option<&str>) -> Option<Snapshot> {
     let deadline = tokio::time::Instant::now() + COUNTERS_SETTLE;
-    let mut last = follow::snapshot(url).await.ok();
+    let mut last = follow::snapshot(url, token).await.ok();
     while tokio::time::Instant::now() < deadline {
         // Longer than the service takes between two readings of Redis.
         tokio::time::sleep(TICK * 10).await;
-        let next = follow::snapshot(url).await.ok();
+        let next = follow::snapshot(url, token).await.ok();
         let same = match (&last, &next) {
             (Some(last), Some(next)) => last.counters == next.counters,
             _ => false,

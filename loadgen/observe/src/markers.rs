@@ -28,6 +28,11 @@ pub fn token_of_environment() -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
+/// What a token stands in, in the header `Authorization`.
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
 /// A token for a private service. Without one the service makes its own.
 pub fn random_token() -> String {
     uuid::Uuid::new_v4().simple().to_string()
@@ -132,8 +137,8 @@ fn since(all: &Histogram<u64>, before: Option<&Histogram<u64>>) -> Option<Value>
 
 async fn send(url: String, token: Option<String>, mut markers: Receiver<Value>) {
     let Some(token) = token else { return };
-    let server = Remote::at(&url)
-        .and_then(|server| server.with_header(AUTHORIZATION, &format!("Bearer {token}")));
+    let server =
+        Remote::at(&url).and_then(|server| server.with_header(AUTHORIZATION, &bearer(&token)));
     let Ok(mut server) = server else { return };
     while let Some(marker) = markers.recv().await {
         // A service that is away misses its markers.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, RedisResult, Value};
+use redis::{Client, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
+use url::Url;
 
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,13 +41,12 @@ impl Masters {
             is_cluster: false,
             open: Arc::default(),
         };
-        let info = masters
+        let (info, _): (String, &str) = masters
             .any(async |mut node| {
                 let mut info = redis::cmd("INFO");
                 info.arg("cluster").query_async(&mut node).await
             })
             .await?;
-        let info: String = info;
         masters.is_cluster = info.contains("cluster_enabled:1");
         Ok(masters)
     }
@@ -85,15 +85,17 @@ impl Masters {
     /// # Errors
     /// When no node answers.
     pub async fn members(&self) -> RedisResult<Members> {
-        let slots: Vec<Vec<Value>> = self
+        let (slots, asked): (Vec<Vec<Value>>, &str) = self
             .any(async |mut node| {
                 let mut slots = redis::cmd("CLUSTER");
                 slots.arg("SLOTS").query_async(&mut node).await
             })
             .await?;
+        let asked = Url::parse(asked).map_err(|_| no_url())?;
         let mut members = Members::default();
         for range in slots {
-            let nodes = range.into_iter().skip(2).filter_map(url);
+            let nodes = range.into_iter().skip(2);
+            let nodes = nodes.filter_map(|node| url_of(node, &asked));
             for (number, url) in nodes.enumerate() {
                 if number == 0 {
                     members.masters.insert(url);
@@ -129,11 +131,11 @@ impl Masters {
         Ok(node)
     }
 
-    /// What the first node says that answers.
+    /// What the first node says that answers, and its URL.
     async fn any<T>(
         &self,
         ask: impl AsyncFn(ConnectionManager) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+    ) -> RedisResult<(T, &str)> {
         let mut failed = None;
         for url in &self.urls {
             let answer = match self.at(url).await {
@@ -141,23 +143,63 @@ impl Masters {
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, url.as_str())),
                 Err(error) => failed = Some(error),
             }
         }
-        Err(failed.unwrap_or_else(|| RedisError::from((redis::ErrorKind::Client, "no URL"))))
+        Err(failed.unwrap_or_else(no_url))
     }
 }
 
-/// The URL of a node of CLUSTER SLOTS.
-fn url(node: Value) -> Option<String> {
-    let (host, port): (String, u16) = match node {
-        Value::Array(parts) => {
-            let mut parts = parts.into_iter();
-            let host = redis::from_redis_value(parts.next()?).ok()?;
-            (host, redis::from_redis_value(parts.next()?).ok()?)
-        }
-        _ => return None,
+fn no_url() -> RedisError {
+    RedisError::from((ErrorKind::Client, "no URL"))
+}
+
+/// The URL of a node of CLUSTER SLOTS: it is reached as the node that was `asked`, by the same user, password and TLS, but for
+/// host and port. Nothing when the answer names no node. Pure.
+fn url_of(node: Value, asked: &Url) -> Option<String> {
+    let Value::Array(parts) = node else {
+        return None;
     };
-    Some(format!("redis://{host}:{port}"))
+    let mut parts = parts.into_iter();
+    let host: Option<String> = redis::from_redis_value(parts.next()?).ok()?;
+    let port: u16 = redis::from_redis_value(parts.next()?).ok()?;
+    let mut url = asked.clone();
+    match host.as_deref() {
+        // A node that knows no address of its own means: where you have asked me.
+        None | Some("" | "?") => {}
+        Some(host) if host.contains(':') => url.set_host(Some(&format!("[{host}]"))).ok()?,
+        Some(host) => url.set_host(Some(host)).ok()?,
+    }
+    url.set_port(Some(port)).ok()?;
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_reached_as_the_one_that_was_asked() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let asked = Url::parse("rediss://user:word@first:7000/0#insecure").expect("a good URL");
+        for (host, told) in [
+            (text("10.0.0.2"), "10.0.0.2"),
+            (text("second.example"), "second.example"),
+            (text("fd00::2"), "[fd00::2]"),
+            (text(""), "first"),
+            (text("?"), "first"),
+            (Value::Nil, "first"),
+        ] {
+            let node = Value::Array(vec![host, Value::Int(7001), text("its id")]);
+            let url = format!("rediss://user:word@{told}:7001/0#insecure");
+            assert_eq!(url_of(node, &asked), Some(url));
+        }
+        let plain = Url::parse("redis://first:7000").expect("a good URL");
+        let node = Value::Array(vec![text("10.0.0.2"), Value::Int(7001)]);
+        let url = "redis://10.0.0.2:7001".to_owned();
+        assert_eq!(url_of(node, &plain), Some(url));
+        assert_eq!(url_of(Value::Nil, &plain), None);
+        assert_eq!(url_of(Value::Array(Vec::new()), &plain), None);
+    }
 }

@@ -33,6 +33,11 @@ impl Target {
         }
     }
 
+    /// All its instances, the first one first, each as a service of the same stores.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        std::iter::once(self.clone()).chain(self.each_other())
+    }
+
     /// Its further instances, each as a service of the same stores.
     pub fn each_other(&self) -> impl Iterator<Item = Self> {
         self.other_urls.iter().map(|url| Self {

@@ -9,6 +9,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
 use plan::faults::REFUSED_AMOUNT_MINOR;
 use plan::payload::{FIELDS, Form, Kept};
 use record::stored::{Record, StoredFailure, StoredFault, StoredLoan};
@@ -84,6 +87,24 @@ fn wrong_address(error: &mongodb::error::Error) -> StoreError {
     let about_host = words.strip_prefix("invalid server address ");
     let told = about_host.and_then(|told| told.rsplit(": ").next());
     StoreError::Address(told.unwrap_or(words).to_owned())
+}
+
+/// How MongoDB at `uri` is asked: of the primary, and of what a majority has, whatever the address says. Another member may not have
+/// heard yet of what is recorded, and its loans would be taken for lost.
+async fn options_of(uri: &str) -> Result<ClientOptions, StoreError> {
+    let options = ClientOptions::parse(uri).await;
+    let mut options = options.map_err(|error| wrong_address(&error))?;
+    options.server_selection_timeout = Some(COMMAND_TIMEOUT);
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.read_concern = Some(ReadConcern::majority());
+    // A majority that is away is waited for no longer than a server that is away.
+    options.write_concern = Some(
+        WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .w_timeout(COMMAND_TIMEOUT)
+            .build(),
+    );
+    Ok(options)
 }
 
 /// What waits in Redis.
@@ -293,10 +314,8 @@ impl Stores {
     ) -> Result<Self, StoreError> {
         // Over TLS both take the process's own implementation of it, and panic where there is none. One may have been chosen.
         let _ = ring::default_provider().install_default();
-        let options = mongodb::options::ClientOptions::parse(mongodb_uri).await;
-        let mut options = options.map_err(|error| wrong_address(&error))?;
+        let options = options_of(mongodb_uri).await?;
         let redis = Masters::connect(redis_url).await?;
-        options.server_selection_timeout = Some(COMMAND_TIMEOUT);
         let database = mongodb::Client::with_options(options)?.database(database);
         database.run_command(doc! { "ping": 1 }).await?;
         Ok(Self { redis, database })
@@ -605,6 +624,20 @@ impl Stores {
         })
     }
 
+    /// Whether MongoDB has a record, good or failed, of a loan whose id begins with `prefix`.
+    ///
+    /// # Errors
+    /// When MongoDB does not answer.
+    pub async fn has_records_of(&self, prefix: &str) -> Result<bool, StoreError> {
+        for collection in [LOANS, FAILURES] {
+            let mut records = self.records(collection, Some(prefix)).await?;
+            if records.next().await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The records of `collection` one by one in the order of their ids, with their ids starting with `prefix` when one
     /// is given.
     ///
@@ -908,6 +941,21 @@ mod tests {
             StoreError::from(redis).to_string(),
             "Redis: the network is down"
         );
+    }
+
+    /// What an address asks for cannot make the audit look elsewhere.
+    #[tokio::test]
+    async fn the_audit_reads_what_a_majority_has_of_the_primary() {
+        let uri = "mongodb://127.0.0.1:1/?readPreference=secondary&readConcernLevel=local&w=0&journal=false";
+        let options = options_of(uri).await.expect("a good address");
+        let client = mongodb::Client::with_options(options).expect("good options");
+        let database = client.database("sluice");
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        assert_eq!(database.selection_criteria(), Some(&primary));
+        assert_eq!(database.read_concern(), Some(&ReadConcern::majority()));
+        let written = database.write_concern().expect("one is set");
+        assert_eq!(written.w, Some(Acknowledgment::Majority));
+        assert_eq!(written.journal, None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A stub of the service with a known behaviour, on a thread of its own: it delays answers as told, or stores loans in
-//! MongoDB and spoils one of them.
+//! MongoDB and spoils one of them. Its figures can be asked for and followed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,17 +8,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures_util::SinkExt as _;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use mongodb::bson::Document;
-use snapshot::Snapshot;
+use snapshot::{Message as Told, Snapshot};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::stores::{Recording, failure_document, loan_document};
+
+/// How often a stub tells its figures to whoever follows them.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How a stub delays its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,28 +209,19 @@ async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
         });
         tokio::spawn(
             hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service),
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades(),
         );
     }
 }
 
-async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/api/metrics") => {
-            let mut snapshot = Snapshot {
-                at_ms: (state.now_us() / 1000) as u64,
-                ..Snapshot::default()
-            };
-            let stored = state.stored.load(Ordering::SeqCst);
-            snapshot.counters.received = state.requests.load(Ordering::SeqCst);
-            snapshot.counters.admitted = stored;
-            snapshot.counters.accepted = stored;
-            snapshot.counters.recorded_loans = stored;
-            json(
-                StatusCode::OK,
-                serde_json::to_vec(&snapshot).expect("plain data serialises"),
-            )
-        }
+        (&Method::GET, "/api/metrics") => json(
+            StatusCode::OK,
+            serde_json::to_vec(&state.snapshot()).expect("plain data serialises"),
+        ),
+        (&Method::GET, "/ws") => be_followed(Arc::clone(state), request),
         (&Method::POST, "/api/loans/request") => {
             let arrived = Instant::now();
             let Ok(body) = request.into_body().collect().await else {
@@ -247,7 +247,56 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Byte
     }
 }
 
+/// Tells the figures to whoever asks for a WebSocket, until that ends.
+fn be_followed(state: Arc<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let accepted = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
+    let Some(accepted) = accepted else {
+        return json(StatusCode::BAD_REQUEST, b"{}".to_vec());
+    };
+    tokio::spawn(async move {
+        let Ok(connection) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let connection = TokioIo::new(connection);
+        let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
+        loop {
+            let told = Told::Snapshot {
+                snapshot: Box::new(state.snapshot()),
+            };
+            let told = serde_json::to_string(&told).expect("plain data serialises");
+            if socket.send(Message::text(told)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(TELL_EVERY).await;
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accepted);
+    response
+}
+
 impl State {
+    /// Its figures as of now.
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot {
+            at_ms: (self.now_us() / 1000) as u64,
+            ..Snapshot::default()
+        };
+        let stored = self.stored.load(Ordering::SeqCst);
+        snapshot.counters.received = self.requests.load(Ordering::SeqCst);
+        snapshot.counters.admitted = stored;
+        snapshot.counters.accepted = stored;
+        snapshot.counters.recorded_loans = stored;
+        snapshot
+    }
+
     /// Stores the loan, if this stub stores. False when the body is no good loan.
     async fn store(&self, number: u64, body: &[u8]) -> bool {
         let Some(records) = &self.records else {
@@ -374,7 +423,7 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(
         hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
+        HeaderValue::from_static("application/json"),
     );
     response
 }

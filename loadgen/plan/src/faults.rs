@@ -1,7 +1,6 @@
 //! A chaos scenario: its file, and the mixed faults that a seed draws.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::file::{
 use crate::mix::Mix;
 use crate::phase::Phase;
 use crate::random::mix64;
+use crate::schedule::Schedule;
 
 /// One run under faults, as its file describes it. See `scenarios/chaos/`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -778,6 +778,9 @@ impl Plan {
         if self.mixed.is_some() && !self.faults.is_empty() {
             return refuse("a plan has [[fault]] or [mixed], not both");
         }
+        if !Schedule::has_arrivals(&[self.phase()], self.seed) {
+            return refuse("no arrival is due in the whole run: raise load.rate or load.lasts");
+        }
         self.check_load().map_err(|what| (here.clone(), what))?;
         if let Some(mixed) = &self.mixed {
             if mixed.faults == 0 || mixed.menu.is_empty() || mixed.shortest > mixed.longest {
@@ -1083,13 +1086,6 @@ impl Random {
     }
 }
 
-/// The command that repeats a run.
-pub fn repeat(path: &Path, seed: u64) -> String {
-    let mut words = String::from("loadgen chaos ");
-    let _ = write!(words, "{} --seed {seed}", path.display());
-    words
-}
-
 const fn one() -> u64 {
     1
 }
@@ -1224,6 +1220,17 @@ mod tests {
             let error = text.expect_err(wrong);
             assert!(error.contains(words), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_plan_in_which_nothing_is_due_is_refused() {
+        let text =
+            "name = \"n\"\nrow = \"0\"\ndescription = \"x\"\n[load]\nrate = 1\nlasts = \"1ms\"";
+        let error = Plan::parse(text, Path::new("n.toml")).expect_err("nothing is due");
+        assert_eq!(
+            error.to_string(),
+            "n.toml:1:8: no arrival is due in the whole run: raise load.rate or load.lasts"
+        );
     }
 
     #[test]

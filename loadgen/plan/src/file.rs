@@ -40,8 +40,11 @@ pub enum ScenarioError {
 /// The most bytes of a scenario file.
 const SCENARIO_BYTES_MAX: u64 = 1 << 20;
 
-/// The text of the file at `path`.
-pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
+/// The text of the scenario or plan at `path`. A pipe gives it once only.
+///
+/// # Errors
+/// When the file cannot be read, or is too long for one.
+pub fn text_of(path: &Path) -> Result<String, ScenarioError> {
     read_text(path, SCENARIO_BYTES_MAX).map_err(|what| ScenarioError::Read {
         path: path.to_path_buf(),
         what,

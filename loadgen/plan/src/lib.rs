@@ -20,4 +20,4 @@ pub mod schedule;
 pub mod schema;
 pub mod shard;
 
-pub use file::{ScenarioError, is_of_faults, parse_duration, read_text, unreadable};
+pub use file::{ScenarioError, is_of_faults, parse_duration, read_text, text_of, unreadable};

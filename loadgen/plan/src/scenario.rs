@@ -85,18 +85,44 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// Length of the longest phase.
     pub duration: Option<Duration>,
+    /// One rate in place of all phases: a probe of the search for the capacity.
+    pub held: Option<Held>,
+}
+
+/// One rate, held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Arrivals per second.
+    pub rate_per_second: u64,
+    /// How long.
+    pub hold: Duration,
 }
 
 impl Overrides {
     /// The flags that set them, but for the seed's.
     pub fn flags(&self) -> Vec<String> {
-        self.duration
-            .map(|duration| match duration.subsec_micros() {
+        let duration = self.duration.map(|duration| {
+            let nanoseconds = duration.as_nanos();
+            match duration.subsec_nanos() {
                 0 => format!("--duration {}s", duration.as_secs()),
-                _ => format!("--duration {}us", duration.as_micros()),
-            })
-            .into_iter()
-            .collect()
+                rest if rest.is_multiple_of(1_000) => {
+                    format!("--duration {}us", nanoseconds / 1_000)
+                }
+                _ => format!("--duration {nanoseconds}ns"),
+            }
+        });
+        let held = self.held.map(
+            |Held {
+                 rate_per_second,
+                 hold,
+             }| {
+                format!(
+                    "--start {rate_per_second} --rate-max {rate_per_second} --hold {}",
+                    hold.as_secs()
+                )
+            },
+        );
+        duration.into_iter().chain(held).collect()
     }
 }
 

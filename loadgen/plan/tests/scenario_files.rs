@@ -153,6 +153,7 @@ fn what_the_command_line_sets_is_checked_as_the_file_is() {
         let overrides = Overrides {
             seed: Some(7),
             duration: Some(duration),
+            ..Overrides::default()
         };
         Scenario::parse_with(&format!("{HEAD}{PHASE}"), Path::new("s.toml"), overrides)
     };
@@ -160,6 +161,8 @@ fn what_the_command_line_sets_is_checked_as_the_file_is() {
     assert_eq!(scenario.seed, 7);
     assert_eq!(scenario.phases[0].duration, Duration::from_secs(3));
     assert_eq!(scenario.overrides.flags(), ["--duration 3s"]);
+    let scenario = with(Duration::from_nanos(500)).expect("short, and the first arrival is due");
+    assert_eq!(scenario.overrides.flags(), ["--duration 500ns"]);
     for bad in [Duration::ZERO, Duration::from_secs(20_000 * 3600)] {
         let error = with(bad).expect_err("out of the bounds of a file");
         assert_eq!(

@@ -130,12 +130,23 @@ impl ServiceClock {
             .max_by_key(|ms| ms.saturating_abs())
     }
 
-    /// The one of several that is furthest off.
+    /// Whether it was compared with the generator's by snapshots that came by themselves. Two that were asked for tell only a large
+    /// difference, so that a latency across both clocks may still be off by seconds.
+    pub fn is_compared(&self) -> bool {
+        self.ahead_last_ms.is_some()
+    }
+
+    /// Whether a latency across both clocks means something: they were compared, and were never apart.
+    pub fn agrees(&self) -> bool {
+        self.is_compared() && self.apart_ms().is_none() && self.step_ms.is_none()
+    }
+
+    /// The one of several that is furthest off; of those that are not, one that was not compared.
     pub fn worst_of(clocks: &[Self]) -> Self {
         let off = |clock: &&Self| {
             let [step_ms, apart_ms] =
                 [clock.step_ms, clock.apart_ms()].map(|ms| ms.unwrap_or(0).saturating_abs());
-            step_ms.saturating_add(apart_ms)
+            (step_ms.saturating_add(apart_ms), !clock.is_compared())
         };
         clocks.iter().max_by_key(off).cloned().unwrap_or_default()
     }
@@ -414,6 +425,27 @@ mod tests {
         unknown.take(0, 1_700_000_000_000);
         unknown.finish();
         assert_eq!(unknown, ServiceClock::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_not_compared_closely_does_not_agree() {
+        let now_ms = 1_700_000_000_000;
+        let mut followed = ServiceClock::default();
+        followed.take(now_ms, now_ms + 2);
+        followed.finish();
+        assert!(followed.agrees());
+        // Half a second off is nothing that two snapshots can tell.
+        let asked = ServiceClock::of_two((now_ms - 500, now_ms), (now_ms + 9_500, now_ms + 10_000));
+        assert_eq!((asked.apart_ms(), asked.step_ms), (None, None));
+        assert!(!asked.is_compared() && !asked.agrees());
+        let far = ServiceClock::of_two((now_ms, now_ms + 9_000), (now_ms, now_ms + 9_000));
+        assert!(far.is_compared() && !far.agrees());
+        let unknown = ServiceClock::default();
+        assert!(!unknown.agrees());
+        let all = [unknown.clone(), followed.clone(), asked];
+        assert!(!ServiceClock::worst_of(&all).is_compared());
+        assert_eq!(ServiceClock::worst_of(&[far.clone(), unknown]), far);
+        assert!(ServiceClock::worst_of(&[followed.clone(), followed]).agrees());
     }
 
     #[test]

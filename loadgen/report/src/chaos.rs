@@ -201,9 +201,7 @@ fn headline(report: &ChaosReport) -> String {
             totals.mismatched,
             totals.counters_wrong
         ),
-        Verdict::Void => {
-            "Void. A fault did not take effect, so nothing may be concluded.".to_owned()
-        }
+        Verdict::Void => "Void. Nothing may be concluded, for these reasons.".to_owned(),
     }
 }
 
@@ -293,9 +291,10 @@ fn banner(markup: &mut Markup, report: &ChaosReport) {
             "p",
             &[("class", &"facts")],
             &format!(
-                "{} · {} · commit {} · Redis {} (appendfsync {}), MongoDB {} · {} cores",
+                "{} · {} · service {}, load generator {} · Redis {} (appendfsync {}), MongoDB {} · {} cores",
                 instant(&report.started_at),
                 seconds(report.duration_seconds),
+                commit(&provenance.service_commit, provenance.service_dirty),
                 commit(&provenance.git_commit, provenance.dirty),
                 provenance.redis,
                 provenance.appendfsync,
@@ -654,14 +653,27 @@ fn fault_row(markup: &mut Markup, fault: &FaultReport) {
     );
 }
 
+/// A version, and the commit that it was built from.
+fn build(version: &str, commit: &str) -> String {
+    let version = if version.is_empty() {
+        "unknown"
+    } else {
+        version
+    };
+    format!("{version}, commit {commit}")
+}
+
 fn surroundings(markup: &mut Markup, report: &ChaosReport) {
     let provenance = &report.provenance;
+    let service = commit(&provenance.service_commit, provenance.service_dirty);
+    let ours = commit(&provenance.git_commit, provenance.dirty);
     section(markup, "Surroundings", "", |markup| {
         table(markup, "Surroundings", &["What", "Value"], |markup| {
             for (name, value) in [
                 ("Processor", provenance.cpu.clone()),
                 ("Kernel", provenance.kernel.clone()),
-                ("Commit", commit(&provenance.git_commit, provenance.dirty)),
+                ("Service", build(&provenance.service_version, &service)),
+                ("Load generator", build(&provenance.loadgen_version, &ours)),
                 ("Redis", provenance.redis.clone()),
                 ("MongoDB", provenance.mongodb.clone()),
                 (
@@ -710,4 +722,52 @@ fn table(markup: &mut Markup, caption: &str, heads: &[&str], rows: impl FnOnce(&
 fn row(markup: &mut Markup, cells: &[String]) {
     let cells: Vec<(&str, String)> = cells.iter().map(|cell| ("", cell.clone())).collect();
     row_of(markup, &cells);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use record::result::run::Provenance;
+
+    fn report(verdict: Verdict, why: &[&str]) -> ChaosReport {
+        ChaosReport {
+            schema_version: 1,
+            verdict,
+            why: why.iter().map(|why| (*why).to_owned()).collect(),
+            started_at: String::new(),
+            duration_seconds: 1.0,
+            provenance: Provenance {
+                git_commit: "0123456789abcdef".to_owned(),
+                loadgen_version: "0.1.0".to_owned(),
+                service_commit: "fedcba9876543210".to_owned(),
+                service_version: "0.2.0".to_owned(),
+                ..Provenance::default()
+            },
+            totals: Totals::default(),
+            runs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_page_names_the_build_of_both() {
+        let page = html(&report(Verdict::Pass, &[]));
+        for part in [
+            "service fedcba987654, load generator 0123456789ab",
+            "0.2.0, commit fedcba987654",
+            "0.1.0, commit 0123456789ab",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    }
+
+    /// Not only a fault without effect makes it void: what did stands beside it.
+    #[test]
+    fn what_broke_off_is_told_as_such() {
+        let why = "a broke off, and not all runs were made: the service is gone";
+        let report = report(Verdict::Void, &[why]);
+        for text in [terminal(&report), markdown(&report), html(&report)] {
+            assert!(text.contains(why), "{text}");
+            assert!(!text.contains("did not take effect"), "{text}");
+        }
+    }
 }

@@ -153,7 +153,7 @@ pub async fn capacity(
             break;
         }
     }
-    conclude(&mut result, &search, stopped, options.rate_max);
+    conclude(&mut result, &search, stopped);
     result.finished_at = rfc3339(OffsetDateTime::now_utc());
     Ok(Searched {
         result,

@@ -4,7 +4,8 @@
 //! networks that fail on demand. [`Clients`] send every loan until they have a definite answer, and write a [`History`]
 //! as they go. When all is healed and drained, [`judge`] compares the history with what MongoDB and Redis hold.
 //!
-//! A run is void when a fault did not take effect: it proves nothing then, whatever the checker says.
+//! A run is void when a fault did not take effect, or when no loan was acknowledged: it proves nothing then. What was made
+//! before a run that could not be made to its end is reported all the same.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,15 @@ use drive::pursue::Clients;
 use drive::stop;
 use futures_util::future::join_all;
 use judge::audit::Findings;
-use judge::faults::{self, Evidence, answers, decide_all, fault_report, totals};
+use judge::faults::{self, Evidence, answers, decide_all, fault_report, repeat, totals};
 use observe::field::{DATABASE, Field, HealError};
 use observe::follow;
 use observe::provenance;
 use observe::stores::{FAILURES, LOANS, RedisFacts, StoreError, Stores};
-use plan::faults::{Fault, Plan, REFUSED_AMOUNT_MINOR, repeat};
+use plan::faults::{Fault, Plan, REFUSED_AMOUNT_MINOR};
 use plan::payload::Payloads;
 use plan::schedule::Schedule;
+use record::cause::with_causes;
 use record::clock::RunClock;
 use record::folder::{rfc3339, run_tag};
 use record::history::{self, History};
@@ -105,20 +107,23 @@ pub enum ChaosError {
     Report(#[from] ReportError),
 }
 
-/// A fault run that was made.
+/// A fault run that was made, or begun.
 pub struct Finished {
     /// Its report.
     pub report: ChaosReport,
     /// The folder that holds it.
     pub folder: PathBuf,
+    /// Why the next run could not be made, if that ended it. The report names it.
+    pub broken: Option<ChaosError>,
     /// What could not be written, one line each. The verdict stands all the same.
     pub warnings: Vec<String>,
 }
 
-/// Makes all runs, one after the other, and writes the report.
+/// Makes all runs, one after the other, and writes the report. A stop, and a run that cannot be made to its end, end it with the
+/// runs that were made.
 ///
 /// # Errors
-/// When a run could not be made at all.
+/// When not even the first stack could be started, or the folder cannot be written.
 pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
     let started = OffsetDateTime::now_utc();
     let folder = begin(&options.reports, "chaos", started).map_err(RunError::from)?;
@@ -140,24 +145,10 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 // The old stack ends before the new one starts.
                 drop(field.take());
             }
-            let field = match &mut field {
-                Some(field) => field,
-                none => {
-                    let starting = Field::start(&plan.stack, options.service_binary.clone());
-                    let Some(started) = unless_stopped(starting, &mut short).await else {
-                        break 'plans;
-                    };
-                    let started = started?;
-                    if is_watched {
-                        let link = started.dashboard_link();
-                        let _ = writeln!(std::io::stderr(), "watch it: {link}");
-                    }
-                    none.insert(started)
-                }
-            };
             let stage = Stage {
                 plan,
                 path,
+                service_binary: options.service_binary.as_deref(),
                 seed: if is_drawn {
                     first.wrapping_add(turn)
                 } else {
@@ -166,12 +157,26 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
                 again: !is_drawn && turn > 0,
                 folder: &folder,
             };
-            let made = unless_stopped(stage.run(field, &mut provenance), &mut short).await;
+            let making = async {
+                let field = match &mut field {
+                    Some(field) => field,
+                    none => none.insert(stage.start(is_watched).await?),
+                };
+                stage.run(field, &mut provenance).await
+            };
+            let made = unless_stopped(making, &mut short).await;
             let report = match made {
                 None => break 'plans,
                 Some(Ok(report)) => report,
+                // Nothing was sent yet, so there is nothing else to tell.
+                Some(Err(error @ ChaosError::Testbed(_))) if runs.is_empty() => return Err(error),
                 // What was found so far is told all the same.
                 Some(Err(error)) => {
+                    short.push(format!(
+                        "{} broke off, and not all runs were made: {}",
+                        stage.name(),
+                        with_causes(&error)
+                    ));
                     broken = Some(error);
                     break 'plans;
                 }
@@ -209,18 +214,16 @@ pub async fn run(options: &Options) -> Result<Finished, ChaosError> {
         report::chaos::write(&report, &folder),
         report::write_index(&options.reports),
     ];
-    match broken {
-        Some(error) => Err(error),
-        None => Ok(Finished {
-            report,
-            folder: folder.to_path_buf(),
-            warnings: written
-                .into_iter()
-                .filter_map(Result::err)
-                .map(|error| error.to_string())
-                .collect(),
-        }),
-    }
+    Ok(Finished {
+        report,
+        folder: folder.to_path_buf(),
+        broken,
+        warnings: written
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect(),
+    })
 }
 
 /// What comes of it; nothing when a stop was asked for first: it is given up, and the report tells of what was made before.
@@ -238,6 +241,8 @@ async fn unless_stopped<T>(stage: impl Future<Output = T>, short: &mut Vec<Strin
 struct Stage<'a> {
     plan: &'a Plan,
     path: &'a Path,
+    /// The service's binary, where one was named.
+    service_binary: Option<&'a Path>,
     seed: u64,
     /// It takes the place of a void run with the same seed.
     again: bool,
@@ -256,6 +261,17 @@ impl Stage<'_> {
         }
     }
 
+    /// The stack that it needs, and a line where to watch it.
+    async fn start(&self, is_watched: bool) -> Result<Field, ChaosError> {
+        let binary = self.service_binary.map(Path::to_path_buf);
+        let field = Field::start(&self.plan.stack, binary).await?;
+        if is_watched {
+            let link = field.dashboard_link();
+            let _ = writeln!(std::io::stderr(), "watch it: {link}");
+        }
+        Ok(field)
+    }
+
     async fn run(
         &self,
         field: &Field,
@@ -271,6 +287,15 @@ impl Stage<'_> {
             provenance.redis = version;
             provenance.appendfsync = appendfsync;
             provenance.mongodb = stores.mongodb_version().await?;
+        }
+        // Every run starts the same binary.
+        if provenance.service_version.is_empty()
+            && let Ok(snapshot) =
+                follow::snapshot(&format!("http://{}", field.addresses[0]), None).await
+        {
+            (provenance.service_commit, provenance.service_dirty) =
+                provenance::commit_of(&snapshot.git_commit);
+            provenance.service_version = snapshot.version;
         }
         let before = stores.counters().await?;
         let records_before = stores.records_count().await?;
@@ -405,7 +430,7 @@ impl Stage<'_> {
                         .map(|name| name.to_string_lossy().into_owned())
                 })
                 .flatten(),
-            repeat: repeat(self.path, self.seed),
+            repeat: repeat(self.path, self.seed, self.service_binary),
         })
     }
 }
@@ -498,7 +523,7 @@ async fn metrics_agree(field: &Field, counters: &Counters) -> bool {
     let deadline = tokio::time::Instant::now() + METRICS_PATIENCE;
     for address in &field.addresses {
         loop {
-            let live = follow::snapshot(&format!("http://{address}")).await;
+            let live = follow::snapshot(&format!("http://{address}"), None).await;
             if live.is_ok_and(|live| is_same(&live.counters, counters)) {
                 break;
             }

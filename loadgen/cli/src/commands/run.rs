@@ -16,7 +16,8 @@ use drive::stop::{self, Stop};
 use judge::account::{Account, Generators, PRIVATE, account, hopeless};
 use judge::audit::Audited;
 use observe::follow::{self, SnapshotError};
-use observe::proof::{ProofError, belong_together};
+use observe::markers;
+use observe::proof::{ProofError, belong_together, taken_back};
 use observe::provenance;
 use observe::stack::{Target, service_arguments};
 use observe::stores::StoreError;
@@ -30,6 +31,7 @@ use record::interval;
 use record::part::{self, MergeError};
 use record::recorder::Recorder;
 use record::result::run::{CrowdReport, Drain, Provenance, Report, Verdict};
+use record::sample::Answer;
 use report::ReportError;
 use testbed::{Deployment, TestbedError};
 use time::OffsetDateTime;
@@ -182,6 +184,26 @@ pub enum RunError {
     /// The shards of a run could not be joined.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The shards of a run sent to a service of another database.
+    #[error(
+        "the shards sent to a service of the database {theirs}, not of {given}: give --mongodb-database {theirs}"
+    )]
+    OtherDatabase {
+        /// Theirs.
+        theirs: String,
+        /// The one that is named now.
+        given: String,
+    },
+    /// No service proves that the stores are those of the run, and they hold nothing of it.
+    #[error(
+        "nothing of the run {run_id} is in these stores, though {acknowledged} of its arrivals were acknowledged, and no service proves that they are the run's: check --redis, --mongodb and --mongodb-database"
+    )]
+    NothingOfIt {
+        /// The run.
+        run_id: String,
+        /// Arrivals whose answer promised the loan.
+        acknowledged: u64,
+    },
     /// The report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -472,7 +494,10 @@ async fn measure(
     } else {
         let mut ready = tokio::select! {
             ready = make_ready(options, progress) => ready?,
-            () = stop::wait() => return Err(RunError::Stopped),
+            () = stop::wait() => {
+                taken_back().await;
+                return Err(RunError::Stopped);
+            }
         };
         let sent = match conducting {
             None => send(options, &mut ready, &schedule, started.0, folder, progress).await?,
@@ -502,12 +527,39 @@ async fn joined_shards(
         &provenance::sha256(options.scenario.source.as_bytes()),
         schedule,
     )?;
+    let theirs = &gathered.provenance.mongodb_database;
+    if !theirs.is_empty() && *theirs != target.mongodb_database {
+        return Err(RunError::OtherDatabase {
+            theirs: theirs.clone(),
+            given: target.mongodb_database.clone(),
+        });
+    }
     let stores = connect(target).await?;
+    let known = markers::token_of_environment();
+    let reading = follow::token_to_read(target, known.as_deref()).await;
+    let mut is_proven = target.private;
     if !target.private {
-        for instance in std::iter::once(target.clone()).chain(target.each_other()) {
-            // One that is gone by now proves nothing; its loans are looked for all the same.
-            let snapshot = follow::snapshot(&instance.url).await;
-            belong_together(&instance, &snapshot.unwrap_or_default(), &stores).await?;
+        for instance in target.each() {
+            let snapshot = match follow::snapshot(&instance.url, reading.as_deref()).await {
+                Err(source @ SnapshotError::Token) => {
+                    let url = instance.shown_url();
+                    return Err(RunError::Service { url, source });
+                }
+                // One that is gone by now proves nothing; its loans are looked for all the same.
+                asked => asked.unwrap_or_default(),
+            };
+            let token = reading.as_deref();
+            is_proven |= belong_together(&instance, token, &snapshot, &stores).await?;
+        }
+    }
+    let acknowledged = acknowledged(&gathered.recorder);
+    if !is_proven && acknowledged > 0 {
+        let prefix = shared_tag(&gathered.run_id) + "-";
+        if !stores.has_records_of(&prefix).await? && stores.backlog_of(&prefix).await? == 0 {
+            return Err(RunError::NothingOfIt {
+                run_id: gathered.run_id,
+                acknowledged,
+            });
         }
     }
     let log = folder.join(interval::FILE);
@@ -517,15 +569,18 @@ async fn joined_shards(
     let ready = Ready {
         target: target.clone(),
         token: None,
+        reading,
         stack: None,
         stores: Some(stores),
         snapshot_before: gathered.snapshot_before,
         snapshot_before_ms: 0,
+        builds: Vec::new(),
         redis_memory_start_bytes: gathered.redis_memory_start_bytes,
         // The shards began at different instants: others' records cannot be told by their number.
         records_before: None,
         provenance: Provenance {
             generators: options.merge.len() as u32,
+            mongodb_database: target.mongodb_database.clone(),
             ..gathered.provenance
         },
     };
@@ -553,6 +608,17 @@ async fn joined_shards(
         warnings: warning.into_iter().collect(),
     };
     Ok((ready, sent))
+}
+
+/// Arrivals whose answer promised the loan.
+fn acknowledged(recorder: &Recorder) -> u64 {
+    let promised = |answer: &Answer| matches!(answer, Answer::Queued | Answer::Replayed);
+    recorder
+        .answers
+        .values()
+        .flatten()
+        .filter_map(|(answer, count)| promised(answer).then_some(*count))
+        .sum()
 }
 
 /// Sends the whole load.
@@ -636,6 +702,10 @@ async fn unless_stopped<T>(stage: impl Future<Output = T>) -> Option<T> {
     };
     tokio::select! {
         done = stage => Some(done),
-        () = patience => None,
+        () = patience => {
+            // It may have been the proof, with a marker out.
+            taken_back().await;
+            None
+        }
     }
 }

@@ -408,7 +408,7 @@ async fn keys_in(redis: &RedisCluster, node: usize, slot: u16) -> Result<u64, St
 pub(super) async fn declared(instances: &[SocketAddr]) -> u64 {
     let mut most = 0;
     for address in instances {
-        if let Ok(snapshot) = follow::snapshot(&format!("http://{address}")).await {
+        if let Ok(snapshot) = follow::snapshot(&format!("http://{address}"), None).await {
             most = snapshot.counters.rolled_back.max(most);
         }
     }

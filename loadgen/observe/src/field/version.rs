@@ -77,7 +77,7 @@ impl Field {
             if let Ok(there) = self.ask(async |redis| stores::libraries(redis).await).await {
                 libraries = libraries.max(there.len() as u64);
             }
-            if let Ok(snapshot) = follow::snapshot(&url).await {
+            if let Ok(snapshot) = follow::snapshot(&url, None).await {
                 admissions = admissions.max(snapshot.latency_us.admit.count);
             }
         }

@@ -323,7 +323,7 @@ impl Rounds {
 async fn settled(url: &str, is: impl Fn(&Snapshot) -> bool) -> Result<Snapshot, RoundError> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
     loop {
-        let snapshot = follow::snapshot(url).await?;
+        let snapshot = follow::snapshot(url, None).await?;
         if is(&snapshot) || tokio::time::Instant::now() > deadline {
             return Ok(snapshot);
         }

@@ -19,7 +19,7 @@ pub enum Verdict {
     Pass,
     /// The checker found a fault, or did not find the planted one.
     Fail,
-    /// A fault did not take effect, so the run proves nothing.
+    /// It proves nothing: a fault did not take effect, no loan was acknowledged, or the runs broke off.
     Void,
 }
 

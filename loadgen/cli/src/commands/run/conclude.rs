@@ -39,14 +39,17 @@ pub(super) async fn conclude(
     let scenario = &options.scenario;
     let Ready {
         target,
+        reading,
         stores,
         snapshot_before,
         snapshot_before_ms,
+        builds,
         redis_memory_start_bytes,
         records_before,
         mut provenance,
         ..
     } = ready;
+    let reading = reading.as_deref();
     provenance.run_id.clone_from(&sent.run_tag);
     let mut recorder = sent.recorder;
     let payloads = Payloads::new(scenario.seed, &sent.run_tag, &scenario.mix);
@@ -88,7 +91,7 @@ pub(super) async fn conclude(
         progress.doing("auditing every loan");
         let settling = settle_memory(stores, redis_memory_start_bytes);
         redis_memory_end_bytes = unless_stopped(settling).await.flatten();
-        let settling = settle_counters(&target.url);
+        let settling = settle_counters(&target.url, reading);
         snapshot_after = unless_stopped(settling).await.flatten();
     }
     let mut followed = sent.watched.followed();
@@ -105,18 +108,20 @@ pub(super) async fn conclude(
     }
     let mut changed = Vec::new();
     if let Some(stores) = &stores {
-        let after = if options.merge.is_empty() {
-            asked_again(&provenance, stores, snapshot_after.as_ref()).await
+        let (after, builds_after) = if options.merge.is_empty() {
+            let before = (&provenance, &builds[..]);
+            asked_again(before, stores, (&target, reading), snapshot_after.as_ref()).await
         } else {
             // The run may have ended long ago.
-            provenance.clone()
+            (provenance.clone(), builds.clone())
         };
         // What was not durable before the load is told already.
         let weak_at_ms = followed
             .weak_at_ms
             .filter(|_| snapshot_before.redis.durable);
         let weak_at_seconds = weak_at_ms.map(|at_ms| sent.clock.offset_seconds(at_ms).max(0.0));
-        for (what, allowed) in weakened(&provenance, &after, weak_at_seconds) {
+        let before = (&provenance, &builds[..]);
+        for (what, allowed) in weakened(before, (&after, &builds_after[..]), weak_at_seconds) {
             if options.allow.contains(&allowed) {
                 provenance.overrides.push(what);
             } else {
@@ -128,7 +133,7 @@ pub(super) async fn conclude(
                 format!("{}, then {}", provenance.appendfsync, after.appendfsync);
         }
     }
-    let clocks_agree = followed.clock.apart_ms().is_none() && followed.clock.step_ms.is_none();
+    let clocks_agree = followed.clock.agrees();
     recorder.finish();
     let requests_unknown = recorder.resent + recorder.total.failed;
     let ledger = std::mem::take(&mut recorder.ledger);
@@ -177,10 +182,10 @@ pub(super) async fn conclude(
     }
     let aborted = sent.aborted.or_else(|| stop::asked().map(str::to_owned));
 
-    for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end) {
+    for (latencies, end_to_end) in recorder.phases.iter_mut().zip(&audited.end_to_end.all) {
         latencies.end_to_end.clone_from(end_to_end);
     }
-    for end_to_end in &audited.end_to_end {
+    for end_to_end in &audited.end_to_end.all {
         recorder
             .total
             .end_to_end
@@ -189,7 +194,7 @@ pub(super) async fn conclude(
     }
     warnings.extend(end_samples(&mut recorder));
     if let Some(mut log) = recorder.log.take() {
-        for (phase, end_to_end) in audited.end_to_end.iter().enumerate() {
+        for (phase, end_to_end) in audited.end_to_end.all.iter().enumerate() {
             log.end_to_end(phase as u16, end_to_end, schedule.duration());
         }
         if let Err(error) = log.finish() {

@@ -351,7 +351,7 @@ async fn begin(
 ) -> Result<RunClock, RunError> {
     let url = &ready.target.url;
     if let Some(stores) = &ready.stores {
-        let snapshot = follow::snapshot(url).await;
+        let snapshot = follow::snapshot(url, ready.reading.as_deref()).await;
         ready.snapshot_before = snapshot.map_err(|source| RunError::Service {
             url: ready.target.shown_url(),
             source,
@@ -360,7 +360,7 @@ async fn begin(
         ready.redis_memory_start_bytes = stores.redis_memory_bytes().await?;
         ready.records_before = stores.records_estimated().await.ok();
     } else if options.no_stores {
-        ready.snapshot_before = follow::snapshot(url).await.unwrap_or_default();
+        ready.snapshot_before = follow::snapshot(url, None).await.unwrap_or_default();
         ready.snapshot_before_ms = now_ms();
     }
     if ready.snapshot_before.gauges.paused {

@@ -21,16 +21,38 @@ pub(super) struct Ready {
     pub(super) target: Target,
     /// Its administrator's, where it is known.
     pub(super) token: Option<String>,
+    /// The token that reading it takes, where it takes one.
+    pub(super) reading: Option<String>,
     pub(super) stack: Option<Deployment>,
     /// Where they are to be looked at.
     pub(super) stores: Option<Stores>,
     pub(super) snapshot_before: Snapshot,
     /// When it came, by this machine's clock.
     pub(super) snapshot_before_ms: u64,
+    /// What each instance was built from.
+    pub(super) builds: Vec<Build>,
     pub(super) redis_memory_start_bytes: Option<u64>,
     /// Records in the stores, about.
     pub(super) records_before: Option<u64>,
     pub(super) provenance: Provenance,
+}
+
+/// What one instance of the service was built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Build {
+    /// Its address, as it may be told.
+    url: String,
+    /// The commit; empty where it does not say.
+    commit: String,
+}
+
+impl Build {
+    fn of(instance: &Target, snapshot: &Snapshot) -> Self {
+        Self {
+            url: instance.shown_url(),
+            commit: provenance::commit_of(&snapshot.git_commit).0,
+        }
+    }
 }
 
 /// Milliseconds since the Unix epoch.
@@ -60,20 +82,24 @@ pub(super) async fn make_ready(options: &Options, progress: &mut Show) -> Result
         (target, Some(stack), token)
     };
     if options.no_stores {
-        for target in std::iter::once(target.clone()).chain(target.each_other()) {
-            let found = match Url::parse(&target.url) {
+        let mut first = None;
+        for instance in target.each() {
+            let found = match Url::parse(&instance.url) {
                 Ok(host) => address_of(&host).await,
                 Err(_) => None,
             };
             if found.is_none() {
-                return Err(RunError::Nowhere(target.shown_url()));
+                return Err(RunError::Nowhere(instance.shown_url()));
             }
+            // Whether it is there will show; what it says of itself is told as far as it does.
+            let snapshot = follow::snapshot(&instance.url, None).await;
+            let snapshot = snapshot.unwrap_or_default();
+            if snapshot.gauges.paused {
+                return Err(RunError::Paused(instance.shown_url()));
+            }
+            first.get_or_insert(snapshot);
         }
-        // Whether it is there will show; what it says of itself is told as far as it does.
-        let snapshot_before = follow::snapshot(&target.url).await.unwrap_or_default();
-        if snapshot_before.gauges.paused {
-            return Err(RunError::Paused(target.shown_url()));
-        }
+        let snapshot_before = first.unwrap_or_default();
         provenance
             .service_version
             .clone_from(&snapshot_before.version);
@@ -88,10 +114,12 @@ pub(super) async fn make_ready(options: &Options, progress: &mut Show) -> Result
         return Ok(Ready {
             target,
             token: None,
+            reading: None,
             stack,
             stores: None,
             snapshot_before,
             snapshot_before_ms: now_ms(),
+            builds: Vec::new(),
             redis_memory_start_bytes: None,
             records_before: None,
             provenance,
@@ -101,36 +129,28 @@ pub(super) async fn make_ready(options: &Options, progress: &mut Show) -> Result
         .mongodb_database
         .clone_from(&target.mongodb_database);
     let stores = connect(&target).await?;
-    let snapshot_before =
-        follow::snapshot(&target.url)
-            .await
-            .map_err(|source| RunError::Service {
-                url: target.shown_url(),
-                source,
-            })?;
-    let snapshot_before_ms = now_ms();
-    if snapshot_before.gauges.paused {
-        return Err(RunError::Paused(target.shown_url()));
-    }
-    if !target.private {
-        if let Some(what) = not_ready(&snapshot_before, scenario) {
-            return Err(RunError::NotReady {
-                url: target.shown_url(),
-                what,
-            });
+    let reading = follow::token_to_read(&target, token.as_deref()).await;
+    let (mut first, mut builds) = (None, Vec::new());
+    for instance in target.each() {
+        let url = instance.shown_url();
+        let snapshot = match follow::snapshot(&instance.url, reading.as_deref()).await {
+            Ok(snapshot) => snapshot,
+            Err(source) => return Err(RunError::Service { url, source }),
+        };
+        let came_ms = now_ms();
+        if snapshot.gauges.paused {
+            return Err(RunError::Paused(url));
         }
-        belong_together(&target, &snapshot_before, &stores).await?;
-        for other in target.each_other() {
-            let snapshot =
-                follow::snapshot(&other.url)
-                    .await
-                    .map_err(|source| RunError::Service {
-                        url: other.shown_url(),
-                        source,
-                    })?;
-            belong_together(&other, &snapshot, &stores).await?;
+        if !instance.private {
+            if let Some(what) = not_ready(&snapshot, scenario) {
+                return Err(RunError::NotReady { url, what });
+            }
+            belong_together(&instance, reading.as_deref(), &snapshot, &stores).await?;
         }
+        builds.push(Build::of(&instance, &snapshot));
+        first.get_or_insert((snapshot, came_ms));
     }
+    let (snapshot_before, snapshot_before_ms) = first.unwrap_or_default();
     let RedisFacts {
         version,
         appendfsync,
@@ -143,7 +163,7 @@ pub(super) async fn make_ready(options: &Options, progress: &mut Show) -> Result
         .clone_from(&snapshot_before.version);
     (provenance.service_commit, provenance.service_dirty) =
         provenance::commit_of(&snapshot_before.git_commit);
-    provenance.overrides = preconditions(&provenance, stores.backlog().await?)
+    provenance.overrides = preconditions(&provenance, &builds, stores.backlog().await?)
         .into_iter()
         .map(|(what, advice, allowed)| {
             if options.allow.contains(&allowed) {
@@ -171,10 +191,12 @@ pub(super) async fn make_ready(options: &Options, progress: &mut Show) -> Result
     Ok(Ready {
         target,
         token,
+        reading,
         stack,
         stores: Some(stores),
         snapshot_before,
         snapshot_before_ms,
+        builds,
         redis_memory_start_bytes,
         records_before,
         provenance,
@@ -248,16 +270,24 @@ fn other_stack(snapshot: &Snapshot, wanted: &StackShape) -> Option<String> {
     ))
 }
 
-/// What would make the figures mislead: what it is, what to do, and what allows it. Pure.
-fn preconditions(provenance: &Provenance, backlog: u64) -> Vec<(String, &'static str, Allowed)> {
+/// What would make the figures mislead: what it is, what to do, and what allows it. Of several instances of another commit the first
+/// one is named. Pure.
+fn preconditions(
+    provenance: &Provenance,
+    builds: &[Build],
+    backlog: u64,
+) -> Vec<(String, &'static str, Allowed)> {
     let mut faults = Vec::new();
     // A generator that does not know its own commit cannot compare.
-    let (ours, theirs) = (&provenance.git_commit, &provenance.service_commit);
-    if !ours.is_empty() && ours != theirs {
-        let theirs = if theirs.is_empty() {
-            "the service does not say which commit it was built from".to_owned()
+    let ours = &provenance.git_commit;
+    let other = builds.iter().find(|build| build.commit != *ours);
+    if let Some(Build { url, commit }) = other
+        && !ours.is_empty()
+    {
+        let theirs = if commit.is_empty() {
+            format!("the service at {url} does not say which commit it was built from")
         } else {
-            format!("the service was built from commit {theirs}")
+            format!("the service at {url} was built from commit {commit}")
         };
         faults.push((
             format!("{theirs}, and the load generator from {ours}"),
@@ -285,32 +315,41 @@ fn preconditions(provenance: &Provenance, backlog: u64) -> Vec<(String, &'static
     faults
 }
 
-/// What is known of the service and its stores, with what they say of themselves when the load has ended.
+/// What is known of the service and its stores, with what they say of themselves when the load has ended: the first instance by its
+/// snapshot, all others are asked. What does not answer is what it was.
 pub(super) async fn asked_again(
-    before: &Provenance,
+    (before, builds): (&Provenance, &[Build]),
     stores: &Stores,
+    (target, reading): (&Target, Option<&str>),
     snapshot_after: Option<&Snapshot>,
-) -> Provenance {
-    let mut after = before.clone();
+) -> (Provenance, Vec<Build>) {
+    let (mut after, mut builds_after) = (before.clone(), builds.to_vec());
     if let Some(Ok(facts)) = unless_stopped(stores.redis_facts()).await {
         after.appendfsync = facts.appendfsync;
     }
-    if let Some(snapshot) = snapshot_after {
-        (after.service_commit, after.service_dirty) = provenance::commit_of(&snapshot.git_commit);
+    let mut of_each = builds_after.iter_mut();
+    if let (Some(build), Some(snapshot)) = (of_each.next(), snapshot_after) {
+        *build = Build::of(target, snapshot);
     }
-    after
+    for (instance, build) in target.each_other().zip(of_each) {
+        let asked = follow::snapshot(&instance.url, reading);
+        if let Some(Ok(snapshot)) = unless_stopped(asked).await {
+            *build = Build::of(&instance, &snapshot);
+        }
+    }
+    (after, builds_after)
 }
 
 /// What the service and its stores have become since the load began that no run may begin with: a sentence each, and what allows it.
 /// `weak_at_seconds` is when the service first said that Redis may lose what it has confirmed. Pure.
 pub(super) fn weakened(
-    before: &Provenance,
-    after: &Provenance,
+    before: (&Provenance, &[Build]),
+    after: (&Provenance, &[Build]),
     weak_at_seconds: Option<f64>,
 ) -> Vec<(String, Allowed)> {
-    let of_before = preconditions(before, 0);
+    let of_before = preconditions(before.0, before.1, 0);
     let is_new = |allowed: Allowed| of_before.iter().all(|(.., of)| *of != allowed);
-    let mut found: Vec<(String, Allowed)> = preconditions(after, 0)
+    let mut found: Vec<(String, Allowed)> = preconditions(after.0, after.1, 0)
         .into_iter()
         .map(|(what, _, allowed)| (format!("Other than before the load, {what}."), allowed))
         .collect();
@@ -333,77 +372,92 @@ pub(super) fn weakened(
 mod tests {
     use super::*;
 
+    /// Instances at `http://a`, `http://b` and so on, each of the commit of that place.
+    fn builds(commits: &[&str]) -> Vec<Build> {
+        ('a'..)
+            .zip(commits)
+            .map(|(host, commit)| Build {
+                url: format!("http://{host}"),
+                commit: (*commit).to_owned(),
+            })
+            .collect()
+    }
+
     #[test]
     fn what_would_mislead_is_refused_by_name() {
         let good = Provenance {
             git_commit: "ab".to_owned(),
-            service_commit: "ab".to_owned(),
             appendfsync: "always".to_owned(),
             ..Provenance::default()
         };
-        let refused = |provenance: &Provenance, backlog| {
-            preconditions(provenance, backlog)
+        let refused = |provenance: &Provenance, commits: &[&str], backlog| {
+            preconditions(provenance, &builds(commits), backlog)
                 .into_iter()
                 .map(|(.., allowed)| allowed)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(refused(&good, 0), []);
-        assert_eq!(refused(&good, 3), [Allowed::BusyQueue]);
+        assert_eq!(refused(&good, &["ab"], 0), []);
+        assert_eq!(refused(&good, &["ab", "ab"], 0), []);
+        assert_eq!(refused(&good, &["ab"], 3), [Allowed::BusyQueue]);
         for theirs in ["cd", ""] {
-            let other = Provenance {
-                service_commit: theirs.to_owned(),
-                ..good.clone()
-            };
-            assert_eq!(refused(&other, 0), [Allowed::OtherCommit]);
+            assert_eq!(refused(&good, &[theirs], 0), [Allowed::OtherCommit]);
+        }
+        // Of several each must be of it, and one that is not is named.
+        for (theirs, told) in [
+            ("cd", "the service at http://b was built from commit cd"),
+            ("", "the service at http://b does not say which commit"),
+        ] {
+            let (what, _, allowed) = preconditions(&good, &builds(&["ab", theirs]), 0).remove(0);
+            assert!(what.contains(told), "{what}");
+            assert_eq!(allowed, Allowed::OtherCommit);
         }
         for sync in ["everysec", "no", "off", ""] {
             let weak = Provenance {
                 appendfsync: sync.to_owned(),
                 ..good.clone()
             };
-            assert_eq!(refused(&weak, 0), [Allowed::WeakDurability]);
+            assert_eq!(refused(&weak, &["ab"], 0), [Allowed::WeakDurability]);
         }
         // A generator of no known commit cannot tell.
         let unknown = Provenance {
             git_commit: String::new(),
             ..good
         };
-        assert_eq!(refused(&unknown, 0), []);
+        assert_eq!(refused(&unknown, &["ab", "cd"], 0), []);
     }
 
     #[test]
     fn what_is_no_longer_as_it_was_before_the_load_is_named() {
-        let before = Provenance {
+        let good = Provenance {
             git_commit: "ab".to_owned(),
-            service_commit: "ab".to_owned(),
             appendfsync: "always".to_owned(),
             ..Provenance::default()
         };
-        let weak = Provenance {
+        let made_weak = Provenance {
             appendfsync: "always, no".to_owned(),
-            ..before.clone()
+            ..good.clone()
         };
-        let other = Provenance {
-            service_commit: "cd".to_owned(),
-            ..before.clone()
-        };
-        assert_eq!(weakened(&before, &before, None), []);
+        let (same, other) = (builds(&["ab", "ab"]), builds(&["ab", "cd"]));
+        let before = (&good, &same[..]);
+        let weak = (&made_weak, &same[..]);
+        assert_eq!(weakened(before, before, None), []);
         assert_eq!(
-            weakened(&before, &weak, Some(3.0)),
+            weakened(before, weak, Some(3.0)),
             [(
                 "Other than before the load, Redis may lose what it has confirmed: appendfsync is always, no.".to_owned(),
                 Allowed::WeakDurability
             )]
         );
         // Set, and set back.
-        let (told, allowed) = weakened(&before, &before, Some(3.0)).remove(0);
+        let (told, allowed) = weakened(before, before, Some(3.0)).remove(0);
         assert!(told.contains("said so at 3.00 s"), "{told}");
         assert_eq!(allowed, Allowed::WeakDurability);
-        let (told, allowed) = weakened(&before, &other, None).remove(0);
-        assert!(told.contains("built from commit cd"), "{told}");
+        // The second instance was replaced under the load.
+        let (told, allowed) = weakened(before, (&good, &other[..]), None).remove(0);
+        assert!(told.contains("http://b was built from commit cd"), "{told}");
         assert_eq!(allowed, Allowed::OtherCommit);
         // What was so before was allowed, or the run would not have begun.
-        assert_eq!(weakened(&weak, &weak, Some(3.0)), []);
+        assert_eq!(weakened(weak, weak, Some(3.0)), []);
     }
 
     #[test]

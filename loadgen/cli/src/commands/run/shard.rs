@@ -14,9 +14,9 @@ use drive::stop::{self, Stop};
 use judge::account::{hopeless, quoted_path};
 use observe::drain::drain;
 use observe::follow::{self, Follower};
+use observe::markers;
 use observe::provenance;
 use observe::stack::Target;
-use observe::stores::{FAILURES, LOANS};
 use plan::payload::Payloads;
 use plan::scenario::{Overrides, Scenario};
 use plan::schedule::Schedule;
@@ -187,8 +187,11 @@ async fn send_part(
     let ready = unless_stopped(make_ready(run, progress)).await;
     let mut ready = ready.ok_or(RunError::Stopped)??;
     let url = ready.target.url.clone();
+    let mut reading = None;
     if !link.assignment().clients_only {
-        let snapshot = follow::snapshot(&url).await;
+        let known = markers::token_of_environment();
+        reading = follow::token_to_read(&ready.target, known.as_deref()).await;
+        let snapshot = follow::snapshot(&url, reading.as_deref()).await;
         snapshot.map_err(|source| RunError::Service {
             url: ready.target.shown_url(),
             source,
@@ -216,7 +219,7 @@ async fn send_part(
             hold_to(link.clock_ahead_us());
             let ahead_us = u64::try_from(start.at_us.saturating_sub(steady_us()));
             let ahead = ahead_us.map_err(|_| LinkError::Late)?;
-            let _ = begun.set((start, Follower::start(&url)));
+            let _ = begun.set((start, Follower::start(&url, reading.as_deref())));
             Ok(Duration::from_micros(ahead))
         });
         start_in.map_err(|error| {
@@ -271,6 +274,7 @@ fn scenario_of(assignment: &Assignment) -> Result<Scenario, RunError> {
     let overrides = Overrides {
         seed: assignment.seed,
         duration: assignment.duration,
+        held: None,
     };
     let path = Path::new(&assignment.scenario_path);
     let mut scenario = Scenario::parse_with(&assignment.scenario, path, overrides)
@@ -298,6 +302,7 @@ fn merge_command(assignment: &Assignment, scenario: &Path) -> String {
     let overrides = Overrides {
         seed: assignment.seed,
         duration: assignment.duration,
+        held: None,
     };
     let scenario = quoted_path(scenario);
     let mut words = vec![format!("loadgen merge {scenario}")];
@@ -384,14 +389,10 @@ async fn send_shard(
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let payloads = Payloads::new(scenario.seed, &shared_tag(&part.run_id), &scenario.mix);
     // No shard sends before the common start, so what is there is of an earlier run.
-    if let Some(stores) = &ready.stores {
-        for collection in [LOANS, FAILURES] {
-            let prefix = payloads.prefix();
-            let mut records = stores.records(collection, Some(&prefix)).await?;
-            if records.next().await?.is_some() {
-                return Err(RunError::UsedBefore(part.run_id.clone()));
-            }
-        }
+    if let Some(stores) = &ready.stores
+        && stores.has_records_of(&payloads.prefix()).await?
+    {
+        return Err(RunError::UsedBefore(part.run_id.clone()));
     }
     let stop = Stop::watch();
     let log = folder.join(interval::FILE);

@@ -53,7 +53,7 @@ impl Watch {
         let run_id = folder.file_name().unwrap_or_default().to_string_lossy();
         let name = options.scenario.name.get_ref();
         Self {
-            follower: Follower::start(&ready.target.url),
+            follower: Follower::start(&ready.target.url, ready.reading.as_deref()),
             markers: None,
             pusher: options
                 .otlp

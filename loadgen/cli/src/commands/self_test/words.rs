@@ -107,6 +107,8 @@ fn truths() -> [Vec<Truth>; 3] {
     let clocks = [
         ("300 s ahead", 300_000, None, "ahead of the generator's"),
         ("300 s behind", -300_000, None, "behind the generator's"),
+        // So little that the way of a snapshot could be the cause.
+        ("20 ms behind", -20, None, "confirmed before it was due"),
         (
             "set ahead by a day in the middle",
             0,
