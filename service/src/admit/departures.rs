@@ -3,7 +3,7 @@
 //! Each partition has a line of its own. A call that fails or stands still holds up who waits for the same Redis, and nobody
 //! else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -19,7 +19,7 @@ use crate::limits::{
 use crate::queue::{Partition, Queue};
 
 /// Whose calls go out together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     /// All partitions at this node.
     Node(Arc<str>),
@@ -102,29 +102,32 @@ struct Departure {
     batch: Vec<Waiting>,
 }
 
-/// Loans in the calls that are under way to each place.
+/// Loans in the calls that are under way to each place. There are few places, and each line asks for its own at every turn: looking
+/// through them costs less than hashing an address.
 #[derive(Default)]
-struct UnderWay(HashMap<Place, usize>);
+struct UnderWay(Vec<(Place, usize)>);
 
 impl UnderWay {
     /// While few loans are under way, what comes meanwhile follows at once and is there when Redis has made the first durable: it
     /// need not wait until that is known here. Many are sent one round after the other, since a second one under way would only
     /// make both smaller, and Redis flushes for each.
     fn may_follow(&self, place: &Place) -> bool {
-        self.0
-            .get(place)
-            .is_none_or(|loans| *loans <= ADMISSION_CALLS_LEN_MAX)
+        let under_way = self.0.iter().find(|(known, _)| known == place);
+        under_way.is_none_or(|(_, loans)| *loans <= ADMISSION_CALLS_LEN_MAX)
     }
 
     fn add(&mut self, place: Place, loans: usize) {
-        *self.0.entry(place).or_default() += loans;
+        match self.0.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, sum)) => *sum += loans,
+            None => self.0.push((place, loans)),
+        }
     }
 
     fn subtract(&mut self, place: &Place, loans: usize) {
-        if let Some(left) = self.0.get_mut(place) {
-            *left -= loans;
-            if *left == 0 {
-                self.0.remove(place);
+        if let Some(at) = self.0.iter().position(|(known, _)| known == place) {
+            self.0[at].1 -= loans;
+            if self.0[at].1 == 0 {
+                self.0.swap_remove(at);
             }
         }
     }
