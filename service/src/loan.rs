@@ -214,6 +214,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn its_categories_are_those_of_the_snapshot() {
+        assert_eq!(
+            Category::ALL.map(Category::name),
+            snapshot::FAILURE_CATEGORIES
+        );
+    }
+
+    #[test]
     fn hundredths_are_written_out() {
         for (number, text) in [
             (0, "0.00"),

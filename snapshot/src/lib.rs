@@ -12,6 +12,62 @@ mod work;
 
 pub use work::{FailureFilter, Task, TaskPhase, WorkKind};
 
+/// The categories that a loan can fail in: the keys of [`Counters::failed`].
+pub const FAILURE_CATEGORIES: [&str; 8] = [
+    "missing_field",
+    "wrong_type",
+    "out_of_range",
+    "invalid_format",
+    "poison",
+    "conflict",
+    "refused",
+    "unreadable",
+];
+
+/// Why a request can be refused: the keys of [`Counters::rejected`], the `errorType` of the answer.
+pub const REJECTION_TYPES: [&str; 40] = [
+    "malformed_request",
+    "invalid_utf8",
+    "malformed_json",
+    "too_deep",
+    "not_an_object",
+    "duplicate_key",
+    "invalid_loan_id",
+    "truncated_body",
+    "invalid_body",
+    "invalid_parameter",
+    "unauthorized",
+    "forbidden",
+    "role_forbids",
+    "too_many_attempts",
+    "foreign_origin",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "task_running",
+    "more_than_confirmed",
+    "task_over",
+    "export_expired",
+    "body_too_large",
+    "unsupported_media_type",
+    "unknown_host",
+    "loan_id_conflict",
+    "head_too_large",
+    "not_a_web_socket",
+    "paused",
+    "overloaded",
+    "queue_unavailable",
+    "store_unavailable",
+    "unreadable_record",
+    "draining",
+    "not_ready",
+    "too_many_web_sockets",
+    "too_many_connections",
+    "too_many_exports",
+    "too_many_slow_readers",
+    "too_many_slow_senders",
+];
+
 /// Everything that is known about the service at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

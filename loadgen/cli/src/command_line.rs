@@ -1135,7 +1135,7 @@ fn send(path: &Path, url: &str) -> Result<u8, Failure> {
     let loaded = runtime()?.block_on(load_only(&scenario, &url))?;
     let schedule = Schedule::new(&scenario.phases, scenario.seed);
     let total = &loaded.recorder.total;
-    let whole = || loaded.recorder.last_sent.max(schedule.duration());
+    let whole = || loaded.recorder.total.last_sent.max(schedule.duration());
     let took = loaded.reached.unwrap_or_else(whole).as_secs_f64();
     let mut text = format!(
         "sent {} of {}, {}; {} without a definite answer\n",

@@ -862,7 +862,10 @@ fn a_store_over_tls_that_is_not_there_is_told_and_nothing_panics() {
     .concat();
     let (code, _, error) = place.said(&arguments);
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.starts_with("loadgen: Redis: "), "{error}");
+    assert!(
+        error.starts_with("loadgen: Redis at 127.0.0.1:9: "),
+        "{error}"
+    );
     assert_eq!(error.lines().count(), 1, "{error}");
 }
 
@@ -1161,6 +1164,29 @@ fn samples_write_over_nothing_that_is_no_sample() {
     assert_eq!(stub.requests(), 0);
     let scenario = fs::read_to_string(place.0.path().join("short.toml")).expect("the scenario");
     assert_eq!(scenario, SCENARIO);
+}
+
+#[test]
+fn what_a_command_cannot_do_is_refused_before_anything_starts() {
+    let place = Place::new();
+    place.scenario(&format!("{SCENARIO}[crowd]\nidle = 1\n"));
+    let stub = stub(Delays::None);
+    let url = stub.url();
+    let (code, _, error) = place.said(&["send", "short.toml", &url]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("send takes no [crowd]"), "{error}");
+    assert_eq!(stub.requests(), 0);
+    let many = [
+        "capacity",
+        "short.toml",
+        "--rate-max",
+        "100000",
+        "--hold",
+        "3600",
+    ];
+    let (code, _, error) = place.said(&many);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("lower one of them"), "{error}");
 }
 
 #[test]

@@ -112,6 +112,21 @@ impl Account<'_> {
         let whole = self.schedule.duration();
         self.reached.unwrap_or(whole).min(whole)
     }
+
+    /// From the start of the load until the last of `latencies` left, which were due by `end`: a generator that stood still
+    /// past `end` sent the rest afterwards. What is later by no more than the scenario allows counts as in time.
+    fn sent_until(&self, end: Duration, latencies: &Latencies) -> Duration {
+        if latencies.last_sent > end + self.scenario.send_lag_max {
+            latencies.last_sent
+        } else {
+            end
+        }
+    }
+
+    /// How long the load was sent.
+    fn sending(&self) -> Duration {
+        self.sent_until(self.came_to(), &self.recorder.total)
+    }
 }
 
 /// The report of a run.
@@ -248,7 +263,7 @@ pub fn account(seen: &Account<'_>) -> Report {
 fn load(seen: &Account<'_>) -> Load {
     let total = &seen.recorder.total;
     let scheduled = u64::from(seen.schedule.arrivals());
-    let seconds = seen.came_to().as_secs_f64();
+    let sending = seen.sending().as_secs_f64();
     // Of a load that never began it is that of the whole.
     let planned = match seen.came_to() {
         Duration::ZERO => seen.schedule.duration(),
@@ -272,7 +287,8 @@ fn load(seen: &Account<'_>) -> Load {
         resent: seen.recorder.resent,
         held_back: seen.held_back,
         answers,
-        rate_per_second: per_second(total.sent, seconds),
+        sending_seconds: sending,
+        rate_per_second: per_second(total.sent, sending),
         planned_rate_per_second: per_second(
             due(seen, Duration::ZERO, planned),
             planned.as_secs_f64(),
@@ -598,7 +614,7 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
         });
     }
     events.push(RunEvent {
-        offset_seconds: seen.came_to().as_secs_f64(),
+        offset_seconds: seen.sending().as_secs_f64(),
         kind: EventKind::Phase,
         text: "drain".to_owned(),
     });
@@ -704,7 +720,14 @@ fn repeat(seen: &Account<'_>) -> String {
         0 | 1 => "loadgen run",
         _ => "loadgen conduct",
     };
-    let mut words = vec![command.to_owned(), quoted_path(seen.scenario_path)];
+    let mut words = Vec::new();
+    if !provenance.service_binary.is_empty() {
+        words.push(format!(
+            "SLUICE_SERVICE={}",
+            quoted(&provenance.service_binary)
+        ));
+    }
+    words.extend([command.to_owned(), quoted_path(seen.scenario_path)]);
     if provenance.generators > 1 {
         words.push(format!("--shards {}", provenance.generators));
     }
@@ -880,10 +903,14 @@ impl Figures for Measured<'_> {
             phase.map_or(Some(&recorder.total), |phase| recorder.phases.get(phase))?;
         match plain {
             Plain::Rate => {
-                let came_to = self.seen.came_to();
-                let duration = phase.map_or(Some(came_to), |phase| {
+                let duration = phase.map_or(Some(self.seen.sending()), |phase| {
                     let planned = self.seen.schedule.phases().get(phase)?;
-                    Some(planned.end.min(came_to).saturating_sub(planned.start))
+                    let end = planned.end.min(self.seen.came_to());
+                    Some(
+                        self.seen
+                            .sent_until(end, latencies)
+                            .saturating_sub(planned.start),
+                    )
                 })?;
                 (!duration.is_zero()).then(|| per_second(latencies.sent, duration.as_secs_f64()))
             }
@@ -1069,15 +1096,10 @@ impl Figures for SoFar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use record::sample::Sample;
 
     /// What a check on a peak comes to, when snapshots came in these milliseconds after the start of ten seconds.
     fn peak(seen_ms: impl Iterator<Item = u64>) -> (Check, Vec<String>) {
-        let text = "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"10s\"\nrate = 10\n\
-                    [[check]]\nmetric = \"workers_peak\"\nmax = 4\n";
-        let scenario = Scenario::parse(text, Path::new("t.toml")).expect("a good scenario");
-        let schedule = Schedule::new(&scenario.phases, scenario.seed);
-        let recorder = Recorder::new(1, schedule.arrivals());
-        let clock = RunClock::of_the_past(1_700_000_000_000_000);
         let mut followed = Followed::default();
         for offset_ms in seen_ms {
             let at_ms = 1_700_000_000_000 + offset_ms;
@@ -1091,15 +1113,33 @@ mod tests {
             };
             followed.take_at(message, at_ms);
         }
-        let mut report = account(&Account {
+        let check = "metric = \"workers_peak\"\nmax = 4";
+        let mut report = of_ten_seconds(check, &followed, |_| {});
+        (report.checks.remove(0), report.why)
+    }
+
+    /// The report of ten seconds with ten arrivals each, and with this check.
+    fn of_ten_seconds(
+        check: &str,
+        followed: &Followed,
+        send: impl FnOnce(&mut Recorder),
+    ) -> Report {
+        let text = format!(
+            "name = \"t\"\ndescription = \"t\"\n[[phase]]\nname = \"p\"\nduration = \"10s\"\nrate = 10\n[[check]]\n{check}\n"
+        );
+        let scenario = Scenario::parse(&text, Path::new("t.toml")).expect("a good scenario");
+        let schedule = Schedule::new(&scenario.phases, scenario.seed);
+        let mut recorder = Recorder::new(1, schedule.arrivals());
+        send(&mut recorder);
+        account(&Account {
             scenario: &scenario,
             scenario_path: Path::new("t.toml"),
             schedule: &schedule,
             payloads: &Payloads::new(1, "t", &scenario.mix),
             recorder: &recorder,
             heard: &recorder.ledger.heard,
-            followed: &followed,
-            clock,
+            followed,
+            clock: RunClock::of_the_past(1_700_000_000_000_000),
             audited: Audited::none(1),
             audit_failed: None,
             changed: &[],
@@ -1125,8 +1165,50 @@ mod tests {
             requests: (0, 0),
             crowd: None,
             generators: Generators::default(),
-        });
-        (report.checks.remove(0), report.why)
+        })
+    }
+
+    /// A generator that stood still past the end sends the rest of the schedule afterwards.
+    #[test]
+    fn a_rate_is_by_the_time_that_the_sending_took() {
+        for (last_sent_ms, sending_seconds, rate, is_held) in [
+            (9_900, 10.0, 10.0, true),
+            // Late by less than the scenario allows.
+            (10_010, 10.0, 10.0, true),
+            (12_500, 12.5, 8.0, false),
+        ] {
+            let check = "metric = \"rate\"\nmin = 9\nphase = \"p\"";
+            let report = of_ten_seconds(check, &Followed::default(), |recorder| {
+                for number in 0..100 {
+                    let due_ms = u64::from(number) * 100;
+                    let sent_ms = if number == 99 { last_sent_ms } else { due_ms };
+                    let sent = Duration::from_millis(sent_ms);
+                    recorder.note(&Sample {
+                        number,
+                        phase: 0,
+                        kind: Kind::Valid,
+                        intended: Duration::from_millis(due_ms),
+                        generator_lag: Duration::ZERO,
+                        sent,
+                        last_sent: sent,
+                        done: sent,
+                        answer: Answer::Queued,
+                        resent: 0,
+                    });
+                }
+            });
+            let load = &report.load;
+            assert_eq!(
+                (
+                    load.sending_seconds,
+                    load.rate_per_second,
+                    report.checks[0].pass
+                ),
+                (sending_seconds, rate, is_held),
+                "{last_sent_ms}: {}",
+                report.checks[0].observed
+            );
+        }
     }
 
     #[test]

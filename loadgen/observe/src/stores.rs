@@ -19,6 +19,7 @@ use redis::aio::{ConnectionLike, ConnectionManager};
 use serde_json::Value;
 use snapshot::Counters;
 use tokio_rustls::rustls::crypto::ring;
+use url::Url;
 
 use crate::masters::Masters;
 
@@ -51,6 +52,16 @@ pub enum StoreError {
     /// MongoDB: it does not answer, or it refuses.
     #[error("MongoDB: {0}")]
     Mongo(String),
+    /// One of them cannot be reached at its address.
+    #[error("{store} at {at}: {why}")]
+    Unreached {
+        /// `Redis` or `MongoDB`.
+        store: &'static str,
+        /// Its hosts, without a user's name and password.
+        at: String,
+        /// Why not.
+        why: String,
+    },
     /// MongoDB's address is none, or none that this build can use.
     #[error("MongoDB's address cannot be used: {0}")]
     Address(String),
@@ -105,6 +116,26 @@ async fn options_of(uri: &str) -> Result<ClientOptions, StoreError> {
             .build(),
     );
     Ok(options)
+}
+
+/// The hosts of one address of Redis, or of some with commas between. Nothing else that stands there is shown: a password may.
+fn redis_hosts(urls: &str) -> String {
+    let urls = urls
+        .split(',')
+        .filter_map(|url| Url::parse(url.trim()).ok());
+    let hosts: Vec<String> = urls
+        .filter_map(|url| {
+            Some(format!(
+                "{}:{}",
+                url.host_str()?,
+                url.port().unwrap_or(6379)
+            ))
+        })
+        .collect();
+    match hosts.len() {
+        0 => "its address".to_owned(),
+        _ => hosts.join(","),
+    }
 }
 
 /// What waits in Redis.
@@ -315,9 +346,26 @@ impl Stores {
         // Over TLS both take the process's own implementation of it, and panic where there is none. One may have been chosen.
         let _ = ring::default_provider().install_default();
         let options = options_of(mongodb_uri).await?;
-        let redis = Masters::connect(redis_url).await?;
+        let redis = Masters::connect(redis_url)
+            .await
+            .map_err(|error| StoreError::Unreached {
+                store: "Redis",
+                at: redis_hosts(redis_url),
+                why: error.to_string(),
+            })?;
+        let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
         let database = mongodb::Client::with_options(options)?.database(database);
-        database.run_command(doc! { "ping": 1 }).await?;
+        database
+            .run_command(doc! { "ping": 1 })
+            .await
+            .map_err(|error| match StoreError::from(error) {
+                StoreError::Mongo(why) => StoreError::Unreached {
+                    store: "MongoDB",
+                    at: hosts.join(","),
+                    why,
+                },
+                other => other,
+            })?;
         Ok(Self { redis, database })
     }
 
@@ -941,6 +989,19 @@ mod tests {
             StoreError::from(redis).to_string(),
             "Redis: the network is down"
         );
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (urls, shown) in [
+            ("redis://127.0.0.1:9/", "127.0.0.1:9"),
+            ("rediss://joe:secret@a", "a:6379"),
+            ("redis://:secret@a:1, redis://:secret@b:2/0", "a:1,b:2"),
+            ("redis://:se,cret@a:1", "its address"),
+            ("redis+unix:///run/redis?pass=secret", "its address"),
+        ] {
+            assert_eq!(redis_hosts(urls), shown, "{urls}");
+        }
     }
 
     /// What an address asks for cannot make the audit look elsewhere.

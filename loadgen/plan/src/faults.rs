@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::file::{
-    ScenarioError, checked, duration, forbidden_argument, is_of_a_run, text_of, unreadable,
+    NOT_PLAIN, ScenarioError, checked, duration, forbidden_argument, is_of_a_run, is_plain,
+    text_of, unreadable,
 };
 use crate::mix::Mix;
 use crate::phase::Phase;
@@ -701,6 +702,18 @@ impl Plan {
             }
             for file in files {
                 let plan = Self::load(&file)?;
+                let is_same =
+                    |(_, other): &&(PathBuf, Self)| other.name.get_ref() == plan.name.get_ref();
+                if let Some((other, _)) = plans.iter().find(is_same) {
+                    return Err(ScenarioError::Read {
+                        path: file,
+                        what: format!(
+                            "{} is named {} too, and what a run leaves is kept by its plan's name: give it another",
+                            other.display(),
+                            plan.name.get_ref()
+                        ),
+                    });
+                }
                 plans.push((file, plan));
             }
         }
@@ -756,6 +769,9 @@ impl Plan {
         let refuse = |what: &str| Err((here.clone(), what.to_owned()));
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return refuse("name must be 1 to 64 of a-z, 0-9 and -");
+        }
+        if !is_plain(&self.description) {
+            return refuse(NOT_PLAIN);
         }
         if !(1.0..=10_000.0).contains(&self.load.rate) {
             return refuse("load.rate must be 1 to 10000 arrivals per second");
@@ -1184,6 +1200,34 @@ mod tests {
         // Faults strike in the time that it lasts anyway.
         let late = "lasts_at_most = \"9s\"\n[[fault]]\nat = \"5s\"\nkind = \"aof_rewrite\"";
         assert!(parse(late).is_err_and(|error| error.contains("before the load ends")));
+    }
+
+    #[test]
+    fn a_description_is_shown_on_terminals() {
+        let text = |description: &str| {
+            format!(
+                "name = \"a\"\nrow = \"a\"\ndescription = \"{description}\"\n[load]\nrate = 500\nlasts = \"4s\""
+            )
+        };
+        let parsed = |description| Plan::parse(&text(description), Path::new("a.toml"));
+        assert!(parsed("two\\nlines").is_ok());
+        assert!(parsed("\\u001b[2J").is_err_and(|error| error.to_string().contains(NOT_PLAIN)));
+    }
+
+    #[test]
+    fn two_plans_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text =
+            "name = \"a\"\nrow = \"a\"\ndescription = \"a\"\n[load]\nrate = 500\nlasts = \"4s\"";
+        for file in ["one.toml", "two.toml"] {
+            std::fs::write(folder.path().join(file), text).expect("it is written");
+        }
+        let one = folder.path().join("one.toml");
+        assert!(Plan::load_all(std::slice::from_ref(&one)).is_ok());
+        for paths in [vec![folder.path().to_path_buf()], vec![one.clone(), one]] {
+            let refused = Plan::load_all(&paths).expect_err("their histories would be one");
+            assert!(refused.to_string().contains("is named a too"), "{refused}");
+        }
     }
 
     #[test]

@@ -12,6 +12,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+/// Whether `text` may be shown on a terminal: it holds no control character but the ends of lines.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() && c != '\n')
+}
+
+/// What is said of a description that may not.
+pub(crate) const NOT_PLAIN: &str = "description must be plain text, without control characters";
+
 /// What is wrong with a scenario file: one line that says where.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {

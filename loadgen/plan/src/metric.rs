@@ -173,8 +173,11 @@ const LATENCIES: [(&str, Latency); 5] = [
 /// Starts the name of a figure of the service's snapshot.
 const SERVER: &str = "server.";
 
-/// The counters that have one entry for each kind; a kind that never came counts as zero.
-const SERVER_KINDS: [&str; 2] = ["counters.rejected.", "counters.failed."];
+/// The counters that have one entry for each kind, and the kinds; one that never came counts as zero.
+const SERVER_KINDS: [(&str, &[&str]); 2] = [
+    ("counters.rejected.", &snapshot::REJECTION_TYPES),
+    ("counters.failed.", &snapshot::FAILURE_CATEGORIES),
+];
 
 impl Metric {
     /// Whether it may be below zero.
@@ -195,9 +198,9 @@ impl Metric {
         }
         if let Some(path) = name.strip_prefix(SERVER) {
             let known = server_paths().iter().any(|known| known == path)
-                || SERVER_KINDS.iter().any(|kinds| {
-                    path.strip_prefix(kinds)
-                        .is_some_and(|kind| !kind.is_empty() && !kind.contains('.'))
+                || SERVER_KINDS.iter().any(|(counter, kinds)| {
+                    path.strip_prefix(counter)
+                        .is_some_and(|kind| kinds.contains(&kind))
                 });
             return known.then(|| Self::Server(path.to_owned()));
         }
@@ -206,7 +209,7 @@ impl Metric {
         Some(make(Statistic::parse(statistic)?))
     }
 
-    /// Every name, apart from the percentiles and kinds that have many.
+    /// Every name, apart from the percentiles, which are many.
     pub fn names() -> Vec<String> {
         let latencies = LATENCIES.iter().flat_map(|(latency, _)| {
             Statistic::NAMES
@@ -216,6 +219,9 @@ impl Metric {
         let plain = Plain::ALL.iter().map(|(name, ..)| (*name).to_owned());
         let server = server_paths()
             .into_iter()
+            .chain(SERVER_KINDS.iter().flat_map(|(counter, kinds)| {
+                kinds.iter().map(move |kind| format!("{counter}{kind}"))
+            }))
             .map(|path| format!("{SERVER}{path}"));
         latencies.chain(plain).chain(server).collect()
     }
@@ -369,7 +375,9 @@ fn snake(camel: &str) -> String {
 
 /// The figure at `path`: the growth of a counter from `before` to `after`, the value in `after` of anything else.
 pub fn server_figure(path: &str, before: &Snapshot, after: &Snapshot) -> Option<f64> {
-    let is_kind = SERVER_KINDS.iter().any(|kinds| path.starts_with(kinds));
+    let is_kind = SERVER_KINDS
+        .iter()
+        .any(|(counter, _)| path.starts_with(counter));
     let at = |snapshot: &Snapshot| {
         let mut value = serde_json::to_value(snapshot).ok()?;
         for name in path.split('.') {

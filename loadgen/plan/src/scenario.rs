@@ -9,7 +9,8 @@ use toml::Spanned;
 
 use crate::crowd::{CLIENTS_MAX, CrowdPlan, NONSENSE_PER_SECOND_MAX};
 use crate::file::{
-    Fault, ScenarioError, checked, duration, forbidden_argument, is_of_faults, text_of, unknown,
+    Fault, NOT_PLAIN, ScenarioError, checked, duration, forbidden_argument, is_of_faults, is_plain,
+    text_of, unknown,
 };
 use crate::kind::Kind;
 use crate::metric::Metric;
@@ -340,16 +341,8 @@ impl Scenario {
             let what = format!("a scenario may have {PHASES_MAX} phases at most");
             return Err(Fault::at(&self.name, what));
         }
-        // It is shown on terminals.
-        if self
-            .description
-            .chars()
-            .any(|c| c.is_control() && c != '\n')
-        {
-            return Err(Fault::of(
-                "description",
-                "description must be plain text, without control characters",
-            ));
+        if !is_plain(&self.description) {
+            return Err(Fault::of("description", NOT_PLAIN));
         }
         for (index, phase) in self.phases.iter().enumerate() {
             phase.check()?;

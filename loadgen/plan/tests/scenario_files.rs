@@ -80,6 +80,12 @@ fn bad_files_are_refused_with_their_place() {
         "s.toml:8:10: unknown metric \"server.gauges.worker\"; did you mean \"server.gauges.workers\"?",
     );
     refused(
+        &format!(
+            "{HEAD}{PHASE}[[check]]\nmetric = \"server.counters.failed.wrong_tipe\"\nmax = 5\n"
+        ),
+        "s.toml:8:10: unknown metric \"server.counters.failed.wrong_tipe\"; did you mean \"server.counters.failed.wrong_type\"?",
+    );
+    refused(
         &format!("{HEAD}{PHASE}[[check]]\nmetric = \"lost\"\nequals = 0\nabort = true\n"),
         "s.toml:8:10: abort needs a max or equals on a percentile or the max of response_ms or service_ms, or on error_ratio, backlog_peak, workers_peak or service_rss_mib; lost is known only at the end",
     );

@@ -41,6 +41,8 @@ pub struct Latencies {
     pub end_to_end: Histogram<u64>,
     /// Arrivals sent.
     pub sent: u64,
+    /// When the last arrival's first request left.
+    pub last_sent: Duration,
     /// Arrivals with a definite answer.
     pub completed: u64,
     /// Arrivals without one.
@@ -65,6 +67,7 @@ impl Default for Latencies {
             undisturbed: empty(),
             end_to_end: empty(),
             sent: 0,
+            last_sent: Duration::ZERO,
             completed: 0,
             failed: 0,
             failed_touched: 0,
@@ -90,6 +93,7 @@ impl Latencies {
             mine.add(more).expect("all have the bounds of `empty`");
         }
         self.sent += other.sent;
+        self.last_sent = self.last_sent.max(other.last_sent);
         self.completed += other.completed;
         self.failed += other.failed;
         self.failed_touched += other.failed_touched;
@@ -100,6 +104,7 @@ impl Latencies {
     /// Counts one arrival; `is_touched` when a pause of the generator may have made it longer.
     pub(crate) fn note(&mut self, sample: &Sample, is_touched: bool) {
         self.sent += 1;
+        self.last_sent = self.last_sent.max(sample.sent);
         if sample.answer.is_unknown() {
             self.failed += 1;
             self.failed_touched += u64::from(is_touched);

@@ -56,7 +56,6 @@ pub struct Counts {
     scenario_sha256: String,
     seed: u64,
     start_wall_us: i64,
-    last_sent: Duration,
     resent: u64,
     dropped: u64,
     held_back: u64,
@@ -87,6 +86,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct PhaseCounts {
     sent: u64,
+    last_sent: Duration,
     completed: u64,
     failed: u64,
     failed_touched: u64,
@@ -107,6 +107,7 @@ impl Counts {
         let mut phases = self.phases.iter().zip(schedule.phases());
         let phases = phases.all(|(phase, planned)| {
             phase.sent <= u64::from(planned.arrivals)
+                && phase.last_sent <= until
                 && of_arrivals(phase.completed)
                 && of_arrivals(phase.failed)
                 && phase.completed + phase.failed == phase.sent
@@ -147,7 +148,6 @@ impl Counts {
             .into_iter()
             .all(few)
             && self.users <= USERS_MAX
-            && self.last_sent <= until
             && self.empty_at.unwrap_or_default() <= until + AFTERWARDS_MAX
             && self.pauses.stopped_max <= until
             && self.pauses.told.iter().all(|pause| pause.to <= until)
@@ -201,7 +201,6 @@ pub fn keep(
         scenario_sha256: around.provenance.scenario_sha256.clone(),
         seed: scenario.seed,
         start_wall_us: around.clock.wall_us(Duration::ZERO),
-        last_sent: recorder.last_sent,
         resent: recorder.resent,
         dropped: recorder.dropped,
         held_back: around.held_back,
@@ -211,6 +210,7 @@ pub fn keep(
             .iter()
             .map(|phase| PhaseCounts {
                 sent: phase.sent,
+                last_sent: phase.last_sent,
                 completed: phase.completed,
                 failed: phase.failed,
                 failed_touched: phase.failed_touched,
@@ -606,11 +606,11 @@ fn clocks_apart(parts: &[(PathBuf, Counts)]) -> Option<String> {
 }
 
 fn add_counts(recorder: &mut Recorder, counts: &Counts) -> Option<()> {
-    recorder.last_sent = recorder.last_sent.max(counts.last_sent);
     recorder.resent += counts.resent;
     recorder.dropped += counts.dropped;
     for (phase, more) in recorder.phases.iter_mut().zip(&counts.phases) {
         phase.sent += more.sent;
+        phase.last_sent = phase.last_sent.max(more.last_sent);
         phase.completed += more.completed;
         phase.failed += more.failed;
         phase.failed_touched += more.failed_touched;

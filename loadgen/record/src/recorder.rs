@@ -71,8 +71,6 @@ pub struct Recorder {
     pub resent: u64,
     /// Requests dropped on purpose.
     pub dropped: u64,
-    /// When the last arrival's first request left.
-    pub last_sent: Duration,
     /// When the generator itself stood still.
     pub pauses: Pauses,
     /// Errors by kind.
@@ -100,7 +98,6 @@ impl Recorder {
             heat: Heat::default(),
             resent: 0,
             dropped: 0,
-            last_sent: Duration::ZERO,
             pauses: Pauses::default(),
             errors: BTreeMap::new(),
             ledger: Ledger::new(arrivals),
@@ -131,7 +128,6 @@ impl Recorder {
             );
         }
         self.resent += u64::from(sample.resent);
-        self.last_sent = self.last_sent.max(sample.sent);
         *self
             .answers
             .entry(sample.kind)

@@ -216,7 +216,7 @@ fn joined_parts_are_exactly_what_one_generator_sees() {
     assert_eq!(one.heat.map(), joined.heat.map());
     assert_eq!(one.ledger.heard, joined.ledger.heard);
     assert_eq!(one.resent, joined.resent);
-    assert_eq!(one.last_sent, joined.last_sent);
+    assert_eq!(one.total.last_sent, joined.total.last_sent);
 }
 
 /// Every interval of a log.
@@ -278,7 +278,7 @@ fn counts_that_cannot_be_are_no_part() {
         ("/phases/0/completed", json!(u64::MAX)),
         ("/seconds/0/1", json!(u64::MAX)),
         ("/answers/0/2", json!(u64::MAX)),
-        ("/lastSent/secs", json!(u64::MAX)),
+        ("/phases/0/last_sent/secs", json!(u64::MAX)),
         ("/users", json!(u64::MAX)),
         ("/pauses/count", json!(u64::MAX)),
     ] {

@@ -88,9 +88,15 @@ impl Flow {
     /// The flow of a run. Without a whole audit it ends with the answers.
     pub(crate) fn of(report: &Report) -> Self {
         let load = &report.load;
+        // Nobody's fault where the load ended before its time.
+        let never_sent = if report.reached_seconds.is_some() {
+            "planned"
+        } else {
+            "bad"
+        };
         let sent = [
             part("sent", load.sent, "sent"),
-            part("never sent", load.unsent, "bad"),
+            part("never sent", load.unsent, never_sent),
         ];
         let mut flow = Self {
             steps: Vec::new(),
@@ -104,8 +110,11 @@ impl Flow {
         flow.sums
             .push(Sum::new(("scheduled", load.scheduled), "", sent));
         let answers = answers(load);
-        flow.sums
-            .push(Sum::new(("sent", load.sent), "by answer", answers));
+        flow.sums.push(Sum::new(
+            ("arrivals sent", load.sent),
+            "by last answer",
+            answers,
+        ));
         flow.rows(report);
         if report.audit.complete {
             flow.loans(report);
@@ -120,7 +129,7 @@ impl Flow {
 
     /// What was sent, by phase and by kind: the rows of the page's tables.
     fn rows(&mut self, report: &Report) {
-        let whole = ("sent", report.load.sent);
+        let whole = ("arrivals sent", report.load.sent);
         let phases = report
             .phases
             .iter()
@@ -150,11 +159,12 @@ impl Flow {
         self.step("Loans", ids);
         self.link((1, 0), (2, 0), ids[0].count);
         self.link((1, 0), (2, 1), ids[1].count);
-        self.sums.push(Sum::new(("sent", sent), "by loan", ids));
+        self.sums
+            .push(Sum::new(("arrivals sent", sent), "by loan", ids));
 
         let promises = [
             part("promised (202)", audit.acknowledged, "sent"),
-            part("refused (4xx)", audit.rejected, "queue"),
+            part("only refused (4xx)", audit.rejected, "queue"),
             part("no definite answer", audit.unknown, "planned"),
         ];
         self.step("Answer", promises);
@@ -259,7 +269,7 @@ pub fn unbalanced(report: &Report) -> Vec<String> {
 fn answers(load: &Load) -> [Part; 4] {
     let answers = &load.answers;
     [
-        part("new loan (202)", answers.queued, "sent"),
+        part("a new loan (202)", answers.queued, "sent"),
         part("known already (202)", answers.replayed, "service"),
         part("refused (4xx)", answers.rejected, "queue"),
         part("no definite answer", answers.unknown, "planned"),

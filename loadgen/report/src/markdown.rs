@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::words::{
-    commit, headline, instant, not_seen_empty, one_line, reasons, sign, summary, verdict,
-    why_no_audit,
+    commit, headline, instant, is_judged, not_seen_empty, one_line, outcome, planned, reasons,
+    sign, summary, verdict, why_no_audit,
 };
 use record::number;
 use record::number::{bytes, count, or_no_data, rate, seconds};
-use record::result::run::{Check, Percentiles, Report};
+use record::result::run::{Percentiles, Report};
 
 /// The report as short Markdown.
 pub fn render(report: &Report) -> String {
@@ -35,7 +35,7 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(page)?;
     }
 
-    checks(page, &report.checks)?;
+    checks(page, report)?;
 
     let load = &report.load;
     writeln!(
@@ -60,11 +60,11 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(page, "\n| | |\n|---|---|")?;
     writeln!(
         page,
-        "| load | {} of {} arrivals sent, {} (planned {}), {} without a definite answer |",
+        "| load | {} of {} arrivals sent, {} ({}), {} without a definite answer |",
         count(load.sent),
         count(load.scheduled),
         rate(load.rate_per_second),
-        rate(load.planned_rate_per_second),
+        planned(report),
         count(load.failed),
     )?;
     if audit.complete {
@@ -126,24 +126,32 @@ const fn or_unknown(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
 }
 
-/// The checks, those that failed first. When all held they are folded away: there is nothing to act on.
-fn checks(page: &mut String, checks: &[Check]) -> std::fmt::Result {
-    if checks.is_empty() {
+/// The checks, those that failed first. When all held, or nothing is judged, they are folded away: there is nothing to act on.
+fn checks(page: &mut String, report: &Report) -> std::fmt::Result {
+    if report.checks.is_empty() {
         return Ok(());
     }
-    let mut checks: Vec<_> = checks.iter().collect();
+    let mut checks: Vec<_> = report.checks.iter().collect();
     checks.sort_by_key(|check| check.pass);
     let held = checks.iter().filter(|check| check.pass).count();
-    let folded = held == checks.len();
-    if folded {
-        writeln!(page, "<details><summary>All {held} checks held</summary>\n")?;
+    let title = if !is_judged(report.verdict) {
+        Some(format!(
+            "Checks, not judged: {held} of {} held",
+            checks.len()
+        ))
+    } else if held == checks.len() {
+        Some(format!("All {held} checks held"))
+    } else {
+        None
+    };
+    if let Some(title) = &title {
+        writeln!(page, "<details><summary>{title}</summary>\n")?;
     }
     writeln!(page, "| check | bound | observed | |\n|---|---|---|---|")?;
     for check in checks {
-        let result = if check.pass {
-            "✓ pass"
-        } else {
-            "✗ **fail**"
+        let result = match outcome(check, report.verdict) {
+            "✗ fail" => "✗ **fail**",
+            result => result,
         };
         writeln!(
             page,
@@ -153,7 +161,7 @@ fn checks(page: &mut String, checks: &[Check]) -> std::fmt::Result {
             text(&check.observed)
         )?;
     }
-    if folded {
+    if title.is_some() {
         writeln!(page, "\n</details>")?;
     }
     writeln!(page)

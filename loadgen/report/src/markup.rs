@@ -56,6 +56,17 @@ impl Markup {
         escape(&mut self.text, text);
     }
 
+    /// A name, escaped, which a line may break behind each of its points and underscores.
+    pub(crate) fn name(&mut self, name: &str) {
+        let mut parts = name.split_inclusive(['_', '.']).peekable();
+        while let Some(part) = parts.next() {
+            self.text(part);
+            if part.ends_with(['_', '.']) && parts.peek().is_some() {
+                self.text.push_str("<wbr/>");
+            }
+        }
+    }
+
     /// A style sheet, unescaped: it is ours, and holds neither `<` nor `&`.
     pub(crate) fn style(&mut self, sheet: &'static str) {
         self.text.push_str("<style>\n");

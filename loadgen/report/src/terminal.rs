@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use crate::words::{
-    commit, headline, not_seen_empty, one_line, reasons, sign, verdict, why_no_audit,
+    commit, headline, is_judged, not_seen_empty, one_line, planned, reasons, sign, verdict,
+    why_no_audit,
 };
 use record::number;
 use record::number::{bytes, count, counted, or_dash, or_no_data, rate, seconds};
@@ -187,18 +188,24 @@ fn checks(report: &Report) -> Vec<String> {
         &match all {
             0 if report.without_stores => "none that can be judged without the stores".to_owned(),
             0 => "none in the scenario".to_owned(),
-            _ => format!("{} of {all} held", all - failed.len()),
+            _ if is_judged(report.verdict) => format!("{} of {all} held", all - failed.len()),
+            _ => format!("not judged; {} of {all} held", all - failed.len()),
         },
     )];
     lines.extend(failed.iter().take(FAILED_CHECKS_MAX).map(|check| {
+        let mark = if is_judged(report.verdict) {
+            '✗'
+        } else {
+            '-'
+        };
         format!(
-            "  ✗ {}: {}, bound {}",
+            "  {mark} {}: {}, bound {}",
             check.name, check.observed, check.bound
         )
     }));
     if failed.len() > FAILED_CHECKS_MAX {
         lines.push(format!(
-            "  ✗ and {} more, in the report",
+            "  and {} more, in the report",
             failed.len() - FAILED_CHECKS_MAX
         ));
     }
@@ -216,11 +223,11 @@ fn sent(report: &Report) -> String {
         generators => format!(" by {generators} generators"),
     };
     format!(
-        "{} of {} arrivals{by}, {} (planned {}), {unclear}",
+        "{} of {} arrivals{by}, {} ({}), {unclear}",
         count(load.sent),
         count(load.scheduled),
         rate(load.rate_per_second),
-        rate(load.planned_rate_per_second),
+        planned(report),
     )
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use record::number::{count, counted, micros, rate, seconds};
-use record::result::run::{Report, Verdict};
+use record::result::run::{Check, Percentiles, Report, Verdict};
 
 /// The verdict as one or two sentences.
 pub(crate) fn headline(report: &Report) -> String {
@@ -15,7 +15,7 @@ pub(crate) fn headline(report: &Report) -> String {
                 held => format!(" All {held} checks held."),
             };
             let audit = if report.audit.complete {
-                format!(" Of {}, none was lost, doubled or altered.", counted(report.audit.ids, "loan"))
+                intact(report)
             } else {
                 format!(" {}.", as_it_must(report))
             };
@@ -25,8 +25,59 @@ pub(crate) fn headline(report: &Report) -> String {
         Verdict::Discarded => {
             "Discarded. Something else than the service disturbed the run, so nothing may be concluded from it.".to_owned()
         }
-        Verdict::Aborted => "Aborted. The run was stopped before its end, so its figures are not whole.".to_owned(),
+        Verdict::Aborted => match report.load.sent {
+            0 => "Aborted. The run was stopped before its first request.".to_owned(),
+            sent => format!(
+                "Aborted. The run was stopped when {} of its {} had been sent, so its figures are not whole.",
+                count(sent),
+                counted(report.load.scheduled, "arrival")
+            ),
+        },
     }
+}
+
+/// That the audit found nothing wrong.
+fn intact(report: &Report) -> String {
+    format!(
+        " Of {}, none was lost, doubled or altered.",
+        counted(report.audit.ids, "loan")
+    )
+}
+
+/// Whether the verdict rests on the checks. What they say of a run that was discarded or aborted proves nothing.
+pub(crate) const fn is_judged(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Pass | Verdict::Fail)
+}
+
+/// What came of a check, in a word.
+pub(crate) fn outcome(check: &Check, verdict: Verdict) -> &'static str {
+    match (is_judged(verdict), check.pass) {
+        (true, true) => "✓ pass",
+        (true, false) => "✗ fail",
+        (false, true) => "held",
+        (false, false) if check.observed == "no data" => "no data",
+        (false, false) => "did not hold",
+    }
+}
+
+/// The rate that was planned. Of a load that ended before its time, as far as it came.
+pub(crate) fn planned(report: &Report) -> String {
+    let load = &report.load;
+    let until = match report.reached_seconds {
+        Some(_) if load.sent > 0 => " until then",
+        _ => "",
+    };
+    format!("planned {}{until}", rate(load.planned_rate_per_second))
+}
+
+/// Fewer measurements than this above a percentile make it uncertain.
+const ABOVE_MIN: f64 = 10.0;
+
+/// A percentile, marked with ~ where few measurements lie above it; `None` when there is none.
+pub(crate) fn percentile(of: &Percentiles, value: Option<u64>, quantile: f64) -> Option<String> {
+    let above = of.count as f64 * (1.0 - quantile);
+    let mark = if above < ABOVE_MIN { "~ " } else { "" };
+    value.map(|us| format!("{mark}{}", micros(us)))
 }
 
 /// What is known of the answers where nobody looked at the stores. Those that the scenario lets stay out are not among them.
@@ -70,13 +121,19 @@ pub(crate) fn summary(report: &Report) -> String {
         counted(load.sent, "loan request"),
         if load.sent == 1 { "was" } else { "were" }
     );
-    let length = sending_seconds(report);
-    if length > 0.0 {
+    if report.provenance.generators > 1 {
+        let _ = write!(
+            words,
+            " by {} load generators",
+            report.provenance.generators
+        );
+    }
+    if load.sending_seconds > 0.0 {
         let _ = write!(
             words,
             " in {}: {} on average",
-            seconds(length),
-            rate(load.sent as f64 / length)
+            seconds(load.sending_seconds),
+            rate(load.rate_per_second)
         );
         if let Some(sent) = busiest {
             let _ = write!(words, ", {} in the busiest second", count(sent));
@@ -113,7 +170,7 @@ pub(crate) fn summary(report: &Report) -> String {
 /// How fast the answers came, and of how many requests none did.
 fn answered(report: &Report) -> String {
     let load = &report.load;
-    let p99 = load.response_us.p99.map(micros);
+    let p99 = percentile(&load.response_us, load.response_us.p99, 0.99);
     match (load.failed, p99) {
         (0, None) => String::new(),
         (0, Some(p99)) => {
@@ -125,16 +182,6 @@ fn answered(report: &Report) -> String {
             count(failed)
         ),
     }
-}
-
-/// How long requests were sent: the length of the schedule, or less when the run was stopped.
-fn sending_seconds(report: &Report) -> f64 {
-    let planned = report.phases.last().map_or(0.0, |phase| phase.end_seconds);
-    if report.load.unsent == 0 {
-        return planned;
-    }
-    let last = report.time_series.iter().rfind(|point| point.sent > 0);
-    last.map_or(planned, |point| (point.offset_seconds + 1.0).min(planned))
 }
 
 fn failures(report: &Report) -> String {
@@ -161,6 +208,10 @@ fn failures(report: &Report) -> String {
             "disagree"
         };
         sentences.push(format!(" {counters} {verb} with the audit."));
+    }
+    // Whoever reads of a slow run asks at once whether something was lost.
+    if report.audit.complete && report.audit.ids > 0 && report.audit.faults() == 0 {
+        sentences.push(intact(report));
     }
     sentences.concat()
 }

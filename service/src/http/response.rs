@@ -657,6 +657,12 @@ mod tests {
     use super::*;
     use crate::api::{LoanStatus, Queued};
 
+    #[test]
+    fn its_kinds_are_those_of_the_snapshot() {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(names, snapshot::REJECTION_TYPES);
+    }
+
     #[tokio::test]
     async fn the_fast_answer_is_the_documented_one() {
         use http_body_util::BodyExt as _;

@@ -33,6 +33,7 @@ use record::recorder::Recorder;
 use record::result::run::{CrowdReport, Drain, Provenance, Report, Verdict};
 use record::sample::Answer;
 use report::ReportError;
+use testbed::service::SERVICE_VARIABLE;
 use testbed::{Deployment, TestbedError};
 use time::OffsetDateTime;
 use url::Url;
@@ -368,6 +369,7 @@ fn planned(options: &Options) -> Provenance {
         target.shown_urls()
     } else {
         provenance.service_arguments = service_arguments(scenario);
+        provenance.service_binary = std::env::var(SERVICE_VARIABLE).unwrap_or_default();
         PRIVATE.to_owned()
     };
     provenance.scenario_sha256 = provenance::sha256(scenario.source.as_bytes());

@@ -203,6 +203,9 @@ pub struct Provenance {
     /// How many generators sent the load together; 0 where nobody said.
     #[serde(default)]
     pub generators: u32,
+    /// The service's binary on a private stack, where `SLUICE_SERVICE` named one.
+    #[serde(default)]
+    pub service_binary: String,
     /// Arguments of the service on a private stack, empty for one that ran already.
     pub service_arguments: Vec<String>,
     /// SHA-256 of the scenario file.
@@ -314,9 +317,13 @@ pub struct Load {
     pub held_back: u64,
     /// The last answer to each arrival that was sent.
     pub answers: Answers,
-    /// Arrivals sent for each second of the schedule.
+    /// How long the load was sent, seconds: as far of the schedule as it came; until its last arrival left, when that was later
+    /// than the scenario's `send_lag_max` allows.
+    #[serde(default)]
+    pub sending_seconds: f64,
+    /// Arrivals sent for each of these seconds.
     pub rate_per_second: f64,
-    /// Arrivals planned for each second of the schedule.
+    /// Arrivals planned for each second of the schedule, or of as much of it as the load came to.
     pub planned_rate_per_second: f64,
     /// How late requests left: from the intended instant to the real send.
     pub send_lag_us: Percentiles,

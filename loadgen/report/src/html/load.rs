@@ -4,14 +4,12 @@ use super::parts::{Cell, marked, no_data, section, table};
 use crate::chart;
 use crate::flow::Flow;
 use crate::markup::Markup;
-use crate::words::why_no_audit;
+use crate::words::{self, why_no_audit};
 use record::number::{count, counted, micros, or_dash, rate};
-use record::result::run::{EventKind, Percentiles, Report};
+use record::result::run::{EventKind, KindRow, Percentiles, Report};
 
 /// How many events the page lists; `report.json` has them all.
 const EVENTS_MAX: usize = 60;
-/// Fewer measurements than this above a percentile make it uncertain.
-const ABOVE_MIN: f64 = 10.0;
 
 /// What was sent, and what became of it.
 pub(crate) fn flow(markup: &mut Markup, report: &Report) {
@@ -41,10 +39,12 @@ pub(crate) fn flow(markup: &mut Markup, report: &Report) {
             sums(markup, &flow);
             if report.load.resent > 0 {
                 let text = format!(
-                    "{} sent: the same body again, after a request that was dropped on purpose or had no definite answer.",
+                    "Beside the {} there {}: the same body again, after a request that was dropped on purpose or had no \
+                     definite answer. An arrival counts once, with its last answer: “known already” when its body had come through before.",
+                    counted(report.load.sent, "arrival"),
                     match report.load.resent {
-                        1 => "One more request was".to_owned(),
-                        resent => format!("{} more requests were", count(resent)),
+                        1 => "was one more request".to_owned(),
+                        resent => format!("were {} more requests", count(resent)),
                     }
                 );
                 markup.leaf("p", &[("class", &"hint")], &text);
@@ -128,6 +128,17 @@ fn sums(markup: &mut Markup, flow: &Flow) {
     );
 }
 
+/// Whether an arrival of the kind was answered, and not with what the kind should get.
+fn was_overtaken(row: &KindRow) -> bool {
+    let right = row.expected.split([',', ' ']).next().unwrap_or_default();
+    let is_repeat = row.expected.starts_with("202 replayed");
+    row.answers.keys().any(|answer| {
+        let is_definite =
+            answer.starts_with(|sign: char| sign.is_ascii_digit()) && !answer.starts_with('5');
+        is_definite && (!answer.starts_with(right) || (is_repeat && answer == "202"))
+    })
+}
+
 fn kinds(markup: &mut Markup, report: &Report) {
     markup.leaf("h3", &[], "By kind of arrival");
     let rows = report.by_kind.iter().map(|row| {
@@ -156,6 +167,20 @@ fn kinds(markup: &mut Markup, report: &Report) {
         3,
         rows,
     );
+    if report.by_kind.iter().any(was_overtaken) {
+        let hint = "A loan that is sent twice belongs to whichever of its requests arrives first, and the other gets the \
+                    other's answer: so after a pause, when both leave at once. An answer that no order of arrival explains \
+                    fails the run, and is then among the reasons above.";
+        markup.leaf("p", &[("class", &"hint")], hint);
+    }
+}
+
+/// Arrivals that never left: nobody's fault where the load ended before its time.
+fn never_sent(report: &Report, arrivals: u64) -> Cell {
+    match report.reached_seconds {
+        Some(_) => count(arrivals).into(),
+        None => marked(arrivals),
+    }
 }
 
 /// Latency by percentile.
@@ -205,7 +230,7 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
         let hint = "Send lag is how late requests left. What is not the generator's own in it is the wait for a free user or \
                     a connection: the service's doing, and part of the response time. \
                     ~ marks a percentile with fewer than 10 measurements above it: another run may well give another \
-                    figure. – means: not measured.";
+                    figure. – means: not measured. A curve ends where its measurements do: with 1,000 of them at p99.9.";
         markup.leaf("p", &[("class", &"hint")], hint);
         if load.refused_us.count + load.silent_us.count > 0 {
             let hint = "Only definite answers have a response time. Requests without one are kept apart, and in the \
@@ -217,12 +242,10 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
 
 /// A percentile, marked where few measurements lie above it.
 fn percentile(of: &Percentiles, value: Option<u64>, quantile: f64) -> Cell {
-    let above = of.count as f64 * (1.0 - quantile);
-    let text = or_dash(value, micros);
-    if value.is_some() && above < ABOVE_MIN {
-        Cell::of(&format!("~ {text}"), "unsure")
-    } else {
-        text.into()
+    match words::percentile(of, value, quantile) {
+        None => or_dash(None, micros).into(),
+        Some(text) if text.starts_with('~') => Cell::of(&text, "unsure"),
+        Some(text) => text.into(),
     }
 }
 
@@ -292,7 +315,7 @@ pub(crate) fn phases(markup: &mut Markup, report: &Report) {
                 rate(phase.planned_rate_per_second).into(),
                 count(phase.scheduled).into(),
                 count(phase.sent).into(),
-                marked(phase.scheduled.saturating_sub(phase.sent)),
+                never_sent(report, phase.scheduled.saturating_sub(phase.sent)),
                 marked(phase.failed),
             ]
         });

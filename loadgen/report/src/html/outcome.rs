@@ -2,14 +2,22 @@
 
 use super::parts::{Cell, list, marked, no_data, section, table};
 use crate::markup::Markup;
-use crate::words::why_no_audit;
+use crate::words::{self, why_no_audit};
 use record::number::{count, counted, or_dash, or_no_data, plain, seconds};
-use record::result::run::{AuditClass, Report, TimePoint, Verdict};
+use record::result::run::{AuditClass, Report, TimePoint};
 
 /// What the scenario demands.
 pub(crate) fn checks(markup: &mut Markup, report: &Report) {
-    let lead = "What the scenario demands. A check without data fails.";
-    section(markup, "checks", "Checks", lead, |markup| {
+    let is_judged = words::is_judged(report.verdict);
+    let lead = if is_judged {
+        "What the scenario demands. A check without data fails.".to_owned()
+    } else {
+        format!(
+            "The run was {}: nothing here is judged, and what these checks say proves nothing.",
+            report.verdict.name()
+        )
+    };
+    section(markup, "checks", "Checks", &lead, |markup| {
         if report.checks.is_empty() {
             let text = if report.without_stores {
                 "No check of the scenario can be judged without a look at the stores."
@@ -23,14 +31,14 @@ pub(crate) fn checks(markup: &mut Markup, report: &Report) {
         let mut checks: Vec<_> = report.checks.iter().collect();
         checks.sort_by_key(|check| check.pass);
         let rows = checks.into_iter().map(|check| {
-            let result = if check.pass {
-                Cell::of("✓ pass", "good")
-            } else {
-                Cell::of("✗ fail", "bad")
+            let class = match (is_judged, check.pass) {
+                (false, _) => "",
+                (true, true) => "good",
+                (true, false) => "bad",
             };
             vec![
                 (&check.name).into(),
-                result,
+                Cell::of(words::outcome(check, report.verdict), class),
                 (&check.observed).into(),
                 (&check.bound).into(),
             ]
@@ -42,13 +50,6 @@ pub(crate) fn checks(markup: &mut Markup, report: &Report) {
             4,
             rows,
         );
-        if matches!(report.verdict, Verdict::Discarded | Verdict::Aborted) {
-            let text = format!(
-                "The run was {}: what these checks say proves nothing.",
-                report.verdict.name()
-            );
-            markup.leaf("p", &[("class", &"hint")], &text);
-        }
     });
 }
 
@@ -137,7 +138,7 @@ fn audit_counts(markup: &mut Markup, report: &Report) {
             "acknowledged",
             audit.acknowledged,
             false,
-            "answered 202 at least once",
+            "answered 202 at least once: the service promised to keep it",
         ),
         row("rejected", audit.rejected, false, "refused every time"),
         row(

@@ -159,11 +159,9 @@ pub(crate) fn table(
                             let figure = if index < words { "" } else { " figure" };
                             let class = format!("{}{figure}", cell.class);
                             if index == 0 {
-                                markup.leaf(
-                                    "th",
-                                    &[("scope", &"row"), ("class", &class)],
-                                    &cell.text,
-                                );
+                                let attributes: Attributes =
+                                    &[("scope", &"row"), ("class", &class)];
+                                markup.element("th", attributes, |markup| markup.name(&cell.text));
                             } else {
                                 markup.leaf("td", &[("class", &class)], &cell.text);
                             }

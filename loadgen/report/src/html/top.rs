@@ -3,7 +3,8 @@
 use super::parts;
 use crate::markup::Markup;
 use crate::words::{
-    commit, headline, instant, not_seen_empty, reasons, sign, summary, why_no_audit,
+    commit, headline, instant, not_seen_empty, percentile, planned, reasons, sign, summary,
+    why_no_audit,
 };
 use record::number::{count, counted, micros, or_dash, or_no_data, rate, seconds};
 use record::result::run::{Percentiles, Report, Verdict};
@@ -33,11 +34,17 @@ pub(crate) fn banner(markup: &mut Markup, report: &Report) {
         if !report.started_at.is_empty() {
             facts.push(format!("Started {}", instant(&report.started_at)));
         }
-        facts.push(format!("took {}", seconds(report.duration_seconds)));
+        facts.push(format!(
+            "took {} with set-up, drain and audit",
+            seconds(report.duration_seconds)
+        ));
         facts.push(format!("seed {}", report.seed));
         let provenance = &report.provenance;
-        if provenance.generators > 1 {
-            facts.push(format!("sent by {} load generators", provenance.generators));
+        if !provenance.set_by_flags.is_empty() {
+            facts.push(format!(
+                "set by flags: {}",
+                provenance.set_by_flags.join(" ")
+            ));
         }
         facts.push(format!(
             "commit {}",
@@ -69,19 +76,25 @@ pub(crate) fn figures(markup: &mut Markup, report: &Report) {
         of.p50
             .map_or_else(String::new, |p50| format!("median {}", micros(p50)))
     };
+    let p99 =
+        |of: &Percentiles| percentile(of, of.p99, 0.99).unwrap_or_else(|| or_no_data(None, micros));
     let figures = [
         (
             "Sent",
             rate(load.rate_per_second),
-            format!(
-                "planned {}; {}",
-                rate(load.planned_rate_per_second),
-                counted(load.sent, "request")
-            ),
+            match load.unsent {
+                0 => format!("{}; {}", planned(report), counted(load.sent, "arrival")),
+                _ => format!(
+                    "{}; {} of {}",
+                    planned(report),
+                    count(load.sent),
+                    counted(load.scheduled, "arrival")
+                ),
+            },
         ),
         (
             "Response p99",
-            or_no_data(load.response_us.p99, micros),
+            p99(&load.response_us),
             match load.failed {
                 0 => median(&load.response_us),
                 failed => format!(
@@ -93,7 +106,7 @@ pub(crate) fn figures(markup: &mut Markup, report: &Report) {
         ),
         (
             "End to end p99",
-            or_no_data(load.end_to_end_us.p99, micros),
+            p99(&load.end_to_end_us),
             median(&load.end_to_end_us),
         ),
         ("Loans with a fault", faults, audited),

@@ -125,6 +125,7 @@ pub(crate) fn failed() -> Report {
             resent: 12,
             held_back: 0,
             answers: Answers { queued: 25_390, replayed: 1_337, rejected: 270, unknown: 3 },
+            sending_seconds: 40.0,
             rate_per_second: 675.0,
             planned_rate_per_second: 675.0,
             send_lag_us: Percentiles::of(&lag),
@@ -284,6 +285,10 @@ pub(crate) fn aborted() -> Report {
     report.verdict = Verdict::Aborted;
     report.why = vec!["Stopped by Ctrl-C after 3.2 s; the audit did not run.".to_owned()];
     report.duration_seconds = 3.2;
+    report.reached_seconds = Some(2.8);
+    report.load.sending_seconds = 2.8;
+    report.load.rate_per_second = 217.9;
+    report.load.planned_rate_per_second = 217.9;
     report.phases.truncate(1);
     report.phases[0].sent = 610;
     report.phases[0].completed = 610;

@@ -69,7 +69,7 @@ function build(curves: Curve[], frame: Frame): Keys {
             width: 2,
             spanGaps: true,
             points: { show: true, size: 4, fill: () => colour(curve.class) },
-            value: (_, us: number | null) => (us == null ? '–' : micros(us)),
+            value: (_, us: number | null, __, index) => (index == null ? '' : us == null ? '–' : micros(us)),
           }),
         ),
       ],

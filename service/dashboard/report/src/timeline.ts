@@ -193,7 +193,8 @@ function options(
 
 /** A value of the legend, with what its bucket hides. */
 function text(panel: Panel, line: Line, value: number | null, index: number | null): string {
-  if (value == null) return '–';
+  // A dash is a value that is missing, and no place is pointed at yet.
+  if (value == null) return index == null ? '' : '–';
   const shownText = figure(panel.scale, value);
   const low = index == null ? undefined : line.low?.[index];
   const high = index == null ? undefined : (line.high ?? line.shown)[index];

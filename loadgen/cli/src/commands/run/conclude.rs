@@ -66,7 +66,7 @@ pub(super) async fn conclude(
             };
             progress.doing("waiting until everything is recorded");
             let ours = (!target.private).then_some(prefix.as_str());
-            let last_sent = recorder.last_sent;
+            let last_sent = recorder.total.last_sent;
             let draining = drain(stores, ours, sent.clock, last_sent, timeout, |now, left| {
                 progress.draining(now, left);
             });
@@ -77,7 +77,7 @@ pub(super) async fn conclude(
         // It may have been empty long before the shards were joined; they looked at it.
         drain.seconds_to_empty = sent
             .empty_at
-            .map(|at| at.saturating_sub(recorder.last_sent).as_secs_f64())
+            .map(|at| at.saturating_sub(recorder.total.last_sent).as_secs_f64())
             .filter(|_| drain.left_over == Some(0));
     }
     let requests = match unless_stopped(sent.requests.counted()).await {
@@ -212,9 +212,9 @@ pub(super) async fn conclude(
         // The run itself was over long before its shards were joined.
         let began = started.0 - sent.clock.now();
         let sending = if aborted.is_none() && sent.ended_early.is_none() {
-            recorder.last_sent.max(schedule.duration())
+            recorder.total.last_sent.max(schedule.duration())
         } else {
-            recorder.last_sent
+            recorder.total.last_sent
         };
         let emptied = Duration::from_secs_f64(drain.seconds_to_empty.unwrap_or_default());
         (began, sending + emptied)

@@ -142,7 +142,7 @@ pub(super) async fn conduct(
     let desk = server.desk();
     let conductor = &desk.conductor;
     let ended = conductor.ended();
-    let last_sent = gathered.recorder.last_sent;
+    let last_sent = gathered.recorder.total.last_sent;
     let (goose, ours) = gathered.requests;
     ready.provenance = Provenance {
         generators: conducting.shards,
