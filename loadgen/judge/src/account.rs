@@ -228,7 +228,13 @@ pub fn account(seen: &Account<'_>) -> Report {
         },
         heatmap: seen.recorder.heat.map(),
         events: events(seen),
-        drain: seen.drain.clone(),
+        drain: Drain {
+            backlog_peak_at_seconds: seen
+                .followed
+                .backlog_peak_at_ms
+                .map(|at_ms| (seen.clock.offset_seconds(at_ms).max(0.0) * 1e3).round() / 1e3),
+            ..seen.drain.clone()
+        },
         workers: Workers {
             peak: seen.followed.workers_peak,
             bound: seen
@@ -324,6 +330,7 @@ fn phases(seen: &Account<'_>) -> Vec<Phase> {
             shape: phase.shape(),
             start_seconds: planned.start.as_secs_f64(),
             end_seconds: planned.end.min(seen.came_to()).as_secs_f64(),
+            planned_end_seconds: planned.end.as_secs_f64(),
             planned_rate_per_second: per_second(
                 u64::from(planned.arrivals),
                 phase.duration.as_secs_f64(),
@@ -500,16 +507,16 @@ fn kinds(seen: &Account<'_>) -> Vec<KindRow> {
 }
 
 fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
-    // The last point of each second stands for it.
-    let mut live: BTreeMap<u64, &Point> = BTreeMap::new();
-    for point in &seen.followed.points {
-        let offset_seconds = seen.clock.offset_seconds(point.at_ms);
-        if offset_seconds >= 0.0 {
-            live.insert(offset_seconds as u64, point);
-        }
-    }
+    let live = watched(seen);
     let from_live = live.keys().next_back().map_or(0, |last| last + 1);
-    // Beyond the end of the load only what was still answered or drained is shown.
+    // Of what came after the load only the drain is shown, not the audit, while nothing happens.
+    let from_live = match seen.drain.seconds_to_empty {
+        Some(after) => {
+            let emptied = seen.recorder.total.last_sent.as_secs_f64() + after;
+            from_live.min(emptied as u64 + 2)
+        }
+        None => from_live,
+    };
     let heard = seen
         .recorder
         .seconds
@@ -529,7 +536,8 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
             if index >= came_to {
                 second.planned = 0;
             }
-            let point = live.get(&index);
+            let watched = live.get(&index);
+            let point = watched.map(|watched| watched.fullest);
             TimePoint {
                 offset_seconds: index as f64,
                 planned: second.planned,
@@ -542,9 +550,56 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
                 in_flight: point.map(|point| point.in_flight),
                 unrecorded: point.map(|point| point.unrecorded),
                 workers: point.map(|point| point.workers),
-                recorded_per_second: point.map(|point| point.recorded_per_second),
+                recorded_per_second: watched.map(|watched| watched.recorded_per_second),
                 admitted_per_second: point.map(|point| point.admitted_per_second),
             }
+        })
+        .collect()
+}
+
+/// What was watched of the service in one second.
+struct Watched<'a> {
+    /// The point with the highest backlog.
+    fullest: &'a Point,
+    /// Records for each second since the last point of the second before, by two counts: their sum over the run is all of them.
+    recorded_per_second: f64,
+}
+
+/// The live figures by second of the load.
+fn watched<'a>(seen: &Account<'a>) -> BTreeMap<u64, Watched<'a>> {
+    let backlog = |point: &Point| point.queue_depth + point.in_flight + point.unrecorded;
+    let mut seconds: BTreeMap<u64, (&Point, &Point)> = BTreeMap::new();
+    let mut before: Option<&Point> = None;
+    for point in &seen.followed.points {
+        let offset_seconds = seen.clock.offset_seconds(point.at_ms);
+        if offset_seconds < 0.0 {
+            before = Some(point);
+            continue;
+        }
+        let (fullest, last) = seconds
+            .entry(offset_seconds as u64)
+            .or_insert((point, point));
+        if backlog(point) > backlog(fullest) {
+            *fullest = point;
+        }
+        *last = point;
+    }
+    seconds
+        .into_iter()
+        .map(|(second, (fullest, last))| {
+            let since = before.replace(last);
+            let length_ms = since.map_or(0, |since| last.at_ms.saturating_sub(since.at_ms));
+            let recorded_per_second = match since {
+                Some(since) if length_ms > 0 => {
+                    last.recorded.saturating_sub(since.recorded) as f64 * 1e3 / length_ms as f64
+                }
+                _ => last.recorded_per_second,
+            };
+            let watched = Watched {
+                fullest,
+                recorded_per_second,
+            };
+            (second, watched)
         })
         .collect()
 }
@@ -599,25 +654,18 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
         .iter()
         .zip(seen.schedule.phases())
         .filter(|(_, planned)| planned.start.is_zero() || planned.start < seen.came_to())
-        .map(|(phase, planned)| RunEvent {
-            offset_seconds: planned.start.as_secs_f64(),
-            kind: EventKind::Phase,
-            text: format!("phase {}: {}", phase.name.get_ref(), phase.shape()),
+        .map(|(phase, planned)| {
+            let text = format!("phase {}: {}", phase.name.get_ref(), phase.shape());
+            RunEvent::at(planned.start.as_secs_f64(), EventKind::Phase, text)
         })
         .collect();
     if let Some(reached) = seen.reached {
         let why = seen.aborted.or(seen.ended_early);
-        events.push(RunEvent {
-            offset_seconds: reached.as_secs_f64(),
-            kind: EventKind::Stop,
-            text: format!("the load ended here: {}", why.unwrap_or("it was stopped")),
-        });
+        let text = format!("the load ended here: {}", why.unwrap_or("it was stopped"));
+        events.push(RunEvent::at(reached.as_secs_f64(), EventKind::Stop, text));
     }
-    events.push(RunEvent {
-        offset_seconds: seen.sending().as_secs_f64(),
-        kind: EventKind::Phase,
-        text: "drain".to_owned(),
-    });
+    let sending_seconds = seen.sending().as_secs_f64();
+    events.push(RunEvent::at(sending_seconds, EventKind::Phase, "drain"));
     let longest_first = {
         let mut pauses = seen.recorder.pauses.told.clone();
         pauses.sort_by_key(|pause| std::cmp::Reverse(pause.length()));
@@ -628,11 +676,11 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
     {
         let ahead_ms = seen.followed.clock.ahead_last_ms.unwrap_or_default();
         let by_our_clock_ms = started_ms.saturating_add_signed(ahead_ms.saturating_neg());
-        events.push(RunEvent {
-            offset_seconds: seen.clock.offset_seconds(by_our_clock_ms).max(0.0),
-            kind: EventKind::Note,
-            text: "the service was started anew".to_owned(),
-        });
+        events.push(RunEvent::at(
+            seen.clock.offset_seconds(by_our_clock_ms).max(0.0),
+            EventKind::Note,
+            "the service was started anew",
+        ));
     }
     events.extend(
         longest_first
@@ -640,7 +688,8 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
             .take(PAUSES_TOLD)
             .map(|pause| RunEvent {
                 offset_seconds: pause.from.as_secs_f64(),
-                kind: EventKind::Note,
+                kind: EventKind::Pause,
+                lasts_seconds: Some(pause.length().as_secs_f64()),
                 text: format!(
                     "the generator stood still for {}: {}",
                     seconds(pause.length().as_secs_f64()),
@@ -652,26 +701,25 @@ fn events(seen: &Account<'_>) -> Vec<RunEvent> {
                 ),
             }),
     );
-    events.extend(seen.followed.scales.iter().map(|scale| RunEvent {
-        offset_seconds: seen.clock.offset_seconds(scale.at_ms),
-        kind: EventKind::Scale,
-        text: format!("workers {} to {}: {}", scale.from, scale.to, scale.reason),
+    events.extend(seen.followed.scales.iter().map(|scale| {
+        let text = format!("workers {} to {}: {}", scale.from, scale.to, scale.reason);
+        RunEvent::at(
+            seen.clock.offset_seconds(scale.at_ms),
+            EventKind::Scale,
+            text,
+        )
     }));
     if seen.followed.reconnects > 0 {
         let first = seen.followed.broke_off_at_ms;
-        events.push(RunEvent {
-            offset_seconds: first.map_or(0.0, |at_ms| seen.clock.offset_seconds(at_ms).max(0.0)),
-            kind: EventKind::Note,
-            text: match seen.followed.reconnects {
-                1 => "the live metrics broke off".to_owned(),
-                times => {
-                    format!(
-                        "the live metrics broke off, the first of {} times",
-                        count(times)
-                    )
-                }
-            },
-        });
+        let text = match seen.followed.reconnects {
+            1 => "the live metrics broke off".to_owned(),
+            times => format!(
+                "the live metrics broke off, the first of {} times",
+                count(times)
+            ),
+        };
+        let at = first.map_or(0.0, |at_ms| seen.clock.offset_seconds(at_ms).max(0.0));
+        events.push(RunEvent::at(at, EventKind::Note, text));
     }
     events.sort_by(|a, b| a.offset_seconds.total_cmp(&b.offset_seconds));
     events
@@ -1166,6 +1214,39 @@ mod tests {
             crowd: None,
             generators: Generators::default(),
         })
+    }
+
+    #[test]
+    fn a_second_shows_its_highest_backlog_and_what_was_recorded_in_it() {
+        let mut followed = Followed::default();
+        for step in 0..=50 {
+            let at_ms = 1_700_000_000_000 + step * 200;
+            let mut snapshot = Snapshot {
+                at_ms,
+                ..Snapshot::default()
+            };
+            // The rate of the last second that the service tells overlaps the seconds of the load.
+            snapshot.rates.recorded = 99.0;
+            snapshot.counters.recorded_loans = step * step;
+            snapshot.gauges.queue_depth = if step == 17 { 139 } else { 3 };
+            let message = snapshot::Message::Snapshot {
+                snapshot: Box::new(snapshot),
+            };
+            followed.take_at(message, at_ms);
+        }
+        let report = of_ten_seconds("metric = \"lost\"\nmax = 0", &followed, |_| {});
+        assert_eq!(report.drain.backlog_peak_at_seconds, Some(3.4));
+        let points = &report.time_series;
+        assert_eq!(points[3].queue_depth, Some(139));
+        let recorded: f64 = points[1..10]
+            .iter()
+            .filter_map(|point| point.recorded_per_second)
+            .sum();
+        // From the last point of the first second, the fifth, to that of the tenth.
+        assert!(
+            (recorded - f64::from(49 * 49 - 4 * 4)).abs() < 1.0,
+            "{recorded}"
+        );
     }
 
     /// A generator that stood still past the end sends the rest of the schedule afterwards.

@@ -370,7 +370,7 @@ fn doubts(evidence: &Evidence<'_>) -> Vec<String> {
 fn late(generator_lag_p99: Duration, generator_lag_max: Duration) -> Option<String> {
     (generator_lag_p99 > generator_lag_max).then(|| {
         format!(
-            "The generator was late: 99 % of the arrivals were handed over within {}, and the bound is {}.",
+            "The generator was late: 1 % of the arrivals left it {} or more after they were due, and the bound is {}.",
             seconds(generator_lag_p99.as_secs_f64()),
             seconds(generator_lag_max.as_secs_f64())
         )

@@ -45,6 +45,7 @@ pub async fn drain(
         if left == Some(0) {
             return Drain {
                 backlog_peak: None,
+                backlog_peak_at_seconds: None,
                 seconds_to_empty: Some(now.saturating_sub(last_sent).as_secs_f64()),
                 left_over: Some(0),
             };
@@ -52,6 +53,7 @@ pub async fn drain(
         if now >= deadline {
             return Drain {
                 backlog_peak: None,
+                backlog_peak_at_seconds: None,
                 seconds_to_empty: None,
                 left_over: left,
             };

@@ -199,6 +199,9 @@ pub struct Followed {
     pub steps: u64,
     /// Highest backlog: queued, in flight and unrecorded.
     pub backlog_peak: Option<u64>,
+    /// When that was first seen, milliseconds since the Unix epoch by the generator's clock.
+    #[serde(default)]
+    pub backlog_peak_at_ms: Option<u64>,
     /// Most workers at once.
     pub workers_peak: Option<u64>,
     /// Highest resident memory of the service, bytes.
@@ -325,7 +328,10 @@ impl Followed {
                     .queue_depth
                     .saturating_add(gauges.in_flight)
                     .saturating_add(gauges.unrecorded);
-                self.backlog_peak = self.backlog_peak.max(Some(backlog));
+                if self.backlog_peak.is_none_or(|peak| backlog > peak) {
+                    self.backlog_peak = Some(backlog);
+                    self.backlog_peak_at_ms = Some(received_ms);
+                }
                 self.workers_peak = self.workers_peak.max(Some(gauges.workers));
                 self.rss_bytes_peak = self.rss_bytes_peak.max(Some(snapshot.process.rss_bytes));
                 let is_kept = self.snapshots.is_multiple_of(self.every.max(1));

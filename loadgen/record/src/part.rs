@@ -538,8 +538,12 @@ pub fn gather_without(
             .filter_map(|(_, counts)| of(&counts.followed))
             .max()
     };
-    let (backlog_peak, workers_peak, rss_bytes_peak) = (
-        peak(|followed| followed.backlog_peak),
+    let fullest = parts.iter().map(|(_, counts)| &counts.followed);
+    let fullest = fullest.max_by_key(|followed| followed.backlog_peak);
+    let (backlog_peak, backlog_peak_at_ms) = fullest.map_or((None, None), |followed| {
+        (followed.backlog_peak, followed.backlog_peak_at_ms)
+    });
+    let (workers_peak, rss_bytes_peak) = (
         peak(|followed| followed.workers_peak),
         peak(|followed| followed.rss_bytes_peak),
     );
@@ -555,6 +559,7 @@ pub fn gather_without(
     let (_, mut first) = parts.swap_remove(0);
     first.followed = Followed {
         backlog_peak,
+        backlog_peak_at_ms,
         workers_peak,
         rss_bytes_peak,
         weak_at_ms,

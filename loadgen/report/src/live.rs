@@ -54,6 +54,7 @@ pub(crate) fn data(report: &Report) -> String {
         "bucketSeconds": bucket_seconds(&report.time_series, BUCKETS_MAX) * point,
         "seconds": report.time_series.len() * point,
         "panels": panels(report),
+        "sentUntil": report.load.sending_seconds,
         "phases": report.phases.iter().map(|phase| json!({
             "name": phase.name,
             "from": phase.start_seconds,
@@ -62,7 +63,12 @@ pub(crate) fn data(report: &Report) -> String {
         "events": report.events.iter()
             .filter(|event| event.kind != EventKind::Phase)
             .take(MARKS_MAX)
-            .map(|event| json!({ "at": event.offset_seconds, "kind": event.kind, "text": event.text }))
+            .map(|event| json!({
+                "at": event.offset_seconds,
+                "kind": event.kind,
+                "text": event.text,
+                "lasts": event.lasts_seconds,
+            }))
             .collect::<Vec<_>>(),
         "curves": [
             curve("response", "sent", &report.latency_curve.response_us),

@@ -76,7 +76,7 @@ const ABOVE_MIN: f64 = 10.0;
 /// A percentile, marked with ~ where few measurements lie above it; `None` when there is none.
 pub(crate) fn percentile(of: &Percentiles, value: Option<u64>, quantile: f64) -> Option<String> {
     let above = of.count as f64 * (1.0 - quantile);
-    let mark = if above < ABOVE_MIN { "~ " } else { "" };
+    let mark = if above < ABOVE_MIN { "~" } else { "" };
     value.map(|us| format!("{mark}{}", micros(us)))
 }
 

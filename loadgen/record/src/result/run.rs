@@ -370,8 +370,11 @@ pub struct Phase {
     pub shape: String,
     /// Start, seconds after the start of the load.
     pub start_seconds: f64,
-    /// End, seconds after the start of the load.
+    /// End, seconds after the start of the load; where the load ended before its time, that instant.
     pub end_seconds: f64,
+    /// End as the schedule has it.
+    #[serde(default)]
+    pub planned_end_seconds: f64,
     /// Planned arrivals for each second, mean over the phase.
     pub planned_rate_per_second: f64,
     /// Arrivals in the schedule.
@@ -611,6 +614,21 @@ pub struct RunEvent {
     pub kind: EventKind,
     /// What happened, in words.
     pub text: String,
+    /// How long it lasted; `None` for what has only an instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts_seconds: Option<f64>,
+}
+
+impl RunEvent {
+    /// What happened at an instant.
+    pub fn at(offset_seconds: f64, kind: EventKind, text: impl Into<String>) -> Self {
+        Self {
+            offset_seconds,
+            kind,
+            text: text.into(),
+            lasts_seconds: None,
+        }
+    }
 }
 
 /// The sorts of event.
@@ -625,6 +643,8 @@ pub enum EventKind {
     Fault,
     /// The load ended here, before its planned end.
     Stop,
+    /// The generator stood still, for as long as the event lasts.
+    Pause,
     /// Anything else worth knowing.
     Note,
 }
@@ -637,6 +657,7 @@ impl EventKind {
             Self::Scale => "scale",
             Self::Fault => "fault",
             Self::Stop => "stop",
+            Self::Pause => "pause",
             Self::Note => "note",
         }
     }
@@ -648,6 +669,9 @@ impl EventKind {
 pub struct Drain {
     /// Highest backlog seen; `None` when the live metrics could not be followed.
     pub backlog_peak: Option<u64>,
+    /// When it was first seen, after the start of the load.
+    #[serde(default)]
+    pub backlog_peak_at_seconds: Option<f64>,
     /// From the last arrival until nothing was left in Redis; `None` when that was not reached.
     pub seconds_to_empty: Option<f64>,
     /// Loans left in Redis when the wait ended.

@@ -141,6 +141,7 @@ fn draw(markup: &mut Markup, report: &Report, canvas: Canvas) {
                 draw_panel(markup, panel, lines, &time, right, plot);
                 top += panel.height + TITLE;
             }
+            pauses(markup, report, &time, bottom);
             faults(markup, report, &time, bottom);
             stop(markup, report, &time, bottom);
             if canvas.wide {
@@ -174,6 +175,29 @@ fn faults(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
     }
 }
 
+/// When the generator stood still, as a tint across all panels.
+fn pauses(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
+    for event in &report.events {
+        let (EventKind::Pause, Some(lasts)) = (event.kind, event.lasts_seconds) else {
+            continue;
+        };
+        let from = event.offset_seconds.min(time.end());
+        let to = (event.offset_seconds + lasts).min(time.end());
+        let title = format!("{}: {}", clock(event.offset_seconds), event.text);
+        let (left, right) = (time.x.at(from), time.x.at(to));
+        let attributes: [(&str, &dyn std::fmt::Display); 5] = [
+            ("class", &"pause"),
+            ("x", &left),
+            ("y", &NAMES),
+            ("width", &tenths((right - left).max(1.0))),
+            ("height", &(bottom - 8.0 - NAMES)),
+        ];
+        markup.element("rect", &attributes, |markup| {
+            markup.leaf("title", &[], &title);
+        });
+    }
+}
+
 /// Where the load ended before its planned end, as a line across all panels.
 fn stop(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
     let stops = report
@@ -187,7 +211,14 @@ fn stop(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
             markup.leaf("title", &[], &title);
             line(markup, "", (at, NAMES), (at, bottom - 8.0));
             markup.empty("circle", &[("cx", &at), ("cy", &(NAMES - 4.0)), ("r", &8)]);
-            label(markup, at, NAMES, "middle", "", "■");
+            let square: [(&str, &dyn std::fmt::Display); 5] = [
+                ("class", &"square"),
+                ("x", &tenths(at - 3.0)),
+                ("y", &(NAMES - 7.0)),
+                ("width", &6),
+                ("height", &6),
+            ];
+            markup.empty("rect", &square);
         });
     }
 }
@@ -246,10 +277,13 @@ fn bands(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
             )
         })
         .collect();
-    if let Some((_, _, last)) = bands.last()
-        && end - last > 0.5
-    {
-        bands.push(("drain", *last, end));
+    if let Some((_, _, last)) = bands.last().copied() {
+        let sent = report.load.sending_seconds.clamp(last, end);
+        for (name, from, to) in [("sent late", last, sent), ("drain", sent, end)] {
+            if to - from > 0.5 {
+                bands.push((name, from, to));
+            }
+        }
     }
     for (index, (name, from, to)) in bands.iter().enumerate() {
         let (left, right) = (time.x.at(*from), time.x.at(*to));
@@ -272,8 +306,14 @@ fn bands(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
                     ("height", &bottom),
                 ],
             );
-            if name.chars().count() as f64 * CHARACTER + 12.0 <= width {
-                label(markup, left + 6.0, 16.0, "start", "phase", name);
+            // Beside the sign of a fault or a stop that stands at its beginning.
+            let is_marked = report.events.iter().any(|event| {
+                matches!(event.kind, EventKind::Fault | EventKind::Stop)
+                    && (event.offset_seconds - from).abs() < 0.05
+            });
+            let gap = if is_marked { 14.0 } else { 6.0 };
+            if name.chars().count() as f64 * CHARACTER + gap + 6.0 <= width {
+                label(markup, left + gap, 16.0, "start", "phase", name);
             }
         });
     }
@@ -342,7 +382,7 @@ fn runs(line: &Line, time: &Time, panel: &Panel, y: &Axis) -> String {
     let mut run: Vec<(f64, f64)> = Vec::new();
     for ((start, end), spread) in time.bounds.iter().zip(&line.values) {
         let Some(spread) = spread else {
-            d.push_str(&path(&run));
+            d.push_str(&path(&visible(&run)));
             run.clear();
             continue;
         };
@@ -353,8 +393,16 @@ fn runs(line: &Line, time: &Time, panel: &Panel, y: &Axis) -> String {
             run.push((time.x.at(f64::midpoint(*start, *end)), at));
         }
     }
-    d.push_str(&path(&run));
+    d.push_str(&path(&visible(&run)));
     d
+}
+
+/// A line of one point would be drawn as nothing: it becomes a short dash.
+fn visible(run: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    match run {
+        [(x, y)] => vec![(x - 3.0, *y), (x + 3.0, *y)],
+        run => run.to_vec(),
+    }
 }
 
 /// From the lowest to the highest second of each bucket, where they differ.

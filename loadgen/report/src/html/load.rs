@@ -6,16 +6,19 @@ use crate::flow::Flow;
 use crate::markup::Markup;
 use crate::words::{self, why_no_audit};
 use record::number::{count, counted, micros, or_dash, rate};
-use record::result::run::{EventKind, KindRow, Percentiles, Report};
+use record::result::run::{EventKind, KindRow, Percentiles, Phase, Report};
 
 /// How many events the page lists; `report.json` has them all.
 const EVENTS_MAX: usize = 60;
 
 /// What was sent, and what became of it.
 pub(crate) fn flow(markup: &mut Markup, report: &Report) {
-    let lead = "From the schedule on the left to the stored records on the right; every step adds up to the one before \
-                it. From the third step on the figures count distinct loans: a repeat sends a loan again on purpose, and \
-                must change nothing.";
+    let lead = if report.audit.complete {
+        "From the schedule to the stored records; every step adds up to the one before it. From the third step on the figures \
+         count distinct loans: a repeat sends a loan again on purpose, and must change nothing."
+    } else {
+        "From the schedule to the answers; every step adds up to the one before it."
+    };
     section(
         markup,
         "flow",
@@ -175,6 +178,20 @@ fn kinds(markup: &mut Markup, report: &Report) {
     }
 }
 
+/// From when until when a phase went on, and its planned end where that did not come.
+fn time(phase: &Phase) -> String {
+    let (start, end, planned) = (
+        phase.start_seconds,
+        phase.end_seconds,
+        phase.planned_end_seconds,
+    );
+    if planned > end {
+        format!("{start:.0} to {end:.1} of {planned:.0} s")
+    } else {
+        format!("{start:.0} to {end:.0} s")
+    }
+}
+
 /// Arrivals that never left: nobody's fault where the load ended before its time.
 fn never_sent(report: &Report, arrivals: u64) -> Cell {
     match report.reached_seconds {
@@ -227,8 +244,10 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
             "Latency", "Measured", "Min", "p50", "p90", "p95", "p99", "p99.9", "Max",
         ];
         table(markup, "Latency over all phases", &columns, 1, rows);
-        let hint = "Send lag is how late requests left. What is not the generator's own in it is the wait for a free user or \
-                    a connection: the service's doing, and part of the response time. \
+        let hint = "Measured leaves out retries, whose first request is dropped on purpose. Send lag is how late requests left. \
+                    What is not the generator's own in it is the way to a free user and its connection: some tens of \
+                    microseconds, and more where these were waited for, which is the service's doing. All of it is part of \
+                    the response time. \
                     ~ marks a percentile with fewer than 10 measurements above it: another run may well give another \
                     figure. – means: not measured. A curve ends where its measurements do: with 1,000 of them at p99.9.";
         markup.leaf("p", &[("class", &"hint")], hint);
@@ -251,9 +270,29 @@ fn percentile(of: &Percentiles, value: Option<u64>, quantile: f64) -> Cell {
 
 /// The run on one time axis.
 pub(crate) fn timeline(markup: &mut Markup, report: &Report) {
-    let lead = "Load, response time, backlog and workers on one axis. Shaded bands are the phases; a numbered line across \
-                all panels is a fault that was injected.";
-    section(markup, "time", "The run over time", lead, |markup| {
+    let has = |kind| report.events.iter().any(|event| event.kind == kind);
+    let mut lead = String::from(
+        "Load, response time, backlog and workers on one axis. The bands are the phases, then the drain.",
+    );
+    for (kind, sentence) in [
+        (
+            EventKind::Fault,
+            " A numbered line across all panels is a fault that was injected.",
+        ),
+        (
+            EventKind::Stop,
+            " The line with a square across all panels is where the load was stopped.",
+        ),
+        (
+            EventKind::Pause,
+            " A tinted stretch is a time in which the load generator itself stood still.",
+        ),
+    ] {
+        if has(kind) {
+            lead.push_str(sentence);
+        }
+    }
+    section(markup, "time", "The run over time", &lead, |markup| {
         chart::timeline(markup, report);
         if report.events.is_empty() {
             return;
@@ -287,7 +326,7 @@ pub(crate) fn timeline(markup: &mut Markup, report: &Report) {
 /// The heat map of the response time.
 pub(crate) fn heatmap(markup: &mut Markup, report: &Report) {
     let lead = "Where percentiles hide a shape, this shows it: two bands mean two sorts of request, a column that reaches \
-                upwards means a stall that hit many at once. The darker a cell, the more answers fell in it.";
+                upwards means a stall, of the service or of the generator, that hit many at once. The darker a cell, the more answers fell in it.";
     section(markup, "heat", "Response time over time", lead, |markup| {
         chart::heatmap(markup, report);
         if let Some(map) = &report.heatmap {
@@ -311,7 +350,7 @@ pub(crate) fn phases(markup: &mut Markup, report: &Report) {
             vec![
                 (&phase.name).into(),
                 (&phase.shape).into(),
-                format!("{:.0} to {:.0} s", phase.start_seconds, phase.end_seconds).into(),
+                Cell::of(&time(phase), "nowrap"),
                 rate(phase.planned_rate_per_second).into(),
                 count(phase.scheduled).into(),
                 count(phase.sent).into(),

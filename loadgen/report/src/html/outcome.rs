@@ -4,7 +4,7 @@ use super::parts::{Cell, list, marked, no_data, section, table};
 use crate::markup::Markup;
 use crate::words::{self, why_no_audit};
 use record::number::{count, counted, or_dash, or_no_data, plain, seconds};
-use record::result::run::{AuditClass, Report, TimePoint};
+use record::result::run::{AuditClass, Report};
 
 /// What the scenario demands.
 pub(crate) fn checks(markup: &mut Markup, report: &Report) {
@@ -120,6 +120,15 @@ pub(crate) fn audit(markup: &mut Markup, report: &Report) {
             2,
             rows,
         );
+        if report
+            .counters_agree
+            .iter()
+            .any(|row| row.audit_max > row.audit)
+        {
+            let hint = "A range stands where a request was dropped on purpose or had no definite answer: it may have arrived \
+                        or not.";
+            markup.leaf("p", &[("class", &"hint")], hint);
+        }
     });
 }
 
@@ -269,9 +278,14 @@ fn crowd(markup: &mut Markup, report: &Report) {
 
 /// How the backlog was worked off.
 pub(crate) fn drain(markup: &mut Markup, report: &Report) {
-    let lead = "The backlog is what was promised and does not stand in MongoDB yet: queued, in a worker's hand, or \
-                processed and not yet recorded. A run ends only when it is gone.";
-    section(markup, "drain", "Drain", lead, |markup| {
+    let mut lead = String::from(
+        "The backlog is what was promised and does not stand in MongoDB yet: queued, in a worker's hand, or processed and \
+         not yet recorded. A run ends only when it is gone.",
+    );
+    if !report.audit.complete {
+        lead.push_str(" These are the service's own live figures: no audit has confirmed them.");
+    }
+    section(markup, "drain", "Drain", &lead, |markup| {
         let drain = &report.drain;
         let workers = &report.workers;
         let sentence = match (drain.seconds_to_empty, drain.left_over) {
@@ -288,11 +302,6 @@ pub(crate) fn drain(markup: &mut Markup, report: &Report) {
             }
         };
         markup.leaf("p", &[("class", &"sentence")], &sentence);
-        let peak_at = report
-            .time_series
-            .iter()
-            .filter_map(|point| Some((backlog(point)?, point.offset_seconds)))
-            .max_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
         let fastest = report
             .time_series
             .iter()
@@ -305,8 +314,8 @@ pub(crate) fn drain(markup: &mut Markup, report: &Report) {
                 &[
                     ("Highest", or_no_data(drain.backlog_peak, count)),
                     (
-                        "Highest seen in the second from",
-                        or_no_data(peak_at, |(_, at)| seconds(at)),
+                        "Seen at",
+                        or_no_data(drain.backlog_peak_at_seconds, seconds),
                     ),
                     (
                         "Time to empty after the last request",
@@ -330,7 +339,7 @@ pub(crate) fn drain(markup: &mut Markup, report: &Report) {
                     (
                         "Changes of their number",
                         format!(
-                            "{}, {} taken back soon",
+                            "{}; taken back soon: {}",
                             count(workers.steps),
                             count(workers.flaps)
                         ),
@@ -343,8 +352,4 @@ pub(crate) fn drain(markup: &mut Markup, report: &Report) {
             );
         });
     });
-}
-
-fn backlog(point: &TimePoint) -> Option<u64> {
-    Some(point.queue_depth? + point.in_flight? + point.unrecorded?)
 }

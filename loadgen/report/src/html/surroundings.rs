@@ -2,7 +2,7 @@
 
 use super::parts::{Cell, code_block, list, section, table};
 use crate::markup::Markup;
-use crate::words::{commit, instant, why_no_audit};
+use crate::words::{commit, instant, is_judged, why_no_audit};
 use record::number::{bytes, count, counted, micros, or_dash, or_no_data, seconds};
 use record::result::run::{Percentiles, Report};
 
@@ -141,11 +141,11 @@ fn counters(report: &Report) -> Answer {
     let question = "Do two independent counts agree?";
     if rows.is_empty() {
         let answer = "No data: the service's counters were not compared with the audit.";
-        // Whoever left the stores out did not ask for it.
+        // Whoever left the stores out, or stopped the run, did not ask for it.
         return (
             question,
             answer.to_owned(),
-            (!report.without_stores).then_some(false),
+            (!report.without_stores && is_judged(report.verdict)).then_some(false),
         );
     }
     let answer = format!(
@@ -195,7 +195,7 @@ fn quiet(report: &Report) -> Answer {
         |[minute, five, quarter]| {
             let busy = provenance.cores > 0 && minute > f64::from(provenance.cores) * BUSY_SHARE;
             let verdict = if busy {
-                "others were at work, which makes latencies longer and less steady"
+                "others were at work, or what ran before, which makes latencies longer and less steady"
             } else {
                 "little else was at work"
             };

@@ -35,7 +35,7 @@ pub(crate) fn banner(markup: &mut Markup, report: &Report) {
             facts.push(format!("Started {}", instant(&report.started_at)));
         }
         facts.push(format!(
-            "took {} with set-up, drain and audit",
+            "took {} from set-up to verdict",
             seconds(report.duration_seconds)
         ));
         facts.push(format!("seed {}", report.seed));

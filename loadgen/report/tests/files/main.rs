@@ -49,11 +49,13 @@ fn hostile() -> Report {
         story: text(),
     }];
     report.counters_agree[0].name = text();
-    report.events = vec![RunEvent {
-        offset_seconds: 1.0,
-        kind: EventKind::Fault,
-        text: text(),
-    }];
+    report.events = vec![
+        RunEvent::at(1.0, EventKind::Fault, text()),
+        RunEvent {
+            lasts_seconds: Some(2.0),
+            ..RunEvent::at(3.0, EventKind::Pause, text())
+        },
+    ];
     report.checks = vec![Check {
         name: text(),
         bound: text(),

@@ -35,6 +35,7 @@ pub(crate) fn failed() -> Report {
             shape: shape.to_owned(),
             start_seconds: start,
             end_seconds: end,
+            planned_end_seconds: end,
             planned_rate_per_second: rate,
             scheduled: sent,
             sent,
@@ -71,11 +72,7 @@ pub(crate) fn failed() -> Report {
         audit_max,
         agree: (audit..=audit_max).contains(&live),
     };
-    let event = |offset_seconds, kind, text: &str| RunEvent {
-        offset_seconds,
-        kind,
-        text: text.to_owned(),
-    };
+    let event = |offset_seconds, kind, text: &str| RunEvent::at(offset_seconds, kind, text);
     Report {
         scenario: "burst-500".to_owned(),
         scenario_description: "500 loans a second with bursts of 2,000, on real applications.".to_owned(),
@@ -196,7 +193,7 @@ pub(crate) fn failed() -> Report {
             event(35.0, EventKind::Phase, "calm"),
             event(42.5, EventKind::Scale, "5 to 1 workers: queue empty for 5 s"),
         ],
-        drain: Drain { backlog_peak: Some(1_420), seconds_to_empty: Some(1.8), left_over: Some(0) },
+        drain: Drain { backlog_peak: Some(1_420), backlog_peak_at_seconds: Some(7.4), seconds_to_empty: Some(1.8), left_over: Some(0) },
         workers: Workers { peak: Some(5), bound: Some(5), steps: 2, flaps: 0 },
         resources: Resources {
             service_rss_bytes_peak: Some(42 << 20),
@@ -319,6 +316,7 @@ pub(crate) fn aborted() -> Report {
     }
     report.drain = Drain {
         backlog_peak: Some(12),
+        backlog_peak_at_seconds: Some(2.2),
         seconds_to_empty: None,
         left_over: None,
     };
@@ -370,23 +368,15 @@ pub(crate) fn hour() -> Report {
     report.phases[0].scheduled = report.load.sent;
     report.phases[0].sent = report.load.sent;
     report.events = (0..400_u32)
-        .map(|step| RunEvent {
-            offset_seconds: f64::from(step * 9),
-            kind: EventKind::Scale,
-            text: format!(
-                "workers {} to {}: queue {}",
-                step % 5,
-                (step + 1) % 5,
-                step * 13
-            ),
+        .map(|step| {
+            let (from, to) = (step % 5, (step + 1) % 5);
+            let text = format!("workers {from} to {to}: queue {}", step * 13);
+            RunEvent::at(f64::from(step * 9), EventKind::Scale, text)
         })
         .collect();
     for at in [1_205.0, 2_410.0] {
-        report.events.push(RunEvent {
-            offset_seconds: at,
-            kind: EventKind::Fault,
-            text: "Redis killed, restarted after 400 ms".to_owned(),
-        });
+        let text = "Redis killed, restarted after 400 ms";
+        report.events.push(RunEvent::at(at, EventKind::Fault, text));
     }
     report
         .events

@@ -30,8 +30,10 @@ export interface Phase {
 
 export interface Happening {
   at: number;
-  kind: 'scale' | 'fault' | 'stop' | 'note';
+  kind: 'scale' | 'fault' | 'stop' | 'pause' | 'note';
   text: string;
+  /** How long, in seconds; null for what has only an instant. */
+  lasts: number | null;
 }
 
 export interface Curve {
@@ -51,6 +53,8 @@ export interface Data {
   bucketSeconds: number;
   seconds: number;
   panels: Panel[];
+  /** When the last arrival left, or as far as the load came. */
+  sentUntil: number;
   phases: Phase[];
   events: Happening[];
   curves: Curve[];

@@ -2,7 +2,7 @@
 
 import uPlot from 'uplot';
 import { LOGARITHMIC, logRange, logSplits, timeAxis, valueAxis } from './axes';
-import type { Data, Line, Panel, Row } from './data';
+import type { Data, Line, Panel, Phase, Row } from './data';
 import { figure, clock, microsTick, plain } from './format';
 import { fit, replace, type Frame, type Keys } from './frame';
 import { colour, FONT, onTheme, tint } from './theme';
@@ -167,9 +167,9 @@ function options(
           label: line.name,
           stroke: () => (line.class === 'planned' ? tint('planned', 0.55) : colour(line.class)),
           width: line.class === 'planned' ? 3.2 : 1.8,
-          points: { show: false },
+          points: panel.stepped ? { show: false } : { show: true, size: 5, filter: alone },
           ...paths,
-          value: (_, value: number | null, index, at) => text(panel, line, value, at ?? index),
+          value: (_, value: number | null, __, at) => text(panel, line, value, at),
         }),
       ),
       ...hidden,
@@ -191,6 +191,13 @@ function options(
   };
 }
 
+/** The values that have no neighbour: no line reaches them. */
+function alone(chart: uPlot, series: number): number[] {
+  const values = chart.data[series] ?? [];
+  const isThere = (index: number) => values[index] != null;
+  return Array.from(values.keys()).filter((index) => isThere(index) && !isThere(index - 1) && !isThere(index + 1));
+}
+
 /** A value of the legend, with what its bucket hides. */
 function text(panel: Panel, line: Line, value: number | null, index: number | null): string {
   // A dash is a value that is missing, and no place is pointed at yet.
@@ -204,7 +211,7 @@ function text(panel: Panel, line: Line, value: number | null, index: number | nu
 
 /** Where the cursor is, in words: the instant, the phase, and what happened there. */
 function reading(data: Data, span: Span, at: number): string {
-  const phase = data.phases.find(({ from, to }) => at >= from && at < to)?.name ?? 'drain';
+  const phase = bandsOf(data).find(({ from, to }) => at >= from && at < to)?.name ?? 'drain';
   const [from, to] = span.range();
   const near = Math.max(data.bucketSeconds, (to - from) * NEAR);
   const happened = data.events.filter((event) => Math.abs(event.at - at) <= near).map((event) => event.text);
@@ -213,16 +220,30 @@ function reading(data: Data, span: Span, at: number): string {
   return words.join('; ') + more;
 }
 
-/** The phases as bands, the drain after them; the first panel names them. */
+/** Whether a sign stands at this instant. */
+function isMarked(data: Data, at: number): boolean {
+  return data.events.some((event) => (event.kind === 'fault' || event.kind === 'stop') && Math.abs(event.at - at) < 0.05);
+}
+
+/** The phases, what was sent late, and the drain. */
+function bandsOf(data: Data): Phase[] {
+  const end = data.phases.at(-1)?.to ?? data.seconds;
+  const sent = Math.min(Math.max(data.sentUntil, end), data.seconds);
+  const after = [
+    { name: 'sent late', from: end, to: sent },
+    { name: 'drain', from: sent, to: data.seconds },
+  ];
+  return [...data.phases, ...after.filter(({ from, to }) => to > from)];
+}
+
+/** The phases as bands, and what came after them; the first panel names them. */
 function drawPhases(chart: uPlot, data: Data, named: boolean): void {
   const { ctx } = chart;
   const { left, top, width, height } = chart.bbox;
   const ratio = devicePixelRatio;
-  const end = data.phases.at(-1)?.to ?? data.seconds;
-  const bands = end < data.seconds ? [...data.phases, { name: 'drain', from: end, to: data.seconds }] : data.phases;
   ctx.save();
   ctx.font = FONT.replace('12px', `550 ${12 * ratio}px`);
-  bands.forEach((band, index) => {
+  bandsOf(data).forEach((band, index) => {
     const from = Math.max(left, chart.valToPos(band.from, 'x', true));
     const to = Math.min(left + width, chart.valToPos(Math.min(band.to, data.seconds), 'x', true));
     if (to <= from) return;
@@ -230,11 +251,20 @@ function drawPhases(chart: uPlot, data: Data, named: boolean): void {
       ctx.fillStyle = tint('shade', 0.7);
       ctx.fillRect(from, named ? 0 : top - 6 * ratio, to - from, height + (named ? top : 6 * ratio));
     }
-    if (named && ctx.measureText(band.name).width + 12 * ratio < to - from) {
+    // Beside the sign of a fault or a stop that stands at its beginning.
+    const gap = (isMarked(data, band.from) ? 14 : 6) * ratio;
+    if (named && ctx.measureText(band.name).width + gap + 6 * ratio < to - from) {
       ctx.fillStyle = colour('soft');
-      ctx.fillText(band.name, from + 6 * ratio, 13 * ratio);
+      ctx.fillText(band.name, from + gap, 13 * ratio);
     }
   });
+  ctx.fillStyle = tint('hold', 0.16);
+  for (const event of data.events) {
+    if (event.kind !== 'pause' || event.lasts === null) continue;
+    const from = Math.max(left, chart.valToPos(event.at, 'x', true));
+    const to = Math.min(left + width, chart.valToPos(event.at + event.lasts, 'x', true));
+    if (to > from) ctx.fillRect(from, top, to - from, height);
+  }
   ctx.restore();
 }
 
@@ -262,9 +292,13 @@ function drawFaults(chart: uPlot, data: Data, named: boolean): void {
       ctx.arc(x, top - 8 * ratio, 8 * ratio, 0, 2 * Math.PI);
       ctx.fill();
       ctx.fillStyle = colour('card');
+      if (event.kind === 'stop') {
+        ctx.fillRect(x - 3 * ratio, top - 11 * ratio, 6 * ratio, 6 * ratio);
+        return;
+      }
       ctx.font = FONT.replace('12px', `700 ${11 * ratio}px`);
       ctx.textAlign = 'center';
-      ctx.fillText(event.kind === 'stop' ? '■' : String(index + 1), x, top - 4 * ratio);
+      ctx.fillText(String(index + 1), x, top - 4 * ratio);
     });
   ctx.restore();
 }
