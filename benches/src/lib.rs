@@ -86,13 +86,10 @@ pub fn say(text: &str) {
 /// # Errors
 /// As [`Stack::start`].
 pub async fn start_stack(role: &str, partitions: u32) -> Result<Stack, TestbedError> {
-    // Each partition has a worker of its own.
-    let workers_max = partitions.max(5).to_string();
     let partitions = partitions.to_string();
     let arguments = [
         ["--role", role],
         ["--partitions", &partitions],
-        ["--workers-max", &workers_max],
         // What is measured is how a long queue behaves, not its bound.
         ["--backlog-max", "10000000"],
     ];

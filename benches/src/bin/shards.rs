@@ -51,6 +51,8 @@ struct Measured {
     redis_share: (f64, f64),
     /// What service and mongod had of a core together.
     others_share: f64,
+    /// Calls of functions in all Redis for a recorded loan.
+    calls: f64,
 }
 
 #[tokio::main]
@@ -77,10 +79,11 @@ async fn run(options: &Options) -> Result<(), Failure> {
             let index = (turn + number as usize) % SHARDS.len();
             let measured = measure(options, SHARDS[index], number).await?;
             say(&format!(
-                "round {number}, {} shard(s): admitted {:.0}/s, recorded {:.0}/s; a Redis had {:.1} to {:.1} % of a core, service and mongod {:.0} %",
+                "round {number}, {} shard(s): admitted {:.0}/s, recorded {:.0}/s, {:.4} calls a loan; a Redis had {:.1} to {:.1} % of a core, service and mongod {:.0} %",
                 SHARDS[index],
                 measured.admitted,
                 measured.recorded,
+                measured.calls,
                 measured.redis_share.0 * 100.0,
                 measured.redis_share.1 * 100.0,
                 measured.others_share * 100.0,
@@ -99,11 +102,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
             )
         };
         say(&format!(
-            "  {shards} shard(s): admitted {:>6.0}/s, {:.2} times; recorded {:>6.0}/s, {:.2} times",
+            "  {shards} shard(s): admitted {:>6.0}/s, {:.2} times; recorded {:>6.0}/s, {:.2} times; {:.4} calls a loan",
             median(measured.iter().map(|round| round.admitted)),
             ratio(&|round| round.admitted),
             median(measured.iter().map(|round| round.recorded)),
             ratio(&|round| round.recorded),
+            median(measured.iter().map(|round| round.calls)),
         ));
     }
     Ok(())
@@ -260,7 +264,18 @@ struct Seen {
     admitted: u64,
     recorded: u64,
     redis_us: Vec<f64>,
+    calls: u64,
     others: Duration,
+}
+
+/// How often a function was called in this Redis so far.
+async fn calls(node: &RedisServer) -> Result<u64, Failure> {
+    let info: String = node.query(redis::cmd("INFO").arg("commandstats")).await?;
+    let calls = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_fcall:calls="))
+        .and_then(|rest| rest.split(',').next()?.parse().ok());
+    Ok(calls.unwrap_or(0))
 }
 
 impl Seen {
@@ -270,6 +285,10 @@ impl Seen {
         let testbed::MongoStore::Single(mongodb) = &deployment.mongodb else {
             return Err("the deployment has a replica set".into());
         };
+        let mut all_calls = 0;
+        for node in nodes {
+            all_calls += calls(node).await?;
+        }
         let redis_us = nodes.iter().map(|node| on_processor_us(node.pid()));
         Ok(Self {
             at: Instant::now(),
@@ -277,6 +296,7 @@ impl Seen {
             admitted: snapshot.counters.admitted,
             recorded: snapshot.counters.recorded_loans,
             redis_us: redis_us.collect::<Result<_, _>>()?,
+            calls: all_calls,
             others: processor_time(service.pid())? + processor_time(mongodb.pid())?,
         })
     }
@@ -288,9 +308,11 @@ impl Seen {
         let shares: Vec<_> = shares
             .map(|(now, then)| (now - then) / 1e6 / lasted_s)
             .collect();
+        let recorded = self.recorded - before.recorded;
         Measured {
+            calls: (self.calls - before.calls) as f64 / recorded.max(1) as f64,
             admitted: (self.admitted - before.admitted) as f64 / counted_s,
-            recorded: (self.recorded - before.recorded) as f64 / counted_s,
+            recorded: recorded as f64 / counted_s,
             redis_share: (
                 shares.iter().copied().fold(f64::INFINITY, f64::min),
                 shares.iter().copied().fold(0.0, f64::max),
