@@ -550,19 +550,23 @@ fn time_series(seen: &Account<'_>) -> Vec<TimePoint> {
                 in_flight: point.map(|point| point.in_flight),
                 unrecorded: point.map(|point| point.unrecorded),
                 workers: point.map(|point| point.workers),
-                recorded_per_second: watched.map(|watched| watched.recorded_per_second),
+                recorded_per_second: watched.and_then(|watched| watched.recorded_per_second),
                 admitted_per_second: point.map(|point| point.admitted_per_second),
             }
         })
         .collect()
 }
 
+/// Over less than this a rate says more of when MongoDB confirmed a batch than of how fast loans were recorded.
+const RECORDED_OVER_MIN_MS: u64 = 700;
+
 /// What was watched of the service in one second.
 struct Watched<'a> {
     /// The point with the highest backlog.
     fullest: &'a Point,
-    /// Records for each second since the last point of the second before, by two counts: their sum over the run is all of them.
-    recorded_per_second: f64,
+    /// Records for each second since the last point of the second before, by two counts, so that nothing is counted twice or
+    /// left out; `None` where the figures were not seen for a while in between.
+    recorded_per_second: Option<f64>,
 }
 
 /// The live figures by second of the load.
@@ -588,13 +592,13 @@ fn watched<'a>(seen: &Account<'a>) -> BTreeMap<u64, Watched<'a>> {
         .into_iter()
         .map(|(second, (fullest, last))| {
             let since = before.replace(last);
-            let length_ms = since.map_or(0, |since| last.at_ms.saturating_sub(since.at_ms));
-            let recorded_per_second = match since {
-                Some(since) if length_ms > 0 => {
-                    last.recorded.saturating_sub(since.recorded) as f64 * 1e3 / length_ms as f64
-                }
-                _ => last.recorded_per_second,
-            };
+            let recorded_per_second = since.and_then(|since| {
+                let length_ms = last.at_ms.saturating_sub(since.at_ms);
+                let is_seen = !seen.followed.has_gap(since.at_ms, last.at_ms);
+                let recorded = last.recorded.saturating_sub(since.recorded) as f64;
+                (is_seen && length_ms >= RECORDED_OVER_MIN_MS)
+                    .then(|| recorded * 1e3 / length_ms as f64)
+            });
             let watched = Watched {
                 fullest,
                 recorded_per_second,

@@ -261,6 +261,13 @@ impl Followed {
         Duration::from_millis(unseen_ms)
     }
 
+    /// Whether something between two instants of the generator's clock was not seen.
+    pub fn has_gap(&self, from_ms: u64, to_ms: u64) -> bool {
+        self.gaps_ms
+            .iter()
+            .any(|(since_ms, until_ms)| *since_ms < to_ms && *until_ms > from_ms)
+    }
+
     /// Notes that a snapshot came at `received_ms`. One that waited on its way was not missed: it was taken soon after the last one.
     fn seen(&mut self, received_ms: u64, taken_ms: u64) {
         if let Some((last_ms, last_taken_ms)) = self.last_ms

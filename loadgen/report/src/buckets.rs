@@ -159,8 +159,12 @@ pub(crate) const PANELS: [Panel; 4] = [
         title: "Backlog",
         height: 100.0,
         scale: Scale::Level,
-        stepped: false,
+        stepped: true,
         series: &[
+            series("all of it", "planned", |point| {
+                let parts = [point.queue_depth, point.in_flight, point.unrecorded];
+                level(parts.into_iter().sum())
+            }),
             series("queued", "queue", |point| level(point.queue_depth)),
             series("in hand", "median", |point| level(point.in_flight)),
             series("not yet recorded", "recorded", |point| {

@@ -101,6 +101,14 @@ fn each(of: u64, noun: &str) -> String {
     }
 }
 
+/// `1 was`, `13 were`.
+fn were(of: u64) -> String {
+    match of {
+        1 => "1 was".to_owned(),
+        of => format!("{} were", count(of)),
+    }
+}
+
 /// The reasons that the headline has not told already. Of a run that passed the first one is the headline itself.
 pub(crate) fn reasons(report: &Report) -> &[String] {
     match report.verdict {
@@ -149,6 +157,9 @@ pub(crate) fn summary(report: &Report) -> String {
             counted(audit.recorded, "loan"),
             count(audit.failed)
         );
+        if audit.rejected > 0 {
+            let _ = write!(words, "{} refused; ", were(audit.rejected));
+        }
         let _ = match report.drain.seconds_to_empty {
             Some(after) => write!(
                 words,

@@ -542,17 +542,17 @@ pub struct TimePoint {
     pub response_p50_us: Option<u64>,
     /// 99th percentile of the response time of the answers in it.
     pub response_p99_us: Option<u64>,
-    /// Loans in the queue.
+    /// Loans in the queue when the backlog was highest in this second, as the next three figures are.
     pub queue_depth: Option<u64>,
-    /// Loans that a worker has claimed.
+    /// Loans that a worker had claimed.
     pub in_flight: Option<u64>,
-    /// Processed loans that MongoDB does not have yet.
+    /// Processed loans that MongoDB did not have yet.
     pub unrecorded: Option<u64>,
     /// Workers.
     pub workers: Option<u64>,
-    /// Loans and failures recorded for each second.
+    /// Loans and failures recorded for each second since the figures were seen last: nearly always in this second.
     pub recorded_per_second: Option<f64>,
-    /// Loans admitted for each second.
+    /// Loans admitted for each second, by the service's own word.
     pub admitted_per_second: Option<f64>,
 }
 

@@ -279,7 +279,7 @@ fn bands(markup: &mut Markup, report: &Report, time: &Time, bottom: f64) {
         .collect();
     if let Some((_, _, last)) = bands.last().copied() {
         let sent = report.load.sending_seconds.clamp(last, end);
-        for (name, from, to) in [("sent late", last, sent), ("drain", sent, end)] {
+        for (name, from, to) in [("overdue", last, sent), ("drain", sent, end)] {
             if to - from > 0.5 {
                 bands.push((name, from, to));
             }

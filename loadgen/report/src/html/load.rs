@@ -245,9 +245,9 @@ pub(crate) fn latency(markup: &mut Markup, report: &Report) {
         ];
         table(markup, "Latency over all phases", &columns, 1, rows);
         let hint = "Measured leaves out retries, whose first request is dropped on purpose. Send lag is how late requests left. \
-                    What is not the generator's own in it is the way to a free user and its connection: some tens of \
-                    microseconds, and more where these were waited for, which is the service's doing. All of it is part of \
-                    the response time. \
+                    The generator's own part ends when a user is handed the arrival; the rest is the way from there onto a \
+                    connection, with the wait for a free user or connection where there is one. All of it is part of the \
+                    response time. \
                     ~ marks a percentile with fewer than 10 measurements above it: another run may well give another \
                     figure. – means: not measured. A curve ends where its measurements do: with 1,000 of them at p99.9.";
         markup.leaf("p", &[("class", &"hint")], hint);
@@ -272,7 +272,8 @@ fn percentile(of: &Percentiles, value: Option<u64>, quantile: f64) -> Cell {
 pub(crate) fn timeline(markup: &mut Markup, report: &Report) {
     let has = |kind| report.events.iter().any(|event| event.kind == kind);
     let mut lead = String::from(
-        "Load, response time, backlog and workers on one axis. The bands are the phases, then the drain.",
+        "Load, response time, backlog and workers on one axis. The bands are the phases, then the drain. \
+         The backlog of a second is the highest in it.",
     );
     for (kind, sentence) in [
         (

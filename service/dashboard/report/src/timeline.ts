@@ -225,12 +225,12 @@ function isMarked(data: Data, at: number): boolean {
   return data.events.some((event) => (event.kind === 'fault' || event.kind === 'stop') && Math.abs(event.at - at) < 0.05);
 }
 
-/** The phases, what was sent late, and the drain. */
+/** The phases, the time in which requests were overdue, and the drain. */
 function bandsOf(data: Data): Phase[] {
   const end = data.phases.at(-1)?.to ?? data.seconds;
   const sent = Math.min(Math.max(data.sentUntil, end), data.seconds);
   const after = [
-    { name: 'sent late', from: end, to: sent },
+    { name: 'overdue', from: end, to: sent },
     { name: 'drain', from: sent, to: data.seconds },
   ];
   return [...data.phases, ...after.filter(({ from, to }) => to > from)];
