@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { logRange, logSplits } from '../report/src/axes';
 import { clock, count, figure, micros, microsTick, plain } from '../report/src/format';
 import { Span } from '../report/src/span';
+import { held } from '../report/src/timeline';
 
 describe('figures', () => {
   it('are written as in the rest of the report', () => {
@@ -60,4 +61,10 @@ describe('the span of time that is shown', () => {
     span.all();
     expect(span.range()).toEqual([0, 100]);
   });
+});
+
+it('a step holds until its end, also before a gap', () => {
+  expect(held([1, 2])).toEqual([1, 2, 2]);
+  expect(held([1, null, null, 4, null, 6])).toEqual([1, 1, null, 4, 4, 6, 6]);
+  expect(held([])).toEqual([null]);
 });

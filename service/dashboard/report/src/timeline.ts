@@ -86,9 +86,9 @@ function shown(line: Line): boolean {
   return line.class === 'bad' ? high.some((value) => value !== null && value > 0) : high.some((value) => value !== null);
 }
 
-/** The last bucket holds until its end: one value more. */
-function held(row: Row): Row {
-  return [...row, row[row.length - 1] ?? null];
+/** A bucket holds until its end, the last one and one before a gap too: so there stands one value more behind each run of them. */
+export function held(row: Row): Row {
+  return [...row, null].map((value, index) => value ?? row[index - 1] ?? null);
 }
 
 /** For each line, what is shown; then, where buckets are longer than a second, the lowest and the highest. */
@@ -169,7 +169,8 @@ function options(
           width: line.class === 'planned' ? 3.2 : 1.8,
           points: panel.stepped ? { show: false } : { show: true, size: 5, filter: alone },
           ...paths,
-          value: (_, value: number | null, __, at) => text(panel, line, value, at),
+          // Not what is drawn: that goes on behind the last bucket before a gap.
+          value: (_, __, ___, at) => text(panel, line, at == null ? null : (line.shown[at] ?? null), at),
         }),
       ),
       ...hidden,
