@@ -114,10 +114,13 @@ impl Account<'_> {
     }
 
     /// From the start of the load until the last of `latencies` left, which were due by `end`: a generator that stood still
-    /// past `end` sent the rest afterwards. What is later by no more than the scenario allows counts as in time.
+    /// past `end` sent the rest afterwards. What is later by no more than the scenario allows counts as in time, and so do
+    /// stragglers, fewer than one of a hundred.
     fn sent_until(&self, end: Duration, latencies: &Latencies) -> Duration {
-        if latencies.last_sent > end + self.scenario.send_lag_max {
-            latencies.last_sent
+        let lag_us = latencies.send_lag.value_at_quantile(0.99);
+        let until = latencies.last_sent.min(end + Duration::from_micros(lag_us));
+        if until > end + self.scenario.send_lag_max {
+            until
         } else {
             end
         }
@@ -571,7 +574,10 @@ struct Watched<'a> {
 
 /// The live figures by second of the load.
 fn watched<'a>(seen: &Account<'a>) -> BTreeMap<u64, Watched<'a>> {
-    let backlog = |point: &Point| point.queue_depth + point.in_flight + point.unrecorded;
+    let backlog = |point: &Point| {
+        let claimed = point.queue_depth.saturating_add(point.in_flight);
+        claimed.saturating_add(point.unrecorded)
+    };
     let mut seconds: BTreeMap<u64, (&Point, &Point)> = BTreeMap::new();
     let mut before: Option<&Point> = None;
     for point in &seen.followed.points {
@@ -591,17 +597,19 @@ fn watched<'a>(seen: &Account<'a>) -> BTreeMap<u64, Watched<'a>> {
     seconds
         .into_iter()
         .map(|(second, (fullest, last))| {
-            let since = before.replace(last);
-            let recorded_per_second = since.and_then(|since| {
-                let length_ms = last.at_ms.saturating_sub(since.at_ms);
-                let is_seen = !seen.followed.has_gap(since.at_ms, last.at_ms);
-                let recorded = last.recorded.saturating_sub(since.recorded) as f64;
-                (is_seen && length_ms >= RECORDED_OVER_MIN_MS)
-                    .then(|| recorded * 1e3 / length_ms as f64)
-            });
+            let since = *before.get_or_insert(last);
+            let length_ms = last.at_ms.saturating_sub(since.at_ms);
+            let has_gap = seen.followed.has_gap(since.at_ms, last.at_ms);
+            let is_long = length_ms >= RECORDED_OVER_MIN_MS;
+            let recorded = last.recorded.saturating_sub(since.recorded) as f64;
+            // What was recorded in a stretch that is too short is told with the next one.
+            if is_long || has_gap {
+                before = Some(last);
+            }
             let watched = Watched {
                 fullest,
-                recorded_per_second,
+                recorded_per_second: (is_long && !has_gap)
+                    .then(|| recorded * 1e3 / length_ms as f64),
             };
             (second, watched)
         })
@@ -632,6 +640,11 @@ fn rolled_up(seconds: Vec<TimePoint>) -> Vec<TimePoint> {
                 let rates: Vec<f64> = points.iter().filter_map(of).collect();
                 (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
             };
+            // Of one instant, or their sum would be a backlog that never was.
+            let fullest = points.iter().max_by_key(|point| {
+                let parts = [point.queue_depth, point.in_flight, point.unrecorded];
+                parts.into_iter().flatten().fold(0, u64::saturating_add)
+            });
             TimePoint {
                 offset_seconds: points[0].offset_seconds,
                 planned: mean(|point| point.planned),
@@ -640,9 +653,9 @@ fn rolled_up(seconds: Vec<TimePoint>) -> Vec<TimePoint> {
                 failed: mean(|point| point.failed),
                 response_p50_us: highest(points, |point| point.response_p50_us),
                 response_p99_us: highest(points, |point| point.response_p99_us),
-                queue_depth: highest(points, |point| point.queue_depth),
-                in_flight: highest(points, |point| point.in_flight),
-                unrecorded: highest(points, |point| point.unrecorded),
+                queue_depth: fullest.and_then(|point| point.queue_depth),
+                in_flight: fullest.and_then(|point| point.in_flight),
+                unrecorded: fullest.and_then(|point| point.unrecorded),
                 workers: highest(points, |point| point.workers),
                 recorded_per_second: rate(|point| point.recorded_per_second),
                 admitted_per_second: rate(|point| point.admitted_per_second),
@@ -1256,17 +1269,23 @@ mod tests {
     /// A generator that stood still past the end sends the rest of the schedule afterwards.
     #[test]
     fn a_rate_is_by_the_time_that_the_sending_took() {
-        for (last_sent_ms, sending_seconds, rate, is_held) in [
-            (9_900, 10.0, 10.0, true),
+        for (late_from, last_sent_ms, sending_seconds, rate, is_held) in [
+            (99, 9_900, 10.0, 10.0, true),
             // Late by less than the scenario allows.
-            (10_010, 10.0, 10.0, true),
-            (12_500, 12.5, 8.0, false),
+            (90, 10_010, 10.0, 10.0, true),
+            // One that waited for its connection.
+            (99, 12_500, 10.0, 10.0, true),
+            (90, 12_500, 12.5, 8.0, false),
         ] {
             let check = "metric = \"rate\"\nmin = 9\nphase = \"p\"";
             let report = of_ten_seconds(check, &Followed::default(), |recorder| {
                 for number in 0..100 {
                     let due_ms = u64::from(number) * 100;
-                    let sent_ms = if number == 99 { last_sent_ms } else { due_ms };
+                    let sent_ms = if number < late_from {
+                        due_ms
+                    } else {
+                        last_sent_ms
+                    };
                     let sent = Duration::from_millis(sent_ms);
                     recorder.note(&Sample {
                         number,
@@ -1343,6 +1362,18 @@ mod tests {
                 assert!(sentence.contains("end to end has no data"), "{sentence}");
             }
         }
+    }
+
+    #[test]
+    fn a_point_of_several_seconds_has_a_backlog_that_was() {
+        let mut seconds = vec![TimePoint::default(); 2 * POINTS_MAX];
+        (seconds[0].queue_depth, seconds[0].unrecorded) = (Some(139), Some(0));
+        (seconds[1].queue_depth, seconds[1].unrecorded) = (Some(0), Some(200));
+        let points = rolled_up(seconds);
+        assert_eq!(
+            (points[0].queue_depth, points[0].unrecorded),
+            (Some(0), Some(200))
+        );
     }
 
     #[test]

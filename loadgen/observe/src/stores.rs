@@ -120,22 +120,16 @@ async fn options_of(uri: &str) -> Result<ClientOptions, StoreError> {
 
 /// The hosts of one address of Redis, or of some with commas between. Nothing else that stands there is shown: a password may.
 fn redis_hosts(urls: &str) -> String {
-    let urls = urls
-        .split(',')
-        .filter_map(|url| Url::parse(url.trim()).ok());
-    let hosts: Vec<String> = urls
-        .filter_map(|url| {
-            Some(format!(
-                "{}:{}",
-                url.host_str()?,
-                url.port().unwrap_or(6379)
-            ))
-        })
-        .collect();
-    match hosts.len() {
-        0 => "its address".to_owned(),
-        _ => hosts.join(","),
-    }
+    // A password may hold a sign that parts the address in another place: then a piece is none, or an @ stands behind the host.
+    let host = |url: &str| {
+        let url = Url::parse(url.trim()).ok()?;
+        let behind = [Some(url.path()), url.query(), url.fragment()];
+        let is_whole = !behind.into_iter().flatten().any(|part| part.contains('@'));
+        let port = url.port().unwrap_or(6379);
+        is_whole.then_some(format!("{}:{port}", url.host_str()?))
+    };
+    let hosts: Option<Vec<String>> = urls.split(',').map(host).collect();
+    hosts.map_or_else(|| "its address".to_owned(), |hosts| hosts.join(","))
 }
 
 /// What waits in Redis.
@@ -998,6 +992,10 @@ mod tests {
             ("rediss://joe:secret@a", "a:6379"),
             ("redis://:secret@a:1, redis://:secret@b:2/0", "a:1,b:2"),
             ("redis://:se,cret@a:1", "its address"),
+            ("redis://joe:12345,rest@a", "its address"),
+            ("redis://joe:1234/x@a", "its address"),
+            ("redis://joe:1234?x@a", "its address"),
+            ("redis://joe@b:1,redis://a:1/?x=y", "b:1,a:1"),
             ("redis+unix:///run/redis?pass=secret", "its address"),
         ] {
             assert_eq!(redis_hosts(urls), shown, "{urls}");

@@ -4,6 +4,7 @@
 //! clock. It keeps what it saw: latencies by second without loss, one byte for each arrival, and its counts.
 //! `loadgen merge` joins these and goes on where a single generator does: drain, audit, checks, verdict, one report.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -539,7 +540,10 @@ pub fn gather_without(
             .max()
     };
     let fullest = parts.iter().map(|(_, counts)| &counts.followed);
-    let fullest = fullest.max_by_key(|followed| followed.backlog_peak);
+    let fullest = fullest.max_by_key(|followed| {
+        let at_ms = followed.backlog_peak_at_ms.unwrap_or(u64::MAX);
+        (followed.backlog_peak, Reverse(at_ms))
+    });
     let (backlog_peak, backlog_peak_at_ms) = fullest.map_or((None, None), |followed| {
         (followed.backlog_peak, followed.backlog_peak_at_ms)
     });

@@ -163,7 +163,8 @@ pub(crate) const PANELS: [Panel; 4] = [
         series: &[
             series("all of it", "planned", |point| {
                 let parts = [point.queue_depth, point.in_flight, point.unrecorded];
-                level(parts.into_iter().sum())
+                let is_seen = parts.iter().any(Option::is_some);
+                level(is_seen.then(|| parts.into_iter().flatten().fold(0, u64::saturating_add)))
             }),
             series("queued", "queue", |point| level(point.queue_depth)),
             series("in hand", "median", |point| level(point.in_flight)),

@@ -221,7 +221,8 @@ fn failures(report: &Report) -> String {
         sentences.push(format!(" {counters} {verb} with the audit."));
     }
     // Whoever reads of a slow run asks at once whether something was lost.
-    if report.audit.complete && report.audit.ids > 0 && report.audit.faults() == 0 {
+    let is_intact = report.audit.complete && report.audit.faults() == 0;
+    if is_intact && report.audit.acknowledged > 0 && !sentences.is_empty() {
         sentences.push(intact(report));
     }
     sentences.concat()

@@ -587,6 +587,10 @@ async fn joined_shards(
         },
     };
     let (goose, ours) = gathered.requests;
+    // Those of a run that ended before its time came as far as they sent.
+    let last_sent = gathered.recorder.total.last_sent;
+    let is_cut = gathered.stopped.is_some() || gathered.ended_early.is_some();
+    let reached = (is_cut && last_sent < schedule.duration()).then_some(last_sent);
     let sent = Sent {
         run_tag: shared_tag(&gathered.run_id),
         clock: gathered.clock,
@@ -594,7 +598,7 @@ async fn joined_shards(
         requests: Requests::Known(goose, ours),
         held_back: gathered.held_back,
         users: gathered.users,
-        reached: None,
+        reached,
         set_ahead_us: gathered.set_ahead_us,
         empty_at: gathered.empty_at,
         loadgen_rss_bytes_peak: gathered.loadgen_rss_bytes_peak,

@@ -131,14 +131,14 @@ fn sums(markup: &mut Markup, flow: &Flow) {
     );
 }
 
-/// Whether an arrival of the kind was answered, and not with what the kind should get.
+/// Whether an arrival of the kind had a definite answer, and not the one that the kind should get.
 fn was_overtaken(row: &KindRow) -> bool {
+    const DEFINITE: [&str; 4] = ["202", "202 replayed", "400", "422"];
     let right = row.expected.split([',', ' ']).next().unwrap_or_default();
     let is_repeat = row.expected.starts_with("202 replayed");
     row.answers.keys().any(|answer| {
-        let is_definite =
-            answer.starts_with(|sign: char| sign.is_ascii_digit()) && !answer.starts_with('5');
-        is_definite && (!answer.starts_with(right) || (is_repeat && answer == "202"))
+        DEFINITE.contains(&answer.as_str())
+            && (!answer.starts_with(right) || (is_repeat && answer == "202"))
     })
 }
 
@@ -273,7 +273,7 @@ pub(crate) fn timeline(markup: &mut Markup, report: &Report) {
     let has = |kind| report.events.iter().any(|event| event.kind == kind);
     let mut lead = String::from(
         "Load, response time, backlog and workers on one axis. The bands are the phases, then the drain. \
-         The backlog of a second is the highest in it.",
+         The backlog of a second is the highest that was seen in it.",
     );
     for (kind, sentence) in [
         (

@@ -282,8 +282,10 @@ pub(crate) fn drain(markup: &mut Markup, report: &Report) {
         "The backlog is what was promised and does not stand in MongoDB yet: queued, in a worker's hand, or processed and \
          not yet recorded. A run ends only when it is gone.",
     );
-    if !report.audit.complete {
-        lead.push_str(" These are the service's own live figures: no audit has confirmed them.");
+    if !report.audit.complete && report.drain.backlog_peak.is_some() {
+        lead.push_str(
+            " The highest backlog and the workers are the service's own live figures: no audit has confirmed them.",
+        );
     }
     section(markup, "drain", "Drain", &lead, |markup| {
         let drain = &report.drain;

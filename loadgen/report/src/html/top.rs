@@ -34,10 +34,7 @@ pub(crate) fn banner(markup: &mut Markup, report: &Report) {
         if !report.started_at.is_empty() {
             facts.push(format!("Started {}", instant(&report.started_at)));
         }
-        facts.push(format!(
-            "took {} from set-up to verdict",
-            seconds(report.duration_seconds)
-        ));
+        facts.push(format!("took {} in all", seconds(report.duration_seconds)));
         facts.push(format!("seed {}", report.seed));
         let provenance = &report.provenance;
         if !provenance.set_by_flags.is_empty() {

@@ -157,7 +157,10 @@ pub(super) async fn conduct(
         requests: Requests::Known(goose, ours),
         held_back: gathered.held_back,
         users: gathered.users,
-        reached: conductor.ran_for(),
+        // They went on sending until they heard of the end.
+        reached: conductor
+            .ran_for()
+            .map(|ran_for| ran_for.max(last_sent).min(schedule.duration())),
         set_ahead_us: gathered.set_ahead_us,
         empty_at: None,
         loadgen_rss_bytes_peak: gathered.loadgen_rss_bytes_peak,
