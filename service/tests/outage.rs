@@ -214,7 +214,10 @@ async fn a_recorder_without_mongodb_keeps_nothing_from_others() {
 /// 3. New loans are taken all the same: their answers do not wait for those look-ups.
 #[tokio::test]
 async fn new_loans_do_not_wait_for_look_ups() {
-    let stack = start().await;
+    // No look-up is given up while new loans are taken, however slow the machine.
+    let mut arguments = quick();
+    arguments.extend(["--admission-timeout", "60s", "--mongodb-timeout", "60s"].map(String::from));
+    let stack = start_with(service_options(arguments)).await;
     let address = stack.service.address();
     assert_eq!(post(address, &loan(0)).await.status, 202);
     drained(&stack.redis).await;
@@ -235,8 +238,7 @@ async fn new_loans_do_not_wait_for_look_ups() {
     );
     stack.mongodb.signal(Signal::SIGCONT).unwrap();
     for repeat in repeats {
-        // 503 where the look-up took too long; never a second loan.
-        assert!(matches!(repeat.await.unwrap(), 202 | 503));
+        assert_eq!(repeat.await.unwrap(), 202);
     }
     audit(&stack, number).await;
 }
